@@ -1,0 +1,113 @@
+# What a contributor runs. It needs Go, git and make; `make test` also likes a C compiler, for the race
+# detector. All other tools are built into bin/ from the versions that proto/tools/go.mod names.
+
+MODULES := deploy gateway proto services
+# The branch a change is compared with by check-breaking.
+MAIN ?= main
+
+BIN := $(CURDIR)/bin
+TOOLS := $(BIN)/.built
+ANNOTATIONS := proto/third_party/.exported
+TMP := $(BIN)/tmp
+# The tools' module is outside go.work, so that what they need never mixes with what we ship.
+TOOLS_GO := cd proto/tools && GOWORK=off go
+
+# The race detector needs a C compiler; without one the tests still run.
+RACE := $(if $(shell command -v gcc || command -v clang),-race)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test quick bench check check-format check-vet check-proto check-breaking check-generated \
+	check-tidy check-imports gen clean-data need-go need-git
+
+help: ## List what make can do
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
+		while IFS='|' read -r target text; do printf '  %-16s %s\n' "$$target" "$$text"; done
+
+run: need-go ## Run the demo: three provinces and the federal cell on this machine
+	go run ./deploy/amanat demo
+
+test: need-go ## Run every test with the race detector, and build each module alone
+	@test -n "$(RACE)" || echo 'no C compiler, so no race detector: apt-get install gcc libc6-dev'
+	go test $(RACE) -count=1 work
+	$(TOOLS_GO) vet ./...
+	@for module in $(MODULES); do \
+		echo "GOWORK=off go build ./... in $$module"; \
+		(cd $$module && GOWORK=off go build ./...) || exit 1; \
+	done
+
+quick: need-go ## Run the short tests, in less than a minute
+	go test -short work
+
+bench: need-go ## Run the benchmarks of every package
+	go test -run '^$$' -bench . -benchmem work
+
+check: check-format check-vet check-imports check-proto check-breaking check-generated check-tidy ## Check format, faults, contracts, generated code, go.mod files and import rules
+	@echo 'all checks pass'
+
+check-format: $(TOOLS)
+	@unformatted=$$($(BIN)/gofumpt -l $(MODULES)); test -z "$$unformatted" || \
+		{ echo "not formatted, run bin/gofumpt -w on:"; echo "$$unformatted"; exit 1; }
+
+check-vet: $(TOOLS)
+	go vet work
+	$(BIN)/staticcheck work
+
+# Uncached: what these tests read lies in other modules, where go test does not see it change.
+check-imports: need-go
+	go test -count=1 ./proto ./services
+
+check-proto: $(TOOLS) $(ANNOTATIONS)
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code --path proto/amanat
+
+# Compared is the commit at which this branch left the other, so that what came there since is not blamed
+# here. git does not hold the annotation files; they are put beside the contracts of that commit.
+check-breaking: need-git $(TOOLS) $(ANNOTATIONS)
+	@base=$$(git merge-base '$(MAIN)' HEAD 2>/dev/null); \
+	if ! git rev-parse --quiet --verify "$$base:proto/amanat" >/dev/null; then \
+		echo 'no contracts on the branch $(MAIN): nothing to compare with'; exit 0; \
+	fi; \
+	rm -rf $(TMP)/base && mkdir -p $(TMP)/base && \
+	git archive --output $(TMP)/base.tar "$$base" buf.yaml proto/amanat && \
+	tar -x -f $(TMP)/base.tar -C $(TMP)/base && \
+	cp -R proto/third_party $(TMP)/base/proto/ && \
+	echo "buf breaking --against $$base" && \
+	$(BIN)/buf breaking --against $(TMP)/base
+
+check-generated: $(TOOLS) $(ANNOTATIONS)
+	@rm -rf $(TMP)/gen && mkdir -p $(TMP)/gen/gateway/openapi && \
+	cp -R buf.yaml buf.gen.yaml $(TMP)/gen && \
+	cp -R proto $(TMP)/gen/proto && \
+	find $(TMP)/gen/proto/amanat -name '*.go' -exec rm {} + && \
+	(cd $(TMP)/gen && PATH='$(BIN)':$$PATH buf generate) && \
+	diff -r -q proto/amanat $(TMP)/gen/proto/amanat && \
+	diff -q gateway/openapi/amanat.swagger.json $(TMP)/gen/gateway/openapi/amanat.swagger.json || \
+		{ echo 'generated code differs from the contracts: run make gen, and remove what no contract makes'; exit 1; }
+
+check-tidy: need-go
+	@for module in $(MODULES) proto/tools; do \
+		(cd $$module && GOWORK=off go mod tidy -diff 2>&1) || \
+			{ echo "$$module/go.mod: run GOWORK=off go mod tidy there"; exit 1; }; \
+	done
+
+gen: $(TOOLS) $(ANNOTATIONS) ## Generate code and OpenAPI from the contracts, without network
+	PATH='$(BIN)':$$PATH buf generate
+
+clean-data: ## Remove what the demo has stored in data/
+	rm -rf data
+
+need-go:
+	@command -v go >/dev/null || { echo 'Go is missing: install version 1.26 or later from https://go.dev/dl'; exit 1; }
+
+need-git:
+	@command -v git >/dev/null || { echo 'git is missing: apt-get install git'; exit 1; }
+
+$(TOOLS): proto/tools/go.mod proto/tools/go.sum | need-go
+	@echo 'building the tools into bin/'
+	@$(TOOLS_GO) build -o '$(BIN)/' tool
+	@touch $@
+
+# The annotation files our contracts import, printed from the linked Go modules.
+$(ANNOTATIONS): proto/tools/go.mod proto/tools/exportprotos/main.go | need-go
+	@$(TOOLS_GO) run ./exportprotos -out ../third_party
+	@touch $@

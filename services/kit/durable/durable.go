@@ -1,0 +1,72 @@
+// Package durable writes small files that appear whole or not at all: keys, certificates, the
+// roster. Files are 0600 and the folders it makes 0700. When a call has returned nil, what it
+// wrote survives the loss of power.
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Create writes a file that must not exist yet: a key is never overwritten. The error wraps
+// fs.ErrExist where something is in the way.
+func Create(path string, data []byte) error {
+	temp, err := writeBeside(path, data)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp)
+	// A link, unlike a rename, refuses to replace what is there.
+	if err := os.Link(temp, path); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%s exists and is never overwritten: %w", path, fs.ErrExist)
+		}
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// Replace writes a file that may exist. A reader sees the old content or the new.
+func Replace(path string, data []byte) error {
+	temp, err := writeBeside(path, data)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return errors.Join(fmt.Errorf("replace %s: %w", path, err), os.Remove(temp))
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+func writeBeside(path string, data []byte) (name string, err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", fmt.Errorf("make the folder of %s: %w", path, err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // made 0600
+	if err != nil {
+		return "", fmt.Errorf("write beside %s: %w", path, err)
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err != nil {
+		return "", errors.Join(fmt.Errorf("write beside %s: %w", path, err), os.Remove(f.Name()))
+	}
+	return f.Name(), nil
+}
+
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("sync folder %s: %w", path, err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync folder %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package store_test
+
+// Every byte.
+const damageStride = 1

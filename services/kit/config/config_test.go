@@ -1,0 +1,137 @@
+package config_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"amanat.example/services/kit/config"
+)
+
+type settings struct {
+	config.Service
+	HoldFor time.Duration `koanf:"hold-for" default:"90m" help:"How long a tentative hold lasts."`
+	Workers int           `koanf:"workers" default:"16" help:"Calls under way at once."`
+	Strict  bool          `koanf:"strict" help:"Refuse what is doubtful."`
+	Units   []string      `koanf:"units" help:"Units that start with the service."`
+}
+
+// enough are the settings without which nothing loads.
+var enough = []string{"--data=/srv/amanat", "--node=sindh", "--listen=127.0.0.1:9102", "--nats-url=nats://127.0.0.1:4221"}
+
+func load(t *testing.T, file string, environ []string, args ...string) (settings, error) {
+	t.Helper()
+	if file != "" {
+		path := filepath.Join(t.TempDir(), "settings.yaml")
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append([]string{"--config=" + path}, args...)
+	}
+	return config.Load[settings]("referrald", args, environ, &strings.Builder{})
+}
+
+func TestLayersCoverEachOther(t *testing.T) {
+	file := "workers: 1\nhold-for: 10m\nunits: [hub, quetta]\nstrict: true\n"
+	got, err := load(t, file, []string{"AMANAT_WORKERS=2", "AMANAT_HOLD_FOR=20m", "HOME=/root"}, append(enough, "--workers=3")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := settings{
+		Service: config.Service{
+			Data: "/srv/amanat", Node: "sindh", Listen: "127.0.0.1:9102", Admin: "127.0.0.1:0",
+			NATSURL: "nats://127.0.0.1:4221", LogLevel: "info",
+		},
+		HoldFor: 20 * time.Minute, Workers: 3, Strict: true, Units: []string{"hub", "quetta"},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestListsOutsideTheFile(t *testing.T) {
+	got, err := load(t, "", []string{"AMANAT_UNITS=hub,quetta"}, append(enough, "--strict")...)
+	if err != nil || !reflect.DeepEqual(got.Units, []string{"hub", "quetta"}) || !got.Strict {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestFileNamedByVariable(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.yaml")
+	if err := os.WriteFile(path, []byte("workers: 7"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := load(t, "", []string{"AMANAT_CONFIG=" + path}, enough...)
+	if err != nil || got.Workers != 7 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestErrorsNameTheSettingAndTheRemedy(t *testing.T) {
+	for name, c := range map[string]struct {
+		file    string
+		environ []string
+		args    []string
+		want    []string
+	}{
+		"unknown key":       {file: "worker: 3", args: enough, want: []string{`"worker"`, "did you mean workers?", "settings.yaml"}},
+		"unknown far key":   {file: "colour: red", args: enough, want: []string{`"colour"`, "--help lists them"}},
+		"nested key":        {file: "hub:\n  url: x", args: enough, want: []string{`"hub"`}},
+		"key given twice":   {file: "workers: 1\nworkers: 2", args: enough, want: []string{"workers", "settings.yaml"}},
+		"unknown variable":  {environ: []string{"AMANAT_HOLD_FRO=1m"}, args: enough, want: []string{"AMANAT_HOLD_FRO", "did you mean hold-for?"}},
+		"unknown flag":      {args: append(enough, "--wrokers=2"), want: []string{"wrokers", "--help"}},
+		"stray argument":    {args: append(enough, "start"), want: []string{`"start"`, "--name=value"}},
+		"no such file":      {args: append(enough, "--config=/nowhere/a.yaml"), want: []string{"/nowhere/a.yaml"}},
+		"missing":           {args: enough[:3], want: []string{"nats-url", "is needed", "AMANAT_NATS_URL"}},
+		"not a number":      {environ: []string{"AMANAT_WORKERS=many"}, args: enough, want: []string{"workers", "must be a number", "set by AMANAT_WORKERS"}},
+		"number for text":   {file: "log-level: 3", args: enough, want: []string{"log-level", "must be a string"}},
+		"duration, no unit": {file: "hold-for: 10", args: enough, want: []string{"hold-for", "such as 10s"}},
+		"node":              {args: append(enough, "--node=Sindh Province"), want: []string{"node", "lower case"}},
+		"address":           {args: append(enough, "--shelter-address=9103"), want: []string{"shelter-address", "host:port"}},
+		"admin in public":   {args: append(enough, "--admin=0.0.0.0:9112"), want: []string{"admin", "loopback"}},
+		"NATS":              {args: append(enough, "--nats-url=127.0.0.1:4222"), want: []string{"nats-url", "nats://"}},
+		"hub":               {args: append(enough, "--hub-url=hub"), want: []string{"hub-url", "tls://"}},
+		"level":             {args: append(enough, "--log-level=loud"), want: []string{"log-level", "debug, info"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := load(t, c.file, c.environ, c.args...)
+			if err == nil {
+				t.Fatalf("no error; got %+v", got)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q does not say %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestHelpPrintsEverySetting(t *testing.T) {
+	out := &strings.Builder{}
+	_, err := config.Load[settings]("referrald", []string{"--help"}, nil, out)
+	if !errors.Is(err, config.ErrHelp) {
+		t.Fatalf("got %v", err)
+	}
+	for _, want := range []string{
+		"--hold-for <duration such as 10s>", "How long a tentative hold lasts. Default: 90m.", "variable: AMANAT_HOLD_FOR",
+		"--node <string>", "Name of this node, such as sindh. Needed.", "--units <a,b,…>", "AMANAT_CONFIG",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the help does not say %q:\n%s", want, out)
+		}
+	}
+}
+
+func TestASettingWithoutHelpIsAMistake(t *testing.T) {
+	type bare struct {
+		Name string `koanf:"name"`
+	}
+	if _, err := config.Load[bare]("x", nil, nil, &strings.Builder{}); err == nil || !strings.Contains(err.Error(), "bare.Name") {
+		t.Errorf("got %v", err)
+	}
+}

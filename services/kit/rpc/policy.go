@@ -1,0 +1,80 @@
+package rpc
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// AnyCaller in a row's Callers stands for every service of this node that has a certificate.
+const AnyCaller = "*"
+
+// Row says who may call one method.
+type Row struct {
+	// Callers are the services of this node that may call, by name: "gateway", "referral",
+	// "operator". At least one, else the server does not start.
+	Callers []string
+	// Roles are those of which the person must have at least one. Empty: no person is needed,
+	// and a token that comes along is verified all the same.
+	Roles []string
+	// Deadline is the longest such a call may last. 0: the server's maximum for its kind.
+	Deadline time.Duration
+}
+
+// Policy has one row for every method a server serves, by full name such as
+// `/amanat.referral.v1.ReferralService/AcceptOffer`. What is not in it is not served.
+type Policy map[string]Row
+
+// stockPolicy covers what every server serves besides its own services.
+var stockPolicy = Policy{
+	"/grpc.health.v1.Health/Check":                                   {Callers: []string{AnyCaller}},
+	"/grpc.health.v1.Health/List":                                    {Callers: []string{AnyCaller}},
+	"/grpc.health.v1.Health/Watch":                                   {Callers: []string{AnyCaller}},
+	"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      {Callers: []string{AnyCaller}},
+	"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": {Callers: []string{AnyCaller}},
+}
+
+// cover gives each registered method its row. A service may narrow a stock row with one of its
+// own. The error names everything that does not match, so that one start shows all of it.
+func (p Policy) cover(methods []*method) error {
+	var wrong []string
+	registered := make(map[string]bool, len(methods))
+	for _, m := range methods {
+		registered[m.name] = true
+		row, listed := p[m.name]
+		if !listed {
+			row, listed = stockPolicy[m.name]
+		}
+		switch {
+		case !listed:
+			wrong = append(wrong, m.name+" is registered but has no policy row")
+		case len(row.Callers) == 0:
+			wrong = append(wrong, m.name+" has a policy row that names no caller")
+		default:
+			m.row = row
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p)) {
+		if !registered[name] {
+			wrong = append(wrong, name+" has a policy row but is not registered")
+		}
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("rpc: policy and methods differ: %s", strings.Join(wrong, "; "))
+	}
+	return nil
+}
+
+// allows reports whether the calling service is named.
+func (r Row) allows(caller string) bool {
+	return slices.Contains(r.Callers, caller) || slices.Contains(r.Callers, AnyCaller)
+}
+
+// admits reports whether one of the person's roles is asked for.
+func (r Row) admits(roles []string) bool {
+	return len(r.Roles) == 0 || slices.ContainsFunc(roles, func(role string) bool {
+		return slices.Contains(r.Roles, role)
+	})
+}

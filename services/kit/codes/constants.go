@@ -1,0 +1,53 @@
+package codes
+
+// Codes that rules decide by. A constant begins with the name of its list; a test holds that each
+// is in it. All other codes are data: they pass through the program and are shown by Label.
+
+// Genders (HTCDS).
+const (
+	GenderFeminine            = "Feminine"
+	GenderMasculine           = "Masculine"
+	GenderNonSpecifiedUnknown = "NonSpecifiedUnknown"
+)
+
+// ServiceShelter is a place to stay: the service a placement asks for.
+const ServiceShelter = "SHELTER"
+
+// Reasons to decline that a service writes by itself, or that ask for more.
+const (
+	DeclineNoCapacity = "NO_CAPACITY"
+	DeclineHoldEnded  = "HOLD_ENDED" // the bed was not held long enough; written with an acceptance withdrawn
+	DeclineOther      = "OTHER"      // needs a note
+)
+
+// Who consented, by age.
+const (
+	ConsentBasisCaregiver     = "CAREGIVER_CONSENT"            // 0 to 5 years
+	ConsentBasisOralAssent    = "ORAL_ASSENT_AND_CAREGIVER"    // 6 to 11
+	ConsentBasisWrittenAssent = "WRITTEN_ASSENT_AND_CAREGIVER" // 12 to 14
+	ConsentBasisOlderChild    = "OWN_CONSENT_OLDER_CHILD"      // 15 to 17
+	ConsentBasisAdult         = "OWN_CONSENT_ADULT"            // from 18
+	ConsentBasisTrustedAdult  = "TRUSTED_ADULT"                // any age below 18, with a reason
+)
+
+// What a dossier may hold.
+const (
+	ConsentScopeIdentity  = "IDENTITY"   // names, identity numbers
+	ConsentScopeBirth     = "BIRTH"      // birth, age, sex, languages
+	ConsentScopeHomePlace = "HOME_PLACE" // contact, where the family lives
+	ConsentScopeHealth    = "HEALTH"
+	ConsentScopeNarrative = "NARRATIVE"
+)
+
+// Roles that policies name.
+const (
+	RoleCaseWorker     = "case-worker"
+	RoleSupervisor     = "supervisor"
+	RoleShelterManager = "shelter-manager"
+	RoleFocalPoint     = "focal-point"
+	RoleFederalAnalyst = "federal-analyst"
+	RoleOperator       = "operator"
+)
+
+// DocumentCourtOrder travels with the person where the law demands a court's order.
+const DocumentCourtOrder = "COURT_ORDER"

@@ -1,0 +1,78 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc"
+
+	"amanat.example/services/kit/outbox"
+	"amanat.example/services/kit/post"
+	"amanat.example/services/kit/rpc"
+)
+
+// OpenPost makes the service's post over the hub; Run runs it. handlers take in letters by kind.
+func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler) (*post.Post, error) {
+	if p.Config.HubURL == "" {
+		return nil, errors.New("setting hub-url is needed: this service writes letters to other nodes")
+	}
+	trust, err := p.Identity.HubTLS()
+	if err != nil {
+		return nil, err
+	}
+	name, sign := p.Identity.HubNKey()
+	transport, err := post.NewNATS(post.NATSConfig{
+		Node: p.Config.Node, Service: p.Identity.Name(), URL: p.Config.HubURL, TLS: trust, NKey: name, Sign: sign,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.closers = append(p.closers, transport.Close)
+	opened, err := post.New(post.Config{
+		Node: p.Config.Node, Service: p.Identity.Name(), DB: p.DB, Tables: tables,
+		Keys: post.IdentityKeys(p.Identity), Transport: transport, Handlers: handlers,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.tasks = append(p.tasks, opened.Run)
+	return opened, nil
+}
+
+// OpenOutbox makes the service's outbox of commands; Run runs it. addresses are those of the
+// services that the targets name.
+func (p *Process) OpenOutbox(table *outbox.Table, targets map[string]outbox.Target, sealer outbox.Sealer, addresses map[string]string) (*outbox.Outbox, error) {
+	connections := map[string]grpc.ClientConnInterface{}
+	for service, address := range addresses {
+		conn, err := p.Dial(service, address)
+		if err != nil {
+			return nil, err
+		}
+		connections[service] = conn
+	}
+	opened, err := outbox.New(outbox.Config{
+		DB: p.DB, Table: table, Targets: targets, Connections: connections, Sealer: sealer, Logger: p.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.tasks = append(p.tasks, opened.Run)
+	return opened, nil
+}
+
+// Dial connects to another service of this node; Close ends the connection.
+func (p *Process) Dial(service, address string) (*grpc.ClientConn, error) {
+	if address == "" {
+		return nil, fmt.Errorf("setting %s-address is needed: this service calls %s", service, service)
+	}
+	conn, err := rpc.Dial(address, p.Identity.ClientTLS(service))
+	if err != nil {
+		return nil, err
+	}
+	p.closers = append(p.closers, func() { _ = conn.Close() })
+	return conn, nil
+}
+
+// Follow runs a task beside the service's others, such as an events.Follower.
+func (p *Process) Follow(task func(context.Context) error) { p.tasks = append(p.tasks, task) }

@@ -1,0 +1,189 @@
+// Package process is the frame of a service's process: it opens identity, store, keys, event log
+// and server in order, runs them until they are told to stop or one of them fails, and closes
+// them in the other order. What a service does is its own; how it lives is here, once.
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	eventsv1 "amanat.example/proto/amanat/events/v1"
+	"amanat.example/services/kit/audit"
+	"amanat.example/services/kit/config"
+	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/identity"
+	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/privacy"
+	"amanat.example/services/kit/rpc"
+	"amanat.example/services/kit/store"
+)
+
+// BusName is the name under which a node's NATS has its certificate.
+const BusName = "bus"
+
+// Options say what a service is. All are needed.
+type Options struct {
+	// Name of the service, such as `shelter`; also the folder and the file of its store.
+	Name string
+	// Schema of its store.
+	Schema *store.Schema
+	// Events is its event log, declared in Schema.
+	Events *events.Log
+	// Audit is its audit log, declared in Schema.
+	Audit *audit.Log
+	// Policy has a row for each of its RPCs; the rows of ListEvents are added here.
+	Policy rpc.Policy
+}
+
+// Process is an opened service: what its use cases stand on.
+type Process struct {
+	// Config is what it was opened with.
+	Config config.Service
+	// Identity of the service.
+	Identity *identity.Service
+	// Log of the service.
+	Log *logging.Logger
+	// DB is its store.
+	DB *store.DB
+	// Keys is its key file.
+	Keys *privacy.Keyring
+	// Server takes the service's RPCs; register them before Run.
+	Server *rpc.Server
+
+	// Bus wakes followers of other services' events.
+	Bus *events.Bus
+
+	listener, admin net.Listener
+	publisher       *events.Publisher
+	failed          chan error // a store that cannot go on
+	tasks           []func(context.Context) error
+	closers         []func() // of connections, in the order they were opened
+}
+
+// Open opens all that a service stands on, and listens. On an error nothing stays open.
+func Open(ctx context.Context, c config.Service, o Options) (_ *Process, err error) {
+	p := &Process{Config: c, failed: make(chan error, 2)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("%s at %s does not start: %w", o.Name, c.Node, err), p.Close())
+		}
+	}()
+	if p.Log, err = logging.New(logging.Options{Node: c.Node, Service: o.Name, Level: c.LogLevel}); err != nil {
+		return nil, err
+	}
+	if p.Identity, err = identity.Load(c.Data, c.Node, o.Name); err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(c.Data, c.Node, o.Name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	fatal := func(err error) {
+		select {
+		case p.failed <- err:
+		default:
+		}
+	}
+	// Keys first: what is sealed must find its key.
+	if p.Keys, err = privacy.OpenKeyring(ctx, privacy.Options{Dir: dir, OnFatal: fatal}); err != nil {
+		return nil, err
+	}
+	if p.DB, err = store.Open(ctx, store.Options{Path: filepath.Join(dir, o.Name+".db"), Schema: o.Schema, OnFatal: fatal}); err != nil {
+		return nil, err
+	}
+	if p.Bus, err = events.Connect(c.NATSURL, p.Identity.ClientTLS(BusName), c.Node, o.Name); err != nil {
+		return nil, err
+	}
+	p.publisher = events.NewPublisher(events.PublisherConfig{DB: p.DB, Log: o.Events, Node: c.Node, Broker: p.Bus, Logger: p.Log})
+	if err := p.serve(o); err != nil {
+		return nil, err
+	}
+	if p.listener, err = net.Listen("tcp", c.Listen); err != nil {
+		return nil, err
+	}
+	if p.admin, err = net.Listen("tcp", c.Admin); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Process) serve(o Options) (err error) {
+	policy := rpc.Policy{
+		eventsv1.EventService_ListEvents_FullMethodName: {Callers: []string{"protection", "referral", "shelter", "federal", "gateway"}},
+	}
+	for method, row := range o.Policy {
+		policy[method] = row
+	}
+	p.Server, err = rpc.NewServer(rpc.Config{
+		Identity: p.Identity, Policy: policy, Log: p.Log, Audit: o.Audit.Reading(p.DB, time.Now), Ready: p.DB.Err,
+	})
+	if err != nil {
+		return err
+	}
+	eventsv1.RegisterEventServiceServer(p.Server, events.NewServer(p.DB, o.Events))
+	return nil
+}
+
+// Address is where the server listens.
+func (p *Process) Address() net.Addr { return p.listener.Addr() }
+
+// Run serves, publishes events, keeps the certificate fresh and runs the service's own tasks,
+// until ctx ends, a task fails or a store fails. A task ends when its context does; nil before
+// that means that it has no more to do.
+func (p *Process) Run(ctx context.Context, tasks ...func(context.Context) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := p.Server.Run(ctx, p.listener, p.admin); err != nil {
+			return err
+		}
+		return ctx.Err() // a server that has drained ends the others too
+	})
+	group.Go(func() error { p.publisher.Run(ctx); return nil })
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-p.failed:
+			return fmt.Errorf("the store has failed; nothing more is taken: %w", err)
+		}
+	})
+	for _, task := range append(p.tasks, tasks...) {
+		group.Go(func() error { return task(ctx) })
+	}
+	p.Log.Info("serving", logging.Address(p.listener.Addr()))
+	err := group.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// Close closes what is open, last opened first.
+func (p *Process) Close() (err error) {
+	for _, l := range []net.Listener{p.listener, p.admin} {
+		if l != nil {
+			_ = l.Close() // the server closes them itself when it ran
+		}
+	}
+	for _, closer := range slices.Backward(p.closers) {
+		closer()
+	}
+	if p.Bus != nil {
+		p.Bus.Close()
+	}
+	if p.DB != nil {
+		err = errors.Join(err, p.DB.Close())
+	}
+	if p.Keys != nil {
+		err = errors.Join(err, p.Keys.Close())
+	}
+	return err
+}

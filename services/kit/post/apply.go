@@ -1,0 +1,289 @@
+package post
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/post/internal/protocol"
+	"amanat.example/services/kit/store"
+)
+
+// Reasons of refusals that the post makes itself.
+const (
+	reasonUnknownKind = "unknown-kind"
+	reasonSeal        = "sealed-body-does-not-open"
+	reasonPanic       = "handler-failed"
+	reasonBehind      = "waits-behind-refused-letter"
+
+	maxReason = 200
+)
+
+// applied is what became of a parcel.
+type applied struct {
+	// state is the receiving end as committed, when a receipt is owed.
+	state  *postv1.ReceivingState
+	resend bool
+}
+
+// failedLetter stops a transaction at one letter: reason says that it is refused, else cause says
+// why it cannot be applied now.
+type failedLetter struct {
+	index  int
+	reason string
+	cause  error
+}
+
+func (f *failedLetter) Error() string {
+	return fmt.Sprintf("letter %d of the parcel: %v", f.index, f.cause)
+}
+
+func (f *failedLetter) Unwrap() error { return f.cause }
+
+// attempt is one run of a parcel's transaction: what earlier runs found is known to it.
+type attempt struct {
+	*parcelIn
+	refused map[int]string // by index
+	limit   int            // letters from here on are left for later
+	now     time.Time
+
+	state   *postv1.ReceivingState
+	applied applied
+	verdict protocol.Verdict
+	fresh   int  // letters applied
+	parked  int  // letters put into quarantine
+	any     bool // something is in quarantine
+}
+
+// apply applies every new letter of a parcel in order, moves the mark and stores what the receipt will say, in one
+// transaction. A letter whose handler fails undoes the transaction, since the handler may have
+// written already; the parcel is then run again with that letter refused or left out.
+func (p *Post) apply(ctx context.Context, in *parcelIn, now time.Time) (applied, error) {
+	if err := p.openBodies(in); err != nil {
+		return applied{}, err
+	}
+	a := &attempt{parcelIn: in, refused: map[int]string{}, limit: len(in.letters), now: now}
+	var later error
+	for {
+		a.applied, a.fresh, a.parked, a.any = applied{}, 0, 0, false
+		err := p.db.Update(ctx, func(tx *store.Tx) error { return p.applyIn(tx, a) })
+		var failed *failedLetter
+		if err == nil {
+			break
+		}
+		if !errors.As(err, &failed) {
+			return applied{}, err
+		}
+		if failed.reason != "" {
+			a.refused[failed.index] = failed.reason
+		} else {
+			a.limit, later = failed.index, failed
+		}
+	}
+	p.told(a)
+	return a.applied, later
+}
+
+// told counts and logs a parcel that was taken.
+func (p *Post) told(a *attempt) {
+	p.counts.add("parcel-in", string(a.verdict))
+	p.counts.letters(a.fresh, a.parked)
+	p.mu.Lock()
+	p.heard[a.from] = a.now
+	p.mu.Unlock()
+	if a.verdict == protocol.Overtaken {
+		p.log.Error("a sender knows a later incarnation of this store: it was rolled back; restore it as the handbook says",
+			logging.Peer(a.from.node, a.from.service))
+	}
+	if a.parked > 0 {
+		p.log.Error("letters went to quarantine", logging.Peer(a.from.node, a.from.service),
+			logging.Count("letters", a.parked))
+	}
+	if a.fresh > 0 && p.onApplied != nil {
+		p.onApplied(a.from.address())
+	}
+}
+
+// openBodies opens the letters that are sealed by themselves, before any transaction.
+func (p *Post) openBodies(in *parcelIn) error {
+	in.bodies, in.closed = make([][]byte, len(in.letters)), make([]bool, len(in.letters))
+	from := in.from.address()
+	for i, l := range in.letters {
+		if !l.GetSealed() {
+			continue
+		}
+		body, err := p.keys.Open(letterInfo, letterAAD(from, p.self, l), l.GetBody())
+		in.bodies[i], in.closed[i] = body, err != nil
+	}
+	return nil
+}
+
+func (p *Post) applyIn(tx *store.Tx, a *attempt) error {
+	before, err := p.tables.receiving.Get(tx, a.from.key())
+	if errors.Is(err, store.ErrNotFound) {
+		before = &postv1.ReceivingState{Link: a.header.GetLink()}
+	} else if err != nil {
+		return err
+	}
+	var accepted protocol.Accepted
+	a.state, accepted = protocol.Accept(before, p.incarnation, a.header, a.now)
+	a.verdict = accepted.Verdict
+	switch accepted.Verdict {
+	case protocol.Overtaken:
+		return nil
+	case protocol.Stale:
+		a.applied.state = before // so that a sender rolled back without being told learns it
+		return nil
+	case protocol.Gap:
+		a.applied.resend = true
+	default:
+		if err := p.applyLetters(tx, a); err != nil {
+			return err
+		}
+	}
+	a.applied.state = a.state
+	if sameButHeard(before, a.state) {
+		return nil // a repetition costs no write
+	}
+	if accepted.MissedTo > 0 {
+		tx.AfterCommit(func() {
+			p.counts.add("parcel-in", "letters-missed")
+			p.log.Error("letters lost by a restore are no longer kept by their sender", logging.Peer(a.from.node, a.from.service),
+				logging.Count("first", accepted.MissedFrom), logging.Count("last", accepted.MissedTo))
+		})
+	}
+	return p.tables.receiving.Put(tx, a.from.key(), a.state)
+}
+
+func sameButHeard(before, after *postv1.ReceivingState) bool {
+	return before.GetPeerIncarnation() == after.GetPeerIncarnation() && before.GetMark() == after.GetMark() &&
+		len(before.GetOpenRefusals()) == len(after.GetOpenRefusals())
+}
+
+func (p *Post) applyLetters(tx *store.Tx, a *attempt) error {
+	n, err := p.tables.quarantine.Count(tx)
+	if err != nil {
+		return err
+	}
+	a.any = n > 0
+	for i, l := range a.letters {
+		repeated := l.GetSequence() <= a.state.GetMark()
+		if repeated && l.GetSequence() <= a.header.GetReceiptedSequence() {
+			continue // its sender knows what became of it
+		}
+		if !repeated && i >= a.limit {
+			return nil
+		}
+		if !repeated && protocol.Full(a.state) {
+			a.applied.resend = true
+			return nil
+		}
+		known, err := p.tables.known.Get(tx, a.from.letter(l.GetLetterId()))
+		if errors.Is(err, store.ErrNotFound) {
+			if repeated {
+				continue // another letter under a sequence already passed: the sender will notice
+			}
+			known, err = p.applyLetter(tx, a, i, l)
+		}
+		if err != nil {
+			return err
+		}
+		protocol.Settle(a.state, l.GetSequence(), l.GetLetterId(), known.GetRefusal())
+	}
+	return nil
+}
+
+// applyLetter applies or refuses one letter that was never seen.
+func (p *Post) applyLetter(tx *store.Tx, a *attempt, i int, l *postv1.Letter) (*postv1.KnownLetter, error) {
+	known := &postv1.KnownLetter{}
+	behind, err := p.firstRefused(tx, a, l.GetSubject())
+	if err != nil {
+		return nil, err
+	}
+	reason := a.refused[i]
+	if behind != nil {
+		reason = reasonBehind
+	}
+	if reason == "" {
+		if failed := p.handle(tx, a, i, l); failed != nil {
+			return nil, failed
+		}
+		a.fresh++
+	} else if known.Refusal, err = p.park(tx, a, l, reason, behind); err != nil {
+		return nil, err
+	}
+	return known, p.tables.known.Insert(tx, a.from.letter(l.GetLetterId()), known)
+}
+
+// handle runs the handler of a letter. A nil answer is success.
+func (p *Post) handle(tx *store.Tx, a *attempt, i int, l *postv1.Letter) (failed error) {
+	if a.closed[i] {
+		return &failedLetter{index: i, reason: reasonSeal}
+	}
+	handler := p.handlers[l.GetKind()]
+	if handler == nil {
+		return &failedLetter{index: i, reason: reasonUnknownKind}
+	}
+	if l.GetSealed() {
+		l = proto.CloneOf(l)
+		l.Body = a.bodies[i]
+	}
+	// A letter that makes its handler panic would stop the service at every start.
+	defer func() {
+		if recover() != nil {
+			p.log.Error("a handler panicked; its letter is refused", logging.Err(fmt.Errorf("the handler of %s: %s", l.GetKind(), debug.Stack())))
+			failed = &failedLetter{index: i, reason: reasonPanic}
+		}
+	}()
+	err := handler(tx, a.from.address(), l)
+	var refused *refusal
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &refused):
+		return &failedLetter{index: i, reason: refused.reason[:min(len(refused.reason), maxReason)]}
+	default:
+		return &failedLetter{index: i, cause: err}
+	}
+}
+
+// firstRefused finds the letter of the same subject behind which this one must wait.
+func (p *Post) firstRefused(tx *store.Tx, a *attempt, subject string) (id []byte, err error) {
+	if !a.any || subject == "" {
+		return nil, nil
+	}
+	err = p.tables.quarantine.Scan(tx, store.Range{Prefix: a.from.subject(subject)}, func(_ store.Key, q *postv1.QuarantinedLetter) error {
+		id = q.GetLetter().GetLetterId()
+		return store.Stop
+	})
+	return id, err
+}
+
+// park puts a letter into quarantine as it came and signs its refusal.
+func (p *Post) park(tx *store.Tx, a *attempt, l *postv1.Letter, reason string, behind []byte) (*postv1.SignedRefusal, error) {
+	body, err := proto.Marshal(&postv1.Refusal{
+		Link:           a.header.GetLink(),
+		LetterId:       l.GetLetterId(),
+		LetterHash:     letterHash(l),
+		Reason:         reason,
+		BehindLetterId: behind,
+		Time:           timestamppb.New(a.now),
+	})
+	if err != nil {
+		return nil, err
+	}
+	signed := &postv1.SignedRefusal{Refusal: body, Signature: p.keys.Sign(refusalDomain, body)}
+	key := store.K(a.from.node, a.from.service, l.GetSubject(), a.state.GetPeerIncarnation(), uint32(a.from.lane), l.GetSequence())
+	a.any = true
+	a.parked++
+	return signed, p.tables.quarantine.Put(tx, key, &postv1.QuarantinedLetter{
+		Link: a.header.GetLink(), Letter: l, Refusal: signed, Time: timestamppb.New(a.now),
+	})
+}

@@ -1,0 +1,114 @@
+package post
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	identityv1 "amanat.example/proto/amanat/identity/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
+)
+
+const (
+	streamName = "POST"
+
+	// DefaultHubBytes bounds the stream on disk.
+	DefaultHubBytes = 8 << 30
+	// A sender's mail on one lane of one mailbox: 64 parcels of at most 512 KiB and their
+	// repetitions. A full subject refuses its sender alone.
+	maxPerSubject = 256
+	maxMessage    = 1 << 20
+	redeliver     = 30 * time.Second
+)
+
+func inboxPrefix(node, service string) string { return "_INBOX." + node + "." + service }
+
+func durableName(node, service string, lane postv1.Lane) string {
+	return node + "_" + service + "_" + laneNames[lane]
+}
+
+// ProvisionHub makes the stream and a durable consumer for each lane of each mailbox of the
+// active nodes among those of the roster, or brings them up to date. The node that runs the hub calls it at start and after
+// each new version of the roster, as a user that may administer the stream. maxBytes bounds the
+// stream on disk; 0 is DefaultHubBytes.
+func ProvisionHub(ctx context.Context, js jetstream.JetStream, nodes []*identityv1.RosterNode, maxBytes int64) error {
+	if maxBytes == 0 {
+		maxBytes = DefaultHubBytes
+	}
+	stream, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name:                 streamName,
+		Description:          "Sealed parcels and signed receipts between services",
+		Subjects:             []string{subjectRoot + ".>"},
+		Retention:            jetstream.WorkQueuePolicy,
+		Storage:              jetstream.FileStorage,
+		Discard:              jetstream.DiscardNew,
+		DiscardNewPerSubject: true,
+		MaxMsgsPerSubject:    maxPerSubject,
+		MaxBytes:             maxBytes,
+		MaxMsgSize:           maxMessage,
+	})
+	if err != nil {
+		return fmt.Errorf("make the hub's stream %s: %w", streamName, err)
+	}
+	for _, user := range HubUsers(nodes) {
+		for _, lane := range lanes {
+			name := durableName(user.Node, user.Service, lane)
+			_, err := stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
+				Durable:       name,
+				FilterSubject: fmt.Sprintf("%s.%s.%s.%s.>", subjectRoot, user.Node, user.Service, laneNames[lane]),
+				AckPolicy:     jetstream.AckExplicitPolicy,
+				AckWait:       redeliver,
+				MaxDeliver:    -1,
+				MaxAckPending: 4 * pullMessages,
+			})
+			if err != nil {
+				return fmt.Errorf("make the mailbox %s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// HubUser is what a service may do at the hub. Deploy turns it into the server's own options.
+type HubUser struct {
+	Node, Service string
+	// NKey is the user's public key.
+	NKey string
+	// Publish and Subscribe list the only subjects allowed.
+	Publish, Subscribe []string
+}
+
+// HubUsers says what each service of the active nodes may do: publish as itself alone, read its
+// own mailbox alone, and get answers at an inbox of its own.
+func HubUsers(nodes []*identityv1.RosterNode) []HubUser {
+	var users []HubUser
+	for _, node := range nodes {
+		if node.GetState() != identityv1.RosterNode_STATE_ACTIVE {
+			continue
+		}
+		for _, service := range node.GetServices() {
+			users = append(users, hubUser(node.GetNode(), service))
+		}
+	}
+	return users
+}
+
+func hubUser(node string, service *identityv1.RosterService) HubUser {
+	name := service.GetService()
+	user := HubUser{
+		Node: node, Service: name, NKey: service.GetHubNkey(),
+		Publish:   []string{fmt.Sprintf("%s.*.*.*.%s.%s", subjectRoot, node, name)},
+		Subscribe: []string{inboxPrefix(node, name) + ".>"},
+	}
+	for _, lane := range lanes {
+		durable := streamName + "." + durableName(node, name, lane)
+		user.Publish = append(user.Publish,
+			"$JS.API.CONSUMER.INFO."+durable,
+			"$JS.API.CONSUMER.MSG.NEXT."+durable,
+			"$JS.ACK."+durable+".>",
+		)
+	}
+	return user
+}

@@ -1,0 +1,219 @@
+package post
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/post/internal/protocol"
+	"amanat.example/services/kit/store"
+)
+
+// retryDelay is how soon the broker repeats what could not be applied yet.
+const retryDelay = time.Second
+
+// parcelIn is a verified and opened parcel.
+type parcelIn struct {
+	from    end
+	header  *postv1.ParcelHeader
+	letters []*postv1.Letter // as they came
+	bodies  [][]byte         // opened; nil for a letter that is not sealed
+	closed  []bool           // sealed, and does not open
+}
+
+// mailIn is a message that was looked at: exactly one of parcel, receipt and reject is set.
+type mailIn struct {
+	message Message
+	from    end
+	parcel  *parcelIn
+	receipt *postv1.Receipt
+	kind    string // parcel or receipt, for counting
+	reject  string // why it is worth nothing
+}
+
+// Why mail is thrown away unread. It changes nothing but a counter.
+const (
+	rejectSubject   = "foreign-subject"
+	rejectMalformed = "malformed"
+	rejectAddress   = "foreign-address"
+	rejectUnknown   = "unknown-sender"
+	rejectSignature = "bad-signature"
+	rejectSeal      = "does-not-open"
+)
+
+// read verifies and opens a message. It touches no state.
+func (p *Post) read(m Message) mailIn {
+	in := mailIn{message: m, kind: "mail"}
+	to, lane, from, ok := parseSubject(m.Subject)
+	if !ok || !sameAddress(to, p.self) {
+		in.reject = rejectSubject
+		return in
+	}
+	in.from = endOf(from, lane)
+	var mail postv1.Mail
+	if err := proto.Unmarshal(m.Data, &mail); err != nil {
+		in.reject = rejectMalformed
+		return in
+	}
+	if !p.keys.Active(from.GetNode(), from.GetService()) {
+		in.reject = rejectUnknown
+		return in
+	}
+	switch content := mail.GetContent().(type) {
+	case *postv1.Mail_Parcel:
+		in.kind = "parcel"
+		in.parcel, in.reject = p.readParcel(in.from, content.Parcel)
+	case *postv1.Mail_Receipt:
+		in.kind = "receipt"
+		in.receipt, in.reject = p.readReceipt(in.from, content.Receipt)
+	default:
+		in.reject = rejectMalformed
+	}
+	return in
+}
+
+func (p *Post) readParcel(from end, parcel *postv1.Parcel) (*parcelIn, string) {
+	in := &parcelIn{from: from, header: &postv1.ParcelHeader{}}
+	if err := proto.Unmarshal(parcel.GetHeader(), in.header); err != nil {
+		return nil, rejectMalformed
+	}
+	if !sameLink(in.header.GetLink(), from.address(), p.self, from.lane) {
+		return nil, rejectAddress
+	}
+	signed := digest(parcel.GetHeader(), parcel.GetSealed())
+	if err := p.keys.Verify(from.node, from.service, parcelDomain, signed, parcel.GetSignature()); err != nil {
+		return nil, rejectSignature
+	}
+	plain, err := p.keys.Open(parcelDomain, parcel.GetHeader(), parcel.GetSealed())
+	if err != nil {
+		return nil, rejectSeal
+	}
+	var letters postv1.Letters
+	if err := proto.Unmarshal(plain, &letters); err != nil {
+		return nil, rejectMalformed
+	}
+	in.letters = letters.GetLetters()
+	if err := checkLetters(in.header, in.letters); err != nil {
+		p.log.Error("a signed parcel contradicts itself", logging.Peer(from.node, from.service), logging.Err(err))
+		return nil, rejectMalformed
+	}
+	return in, ""
+}
+
+func (p *Post) readReceipt(from end, signed *postv1.SignedReceipt) (*postv1.Receipt, string) {
+	receipt := &postv1.Receipt{}
+	if err := proto.Unmarshal(signed.GetReceipt(), receipt); err != nil {
+		return nil, rejectMalformed
+	}
+	if !sameLink(receipt.GetLink(), p.self, from.address(), from.lane) {
+		return nil, rejectAddress
+	}
+	if err := p.keys.Verify(from.node, from.service, receiptDomain, signed.GetReceipt(), signed.GetSignature()); err != nil {
+		return nil, rejectSignature
+	}
+	if err := checkRefusals(p.keys, receipt); err != nil {
+		p.log.Error("a signed receipt contradicts itself", logging.Peer(from.node, from.service), logging.Err(err))
+		return nil, rejectMalformed
+	}
+	return receipt, ""
+}
+
+// take applies what was read and then, never before, tells the broker.
+func (p *Post) take(ctx context.Context, in mailIn, now time.Time) error {
+	var err error
+	switch {
+	case in.reject != "":
+		p.counts.add(in.kind+"-in", in.reject)
+	case in.parcel != nil:
+		var applied applied
+		applied, err = p.apply(ctx, in.parcel, now)
+		if applied.state != nil {
+			p.oweReceipt(in.from, applied.state, applied.resend)
+		}
+	default:
+		err = p.count(ctx, in.from, in.receipt, now)
+	}
+	if err != nil {
+		in.message.Nak(retryDelay)
+		if p.db.Err() != nil || ctx.Err() != nil {
+			return err
+		}
+		p.counts.add(in.kind+"-in", "put-off")
+		p.log.Warn("mail could not be applied; it will be tried again", logging.Peer(in.from.node, in.from.service), logging.Err(err))
+		return nil
+	}
+	in.message.Ack()
+	return nil
+}
+
+// count takes a receipt into the sending end.
+func (p *Post) count(ctx context.Context, by end, receipt *postv1.Receipt, now time.Time) error {
+	var out protocol.Receipted
+	var next *postv1.SendingState
+	err := p.db.Update(ctx, func(tx *store.Tx) error {
+		state, err := p.sendingState(tx, by)
+		if err != nil {
+			return err
+		}
+		var atMark []byte
+		letter, err := p.tables.outbox.Get(tx, by.row(receipt.GetMark()))
+		if err == nil {
+			atMark = letter.GetLetterId()
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		next, out = protocol.Count(state, receipt, atMark, now)
+		if next == state {
+			return nil
+		}
+		for _, open := range out.Refusals {
+			if err := p.learnRefusal(tx, by, open); err != nil {
+				return err
+			}
+		}
+		return p.tables.sending.Put(tx, by.key(), next)
+	})
+	if err != nil {
+		return err
+	}
+	p.counts.add("receipt-in", string(out.Verdict))
+	switch out.Verdict {
+	case protocol.Overtaken:
+		p.log.Error("a receiver knows more of this store than it does itself: it was rolled back; restore it as the handbook says",
+			logging.Peer(by.node, by.service))
+	case protocol.Counted, protocol.Repeated:
+		if out.LostTo > 0 {
+			p.log.Error("a restored receiver lacks letters that are no longer kept",
+				logging.Peer(by.node, by.service), logging.Count("first", out.LostFrom), logging.Count("last", out.LostTo))
+			p.counts.add("receipt-in", "letters-lost")
+		}
+		p.note(by, protocol.Moved{Receipted: next.GetReceiptedSequence(), Reset: out.Reset, Resend: out.Resend})
+	}
+	return nil
+}
+
+func (p *Post) learnRefusal(tx *store.Tx, by end, open *postv1.OpenRefusal) error {
+	letter, err := p.tables.outbox.Get(tx, by.row(open.GetSequence()))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil // it was learnt when the letter was still kept
+	}
+	if err != nil {
+		return err
+	}
+	if !refuses(open.GetRefusal(), letter) {
+		p.counts.add("receipt-in", "refusal-of-another-letter")
+		return nil
+	}
+	tx.AfterCommit(func() {
+		p.counts.add("receipt-in", "refusal")
+		p.log.Error("a receiver refused a letter", logging.Peer(by.node, by.service))
+	})
+	if p.onRefused == nil {
+		return nil
+	}
+	return p.onRefused(tx, by.address(), letter, open.GetRefusal())
+}

@@ -1,0 +1,290 @@
+package custody
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+)
+
+// Domains separate the signatures of events and of replies, so that neither can stand for the
+// other.
+const (
+	DomainEvent = "amanat.custody.event.v1"
+	DomainReply = "amanat.custody.reply.v1"
+)
+
+// service is whose signing key stands under chains: every node's referral service.
+const service = "referral"
+
+// Hash is the SHA-256 of an event's bytes. An offer is named by the hash of its Offered event.
+type Hash [sha256.Size]byte
+
+// String is the hash in hex, as it stands in offer names.
+func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+
+// Bytes is the hash as a message field.
+func (h Hash) Bytes() []byte { return h[:] }
+
+// HashOf is the hash of an event's bytes.
+func HashOf(event []byte) Hash { return sha256.Sum256(event) }
+
+// ParseHash reads what [Hash.String] wrote.
+func ParseHash(s string) (Hash, error) {
+	var h Hash
+	raw, err := hex.DecodeString(s)
+	if err != nil || len(raw) != len(h) {
+		return h, errors.New("an event's hash is 64 hexadecimal digits")
+	}
+	return Hash(raw), nil
+}
+
+// Signer signs as this node's referral service (Ed25519, 64 bytes, domain-separated).
+type Signer interface {
+	Sign(domain string, message []byte) []byte
+}
+
+// Verifier checks a service's signature by the roster, old versions included.
+type Verifier interface {
+	Verify(node, service, domain string, message, signature []byte) error
+}
+
+// Link is one event of a chain, decoded beside its bytes.
+type Link struct {
+	// Signed holds the bytes as they were written.
+	Signed *custodyv1.SignedEvent
+	// Event is what the bytes say.
+	Event *custodyv1.Event
+	// Hash is the SHA-256 of the bytes.
+	Hash Hash
+}
+
+// Chain is a referral's events and what they amount to. The zero value is an empty chain.
+type Chain struct {
+	links []Link
+	state State
+}
+
+// Load folds a chain from this node's own store. It checks structure and legality, not
+// signatures: those were checked before the events were stored.
+func Load(events ...*custodyv1.SignedEvent) (*Chain, error) {
+	c := &Chain{}
+	for _, signed := range events {
+		if err := c.take(signed); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// Verify folds a chain that came from outside, and checks every signature in it: of each event
+// by the owner of its epoch, of each recorded reply by the node that replied. Links that known
+// holds already, byte for byte, were verified when they came and are not verified again; known
+// may be nil.
+func Verify(v Verifier, events []*custodyv1.SignedEvent, known *Chain) (*Chain, error) {
+	c := &Chain{}
+	for i, signed := range events {
+		if err := c.take(signed); err != nil {
+			return nil, err
+		}
+		if known != nil && i < len(known.links) && sameLink(known.links[i].Signed, signed) {
+			continue
+		}
+		if err := verifyLink(v, c.links[i]); err != nil {
+			return nil, fmt.Errorf("event %d: %w", i+1, err)
+		}
+	}
+	if len(c.links) == 0 {
+		return nil, errors.New("the chain is empty")
+	}
+	return c, nil
+}
+
+func sameLink(a, b *custodyv1.SignedEvent) bool {
+	return bytes.Equal(a.GetEvent(), b.GetEvent()) && bytes.Equal(a.GetSignature(), b.GetSignature())
+}
+
+func verifyLink(v Verifier, l Link) error {
+	if err := v.Verify(l.Event.GetOwner(), service, DomainEvent, l.Signed.GetEvent(), l.Signed.GetSignature()); err != nil {
+		return fmt.Errorf("signature of %s: %w", l.Event.GetOwner(), err)
+	}
+	if recorded := l.Event.GetReplyRecorded(); recorded != nil {
+		if _, err := OpenReply(v, recorded.GetReply()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// VerifyOffer checks an Offered event that came alone, as it does to the unit asked: signed by
+// the node that the event names as owner, which is the referral's creator or a later owner.
+func VerifyOffer(v Verifier, signed *custodyv1.SignedEvent) (Link, error) {
+	l, err := decode(signed)
+	if err != nil {
+		return Link{}, err
+	}
+	if l.Event.GetOffered() == nil {
+		return Link{}, errors.New("the event is not an offer")
+	}
+	if err := checkOffered(l.Event.GetOffered()); err != nil {
+		return Link{}, err
+	}
+	if err := verifyLink(v, l); err != nil {
+		return Link{}, err
+	}
+	return l, nil
+}
+
+func decode(signed *custodyv1.SignedEvent) (Link, error) {
+	event := &custodyv1.Event{}
+	if err := proto.Unmarshal(signed.GetEvent(), event); err != nil {
+		return Link{}, fmt.Errorf("the event's bytes are not an event: %w", err)
+	}
+	return Link{Signed: signed, Event: event, Hash: HashOf(signed.GetEvent())}, nil
+}
+
+// take folds one more event; on an error the chain is as it was.
+func (c *Chain) take(signed *custodyv1.SignedEvent) error {
+	l, err := decode(signed)
+	if err != nil {
+		return err
+	}
+	if err := c.checkPosition(l.Event); err != nil {
+		return err
+	}
+	if err := c.state.fold(l); err != nil {
+		return err
+	}
+	c.links = append(c.links, l)
+	return nil
+}
+
+// checkPosition holds I1 and I2: the event continues this chain, by its owner.
+func (c *Chain) checkPosition(e *custodyv1.Event) error {
+	want := c.next()
+	switch {
+	case e.GetReferral() == "":
+		return illegal(e, "it names no referral")
+	case len(c.links) > 0 && e.GetReferral() != want.Referral:
+		return illegal(e, "it belongs to another referral")
+	case e.GetSequence() != want.Sequence:
+		return illegal(e, fmt.Sprintf("it has sequence %d where %d comes next", e.GetSequence(), want.Sequence))
+	case !bytes.Equal(e.GetPreviousHash(), want.PreviousHash):
+		return illegal(e, "it does not follow the event before it")
+	case e.GetEpoch() != want.Epoch:
+		return illegal(e, fmt.Sprintf("it has epoch %d where %d is current", e.GetEpoch(), want.Epoch))
+	case len(c.links) > 0 && e.GetOwner() != want.Owner:
+		return illegal(e, "its writer does not own the referral")
+	case e.GetTime() == nil || !e.GetTime().IsValid():
+		return illegal(e, "it has no time")
+	}
+	return nil
+}
+
+// next is the frame of the event that may come now.
+func (c *Chain) next() *custodyv1.Event {
+	if len(c.links) == 0 {
+		return &custodyv1.Event{Epoch: 1, Sequence: 1}
+	}
+	return &custodyv1.Event{
+		Referral:     c.state.Referral,
+		Epoch:        c.state.Epoch,
+		Sequence:     c.state.Sequence + 1,
+		PreviousHash: c.state.Head.Bytes(),
+		Owner:        c.state.Owner,
+	}
+}
+
+// Append writes one event as its owner: node must own the current epoch. The caller fills
+// actor, time, annex commitment and body (and, for the first event, the referral); position,
+// epoch, hash and owner are set here. On an error nothing changes.
+func (c *Chain) Append(s Signer, node string, e *custodyv1.Event) (Link, error) {
+	frame := c.next()
+	if len(c.links) > 0 {
+		e.Referral = frame.GetReferral()
+		if node != frame.GetOwner() {
+			return Link{}, &Illegal{NotOwner: true, why: fmt.Sprintf("the referral is owned by %s", frame.GetOwner())}
+		}
+	}
+	e.Epoch, e.Sequence, e.PreviousHash, e.Owner = frame.GetEpoch(), frame.GetSequence(), frame.GetPreviousHash(), node
+	raw, err := proto.Marshal(e)
+	if err != nil {
+		return Link{}, fmt.Errorf("marshal the event: %w", err)
+	}
+	if err := c.take(&custodyv1.SignedEvent{Event: raw}); err != nil {
+		return Link{}, err
+	}
+	last := &c.links[len(c.links)-1]
+	last.Signed.Signature = s.Sign(DomainEvent, raw)
+	return *last, nil
+}
+
+// State is what the chain amounts to. The caller must not change what it points to.
+func (c *Chain) State() *State { return &c.state }
+
+// Links are the events in order. The caller must not change them.
+func (c *Chain) Links() []Link { return c.links }
+
+// Message is the chain as it is shipped.
+func (c *Chain) Message() *custodyv1.Chain {
+	m := &custodyv1.Chain{Events: make([]*custodyv1.SignedEvent, len(c.links))}
+	for i, l := range c.links {
+		m.Events[i] = l.Signed
+	}
+	return m
+}
+
+// Relation says how a chain that came stands to the one that is held.
+type Relation int
+
+// The relations.
+const (
+	// Same: nothing new.
+	Same Relation = iota
+	// Ahead: what came continues what is held.
+	Ahead
+	// Behind: what is held continues what came.
+	Behind
+	// Forked: two different events stand at one position. It is proof that a rule was broken;
+	// a person decides.
+	Forked
+)
+
+// Compare tells how came stands to held; held may be nil.
+func Compare(held, came *Chain) Relation {
+	if held == nil {
+		held = &Chain{}
+	}
+	shared := min(len(held.links), len(came.links))
+	for i := range shared {
+		if held.links[i].Hash != came.links[i].Hash {
+			return Forked
+		}
+	}
+	switch {
+	case len(came.links) > len(held.links):
+		return Ahead
+	case len(came.links) < len(held.links):
+		return Behind
+	}
+	return Same
+}
+
+// Illegal is an event that the rules do not allow in the state the chain is in.
+type Illegal struct {
+	// NotOwner: the writer is not the owner of the current epoch.
+	NotOwner bool
+	why      string
+}
+
+// Error says what is wrong, without any content of the event.
+func (i *Illegal) Error() string { return i.why }
+
+func illegal(e *custodyv1.Event, why string) *Illegal {
+	return &Illegal{why: fmt.Sprintf("%s is not possible: %s", Name(e), why)}
+}

@@ -1,0 +1,339 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	identityv1 "amanat.example/proto/amanat/identity/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/identity"
+	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/paging"
+	"amanat.example/services/kit/privacy"
+	"amanat.example/services/kit/rpc"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/shelter/internal/app"
+	"amanat.example/services/shelter/internal/server"
+	"amanat.example/services/shelter/internal/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type noEvents struct{}
+
+func (noEvents) Append(*kitstore.Tx, string, string, time.Time, proto.Message) error { return nil }
+
+// world is a shelter service behind its real server, with the identities of its callers.
+type world struct {
+	gateway, referral shelterv1.ShelterServiceClient
+	token             func(role string) context.Context
+	readings          []rpc.Reading
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	root := t.TempDir()
+	if err := identity.InitNetwork(identity.Options{
+		Root: root, Node: "punjab", DisplayName: "Punjab", Province: "PK-PB", Services: []string{"shelter", "referral", "gateway", "federal"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	load := func(service string) *identity.Service {
+		s, err := identity.Load(root, "punjab", service)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	w := &world{}
+	address := w.serve(t, root, load("shelter"))
+	dial := func(service string) shelterv1.ShelterServiceClient {
+		conn, err := rpc.Dial(address, load(service).ClientTLS("shelter"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return shelterv1.NewShelterServiceClient(conn)
+	}
+	w.gateway, w.referral = dial("gateway"), dial("referral")
+	signer := load("gateway")
+	w.token = func(role string) context.Context {
+		raw, err := signer.IssueToken(&identityv1.PersonToken{
+			Person: "nodes/punjab/workers/manager", Roles: []string{role}, Purpose: "operations", Audience: []string{"shelter"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rpc.WithPersonToken(t.Context(), raw)
+	}
+	return w
+}
+
+func (w *world) serve(t testing.TB, root string, self *identity.Service) (address string) {
+	t.Helper()
+	dir := filepath.Join(root, "punjab", "shelter")
+	db, err := kitstore.Open(context.Background(), kitstore.Options{Path: filepath.Join(dir, "shelter.db"), Schema: store.Schema})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := privacy.OpenKeyring(context.Background(), privacy.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &app.App{
+		DB: db, Node: "punjab", Now: time.Now, Keys: keys, Events: noEvents{}, Tokens: paging.New([]byte("t")), Wake: func() {},
+		NewID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
+	}
+	s, err := rpc.NewServer(rpc.Config{
+		Identity: self, Policy: server.Policy(), Log: logging.Discard(),
+		Audit: func(_ context.Context, r rpc.Reading) error { w.readings = append(w.readings, r); return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shelterv1.RegisterShelterServiceServer(s, server.New(a))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx, listener, nil) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		report, err := db.Check(context.Background())
+		if err == nil {
+			err = report.Err()
+		}
+		if err != nil {
+			t.Errorf("the store is damaged: %v", err)
+		}
+		if err := keys.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return listener.Addr().String()
+}
+
+// create enters a shelter with one group of girls' beds and says the group's name.
+func (w *world) create(t testing.TB, id string, beds int32) (group string) {
+	t.Helper()
+	s, err := w.gateway.CreateShelter(w.token("shelter-manager"), &shelterv1.CreateShelterRequest{
+		Parent: "nodes/punjab", ShelterId: id, Shelter: &shelterv1.Shelter{
+			DisplayName: "Girls", District: "PK617", Address: "a street", Groups: []*shelterv1.Group{{
+				Name: "girls", Genders: []string{"Feminine"}, AgeFrom: 6, AgeTo: 12, UnitKind: shelterv1.Group_UNIT_KIND_BED, Total: beds,
+			}},
+		},
+	}, grpc.WaitForReady(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.GetGroups()[0].GetName()
+}
+
+func (w *world) place(ctx context.Context, group, request string) (*shelterv1.Hold, error) {
+	return w.referral.PlaceHold(ctx, &shelterv1.PlaceHoldRequest{
+		Group: group, Quantity: 1, RequestId: "request-" + request,
+		Needs: &custodyv1.Needs{Gender: "Feminine", AgeFrom: 9, AgeTo: 9},
+	})
+}
+
+func reasonOf(err error) string {
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok {
+			return info.GetDomain() + " " + info.GetReason()
+		}
+	}
+	return ""
+}
+
+// attempt is one caller's call and answer, for the linearizability check.
+type attempt struct {
+	place bool // else release
+	won   bool // the place held the bed, or the release gave it back
+}
+
+// oneBed: a bed is free or held; placing succeeds exactly when it is free, and a release is only
+// tried by who holds it.
+var oneBed = porcupine.Model{
+	Init: func() any { return false },
+	Step: func(state, input, _ any) (bool, any) {
+		held, a := state.(bool), input.(attempt)
+		if a.place {
+			return a.won == !held, held || a.won
+		}
+		return a.won && held, false
+	},
+	DescribeOperation: func(input, _ any) string { return fmt.Sprintf("%+v", input) },
+}
+
+// One bed, a thousand callers at once, through the real server: exactly one wins, in every round.
+func TestOneBedThousandCallers(t *testing.T) {
+	rounds, callers := 100, 1000
+	if testing.Short() {
+		rounds = 3
+	}
+	w := newWorld(t)
+	for round := range rounds {
+		group := w.create(t, fmt.Sprintf("shelter-%d", round), 1)
+		history := make([]porcupine.Operation, callers)
+		begin := make(chan struct{})
+		var all sync.WaitGroup
+		for i := range callers {
+			all.Go(func() {
+				<-begin
+				call := time.Now()
+				_, err := w.place(t.Context(), group, fmt.Sprintf("%d-%d", round, i))
+				history[i] = porcupine.Operation{ClientId: i, Input: attempt{true, err == nil}, Call: call.UnixNano(), Return: time.Now().UnixNano()}
+				if err != nil && reasonOf(err) != "shelter.amanat REASON_NO_CAPACITY" {
+					t.Errorf("round %d: %v", round, err)
+				}
+			})
+		}
+		close(begin)
+		all.Wait()
+		wins := 0
+		for _, op := range history {
+			if op.Input.(attempt).won {
+				wins++
+			}
+		}
+		if wins != 1 {
+			t.Fatalf("round %d: %d callers won one bed", round, wins)
+		}
+		if !porcupine.CheckOperations(oneBed, history) {
+			t.Fatalf("round %d: the history is not linearizable", round)
+		}
+	}
+	t.Logf("%d rounds, %d callers each: one winner in every round", rounds, callers)
+}
+
+// Placing and releasing one bed by many callers stays linearizable.
+func TestPlaceAndReleaseIsLinearizable(t *testing.T) {
+	w := newWorld(t)
+	group := w.create(t, "contended", 1)
+	var mu sync.Mutex
+	var history []porcupine.Operation
+	note := func(client int, a attempt, call time.Time) {
+		done := time.Now()
+		mu.Lock()
+		defer mu.Unlock()
+		history = append(history, porcupine.Operation{ClientId: client, Input: a, Call: call.UnixNano(), Return: done.UnixNano()})
+	}
+	var all sync.WaitGroup
+	for client := range 16 {
+		all.Go(func() {
+			for n := range 40 {
+				call := time.Now()
+				h, err := w.place(t.Context(), group, fmt.Sprintf("%d-%d", client, n))
+				note(client, attempt{true, err == nil}, call)
+				if err != nil {
+					continue
+				}
+				call = time.Now()
+				_, err = w.referral.ReleaseHold(t.Context(), &shelterv1.ReleaseHoldRequest{Name: h.GetName()})
+				note(client, attempt{false, err == nil}, call)
+			}
+		})
+	}
+	all.Wait()
+	result, _ := porcupine.CheckOperationsVerbose(oneBed, history, 30*time.Second)
+	if result != porcupine.Ok {
+		t.Fatalf("%d operations: %s", len(history), result)
+	}
+	t.Logf("%d operations are linearizable", len(history))
+}
+
+// Who may not call, is told so; what breaks a rule of the proto is named by its field.
+func TestRefusals(t *testing.T) {
+	w := newWorld(t)
+	group := w.create(t, "lahore", 1)
+	placed := func(change func(*shelterv1.PlaceHoldRequest)) error {
+		r := &shelterv1.PlaceHoldRequest{
+			Group: group, Quantity: 1, RequestId: "request-1", Needs: &custodyv1.Needs{Gender: "Feminine", AgeFrom: 9, AgeTo: 9},
+		}
+		change(r)
+		_, err := w.referral.PlaceHold(t.Context(), r)
+		return err
+	}
+	get := func(c shelterv1.ShelterServiceClient, ctx context.Context) error {
+		_, err := c.GetShelter(ctx, &shelterv1.GetShelterRequest{Name: "nodes/punjab/shelters/lahore"})
+		return err
+	}
+	for name, c := range map[string]struct {
+		err   error
+		code  codes.Code
+		field string
+	}{
+		"gateway places a hold":   {func() error { _, err := w.gateway.PlaceHold(t.Context(), &shelterv1.PlaceHoldRequest{}); return err }(), codes.PermissionDenied, ""},
+		"no person":               {get(w.gateway, t.Context()), codes.Unauthenticated, ""},
+		"another role":            {get(w.gateway, w.token("federal-analyst")), codes.PermissionDenied, ""},
+		"referral reads shelters": {get(w.referral, t.Context()), codes.PermissionDenied, ""},
+		"no quantity":             {placed(func(r *shelterv1.PlaceHoldRequest) { r.Quantity = 0 }), codes.InvalidArgument, "quantity"},
+		"negative quantity":       {placed(func(r *shelterv1.PlaceHoldRequest) { r.Quantity = -1 }), codes.InvalidArgument, "quantity"},
+		"absurd quantity":         {placed(func(r *shelterv1.PlaceHoldRequest) { r.Quantity = 1 << 30 }), codes.InvalidArgument, "quantity"},
+		"reversed ages":           {placed(func(r *shelterv1.PlaceHoldRequest) { r.Needs.AgeTo = 3 }), codes.InvalidArgument, "needs"},
+		"no needs":                {placed(func(r *shelterv1.PlaceHoldRequest) { r.Needs = nil }), codes.InvalidArgument, "needs"},
+		"malformed group":         {placed(func(r *shelterv1.PlaceHoldRequest) { r.Group = "lahore" }), codes.InvalidArgument, "group"},
+		"unknown code":            {placed(func(r *shelterv1.PlaceHoldRequest) { r.Needs.Gender = "girl" }), codes.InvalidArgument, "needs.gender"},
+		"over-long":               {placed(func(r *shelterv1.PlaceHoldRequest) { r.RequestId = string(make([]byte, 200)) }), codes.InvalidArgument, "request_id"},
+	} {
+		if status.Code(c.err) != c.code || reasonOf(c.err) == "" {
+			t.Errorf("%s: %v, reason %q", name, c.err, reasonOf(c.err))
+		}
+		if c.field != "" && !namesField(c.err, c.field) {
+			t.Errorf("%s: the error does not name %s: %v", name, c.field, status.Convert(c.err).Details())
+		}
+	}
+	if _, err := w.place(t.Context(), group, "after"); err != nil {
+		t.Fatalf("the bed was touched: %v", err)
+	}
+}
+
+func namesField(err error, field string) bool {
+	for _, detail := range status.Convert(err).Details() {
+		if bad, ok := detail.(*errdetails.BadRequest); ok {
+			for _, v := range bad.GetFieldViolations() {
+				if v.GetField() == field {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// A shelter's address leaves only after its reading stands in the audit log.
+func TestReadingAnAddressIsAudited(t *testing.T) {
+	w := newWorld(t)
+	w.create(t, "lahore", 1)
+	w.readings = nil
+	s, err := w.gateway.GetShelter(w.token("case-worker"), &shelterv1.GetShelterRequest{Name: "nodes/punjab/shelters/lahore"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.GetAddress() == "" || len(w.readings) != 1 || w.readings[0].Resources[0] != s.GetName() || w.readings[0].Person.GetPerson() != "nodes/punjab/workers/manager" {
+		t.Fatalf("%v after %v", s, w.readings)
+	}
+}

@@ -1,0 +1,30 @@
+// Package referral is the service that owns the life of a referral at its node: outgoing,
+// incoming, and passed on. It carries responsibility for a person from one unit to another over
+// the custody chain, and never holds who that person is.
+//
+// It owns: chains (signed events as they came), the view over each, offers made to this node's
+// units, the replies given to them, sealed annexes, and deadlines.
+//
+// Invariants (DESIGN section 3):
+//
+//   - I1, I2, I3, I8: the custody package decides which step is legal, for writer and reader alike.
+//   - I4: chain, view, deadline, letters, commands and events change in one transaction.
+//   - I6: the giver's duty ends only when it holds ARRIVED, written by the receiver as owner.
+//   - I7: every live referral has a deadline and a unit at its owner, its origin and each former
+//     owner; every open offer has one at the unit asked. A deadline fires once per due time.
+//   - What people write (notes, escort, receiving worker) lies in sealed annexes and travels in
+//     sealed letters alone; chain, events and errors hold codes, ids and commitments.
+//
+// Letters it takes: custody.offer.v1, custody.reply.v1, custody.chain.v1, custody.head.v1,
+// custody.annex.v1. Letters it sends besides these: federal.flow.v1.
+//
+// Events it publishes:
+//
+//	referral.referral.{submitted,confirmed,ready,dispatched,arrived,in-service,completed}.v1  ReferralChanged
+//	referral.referral.forked.v1                                                              ReferralChanged
+//	referral.offer.{received,accepted,declined,acceptance-withdrawn,ready}.v1                OfferChanged
+//	referral.deadline.missed.v1                                                              DeadlineMissed
+//
+// It calls the node's shelter service: PlaceHold to accept, ConfirmHold when chosen, AdmitHold at
+// arrival, ReleaseHold when an offer is withdrawn.
+package referral

@@ -1,0 +1,219 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	eventsv1 "amanat.example/proto/amanat/events/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/custody"
+	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/fault"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
+	"amanat.example/services/referral/internal/store"
+)
+
+// AcceptOffer accepts an offer made to this node. The shelter is asked for the bed first; the
+// call waits for its answer and gives the shelter's refusal, or the offer as it stands.
+func (a *App) AcceptOffer(ctx context.Context, request *referralv1.AcceptOfferRequest, actor *custodyv1.Actor) (*referralv1.Offer, error) {
+	if err := a.checkAccept(request); err != nil {
+		return nil, err
+	}
+	referral, hash := store.SplitOffer(request.GetName())
+	annex, err := a.prepareAnnex(ctx, referral, &custodyv1.AnnexContent{Note: request.GetNote(), Worker: request.GetWorker()})
+	if err != nil {
+		return nil, err
+	}
+	var asked bool
+	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		asked = false
+		o, version, err := a.getReceived(tx, request.GetName())
+		if err != nil {
+			return err
+		}
+		again, err := rules.Accept(o.record.GetState())
+		if again || err != nil {
+			return err
+		}
+		if request.GetEtag() != "" && request.GetEtag() != etag(version) {
+			return fault.StaleEtag()
+		}
+		until, err := rules.HoldUntil(request.GetHoldExpireTime(), a.Now())
+		if err != nil {
+			return err
+		}
+		asked = true
+		return o.askHold(request.GetGroup(), until, actor, annex)
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.await(ctx, "hold-"+hash)
+	return a.accepted(context.WithoutCancel(ctx), request.GetName(), asked)
+}
+
+func (a *App) checkAccept(request *referralv1.AcceptOfferRequest) error {
+	switch {
+	case request.GetGroup() == "":
+		return fault.InvalidField("group", "must name the bed group to hold in; a placement needs a bed")
+	case a.checkNode("group", request.GetGroup()) != nil:
+		return fault.InvalidField("group", "must be a bed group of this node")
+	case request.GetWorker() == nil:
+		return fault.InvalidField("worker", "must name who receives the person, with a telephone that is answered")
+	}
+	return nil
+}
+
+// askHold makes the acceptance pending with the command that places the hold.
+func (o *received) askHold(group string, until time.Time, actor *custodyv1.Actor, annex *custodyv1.AnnexLetter) error {
+	if err := o.Annexes.Put(o.tx, annex); err != nil {
+		return err
+	}
+	o.record.State, o.record.AcceptFailure = custodyv1.OfferState_OFFER_STATE_ACCEPTING, ""
+	o.record.Actor, o.record.AnnexCommitment, o.record.Group = actor, commitment(annex), group
+	id := "hold-" + o.hash()
+	err := o.Commands.Queue(o.tx, Command{
+		ID: id, Method: shelterv1.ShelterService_PlaceHold_FullMethodName, Subject: o.name,
+		Request: &shelterv1.PlaceHoldRequest{
+			Group: group, Quantity: 1, Offer: o.name, Needs: o.event.GetOffered().GetNeeds(),
+			ExpireTime: timestamppb.New(until), RequestId: id,
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return o.put()
+}
+
+// await waits for a command's result for most of the time the caller gives, so that there is
+// time left to answer. Without the result the offer is shown as it stands.
+func (a *App) await(ctx context.Context, id string) {
+	if end, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, end.Sub(a.Now())*4/5)
+		defer cancel()
+	}
+	if err := a.Commands.Wait(ctx, id); err != nil {
+		return
+	}
+}
+
+// accepted shows an offer after an attempt to accept it; a refusal of this attempt is the error.
+func (a *App) accepted(ctx context.Context, name string, asked bool) (*referralv1.Offer, error) {
+	shown, err := a.GetOffer(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if failure := shown.GetAcceptFailure(); asked && failure != "" {
+		return nil, fault.New(eventsv1.Reason(eventsv1.Reason_value["REASON_"+failure]),
+			"The shelter service refused the hold. Choose another bed group, ask again later, or decline.", "offer", name)
+	}
+	return shown, nil
+}
+
+// getReceived finds an offer made to this node.
+func (a *App) getReceived(tx *kitstore.Tx, name string) (*received, uint64, error) {
+	row, err := store.Offers.Row(tx, store.OfferKey(name))
+	if errors.Is(err, kitstore.ErrNotFound) {
+		return nil, 0, fault.NotFound("offer")
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	o, err := a.openReceived(tx, name, row.Value)
+	return o, row.Version, err
+}
+
+// ResultHandler takes a command's result in, in the transaction that ends the command. Exactly
+// one of reply and refusal is set.
+type ResultHandler func(tx *kitstore.Tx, c Command, reply proto.Message, refusal *fault.Error) error
+
+// Results are the handlers of results, by method.
+func (a *App) Results() map[string]ResultHandler {
+	return map[string]ResultHandler{
+		shelterv1.ShelterService_PlaceHold_FullMethodName:   a.held,
+		shelterv1.ShelterService_ConfirmHold_FullMethodName: a.promised,
+		shelterv1.ShelterService_AdmitHold_FullMethodName:   a.noted,
+		shelterv1.ShelterService_ReleaseHold_FullMethodName: a.noted,
+	}
+}
+
+// held takes in what became of the hold for an acceptance.
+func (a *App) held(tx *kitstore.Tx, c Command, reply proto.Message, refusal *fault.Error) error {
+	o, _, err := a.getReceived(tx, c.Subject)
+	if err != nil {
+		return err
+	}
+	if o.record.GetState() != custodyv1.OfferState_OFFER_STATE_ACCEPTING {
+		return nil
+	}
+	hold, _ := reply.(*shelterv1.Hold)
+	switch {
+	case refusal != nil:
+		return o.notHeld(refusal.Reason())
+	case hold.GetState() != shelterv1.Hold_STATE_HELD:
+		return o.notHeld(fault.HoldEnded)
+	}
+	o.record.State = custodyv1.OfferState_OFFER_STATE_ACCEPTED
+	o.record.Hold, o.record.Fence = hold.GetName(), hold.GetFence()
+	err = o.reply(&custodyv1.Reply{
+		Actor: o.record.GetActor(), AnnexCommitment: o.record.GetAnnexCommitment(),
+		Body: &custodyv1.Reply_Accepted{Accepted: &custodyv1.Accepted{Hold: hold.GetName(), HoldExpireTime: hold.GetExpireTime()}},
+	})
+	if err != nil {
+		return err
+	}
+	annex, err := optional(a.Annexes.Get(tx, o.event.GetReferral(), custody.Hash(o.record.GetAnnexCommitment()).String()))
+	if err != nil {
+		return err
+	}
+	if err := a.sendAnnex(tx, lane(o.event.GetOffered().GetUrgency()), annex, o.event.GetOwner()); err != nil {
+		return err
+	}
+	return o.put()
+}
+
+func (o *received) notHeld(reason fault.Reason) error {
+	o.record.State = custodyv1.OfferState_OFFER_STATE_RECEIVED
+	o.record.AcceptFailure = strings.TrimPrefix(reason.String(), "REASON_")
+	o.record.Actor, o.record.AnnexCommitment, o.record.Group = nil, nil, ""
+	return o.put()
+}
+
+// promised takes in whether the hold of the chosen offer is confirmed: then the place is
+// promised, else the acceptance is taken back.
+func (a *App) promised(tx *kitstore.Tx, c Command, reply proto.Message, refusal *fault.Error) error {
+	o, _, err := a.getReceived(tx, c.Subject)
+	if err != nil {
+		return err
+	}
+	if o.record.GetState() != custodyv1.OfferState_OFFER_STATE_CONFIRMED {
+		return nil
+	}
+	hold, _ := reply.(*shelterv1.Hold)
+	r := &custodyv1.Reply{Actor: a.self()}
+	if refusal == nil && proto.Equal(hold.GetFence(), o.record.GetFence()) {
+		o.record.State = custodyv1.OfferState_OFFER_STATE_READY
+		r.Body = &custodyv1.Reply_Ready{Ready: &custodyv1.Ready{Hold: o.record.GetHold(), Fence: hold.GetFence()}}
+	} else {
+		o.record.State, o.record.DeclineReason = custodyv1.OfferState_OFFER_STATE_DECLINED, codes.DeclineHoldEnded
+		r.Body = &custodyv1.Reply_AcceptanceWithdrawn{AcceptanceWithdrawn: &custodyv1.AcceptanceWithdrawn{Reason: codes.DeclineHoldEnded}}
+		if refusal == nil { // confirmed in another life of the shelter's store: not the bed we were given
+			if err := o.release(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := o.reply(r); err != nil {
+		return err
+	}
+	return o.put()
+}

@@ -1,0 +1,233 @@
+// Package app holds the referral service's use cases, one a file. Each opens one store
+// transaction, in which chain, view, deadlines, letters, commands and events change together
+// (invariant I4), or is called with the transaction that takes a letter or a command's result in.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	identityv1 "amanat.example/proto/amanat/identity/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/custody"
+	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/paging"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
+	"amanat.example/services/referral/internal/store"
+)
+
+// Events takes what happened into the log, in the transaction in which it happened.
+type Events interface {
+	Append(tx *kitstore.Tx, kind, subject string, now time.Time, data proto.Message) error
+}
+
+// Outgoing is a letter to another node's service, or to this one's.
+type Outgoing struct {
+	// To is the receiving service.
+	To *postv1.Address
+	// Lane is urgent for high risk and for arrivals.
+	Lane postv1.Lane
+	// Kind is what the receiver's table of handlers is keyed by.
+	Kind string
+	// Subject is the referral, whose letters stay in order; empty for flow facts.
+	Subject string
+	// Body is the message.
+	Body proto.Message
+	// Sealed: the body carries personal data and is sealed before it is stored.
+	Sealed bool
+}
+
+// Post queues letters in the transaction of the state they report.
+type Post interface {
+	Queue(tx *kitstore.Tx, o Outgoing) error
+}
+
+// Command is a call to another service of this node that is owed until it is answered.
+type Command struct {
+	// ID is its idempotency key.
+	ID string
+	// Method is its full name.
+	Method string
+	// Subject keeps commands about one thing in order.
+	Subject string
+	// Request is of the method's request type.
+	Request proto.Message
+}
+
+// Commands queues commands in the transaction that decides them.
+type Commands interface {
+	Queue(tx *kitstore.Tx, c Command) error
+	// Wait returns nil once the command's result has been taken in, and ctx's error when that
+	// comes first.
+	Wait(ctx context.Context, id string) error
+}
+
+// Roster knows the nodes and their keys.
+type Roster interface {
+	custody.Verifier
+	Node(name string) (*identityv1.RosterNode, bool)
+}
+
+// App has the use cases. All fields are needed.
+type App struct {
+	// DB is the service's store, with store.Schema.
+	DB *kitstore.DB
+	// Node is this node's name.
+	Node string
+	// Now is the clock.
+	Now func() time.Time
+	// NewID makes the last part of a name: a UUID, version 7.
+	NewID func() (string, error)
+	// Random gives flow ids and the salts of annexes.
+	Random io.Reader
+	// Signer signs as this node's referral service.
+	Signer custody.Signer
+	// Roster verifies what other nodes signed.
+	Roster Roster
+	// Federal is the name of the federal node, which counts flows.
+	Federal string
+	// Limits are the time limits by risk.
+	Limits rules.Limits
+	// AutoConfirm: a sole acceptance is chosen without a person.
+	AutoConfirm bool
+	// Annexes keeps annexes sealed.
+	Annexes Annexes
+	// Events is the event log.
+	Events Events
+	// Post sends letters.
+	Post Post
+	// Commands calls the shelter service.
+	Commands Commands
+	// Tokens makes page tokens.
+	Tokens *paging.Tokens
+	// Log gets what a person should look at: no personal data.
+	Log *logging.Logger
+	// Wake is called after a commit that changes when the next deadline is due; it must not block.
+	Wake func()
+}
+
+func (a *App) parent() string { return "nodes/" + a.Node }
+
+// checkNode refuses lists and actions asked of another node.
+func (a *App) checkNode(field, name string) error {
+	if name != a.parent() && !strings.HasPrefix(name, a.parent()+"/") {
+		return fault.New(fault.Missing, "This node does not hold it; ask the node it names.", "field", field)
+	}
+	return nil
+}
+
+// self is who acts when the service does something by itself.
+func (a *App) self() *custodyv1.Actor { return &custodyv1.Actor{Service: "referral"} }
+
+func etag(version uint64) string { return strconv.FormatUint(version, 10) }
+
+// legal turns what the chain's rules forbid into a refusal.
+func legal(err error) error {
+	illegal, ok := errors.AsType[*custody.Illegal](err)
+	switch {
+	case !ok:
+		return err
+	case illegal.NotOwner:
+		return fault.New(fault.NotOwner, "Another node owns the referral now. Ask that node.").Wrap(err)
+	}
+	return fault.New(fault.WrongState, capital(illegal.Error())+". Read the referral again to see what can be done.").Wrap(err)
+}
+
+func capital(sentence string) string {
+	if sentence == "" {
+		return sentence
+	}
+	return strings.ToUpper(sentence[:1]) + sentence[1:]
+}
+
+// chainOf reads a referral's chain; nil when this node holds none.
+func chainOf(r kitstore.Reader, referral string) (*custody.Chain, error) {
+	var events []*custodyv1.SignedEvent
+	err := store.Links.Scan(r, kitstore.Range{Prefix: kitstore.K(referral)}, func(_ kitstore.Key, e *custodyv1.SignedEvent) error {
+		events = append(events, e)
+		return nil
+	})
+	if err != nil || len(events) == 0 {
+		return nil, err
+	}
+	c, err := custody.Load(events...)
+	if err != nil {
+		return nil, fmt.Errorf("load the chain of %s: %w", referral, err)
+	}
+	return c, nil
+}
+
+// show completes a stored referral for a reader.
+func (a *App) show(r kitstore.Reader, row kitstore.Row[*referralv1.ReferralRecord]) (*referralv1.Referral, error) {
+	v := row.Value.GetReferral()
+	v.Etag = etag(row.Version)
+	deadline, err := store.Deadlines.Get(r, kitstore.K(v.GetName()))
+	if err != nil && !errors.Is(err, kitstore.ErrNotFound) {
+		return nil, err
+	}
+	v.NextDeadline = deadline.GetDeadline()
+	for _, o := range v.GetOffers() {
+		o.Etag = v.GetEtag()
+	}
+	commitments, err := a.Annexes.List(r, v.GetName())
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range commitments {
+		v.Annexes = append(v.Annexes, store.AnnexName(v.GetName(), c))
+	}
+	return v, nil
+}
+
+func getReferral(r kitstore.Reader, name string) (kitstore.Row[*referralv1.ReferralRecord], error) {
+	row, err := store.Referrals.Row(r, kitstore.K(name))
+	if errors.Is(err, kitstore.ErrNotFound) {
+		return row, fault.NotFound("referral")
+	}
+	return row, err
+}
+
+// newAnnex makes an annex of what people wrote; nil when they wrote nothing.
+func (a *App) newAnnex(referral string, content *custodyv1.AnnexContent) (*custodyv1.AnnexLetter, error) {
+	if proto.Size(content) == 0 {
+		return nil, nil
+	}
+	raw, err := proto.Marshal(content)
+	if err != nil {
+		return nil, fmt.Errorf("marshal the annex: %w", err)
+	}
+	salt := make([]byte, 32)
+	if _, err := io.ReadFull(a.Random, salt); err != nil {
+		return nil, fmt.Errorf("make a salt: %w", err)
+	}
+	return &custodyv1.AnnexLetter{Referral: referral, Annex: &custodyv1.Annex{Salt: salt, Content: raw}}, nil
+}
+
+// prepareAnnex makes an annex of what people wrote and the key it is sealed with, before the
+// transaction; nil when they wrote nothing.
+func (a *App) prepareAnnex(ctx context.Context, referral string, content *custodyv1.AnnexContent) (*custodyv1.AnnexLetter, error) {
+	annex, err := a.newAnnex(referral, content)
+	if annex == nil || err != nil {
+		return nil, err
+	}
+	return annex, a.Annexes.Prepare(ctx, referral)
+}
+
+// commitment is what stands in the chain for an annex; nil for none.
+func commitment(annex *custodyv1.AnnexLetter) []byte {
+	if annex == nil {
+		return nil
+	}
+	return custody.Commit(annex.GetAnnex()).Bytes()
+}

@@ -1,0 +1,143 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/paging"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
+	"amanat.example/services/referral/internal/store"
+)
+
+// sweep bounds how many deadlines one transaction fires.
+const sweep = 64
+
+// FireDeadlines fires the deadlines that have passed, once each, and says when the next one is
+// due; zero when there is none.
+func (a *App) FireDeadlines(ctx context.Context) (next time.Time, err error) {
+	for {
+		if next, err = a.nextDue(ctx); err != nil || next.IsZero() || next.After(a.Now()) {
+			return next, err
+		}
+		if err = a.DB.Update(ctx, a.fireDue); err != nil {
+			return time.Time{}, err
+		}
+	}
+}
+
+func (a *App) nextDue(ctx context.Context) (next time.Time, err error) {
+	err = a.DB.View(ctx, func(r kitstore.Reader) error {
+		row, err := store.DeadlinesByTime.First(r, kitstore.Range{})
+		if errors.Is(err, kitstore.ErrNotFound) {
+			return nil
+		}
+		next = row.Value.GetDeadline().GetDueTime().AsTime()
+		return err
+	})
+	return next, err
+}
+
+func (a *App) fireDue(tx *kitstore.Tx) error {
+	now := a.Now()
+	rows, _, err := store.DeadlinesByTime.Page(tx, kitstore.Range{}, sweep)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if !rules.Due(row.Value, now) {
+			break
+		}
+		if err := a.fire(tx, row, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fire tells that a deadline was missed and moves it to its next step. A watch also asks the
+// owner for the chain.
+func (a *App) fire(tx *kitstore.Tx, row kitstore.Row[*referralv1.DeadlineRecord], now time.Time) error {
+	d := row.Value.GetDeadline()
+	subject := d.GetReferral()
+	if d.GetOffer() != "" {
+		subject = d.GetOffer()
+	}
+	fired := proto.CloneOf(d)
+	rules.Miss(row.Value, now, a.Limits)
+	fired.Missed = d.GetMissed() // who is told this time
+	if err := a.Events.Append(tx, "referral.deadline.missed.v1", subject, now, &referralv1.DeadlineMissed{Deadline: fired}); err != nil {
+		return err
+	}
+	if d.GetKind() == referralv1.Deadline_KIND_WATCH {
+		if err := a.askHead(tx, d.GetReferral()); err != nil {
+			return err
+		}
+	}
+	return store.Deadlines.Put(tx, row.Key, row.Value)
+}
+
+func (a *App) askHead(tx *kitstore.Tx, referral string) error {
+	w, err := a.begin(tx, referral)
+	if err != nil {
+		return err
+	}
+	return a.Post.Queue(tx, Outgoing{
+		To: referralAt(w.chain.State().Owner), Lane: w.lane(), Kind: kindHead, Subject: referral,
+		Body: &custodyv1.HeadQuery{Referral: referral},
+	})
+}
+
+// ListDeadlines lists what is due at this node, the most overdue first.
+func (a *App) ListDeadlines(ctx context.Context, request *referralv1.ListDeadlinesRequest) (*referralv1.ListDeadlinesResponse, error) {
+	if err := a.checkNode("parent", request.GetParent()); err != nil {
+		return nil, err
+	}
+	after, err := a.Tokens.Read("deadlines", request.GetFilter(), request.GetPageToken())
+	if err != nil {
+		return nil, fault.InvalidField("page_token", err.Error())
+	}
+	response := &referralv1.ListDeadlinesResponse{}
+	matches := func(d *referralv1.Deadline) bool {
+		f := request.GetFilter()
+		return (f.GetUnit() == "" || f.GetUnit() == d.GetUnit()) && (!f.GetMissed() || d.GetMissed() > 0)
+	}
+	next, err := a.page(ctx, after, paging.Size(request.GetPageSize(), 50), func(r kitstore.Reader, after kitstore.Key, limit int) (int, kitstore.Key, error) {
+		rows, next, err := store.DeadlinesByTime.Page(r, kitstore.Range{After: after}, limit)
+		found := 0
+		for _, row := range rows {
+			if matches(row.Value.GetDeadline()) {
+				response.Deadlines = append(response.Deadlines, row.Value.GetDeadline())
+				found++
+			}
+		}
+		return found, next, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	response.NextPageToken, err = a.Tokens.Make("deadlines", request.GetFilter(), next)
+	return response, err
+}
+
+// page collects a page of rows that match a filter, a transaction for each run of rows, so that
+// a narrow filter holds no transaction open.
+func (a *App) page(ctx context.Context, after kitstore.Key, limit int, collect func(r kitstore.Reader, after kitstore.Key, limit int) (found int, next kitstore.Key, err error)) (kitstore.Key, error) {
+	for limit > 0 {
+		err := a.DB.View(ctx, func(r kitstore.Reader) error {
+			found, next, err := collect(r, after, limit)
+			limit, after = limit-found, next
+			return err
+		})
+		if err != nil || after == nil {
+			return nil, err
+		}
+	}
+	return after, nil
+}

@@ -1,0 +1,238 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	mathrand "math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/custody"
+	"amanat.example/services/kit/fault"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/store"
+)
+
+func (n *node) fire() time.Time {
+	n.t.Helper()
+	next, err := n.FireDeadlines(context.Background())
+	must(n.t, err)
+	return next
+}
+
+func (n *node) missed() (all []*referralv1.Deadline) {
+	for _, e := range n.events {
+		if m, ok := e.data.(*referralv1.DeadlineMissed); ok {
+			all = append(all, m.GetDeadline())
+		}
+	}
+	return all
+}
+
+func TestDeadlineFiresOncePerDueTimeAlsoAfterRestart(t *testing.T) {
+	net := newNetwork(t)
+	v := net.submit() // nobody receives it
+	origin := net.nodes["balochistan"]
+	due := v.GetNextDeadline().GetDueTime().AsTime()
+	if v.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_RECEIVE || due.Sub(net.now) != time.Hour {
+		t.Fatalf("the first deadline is %v", v.GetNextDeadline())
+	}
+	net.now = due.Add(-1)
+	if next := origin.fire(); !next.Equal(due) || len(origin.missed()) != 0 {
+		t.Errorf("before its time %d fired; the next is due at %v", len(origin.missed()), next)
+	}
+	net.now = due
+	for range 3 {
+		origin.fire()
+		must(t, origin.DB.Close())
+		origin.open()
+	}
+	if m := origin.missed(); len(m) != 1 || m[0].GetMissed() != 1 || m[0].GetUnit() != "nodes/balochistan/units/hub" || !m[0].GetDueTime().AsTime().Equal(due) {
+		t.Fatalf("fired %v", m)
+	}
+	net.now = net.now.Add(100 * time.Hour) // the node was off for days: it speaks once
+	origin.fire()
+	if m := origin.missed(); len(m) != 2 || m[1].GetMissed() != 2 {
+		t.Errorf("fired %v", m)
+	}
+}
+
+func TestWatchAsksTheOwner(t *testing.T) {
+	net := newNetwork(t)
+	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT)
+	origin, dest, ctx := net.nodes["balochistan"], net.nodes["punjab"], context.Background()
+	watch := origin.get(v.GetName()).GetNextDeadline()
+	if watch.GetKind() != referralv1.Deadline_KIND_WATCH || watch.GetDueTime().AsTime().Sub(net.now) != 30*time.Hour {
+		t.Fatalf("the watch is %v", watch)
+	}
+	// The arrival's letters are lost; the watch brings the chain back.
+	_, err := dest.RecordArrival(ctx, &referralv1.RecordArrivalRequest{Name: v.GetName(), Identification: []string{"REFERRAL_SLIP"}}, actor)
+	must(t, err)
+	net.sent = nil
+	net.now = watch.GetDueTime().AsTime()
+	origin.fire()
+	net.settle()
+	got := origin.get(v.GetName())
+	if got.GetState() != custodyv1.ReferralState_REFERRAL_STATE_ARRIVED || got.GetNextDeadline().GetDueTime().AsTime().Sub(net.now) != 7*24*time.Hour {
+		t.Errorf("the origin sees %v", got)
+	}
+}
+
+// checkDeadlines holds invariant I7 at every node.
+func (net *network) checkDeadlines(when string) {
+	net.t.Helper()
+	for _, n := range net.nodes {
+		want := map[string]bool{}
+		must(net.t, n.DB.View(context.Background(), func(r kitstore.Reader) error {
+			err := store.Referrals.Scan(r, kitstore.Range{}, func(_ kitstore.Key, record *referralv1.ReferralRecord) error {
+				v := record.GetReferral()
+				if v.GetState() != custodyv1.ReferralState_REFERRAL_STATE_COMPLETED && (v.GetOriginNode() == n.Node || v.GetOwnerNode() == n.Node) {
+					want[v.GetName()] = true
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			err = store.Offers.Scan(r, kitstore.Range{}, func(_ kitstore.Key, record *referralv1.OfferRecord) error {
+				switch record.GetState() {
+				case custodyv1.OfferState_OFFER_STATE_FULFILLED, custodyv1.OfferState_OFFER_STATE_DECLINED, custodyv1.OfferState_OFFER_STATE_WITHDRAWN:
+					return nil
+				}
+				event := &custodyv1.Event{}
+				if err := proto.Unmarshal(record.GetOffered().GetEvent(), event); err != nil {
+					return err
+				}
+				want[store.OfferName(event.GetReferral(), custody.HashOf(record.GetOffered().GetEvent()).String())] = true
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			return store.Deadlines.Scan(r, kitstore.Range{}, func(_ kitstore.Key, record *referralv1.DeadlineRecord) error {
+				d := record.GetDeadline()
+				name := d.GetReferral()
+				if d.GetOffer() != "" {
+					name = d.GetOffer()
+				}
+				if !want[name] {
+					net.t.Fatalf("%s, %s: %v is over and still has a deadline", when, n.Node, d)
+				}
+				if !strings.HasPrefix(d.GetUnit(), "nodes/"+n.Node+"/units/") || d.GetDueTime() == nil {
+					net.t.Fatalf("%s, %s: nobody of this node answers for %v", when, n.Node, d)
+				}
+				delete(want, name)
+				return nil
+			})
+		}))
+		for name := range want {
+			net.t.Fatalf("%s: %s has no deadline at %s", when, name, n.Node)
+		}
+	}
+}
+
+func TestEveryLiveReferralHasADeadlineOnRandomWalks(t *testing.T) {
+	completed, moves := 0, 0
+	for seed := range uint64(4) {
+		net := newNetwork(t)
+		rnd := mathrand.New(mathrand.NewPCG(seed, 2))
+		origin := net.nodes["balochistan"]
+		origin.AutoConfirm = seed%2 == 0
+		var names []string
+		for i := range 250 {
+			what := net.randomMove(rnd, origin, &names)
+			net.checkDeadlines(fmt.Sprintf("seed %d, move %d (%s)", seed, i, what))
+			moves++
+		}
+		net.settle()
+		net.checkDeadlines("settled")
+		if len(net.refused) > 0 {
+			t.Errorf("seed %d: refused %v", seed, net.refused)
+		}
+		for _, name := range names {
+			if origin.get(name).GetState() == custodyv1.ReferralState_REFERRAL_STATE_COMPLETED {
+				completed++
+			}
+		}
+	}
+	if completed == 0 {
+		t.Errorf("%d moves completed nothing: the walks are too short to show anything", moves)
+	}
+}
+
+// randomMove lets somebody try something with some referral.
+func (net *network) randomMove(rnd *mathrand.Rand, origin *node, names *[]string) string {
+	ctx := context.Background()
+	dests := []*node{net.nodes["punjab"], net.nodes["sindh"]}
+	if len(*names) == 0 || rnd.IntN(40) == 0 {
+		r := submitRequest()
+		r.RequestId = fmt.Sprintf("request-%d", len(*names))
+		r.Urgency = custodyv1.Urgency(1 + rnd.IntN(3))
+		v, err := origin.SubmitReferral(ctx, r)
+		must(net.t, err)
+		*names = append(*names, v.GetName())
+		return "submit"
+	}
+	name := (*names)[rnd.IntN(len(*names))]
+	v := origin.get(name)
+	offer := v.GetOffers()[len(v.GetOffers())-1]
+	dest := net.nodes[offer.GetToNode()]
+	switch rnd.IntN(13) {
+	case 0:
+		request := acceptRequest(offer.GetName())
+		request.Group = "nodes/" + dest.Node + "/shelters/a1/groups/b1"
+		_, _ = dest.AcceptOffer(ctx, request, actor)
+		return "accept"
+	case 1:
+		if rnd.IntN(4) == 0 {
+			_, _ = dest.DeclineOffer(ctx, &referralv1.DeclineOfferRequest{Name: offer.GetName(), Reason: "TOO_FAR"}, actor)
+		}
+		return "decline"
+	case 2:
+		_, _ = origin.ConfirmOffer(ctx, &referralv1.ConfirmOfferRequest{Name: offer.GetName()}, actor)
+		return "confirm"
+	case 3:
+		to := dests[rnd.IntN(2)].Node
+		_, _ = origin.OfferReferral(ctx, &referralv1.OfferReferralRequest{Name: name, ToUnit: "nodes/" + to + "/units/centre", Etag: v.GetEtag()}, actor)
+		return "offer"
+	case 4:
+		_, _ = origin.DispatchReferral(ctx, net.dispatchRequest(name), actor)
+		return "dispatch"
+	case 5:
+		_, _ = dest.RecordArrival(ctx, &referralv1.RecordArrivalRequest{Name: name, Identification: []string{"REFERRAL_SLIP"}}, actor)
+		return "arrive"
+	case 6:
+		_, _ = dest.StartService(ctx, &referralv1.StartServiceRequest{Name: name, Services: []string{"SHELTER"}}, actor)
+		_, _ = dest.CompleteReferral(ctx, completeRequest(name))
+		return "serve and complete"
+	case 7:
+		net.now = net.now.Add(time.Duration(rnd.IntN(48)) * time.Hour)
+		for _, n := range net.nodes {
+			n.fire()
+		}
+		return "time passes"
+	case 8:
+		for _, n := range dests {
+			n.silent = rnd.IntN(3) == 0
+			clear(n.refuse)
+			if rnd.IntN(6) == 0 {
+				n.refuse[shelterv1.ShelterService_PlaceHold_FullMethodName] = fault.New(fault.NoCapacity, "Full.")
+				n.refuse[shelterv1.ShelterService_ConfirmHold_FullMethodName] = fault.New(fault.HoldEnded, "Ended.")
+			}
+		}
+		return "shelters change"
+	case 9:
+		for _, n := range dests {
+			n.runCommands()
+		}
+		return "shelters answer"
+	}
+	net.deliverAny(rnd)
+	return "a letter comes"
+}

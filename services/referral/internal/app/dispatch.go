@@ -1,0 +1,46 @@
+package app
+
+import (
+	"context"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	federalv1 "amanat.example/proto/amanat/federal/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/custody"
+	"amanat.example/services/kit/fault"
+	"amanat.example/services/referral/internal/rules"
+)
+
+// DispatchReferral sends the person on the way, and hands ownership over with the same event.
+func (a *App) DispatchReferral(ctx context.Context, request *referralv1.DispatchReferralRequest, actor *custodyv1.Actor) (*referralv1.Referral, error) {
+	if request.GetEscort() == nil {
+		return nil, fault.InvalidField("escort", "must say who brings the person, and where they meet")
+	}
+	if err := rules.CheckDispatch(request, a.Now()); err != nil {
+		return nil, err
+	}
+	annex, err := a.prepareAnnex(ctx, request.GetName(), &custodyv1.AnnexContent{Note: request.GetNote(), Escort: request.GetEscort()})
+	if err != nil {
+		return nil, err
+	}
+	return a.step(ctx, request.GetName(), request.GetEtag(), never, func(w *work) error {
+		body := &custodyv1.Dispatched{Documents: request.GetDocuments(), ExpectTime: request.GetExpectTime()}
+		if chosen := w.chain.State().Chosen(); chosen != nil {
+			body.Offer, body.ToNode = chosen.Hash.Bytes(), chosen.Offered.GetToNode()
+		}
+		_, err := w.append(actor, commitment(annex), &custodyv1.Event{Body: &custodyv1.Event_Dispatched{Dispatched: body}})
+		if err != nil {
+			return err
+		}
+		if err := w.sendChain(w.lane(), w.others()...); err != nil {
+			return err
+		}
+		if err := a.sendAnnex(w.tx, w.lane(), annex, body.GetToNode()); err != nil {
+			return err
+		}
+		return w.sendFlow(federalv1.Stage_STAGE_DISPATCHED, body.GetToNode())
+	})
+}
+
+// destination is the node a referral was last handed over to.
+func destination(s *custody.State) string { return s.Dispatched.GetToNode() }

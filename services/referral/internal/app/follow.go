@@ -1,0 +1,167 @@
+package app
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/custody"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
+	"amanat.example/services/referral/internal/store"
+)
+
+// received is an offer made to this node, inside a transaction.
+type received struct {
+	*App
+	tx     *kitstore.Tx
+	name   string
+	record *referralv1.OfferRecord
+	event  *custodyv1.Event
+}
+
+func (a *App) openReceived(tx *kitstore.Tx, name string, record *referralv1.OfferRecord) (*received, error) {
+	event := &custodyv1.Event{}
+	if err := proto.Unmarshal(record.GetOffered().GetEvent(), event); err != nil {
+		return nil, fmt.Errorf("the stored offer %s: %w", name, err)
+	}
+	return &received{App: a, tx: tx, name: name, record: record, event: event}, nil
+}
+
+// put stores the offer and what is due in it.
+func (o *received) put() error {
+	now := o.Now()
+	if err := store.Offers.Put(o.tx, store.OfferKey(o.name), o.record); err != nil {
+		return err
+	}
+	key := kitstore.K(o.name)
+	held, err := optional(store.Deadlines.Get(o.tx, key))
+	if err != nil {
+		return err
+	}
+	return o.putDeadline(o.tx, key, held, rules.NextOffer(o.name, o.event, o.record.GetState(), held, now, o.Limits))
+}
+
+// reply signs a reply, keeps it, sends it to the owner and says so. The caller fills body, actor
+// and annex commitment.
+func (o *received) reply(r *custodyv1.Reply) error {
+	now := o.Now()
+	r.Referral, r.Offer, r.Node = o.event.GetReferral(), custody.HashOf(o.record.GetOffered().GetEvent()).Bytes(), o.Node
+	r.Time = timestamppb.New(now)
+	signed, err := custody.SignReply(o.Signer, r)
+	if err != nil {
+		return err
+	}
+	o.record.Replies++
+	if err := store.Replies.Insert(o.tx, kitstore.K(o.name, o.record.GetReplies()), signed); err != nil {
+		return err
+	}
+	err = o.Post.Queue(o.tx, Outgoing{
+		To: referralAt(o.event.GetOwner()), Lane: lane(o.event.GetOffered().GetUrgency()), Kind: kindReply,
+		Subject: o.event.GetReferral(), Body: &custodyv1.ReplyLetter{Reply: signed},
+	})
+	if err != nil {
+		return err
+	}
+	return o.tellOffer(o.tx, now, r, &referralv1.OfferChanged{
+		Offer: o.name, Referral: o.event.GetReferral(), FromNode: o.event.GetOwner(),
+		ToNode: o.Node, ToUnit: o.event.GetOffered().GetToUnit(),
+	})
+}
+
+// hash is the offer's, in hex, as commands are keyed by it.
+func (o *received) hash() string {
+	_, hash := store.SplitOffer(o.name)
+	return hash
+}
+
+// follow moves the offers made to this node as the chain says, and asks the shelter for what
+// follows: the promise when one is chosen, the bed back when it is withdrawn, and the admission
+// when the person is there.
+func (w *work) follow() error {
+	s := w.chain.State()
+	for _, o := range s.Offers {
+		if o.Offered.GetToNode() != w.Node {
+			continue
+		}
+		name := store.OfferName(s.Referral, o.Hash.String())
+		record, err := optional(store.Offers.Get(w.tx, store.OfferKey(name)))
+		if err != nil {
+			return err
+		}
+		if record == nil {
+			continue
+		}
+		rec, err := w.openReceived(w.tx, name, record)
+		if err != nil {
+			return err
+		}
+		if err := rec.follow(rules.Follow(record.GetState(), o.State)); err != nil {
+			return err
+		}
+	}
+	return w.admit()
+}
+
+func (o *received) follow(state custodyv1.OfferState) error {
+	if state == o.record.GetState() {
+		return nil
+	}
+	o.record.State = state
+	var err error
+	switch state {
+	case custodyv1.OfferState_OFFER_STATE_CONFIRMED:
+		err = o.Commands.Queue(o.tx, Command{
+			ID: "confirm-" + o.hash(), Method: shelterv1.ShelterService_ConfirmHold_FullMethodName, Subject: o.name,
+			Request: &shelterv1.ConfirmHoldRequest{Name: o.record.GetHold(), Fence: o.record.GetFence()},
+		})
+	case custodyv1.OfferState_OFFER_STATE_WITHDRAWN:
+		err = o.release()
+	}
+	if err != nil {
+		return err
+	}
+	return o.put()
+}
+
+// release gives the bed back, where one is held.
+func (o *received) release() error {
+	if o.record.GetHold() == "" {
+		return nil
+	}
+	return o.Commands.Queue(o.tx, Command{
+		ID: "release-" + o.hash(), Method: shelterv1.ShelterService_ReleaseHold_FullMethodName, Subject: o.name,
+		Request: &shelterv1.ReleaseHoldRequest{Name: o.record.GetHold()},
+	})
+}
+
+// admit asks the shelter to turn the hold into a stay, with the arrival that is new.
+func (w *work) admit() error {
+	s := w.chain.State()
+	for _, l := range w.chain.Links()[w.stored:] {
+		chosen := s.Chosen()
+		if l.Event.GetArrived() == nil || l.Event.GetOwner() != w.Node || chosen == nil {
+			continue
+		}
+		name := store.OfferName(s.Referral, chosen.Hash.String())
+		record, err := optional(store.Offers.Get(w.tx, store.OfferKey(name)))
+		if err != nil {
+			return err
+		}
+		if record.GetHold() == "" {
+			continue
+		}
+		err = w.Commands.Queue(w.tx, Command{
+			ID: "admit-" + chosen.Hash.String(), Method: shelterv1.ShelterService_AdmitHold_FullMethodName, Subject: name,
+			Request: &shelterv1.AdmitHoldRequest{Name: record.GetHold()},
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

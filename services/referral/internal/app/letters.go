@@ -1,0 +1,88 @@
+package app
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
+	kitstore "amanat.example/services/kit/store"
+)
+
+// Refused says that a letter can never be applied. The reason is for programs and holds no
+// personal data.
+type Refused struct{ Reason string }
+
+// Error is the reason.
+func (r *Refused) Error() string { return "the letter is refused: " + r.Reason }
+
+func refuse(reason string) error { return &Refused{Reason: reason} }
+
+// Reasons for which letters are refused.
+const (
+	reasonBody     = "body-not-readable"
+	reasonSender   = "sender-not-allowed"
+	reasonOffer    = "offer-not-valid"
+	reasonReply    = "reply-not-valid"
+	reasonChain    = "chain-not-valid"
+	reasonUnknown  = "referral-unknown"
+	reasonReceiver = "not-for-this-node"
+	reasonAnnex    = "annex-not-valid"
+)
+
+// Handler applies one letter in the transaction that also moves the link's mark. A [Refused]
+// error says that the letter can never be applied; any other that it should be tried again.
+type Handler func(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error
+
+// Handlers are the letters this service takes, by kind.
+func (a *App) Handlers() map[string]Handler {
+	return map[string]Handler{
+		kindOffer: handle(a.receiveOffer),
+		kindReply: handle(a.recordReply),
+		kindChain: handle(a.receiveChain),
+		kindHead:  handle(a.answerHead),
+		kindAnnex: handle(a.receiveAnnex),
+	}
+}
+
+// handle decodes a letter's body. Only referral services write to this one.
+func handle[T any, M interface {
+	*T
+	proto.Message
+}](apply func(tx *kitstore.Tx, from string, body M) error) Handler {
+	return func(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
+		if from.GetService() != "referral" {
+			return refuse(reasonSender)
+		}
+		body := M(new(T))
+		if err := proto.Unmarshal(letter.GetBody(), body); err != nil {
+			return refuse(reasonBody)
+		}
+		return apply(tx, from.GetNode(), body)
+	}
+}
+
+// knows says whether this node holds anything of a referral.
+func (a *App) knows(tx *kitstore.Tx, referral string) (bool, error) {
+	held, err := a.holds(tx, referral)
+	if held || err != nil {
+		return held, err
+	}
+	offers, err := offersOf(tx, referral)
+	return len(offers) > 0, err
+}
+
+// receiveAnnex keeps an annex under its own commitment: whatever it is, it can stand for nothing
+// but what the chain, an offer or a reply names.
+func (a *App) receiveAnnex(tx *kitstore.Tx, _ string, letter *custodyv1.AnnexLetter) error {
+	if len(letter.GetAnnex().GetSalt()) != 32 {
+		return refuse(reasonAnnex)
+	}
+	known, err := a.knows(tx, letter.GetReferral())
+	if err != nil {
+		return err
+	}
+	if !known {
+		return refuse(reasonUnknown)
+	}
+	return a.keepAnnex(tx, letter)
+}

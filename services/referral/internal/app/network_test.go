@@ -1,0 +1,380 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	mathrand "math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	identityv1 "amanat.example/proto/amanat/identity/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/paging"
+	"amanat.example/services/kit/privacy"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/app"
+	"amanat.example/services/referral/internal/rules"
+	"amanat.example/services/referral/internal/store"
+)
+
+// ring holds real keys of the nodes, and is their roster.
+type ring map[string]ed25519.PrivateKey
+
+type signer struct{ key ed25519.PrivateKey }
+
+func (s signer) Sign(domain string, message []byte) []byte {
+	return ed25519.Sign(s.key, append([]byte(domain+"\x00"), message...))
+}
+
+func (r ring) Verify(node, service, domain string, message, signature []byte) error {
+	key, ok := r[node]
+	if !ok || service != "referral" {
+		return errors.New("unknown signer")
+	}
+	if !ed25519.Verify(key.Public().(ed25519.PublicKey), append([]byte(domain+"\x00"), message...), signature) {
+		return errors.New("bad signature")
+	}
+	return nil
+}
+
+func (r ring) Node(name string) (*identityv1.RosterNode, bool) {
+	if _, ok := r[name]; !ok {
+		return nil, false
+	}
+	province := map[string]string{"balochistan": "PK-BA", "punjab": "PK-PB", "sindh": "PK-SD"}[name]
+	return &identityv1.RosterNode{Node: name, Province: province, State: identityv1.RosterNode_STATE_ACTIVE}, true
+}
+
+// event is one that was appended and committed.
+type event struct {
+	kind, subject string
+	data          proto.Message
+}
+
+// mail is a letter on its way.
+type mail struct {
+	from string
+	out  app.Outgoing
+	body []byte
+}
+
+// node is one node's referral service with its file, and a shelter service that follows a script.
+type node struct {
+	*app.App
+	t      testing.TB
+	net    *network
+	path   string
+	events []event
+	queue  []app.Command
+	silent bool                    // the shelter does not answer
+	refuse map[string]*fault.Error // by method
+	holds  map[string]*shelterv1.Hold
+	calls  []string // methods that were carried out, once each
+}
+
+func (n *node) Append(tx *kitstore.Tx, kind, subject string, now time.Time, data proto.Message) error {
+	if err := store.Events.Append(tx, kind, subject, now, data); err != nil {
+		return err
+	}
+	tx.AfterCommit(func() { n.events = append(n.events, event{kind, subject, proto.Clone(data)}) })
+	return nil
+}
+
+// poster is the node's post: letters leave when their transaction has committed.
+type poster struct{ n *node }
+
+func (p poster) Queue(tx *kitstore.Tx, o app.Outgoing) error {
+	raw, err := proto.Marshal(o.Body)
+	if err != nil {
+		return err
+	}
+	tx.AfterCommit(func() { p.n.net.sent = append(p.n.net.sent, mail{p.n.Node, o, raw}) })
+	return nil
+}
+
+// outbox is the node's outbox.
+type outbox struct{ n *node }
+
+func (o outbox) Queue(tx *kitstore.Tx, c app.Command) error {
+	tx.AfterCommit(func() { o.n.queue = append(o.n.queue, c) })
+	return nil
+}
+
+func (o outbox) Wait(context.Context, string) error {
+	if o.n.silent {
+		return context.DeadlineExceeded
+	}
+	o.n.runCommands()
+	return nil
+}
+
+// runCommands lets the shelter answer what is queued.
+func (n *node) runCommands() (worked bool) {
+	for len(n.queue) > 0 && !n.silent {
+		c := n.queue[0]
+		n.queue = n.queue[1:]
+		reply, refusal := n.shelter(c)
+		must(n.t, n.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
+			return n.Results()[c.Method](tx, c, reply, refusal)
+		}))
+		worked = true
+	}
+	return worked
+}
+
+func (n *node) shelter(c app.Command) (proto.Message, *fault.Error) {
+	if refusal := n.refuse[c.Method]; refusal != nil {
+		return nil, refusal
+	}
+	n.calls = append(n.calls, filepath.Base(c.Method))
+	switch r := c.Request.(type) {
+	case *shelterv1.PlaceHoldRequest:
+		h := &shelterv1.Hold{
+			Name: "nodes/" + n.Node + "/holds/" + uuid.NewString(), Group: r.GetGroup(), State: shelterv1.Hold_STATE_HELD,
+			ExpireTime: r.GetExpireTime(), Fence: &custodyv1.Fence{Incarnation: 7, Number: uint64(len(n.holds) + 1)},
+		}
+		n.holds[h.GetName()] = h
+		return h, nil
+	case *shelterv1.ConfirmHoldRequest:
+		h := n.holds[r.GetName()]
+		h.State = shelterv1.Hold_STATE_CONFIRMED
+		return h, nil
+	case *shelterv1.ReleaseHoldRequest:
+		return n.holds[r.GetName()], nil
+	}
+	return &shelterv1.Stay{}, nil
+}
+
+// network is three provinces with a carrier between them.
+type network struct {
+	t     testing.TB
+	now   time.Time
+	nodes map[string]*node
+	// sent are letters not delivered yet; history is every letter there was.
+	sent, history []mail
+	refused       []string
+	// again delivers each letter a second time at once, and holds that nothing changes.
+	again bool
+}
+
+func newNetwork(t testing.TB) *network {
+	net := &network{t: t, now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), nodes: map[string]*node{}}
+	keys := ring{}
+	for _, name := range []string{"balochistan", "punjab", "sindh"} {
+		_, key, err := ed25519.GenerateKey(nil)
+		must(t, err)
+		keys[name] = key
+	}
+	for name, key := range keys {
+		n := &node{
+			t: t, net: net, path: filepath.Join(t.TempDir(), name+".db"),
+			refuse: map[string]*fault.Error{}, holds: map[string]*shelterv1.Hold{},
+		}
+		n.App = &app.App{
+			Node: name, Now: func() time.Time { return net.now }, Random: rand.Reader, Signer: signer{key}, Roster: keys,
+			NewID: func() (string, error) {
+				id, err := uuid.NewV7()
+				return id.String(), err
+			},
+			Federal: "federal", Limits: rules.DefaultLimits(), AutoConfirm: true, Annexes: app.Annexes{Keys: keyring(t)}, Events: n,
+			Post: poster{n}, Commands: outbox{n}, Tokens: paging.New([]byte("secret")), Log: logging.Discard(), Wake: func() {},
+		}
+		n.open()
+		net.nodes[name] = n
+		t.Cleanup(func() {
+			report, err := n.DB.Check(context.Background())
+			if err := errors.Join(err, report.Err()); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			must(t, n.DB.Close())
+		})
+	}
+	return net
+}
+
+func keyring(t testing.TB) *privacy.Keyring {
+	keys, err := privacy.OpenKeyring(context.Background(), privacy.Options{Dir: t.TempDir()})
+	must(t, err)
+	t.Cleanup(func() { must(t, keys.Close()) })
+	return keys
+}
+
+func (n *node) open() {
+	db, err := kitstore.Open(context.Background(), kitstore.Options{Path: n.path, Schema: store.Schema})
+	must(n.t, err)
+	n.DB = db
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// deliver takes one letter out of sent and applies it.
+func (net *network) deliver(i int) {
+	net.t.Helper()
+	m := net.sent[i]
+	net.sent = append(net.sent[:i:i], net.sent[i+1:]...)
+	net.history = append(net.history, m)
+	net.apply(m)
+	if n := net.nodes[m.out.To.GetNode()]; net.again && n != nil {
+		before, letters, commands, events := n.dump(), len(net.sent), len(n.queue), len(n.events)
+		net.apply(m)
+		if !bytes.Equal(before, n.dump()) || letters != len(net.sent) || commands != len(n.queue) || events != len(n.events) {
+			net.t.Errorf("%s from %s, delivered again, changed %s", m.out.Kind, m.from, n.Node)
+		}
+	}
+}
+
+func (net *network) apply(m mail) {
+	net.t.Helper()
+	n := net.nodes[m.out.To.GetNode()]
+	if n == nil { // the federal node
+		return
+	}
+	from := &postv1.Address{Node: m.from, Service: "referral"}
+	err := n.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
+		return n.Handlers()[m.out.Kind](tx, from, &postv1.Letter{Kind: m.out.Kind, Subject: m.out.Subject, Body: m.body})
+	})
+	if refused, ok := errors.AsType[*app.Refused](err); ok {
+		net.refused = append(net.refused, m.out.Kind+": "+refused.Reason)
+		return
+	}
+	must(net.t, err)
+}
+
+// settle carries letters and answers commands until there is nothing left to do.
+func (net *network) settle() {
+	net.t.Helper()
+	for worked := true; worked; {
+		worked = len(net.sent) > 0
+		for len(net.sent) > 0 {
+			net.deliver(0)
+		}
+		for _, n := range net.nodes {
+			worked = n.runCommands() || worked
+		}
+	}
+}
+
+// deliverAny delivers one letter of some link; letters of one link and lane stay in order.
+func (net *network) deliverAny(rnd *mathrand.Rand) {
+	heads, seen := []int{}, map[string]bool{}
+	for i, m := range net.sent {
+		link := fmt.Sprint(m.from, m.out.To.GetNode(), m.out.To.GetService(), m.out.Lane)
+		if !seen[link] {
+			seen[link] = true
+			heads = append(heads, i)
+		}
+	}
+	if len(heads) > 0 {
+		net.deliver(heads[rnd.IntN(len(heads))])
+	}
+}
+
+// dump is all that the node's store holds.
+func (n *node) dump() []byte {
+	n.t.Helper()
+	h := sha256.New()
+	must(n.t, n.DB.View(context.Background(), func(r kitstore.Reader) error {
+		return errors.Join(
+			dumpTable(h, r, store.Links), dumpTable(h, r, store.Referrals), dumpTable(h, r, store.Offers),
+			dumpTable(h, r, store.Replies), dumpTable(h, r, store.Deadlines),
+			dumpTable(h, r, store.Forks), dumpTable(h, r, store.Counters),
+		)
+	}))
+	must(n.t, n.DB.View(context.Background(), func(r kitstore.Reader) error {
+		return store.Annexes.ScanPublic(r, kitstore.Range{}, func(row privacy.Row[*custodyv1.AnnexLetter]) error {
+			fmt.Fprintf(h, "%x %d\n", []byte(row.Key), row.Version)
+			return nil
+		})
+	}))
+	return h.Sum(nil)
+}
+
+func dumpTable[M proto.Message](w io.Writer, r kitstore.Reader, table *kitstore.Table[M]) error {
+	return table.Scan(r, kitstore.Range{}, func(key kitstore.Key, m M) error {
+		version, err := table.Version(r, key)
+		if err != nil {
+			return err
+		}
+		raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+		fmt.Fprintf(w, "%s %x %d %x\n", table.Name(), []byte(key), version, raw)
+		return err
+	})
+}
+
+// file is the node's file as it lies on disk.
+func (n *node) file() []byte {
+	raw, err := os.ReadFile(n.path)
+	must(n.t, err)
+	return raw
+}
+
+// What people write, none of which may be seen outside sealed annexes.
+const (
+	theNote     = "Canary-Note-Gulmina"
+	thePhone    = "+923009876543"
+	theEscort   = "Canary-Escort-Bakhtawar"
+	theMeeting  = "Canary-Meeting-Edhi-Centre"
+	theWorker   = "Canary-Worker-Shazia"
+	theFeedback = "Canary-Feedback-Well"
+)
+
+var canaries = []string{theNote, thePhone, theEscort, theMeeting, theWorker, theFeedback}
+
+var actor = &custodyv1.Actor{Person: "nodes/punjab/workers/1", Unit: "nodes/punjab/units/lahore", Service: "referral"}
+
+func submitRequest() *referralv1.SubmitReferralRequest {
+	return &referralv1.SubmitReferralRequest{
+		Parent: "nodes/balochistan", Kind: custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, Service: "SHELTER",
+		Urgency: custodyv1.Urgency_URGENCY_HIGH, Reasons: []string{"NO_LOCAL_BED"},
+		Needs: &custodyv1.Needs{Gender: "Feminine", AgeFrom: 9, AgeTo: 10, Languages: []string{"bal"}},
+		Ground: &referralv1.SubmitReferralRequest_Consent{Consent: &custodyv1.ConsentReceipt{
+			Commitment: make([]byte, 32), Basis: "ORAL_ASSENT_AND_CAREGIVER", Purposes: []string{"PLACEMENT"},
+			RecordTime: timestamppb.New(time.Date(2026, 2, 28, 0, 0, 0, 0, time.UTC)),
+		}},
+		Unit: "nodes/balochistan/units/hub", ToUnit: "nodes/punjab/units/lahore", Note: theNote,
+		RequestId: "request-1", Actor: &custodyv1.Actor{Unit: "nodes/balochistan/units/hub", Service: "protection"},
+	}
+}
+
+func (net *network) submit() *referralv1.Referral {
+	net.t.Helper()
+	shown, err := net.nodes["balochistan"].SubmitReferral(context.Background(), submitRequest())
+	must(net.t, err)
+	return shown
+}
+
+func acceptRequest(offer string) *referralv1.AcceptOfferRequest {
+	return &referralv1.AcceptOfferRequest{
+		Name: offer, Group: "nodes/punjab/shelters/lahore-girls/groups/girls", Note: theNote,
+		Worker: &identityv1.WorkerContact{DisplayName: theWorker, Phone: thePhone},
+	}
+}
+
+func (net *network) dispatchRequest(name string) *referralv1.DispatchReferralRequest {
+	return &referralv1.DispatchReferralRequest{
+		Name: name, Documents: []string{"COURT_ORDER"}, ExpectTime: timestamppb.New(net.now.Add(24 * time.Hour)), Note: theNote,
+		Escort: &custodyv1.Escort{DisplayName: theEscort, Phone: thePhone, MeetingPlace: theMeeting, MeetingTime: timestamppb.New(net.now)},
+	}
+}

@@ -1,0 +1,58 @@
+package app
+
+import (
+	"context"
+	"errors"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/custody"
+	"amanat.example/services/kit/fault"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
+	"amanat.example/services/referral/internal/store"
+)
+
+// OfferReferral asks one more unit, while no offer lives.
+func (a *App) OfferReferral(ctx context.Context, request *referralv1.OfferReferralRequest, actor *custodyv1.Actor) (*referralv1.Referral, error) {
+	if request.GetEtag() == "" {
+		return nil, fault.InvalidField("etag", "must be that of the referral as you read it")
+	}
+	if err := a.checkAsked(request.GetToUnit()); err != nil {
+		return nil, err
+	}
+	return a.step(ctx, request.GetName(), request.GetEtag(), never, func(w *work) error {
+		s := w.chain.State()
+		if s.Owner == a.Node {
+			for _, o := range s.Offers {
+				if o.Live() {
+					return fault.New(fault.WrongState, "A unit is being asked already. Wait for its answer, then ask another.",
+						"offer", store.OfferName(s.Referral, o.Hash.String()))
+				}
+			}
+		}
+		answerBy, err := rules.AnswerBy(request.GetAnswerBy(), s.Submitted.GetUrgency(), w.now, a.Limits)
+		if err != nil {
+			return err
+		}
+		annex, err := w.submittedNote()
+		if err != nil {
+			return err
+		}
+		return w.ask(actor, request.GetToUnit(), answerBy, annex)
+	})
+}
+
+// submittedNote is the annex of the submission, which every asked unit gets; nil for none, or
+// when it was erased.
+func (w *work) submittedNote() (*custodyv1.AnnexLetter, error) {
+	first := w.chain.Links()[0].Event
+	if len(first.GetAnnexCommitment()) != len(custody.Hash{}) {
+		return nil, nil
+	}
+	annex, err := w.Annexes.Get(w.tx, first.GetReferral(), custody.Hash(first.GetAnnexCommitment()).String())
+	if errors.Is(err, kitstore.ErrNotFound) {
+		return nil, nil
+	}
+	return annex, err
+}

@@ -1,0 +1,189 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	federalv1 "amanat.example/proto/amanat/federal/v1"
+	identityv1 "amanat.example/proto/amanat/identity/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/custody"
+	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/reference"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
+	"amanat.example/services/referral/internal/store"
+)
+
+// optional turns "no such row" into the zero value.
+func optional[M any](m M, err error) (M, error) {
+	if errors.Is(err, kitstore.ErrNotFound) {
+		var none M
+		return none, nil
+	}
+	return m, err
+}
+
+// SubmitReferral begins a referral and asks one unit. The same key with the same body answers
+// with the referral it began, for ever, in whatever state that is by now.
+func (a *App) SubmitReferral(ctx context.Context, request *referralv1.SubmitReferralRequest) (shown *referralv1.Referral, err error) {
+	if err := a.checkNode("parent", request.GetParent()); err != nil {
+		return nil, err
+	}
+	id, err := a.NewID()
+	if err != nil {
+		return nil, fmt.Errorf("make an id: %w", err)
+	}
+	name := a.parent() + "/referrals/" + id
+	flow := make([]byte, 16)
+	if _, err := io.ReadFull(a.Random, flow); err != nil {
+		return nil, fmt.Errorf("make a flow id: %w", err)
+	}
+	annex, err := a.prepareAnnex(ctx, name, &custodyv1.AnnexContent{Note: request.GetNote()})
+	if err != nil {
+		return nil, err
+	}
+	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		if shown, err = a.submitted(tx, request); shown != nil || err != nil {
+			return err
+		}
+		shown, err = a.submit(tx, request, name, flow, annex)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return shown, nil
+}
+
+// submitted is the referral that this key began before; nil when it is new.
+func (a *App) submitted(tx *kitstore.Tx, request *referralv1.SubmitReferralRequest) (*referralv1.Referral, error) {
+	row, err := store.ReferralsByRequest.First(tx, kitstore.Range{Prefix: kitstore.K(request.GetRequestId())})
+	if errors.Is(err, kitstore.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	same := proto.Equal(row.Value.GetRequest(), withoutNote(request))
+	if same {
+		if same, err = a.sameNote(tx, row.Value, request.GetNote()); err != nil {
+			return nil, err
+		}
+	}
+	if !same {
+		return nil, fault.New(fault.IdempotencyMismatch, "This request_id began another referral. Use a new one for a new referral.",
+			"referral", row.Value.GetReferral().GetName())
+	}
+	return a.show(tx, row)
+}
+
+func withoutNote(request *referralv1.SubmitReferralRequest) *referralv1.SubmitReferralRequest {
+	bare := proto.CloneOf(request)
+	bare.Note = ""
+	return bare
+}
+
+// sameNote compares a note with the one kept sealed. One that was erased is taken for the same.
+func (a *App) sameNote(tx *kitstore.Tx, record *referralv1.ReferralRecord, note string) (bool, error) {
+	if len(record.GetNoteCommitment()) == 0 || note == "" {
+		return len(record.GetNoteCommitment()) == 0 && note == "", nil
+	}
+	content, err := a.annexContent(tx, record.GetReferral().GetName(), custody.Hash(record.GetNoteCommitment()).String())
+	if errors.Is(err, kitstore.ErrNotFound) {
+		return true, nil
+	}
+	return content.GetNote() == note, err
+}
+
+func (a *App) submit(tx *kitstore.Tx, request *referralv1.SubmitReferralRequest, name string, flow []byte, annex *custodyv1.AnnexLetter) (*referralv1.Referral, error) {
+	w := &work{App: a, tx: tx, now: a.Now(), chain: &custody.Chain{}}
+	if err := rules.CheckSubmit(request, a.Node, w.now); err != nil {
+		return nil, err
+	}
+	if err := a.checkAsked(request.GetToUnit()); err != nil {
+		return nil, err
+	}
+	answerBy, err := rules.AnswerBy(request.GetAnswerBy(), request.GetUrgency(), w.now, a.Limits)
+	if err != nil {
+		return nil, err
+	}
+	ref, err := a.nextReference(tx, w.now)
+	if err != nil {
+		return nil, err
+	}
+	body := &custodyv1.Submitted{
+		Kind: request.GetKind(), Service: request.GetService(), Urgency: request.GetUrgency(),
+		Reasons: request.GetReasons(), Needs: request.GetNeeds(), FlowId: flow, Unit: request.GetUnit(), Reference: ref,
+	}
+	if consent := request.GetConsent(); consent != nil {
+		body.Ground = &custodyv1.Submitted_Consent{Consent: consent}
+	} else {
+		body.Ground = &custodyv1.Submitted_Override{Override: request.GetOverride()}
+	}
+	_, err = w.append(request.GetActor(), commitment(annex), &custodyv1.Event{
+		Referral: name, Body: &custodyv1.Event_Submitted{Submitted: body},
+	})
+	if err != nil {
+		return nil, legal(err)
+	}
+	if err := w.ask(request.GetActor(), request.GetToUnit(), answerBy, annex); err != nil {
+		return nil, legal(err)
+	}
+	if err := w.sendFlow(federalv1.Stage_STAGE_REFERRED, rules.UnitNode(request.GetToUnit())); err != nil {
+		return nil, err
+	}
+	return w.end(&referralv1.ReferralRecord{Request: withoutNote(request), NoteCommitment: commitment(annex)})
+}
+
+// checkAsked refuses a unit of a node that takes no part.
+func (a *App) checkAsked(unit string) error {
+	node, known := a.Roster.Node(rules.UnitNode(unit))
+	if !known || node.GetState() != identityv1.RosterNode_STATE_ACTIVE {
+		return fault.New(fault.UnknownNode, "The unit's node takes no part in this network. Choose a unit of a node that does.", "field", "to_unit")
+	}
+	return nil
+}
+
+// ask appends an offer to a unit and sends it, with the note beside it.
+func (w *work) ask(actor *custodyv1.Actor, unit string, answerBy time.Time, annex *custodyv1.AnnexLetter) error {
+	b := w.chain.State().Submitted
+	node := rules.UnitNode(unit)
+	link, err := w.append(actor, commitment(annex), &custodyv1.Event{Body: &custodyv1.Event_Offered{Offered: &custodyv1.Offered{
+		ToNode: node, ToUnit: unit, Kind: b.GetKind(), Service: b.GetService(), Urgency: b.GetUrgency(),
+		Reasons: b.GetReasons(), Needs: b.GetNeeds(), AnswerBy: timestamppb.New(answerBy), Reference: b.GetReference(),
+	}}})
+	if err != nil {
+		return err
+	}
+	err = w.Post.Queue(w.tx, Outgoing{
+		To: referralAt(node), Lane: w.lane(), Kind: kindOffer, Subject: link.Event.GetReferral(),
+		Body: &custodyv1.OfferLetter{Offered: link.Signed},
+	})
+	if err != nil {
+		return err
+	}
+	return w.sendAnnex(w.tx, w.lane(), annex, node)
+}
+
+// nextReference counts this node's referrals.
+func (a *App) nextReference(tx *kitstore.Tx, now time.Time) (string, error) {
+	last, err := optional(store.Counters.Get(tx, store.ReferenceKey))
+	if err != nil {
+		return "", err
+	}
+	node, _ := a.Roster.Node(a.Node)
+	number := last.GetValue() + 1
+	if err := store.Counters.Put(tx, store.ReferenceKey, wrapperspb.UInt64(number)); err != nil {
+		return "", err
+	}
+	return reference.New(node.GetProvince(), now, number), nil
+}

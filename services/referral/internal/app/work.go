@@ -1,0 +1,337 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	federalv1 "amanat.example/proto/amanat/federal/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/custody"
+	"amanat.example/services/kit/fault"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
+	"amanat.example/services/referral/internal/store"
+)
+
+// Kinds of letters.
+const (
+	kindOffer = "custody.offer.v1"
+	kindReply = "custody.reply.v1"
+	kindChain = "custody.chain.v1"
+	kindHead  = "custody.head.v1"
+	kindAnnex = "custody.annex.v1"
+	kindFlow  = "federal.flow.v1"
+)
+
+// work is one transaction over one referral's chain.
+type work struct {
+	*App
+	tx     *kitstore.Tx
+	now    time.Time
+	chain  *custody.Chain
+	stored int // how many of its links are in the store
+}
+
+// begin reads the chain; it must be there.
+func (a *App) begin(tx *kitstore.Tx, referral string) (*work, error) {
+	c, err := chainOf(tx, referral)
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		return nil, fault.NotFound("referral")
+	}
+	return &work{App: a, tx: tx, now: a.Now(), chain: c, stored: len(c.Links())}, nil
+}
+
+// step is the frame of what an owner does: find the referral, let do append events and queue
+// letters, store what the chain has become, and show it. again is asked first: when it says that
+// the call was made before, the referral is shown as it stands.
+func (a *App) step(ctx context.Context, name, tag string, again func(s *custody.State) bool, do func(w *work) error) (shown *referralv1.Referral, err error) {
+	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		w, err := a.begin(tx, name)
+		if err != nil {
+			return err
+		}
+		row, err := getReferral(tx, name)
+		if err != nil {
+			return err
+		}
+		if again(w.chain.State()) {
+			shown, err = a.show(tx, row)
+			return err
+		}
+		if tag != "" && tag != etag(row.Version) {
+			return fault.StaleEtag()
+		}
+		if err := do(w); err != nil {
+			return legal(err)
+		}
+		shown, err = w.end(row.Value)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return shown, nil
+}
+
+func never(*custody.State) bool { return false }
+
+// append writes one event as the owner.
+func (w *work) append(actor *custodyv1.Actor, annex []byte, e *custodyv1.Event) (custody.Link, error) {
+	e.Actor, e.Time, e.AnnexCommitment = actor, timestamppb.New(w.now), annex
+	return w.chain.Append(w.Signer, w.Node, e)
+}
+
+// end stores the new links with all that follows from them: view, offers made here, deadline and
+// events. record is what stands; nil for a referral that is new here.
+func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, error) {
+	links := w.chain.Links()[w.stored:]
+	s := w.chain.State()
+	for _, l := range links {
+		if err := store.Links.Insert(w.tx, kitstore.K(s.Referral, l.Event.GetSequence()), l.Signed); err != nil {
+			return nil, err
+		}
+	}
+	if record == nil {
+		record = &referralv1.ReferralRecord{}
+	}
+	record.Referral = rules.View(s, w.now)
+	if err := store.Referrals.Put(w.tx, kitstore.K(s.Referral), record); err != nil {
+		return nil, err
+	}
+	if err := w.follow(); err != nil {
+		return nil, err
+	}
+	if err := w.setDeadline(); err != nil {
+		return nil, err
+	}
+	for _, l := range links {
+		if err := w.tell(l); err != nil {
+			return nil, err
+		}
+	}
+	row, err := store.Referrals.Row(w.tx, kitstore.K(s.Referral))
+	if err != nil {
+		return nil, err
+	}
+	return w.show(w.tx, row)
+}
+
+func (w *work) setDeadline() error {
+	s := w.chain.State()
+	key := kitstore.K(s.Referral)
+	held, err := store.Deadlines.Get(w.tx, key)
+	if err != nil && !errors.Is(err, kitstore.ErrNotFound) {
+		return err
+	}
+	return w.App.putDeadline(w.tx, key, held, rules.Next(s, w.Node, held, w.now, w.Limits))
+}
+
+// putDeadline replaces a deadline by the next; either may be nil.
+func (a *App) putDeadline(tx *kitstore.Tx, key kitstore.Key, held, next *referralv1.DeadlineRecord) error {
+	tx.AfterCommit(a.Wake)
+	switch {
+	case next != nil:
+		return store.Deadlines.Put(tx, key, next)
+	case held != nil:
+		return store.Deadlines.Delete(tx, key)
+	}
+	return nil
+}
+
+// tell appends the event of one new link.
+func (w *work) tell(l custody.Link) error {
+	s := w.chain.State()
+	state, word := custodyv1.ReferralState_REFERRAL_STATE_UNSPECIFIED, ""
+	switch b := l.Event.GetBody().(type) {
+	case *custodyv1.Event_Submitted:
+		state, word = custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED, "submitted"
+	case *custodyv1.Event_Confirmed:
+		state, word = custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED, "confirmed"
+	case *custodyv1.Event_Dispatched:
+		state, word = custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT, "dispatched"
+	case *custodyv1.Event_Arrived:
+		state, word = custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, "arrived"
+	case *custodyv1.Event_ServiceStarted:
+		state, word = custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE, "in-service"
+	case *custodyv1.Event_Completed:
+		state, word = custodyv1.ReferralState_REFERRAL_STATE_COMPLETED, "completed"
+	case *custodyv1.Event_ReplyRecorded:
+		reply, err := custody.OpenReply(w.Roster, b.ReplyRecorded.GetReply())
+		if err != nil {
+			return err
+		}
+		if reply.GetReady() != nil {
+			state, word = custodyv1.ReferralState_REFERRAL_STATE_READY, "ready"
+		}
+		if err := w.tellReply(l, reply); err != nil {
+			return err
+		}
+	}
+	if word == "" {
+		return nil
+	}
+	return w.Events.Append(w.tx, "referral.referral."+word+".v1", s.Referral, w.now, w.changed(state))
+}
+
+func (w *work) changed(state custodyv1.ReferralState) *referralv1.ReferralChanged {
+	s := w.chain.State()
+	data := &referralv1.ReferralChanged{
+		Referral: s.Referral, State: state, OriginNode: s.Origin, OwnerNode: s.Owner,
+		Unit: rules.Unit(s, w.Node), Outcome: s.Completed.GetOutcome(),
+	}
+	if chosen := s.Chosen(); chosen != nil {
+		data.ToNode, data.Offer = chosen.Offered.GetToNode(), store.OfferName(s.Referral, chosen.Hash.String())
+		if data.Unit == "" && data.GetToNode() == w.Node {
+			data.Unit = chosen.Offered.GetToUnit()
+		}
+	}
+	return data
+}
+
+// tellReply says at the owner what an asked unit of another node answered; that node says it
+// itself when it answers.
+func (w *work) tellReply(l custody.Link, reply *custodyv1.Reply) error {
+	if l.Event.GetOwner() != w.Node || reply.GetNode() == w.Node {
+		return nil
+	}
+	s := w.chain.State()
+	offer := s.Offer(reply.GetOffer())
+	return w.tellOffer(w.tx, w.now, reply, &referralv1.OfferChanged{
+		Offer: store.OfferName(s.Referral, offer.Hash.String()), Referral: s.Referral,
+		FromNode: l.Event.GetOwner(), ToNode: offer.Offered.GetToNode(), ToUnit: offer.Offered.GetToUnit(),
+	})
+}
+
+// tellOffer appends the event of a reply.
+func (a *App) tellOffer(tx *kitstore.Tx, now time.Time, reply *custodyv1.Reply, data *referralv1.OfferChanged) error {
+	word := ""
+	switch reply.GetBody().(type) {
+	case *custodyv1.Reply_Received:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_RECEIVED, "received"
+	case *custodyv1.Reply_Accepted:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_ACCEPTED, "accepted"
+	case *custodyv1.Reply_Declined:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_DECLINED, "declined"
+	case *custodyv1.Reply_AcceptanceWithdrawn:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_DECLINED, "acceptance-withdrawn"
+	case *custodyv1.Reply_Ready:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_READY, "ready"
+	default:
+		return nil
+	}
+	return a.Events.Append(tx, "referral.offer."+word+".v1", data.GetOffer(), now, data)
+}
+
+// lane of a referral's letters.
+func lane(u custodyv1.Urgency) postv1.Lane {
+	if u == custodyv1.Urgency_URGENCY_HIGH {
+		return postv1.Lane_LANE_URGENT
+	}
+	return postv1.Lane_LANE_BULK
+}
+
+func (w *work) lane() postv1.Lane { return lane(w.chain.State().Submitted.GetUrgency()) }
+
+// referralAt is the address of a node's referral service.
+func referralAt(node string) *postv1.Address {
+	return &postv1.Address{Node: node, Service: "referral"}
+}
+
+// others are the nodes that hear of handover, arrival and end: the origin, the former owners and
+// the owner, without this one.
+func (w *work) others() []string {
+	s := w.chain.State()
+	var nodes []string
+	for _, n := range append([]string{s.Origin, s.Owner}, s.Former...) {
+		if n != w.Node && !slices.Contains(nodes, n) {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
+// party says whether a node may have the chain: the origin, every owner, and the destination
+// that is chosen.
+func party(s *custody.State, node string) bool {
+	if node == s.Origin || node == s.Owner || slices.Contains(s.Former, node) {
+		return true
+	}
+	chosen := s.Chosen()
+	return chosen != nil && chosen.Offered.GetToNode() == node
+}
+
+// sendChain queues the whole chain to nodes. This node needs no letter: what the chain means
+// here was done when it was stored.
+func (w *work) sendChain(lane postv1.Lane, nodes ...string) error {
+	s := w.chain.State()
+	for _, n := range nodes {
+		if n == w.Node {
+			continue
+		}
+		err := w.Post.Queue(w.tx, Outgoing{
+			To: referralAt(n), Lane: lane, Kind: kindChain, Subject: s.Referral,
+			Body: &custodyv1.ChainLetter{Referral: s.Referral, Chain: w.chain.Message()},
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sendAnnex keeps an annex and queues it, sealed, to nodes; nil is none.
+func (a *App) sendAnnex(tx *kitstore.Tx, lane postv1.Lane, annex *custodyv1.AnnexLetter, nodes ...string) error {
+	if annex == nil {
+		return nil
+	}
+	if err := a.Annexes.Put(tx, annex); err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if n == a.Node {
+			continue
+		}
+		err := a.Post.Queue(tx, Outgoing{
+			To: referralAt(n), Lane: lane, Kind: kindAnnex, Subject: annex.GetReferral(), Body: annex, Sealed: true,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sendFlow tells the federal cell that a flow reached a stage; never whose flow it is.
+func (w *work) sendFlow(stage federalv1.Stage, to string) error {
+	s := w.chain.State()
+	return w.Post.Queue(w.tx, Outgoing{
+		To: &postv1.Address{Node: w.Federal, Service: "federal"}, Lane: postv1.Lane_LANE_BULK, Kind: kindFlow,
+		Body: &federalv1.FlowFact{
+			FlowId: s.Submitted.GetFlowId(), Stage: stage, FromNode: s.Origin, ToNode: to, Time: timestamppb.New(w.now),
+		},
+	})
+}
+
+// sole is the only live offer; nil when there is none or more than one.
+func sole(s *custody.State) *custody.Offer {
+	var only *custody.Offer
+	for _, o := range s.Offers {
+		if !o.Live() {
+			continue
+		}
+		if only != nil {
+			return nil
+		}
+		only = o
+	}
+	return only
+}

@@ -1,0 +1,105 @@
+package rules
+
+import (
+	"strings"
+	"time"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/fault"
+)
+
+// CheckSubmit holds what the proto's own rules cannot say of a request to submit.
+func CheckSubmit(r *referralv1.SubmitReferralRequest, node string, now time.Time) error {
+	if r.GetKind() != custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT {
+		return fault.InvalidField("kind", "must be PLACEMENT; service referrals are not served by this version")
+	}
+	if err := codes.CheckField("service", codes.Service, r.GetService()); err != nil {
+		return err
+	}
+	if err := codes.CheckFields("reasons", codes.ReferralReason, r.GetReasons()); err != nil {
+		return err
+	}
+	if r.GetNeeds().GetAgeTo() < r.GetNeeds().GetAgeFrom() {
+		return fault.InvalidField("needs.age_to", "must not be below age_from")
+	}
+	if err := codes.CheckNeeds("needs", r.GetNeeds()); err != nil {
+		return err
+	}
+	if UnitNode(r.GetUnit()) != node {
+		return fault.InvalidField("unit", "must be a unit of this node, which answers for the referral")
+	}
+	return checkGround(r, now)
+}
+
+func checkGround(r *referralv1.SubmitReferralRequest, now time.Time) error {
+	switch {
+	case r.GetConsent() != nil:
+		consent := r.GetConsent()
+		if end := consent.GetExpireTime(); end != nil && !end.AsTime().After(now) {
+			return fault.New(fault.ConsentMissing, "The consent has ended. Record consent again, then submit.")
+		}
+		if err := codes.CheckField("consent.basis", codes.ConsentBasis, consent.GetBasis()); err != nil {
+			return err
+		}
+		return codes.CheckFields("consent.purposes", codes.ConsentPurpose, consent.GetPurposes())
+	case r.GetOverride() != nil:
+		if strings.TrimSpace(r.GetNote()) == "" {
+			return fault.InvalidField("note", "must give the reason why consent is overridden")
+		}
+		return codes.CheckField("override.legal_basis", codes.LegalBasis, r.GetOverride().GetLegalBasis())
+	}
+	return fault.New(fault.ConsentMissing, "The referral has neither consent nor a legal basis. Record one of them, then submit.")
+}
+
+// UnitNode is the node of a unit's name.
+func UnitNode(unit string) string {
+	node, _, _ := strings.Cut(strings.TrimPrefix(unit, "nodes/"), "/")
+	return node
+}
+
+// AnswerBy is when an answer is due: the time asked for, up to [MaxAnswer] ahead, or by the
+// risk's limit.
+func AnswerBy(asked *timestamppb.Timestamp, urgency custodyv1.Urgency, now time.Time, limits Limits) (time.Time, error) {
+	if asked == nil {
+		return now.Add(limits.of(urgency).Answer), nil
+	}
+	return asked.AsTime(), within("answer_by", asked.AsTime(), now, MaxAnswer, "must lie ahead, at most 30 days")
+}
+
+// HoldUntil is when a tentative hold for an acceptance ends.
+func HoldUntil(asked *timestamppb.Timestamp, now time.Time) (time.Time, error) {
+	if asked == nil {
+		return now.Add(DefaultHold), nil
+	}
+	return asked.AsTime(), within("hold_expire_time", asked.AsTime(), now, MaxHold, "must lie ahead, at most 7 days")
+}
+
+// CheckDispatch holds what the proto's own rules cannot say of a request to dispatch.
+func CheckDispatch(r *referralv1.DispatchReferralRequest, now time.Time) error {
+	if err := codes.CheckFields("documents", codes.Document, r.GetDocuments()); err != nil {
+		return err
+	}
+	return within("expect_time", r.GetExpectTime().AsTime(), now, MaxRoad, "must lie ahead, at most 14 days")
+}
+
+// ArriveTime is when the person came: never in the future.
+func ArriveTime(asked *timestamppb.Timestamp, now time.Time) (time.Time, error) {
+	if asked == nil {
+		return now, nil
+	}
+	if asked.AsTime().After(now) {
+		return time.Time{}, fault.InvalidField("arrive_time", "must not lie in the future")
+	}
+	return asked.AsTime(), nil
+}
+
+func within(field string, at, now time.Time, most time.Duration, sentence string) error {
+	if !at.After(now) || at.After(now.Add(most)) {
+		return fault.InvalidField(field, sentence)
+	}
+	return nil
+}

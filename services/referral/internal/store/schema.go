@@ -1,0 +1,125 @@
+// Package store is the referral service's schema: every table, key and index of its file.
+package store
+
+import (
+	"strings"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/kit/audit"
+	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/outbox"
+	"amanat.example/services/kit/post"
+	"amanat.example/services/kit/privacy"
+	"amanat.example/services/kit/store"
+)
+
+// Schema of the file. Version 1 is the first.
+var Schema = store.NewSchema("referral", 1)
+
+// Tables.
+var (
+	// Links: (referral, sequence) → an event's bytes as they came. They are never changed.
+	Links = store.NewTable[*custodyv1.SignedEvent](Schema, "links")
+	// Referrals: (referral) → the view over its chain, without what a read adds.
+	Referrals = store.NewTable[*referralv1.ReferralRecord](Schema, "referrals")
+	// Offers: (referral, hash in hex) → offers made to this node's units.
+	Offers = store.NewTable[*referralv1.OfferRecord](Schema, "offers")
+	// Replies: (offer, number) → what this node replied, so that it can be said again.
+	Replies = store.NewTable[*custodyv1.SignedReply](Schema, "replies")
+	// Annexes: (referral, commitment in hex) → an annex, sealed under the referral's own key.
+	Annexes = privacy.NewSealedTable(Schema, "annexes", func(l *custodyv1.AnnexLetter) string { return KeyName(l.GetReferral()) })
+	// Deadlines: (referral or offer) → what must happen next.
+	Deadlines = store.NewTable[*referralv1.DeadlineRecord](Schema, "deadlines")
+	// Forks: (referral, hash of the last event) → a chain that contradicts the one held. It is the
+	// evidence on which a person decides.
+	Forks = store.NewTable[*custodyv1.ChainLetter](Schema, "forks")
+	// Counters: one row, the number in the last reference, under ReferenceKey.
+	Counters = store.NewTable[*wrapperspb.UInt64Value](Schema, "counters")
+)
+
+// Logs and queues of the service.
+var (
+	// Events: what happened, ids and codes only.
+	Events = events.Declare(Schema, "referral", events.Catalogue{
+		"referral.referral.submitted.v1":         &referralv1.ReferralChanged{},
+		"referral.referral.confirmed.v1":         &referralv1.ReferralChanged{},
+		"referral.referral.ready.v1":             &referralv1.ReferralChanged{},
+		"referral.referral.dispatched.v1":        &referralv1.ReferralChanged{},
+		"referral.referral.arrived.v1":           &referralv1.ReferralChanged{},
+		"referral.referral.in-service.v1":        &referralv1.ReferralChanged{},
+		"referral.referral.completed.v1":         &referralv1.ReferralChanged{},
+		"referral.referral.forked.v1":            &referralv1.ReferralChanged{},
+		"referral.offer.received.v1":             &referralv1.OfferChanged{},
+		"referral.offer.accepted.v1":             &referralv1.OfferChanged{},
+		"referral.offer.declined.v1":             &referralv1.OfferChanged{},
+		"referral.offer.acceptance-withdrawn.v1": &referralv1.OfferChanged{},
+		"referral.offer.ready.v1":                &referralv1.OfferChanged{},
+		"referral.deadline.missed.v1":            &referralv1.DeadlineMissed{},
+	})
+	// Audit: who read an annex.
+	Audit = audit.Declare(Schema)
+	// Letters to and from other nodes.
+	Letters = post.Declare(Schema)
+	// Commands owed to the node's shelter service.
+	Commands = outbox.Declare(Schema)
+)
+
+// KeyName is whose key seals a referral's annexes.
+func KeyName(referral string) string { return referral }
+
+// ReferenceKey is the one key of Counters.
+var ReferenceKey = store.K("reference")
+
+// Indexes.
+var (
+	// ReferralsByTime: (submit time, referral).
+	ReferralsByTime = store.NewIndex(Referrals, "referrals_by_time", func(r *referralv1.ReferralRecord) []store.Key {
+		return []store.Key{store.K(r.GetReferral().GetSubmitTime().AsTime(), r.GetReferral().GetName())}
+	})
+	// ReferralsByReference: (reference); two nodes of one province may give the same one.
+	ReferralsByReference = store.NewIndex(Referrals, "referrals_by_reference", func(r *referralv1.ReferralRecord) []store.Key {
+		return []store.Key{store.K(r.GetReferral().GetReference())}
+	})
+	// ReferralsByRequest: the key of the call that submitted a referral here.
+	ReferralsByRequest = store.NewIndex(Referrals, "referrals_by_request", func(r *referralv1.ReferralRecord) []store.Key {
+		if r.GetRequest() == nil {
+			return nil
+		}
+		return []store.Key{store.K(r.GetRequest().GetRequestId())}
+	}, store.Unique)
+	// OffersByTime: (receive time).
+	OffersByTime = store.NewIndex(Offers, "offers_by_time", func(r *referralv1.OfferRecord) []store.Key {
+		return []store.Key{store.K(r.GetReceiveTime().AsTime())}
+	})
+	// DeadlinesByTime: (due time).
+	DeadlinesByTime = store.NewIndex(Deadlines, "deadlines_by_time", func(r *referralv1.DeadlineRecord) []store.Key {
+		return []store.Key{store.K(r.GetDeadline().GetDueTime().AsTime())}
+	})
+)
+
+// OfferName is the name of an offer.
+func OfferName(referral, hash string) string { return referral + "/offers/" + hash }
+
+// SplitOffer takes an offer's name apart.
+func SplitOffer(name string) (referral, hash string) {
+	referral, hash, _ = strings.Cut(name, "/offers/")
+	return referral, hash
+}
+
+// OfferKey is an offer's key.
+func OfferKey(name string) store.Key {
+	referral, hash := SplitOffer(name)
+	return store.K(referral, hash)
+}
+
+// AnnexName is the name of an annex.
+func AnnexName(referral, commitment string) string { return referral + "/annexes/" + commitment }
+
+// SplitAnnex takes an annex's name apart.
+func SplitAnnex(name string) (referral, commitment string) {
+	referral, commitment, _ = strings.Cut(name, "/annexes/")
+	return referral, commitment
+}

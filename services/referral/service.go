@@ -1,0 +1,156 @@
+package referral
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/google/uuid"
+
+	postv1 "amanat.example/proto/amanat/post/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/kit/config"
+	"amanat.example/services/kit/outbox"
+	"amanat.example/services/kit/paging"
+	"amanat.example/services/kit/post"
+	"amanat.example/services/kit/process"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/app"
+	"amanat.example/services/referral/internal/rules"
+	"amanat.example/services/referral/internal/server"
+	"amanat.example/services/referral/internal/store"
+)
+
+// Config is the service's settings.
+type Config struct {
+	config.Service
+
+	FederalNode   string `koanf:"federal-node" default:"federal" help:"Name of the federal node, which counts flows."`
+	ManualConfirm bool   `koanf:"manual-confirm" help:"A person chooses also where only one unit was asked and has accepted."`
+}
+
+// Service is the referral service, opened.
+type Service struct {
+	process *process.Process
+	app     *app.App
+	wake    chan struct{} // capacity 1: a commit changed when the next deadline is due
+}
+
+// New opens the service's store and keys, its post and its outbox, and listens. Close it, also
+// after Run.
+func New(ctx context.Context, c Config) (_ *Service, err error) {
+	p, err := process.Open(ctx, c.Service, process.Options{
+		Name: "referral", Schema: store.Schema, Events: store.Events, Audit: store.Audit, Policy: server.Policy(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Close())
+		}
+	}()
+	s := &Service{process: p, wake: make(chan struct{}, 1)}
+	s.app = &app.App{
+		DB: p.DB, Node: c.Node, Now: time.Now, Random: rand.Reader, Signer: p.Identity,
+		Roster: p.Identity.Roster(), Federal: c.FederalNode, Limits: rules.DefaultLimits(), AutoConfirm: !c.ManualConfirm,
+		Annexes: app.Annexes{Keys: p.Keys}, Events: store.Events,
+		// What only this service can sign is a secret that outlives a restart.
+		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),
+		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
+		Log:    p.Log,
+		Wake:   s.nudge,
+	}
+	letters, err := p.OpenPost(store.Letters, handlers(s.app))
+	if err != nil {
+		return nil, err
+	}
+	commands, err := p.OpenOutbox(store.Commands, targets(s.app), nil, map[string]string{"shelter": c.ShelterAddress})
+	if err != nil {
+		return nil, err
+	}
+	s.app.Post, s.app.Commands = poster{letters}, commander{commands}
+	referralv1.RegisterReferralServiceServer(p.Server, server.New(s.app))
+	return s, nil
+}
+
+// handlers are the use cases that take letters in, as the post calls them.
+func handlers(a *app.App) map[string]post.Handler {
+	all := map[string]post.Handler{}
+	for kind, apply := range a.Handlers() {
+		all[kind] = func(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
+			err := apply(tx, from, letter)
+			if refused, ok := errors.AsType[*app.Refused](err); ok {
+				return post.Refuse(refused.Reason)
+			}
+			return err
+		}
+	}
+	return all
+}
+
+// targets are the use cases that take results of commands in, as the outbox calls them.
+func targets(a *app.App) map[string]outbox.Target {
+	all := map[string]outbox.Target{}
+	for method, take := range a.Results() {
+		all[method] = outbox.Target{Service: "shelter", Result: func(tx *kitstore.Tx, r outbox.Result) error {
+			c := app.Command{ID: r.Command.ID, Method: r.Command.Method, Subject: r.Command.Subject, Request: r.Command.Request}
+			return take(tx, c, r.Reply, r.Fault)
+		}}
+	}
+	return all
+}
+
+type poster struct{ post *post.Post }
+
+func (p poster) Queue(tx *kitstore.Tx, o app.Outgoing) error {
+	return p.post.Queue(tx, post.Outgoing{To: o.To, Lane: o.Lane, Kind: o.Kind, Subject: o.Subject, Body: o.Body, Sealed: o.Sealed})
+}
+
+type commander struct{ *outbox.Outbox }
+
+func (c commander) Queue(tx *kitstore.Tx, command app.Command) error {
+	return c.Outbox.Queue(tx, outbox.Command{ID: command.ID, Method: command.Method, Subject: command.Subject, Request: command.Request})
+}
+
+func (s *Service) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Address is where the service listens.
+func (s *Service) Address() net.Addr { return s.process.Address() }
+
+// Run serves, sends and takes letters, calls the shelter service and fires deadlines, until ctx
+// ends.
+func (s *Service) Run(ctx context.Context) error { return s.process.Run(ctx, s.fire) }
+
+// fire fires deadlines when their time has come: woken by a commit, else by the clock.
+func (s *Service) fire(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.wake:
+		case <-timer.C:
+		}
+		next, err := s.app.FireDeadlines(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return errors.Join(errors.New("deadlines could not be fired"), err)
+		case !next.IsZero():
+			timer.Reset(time.Until(next))
+		}
+	}
+}
+
+// Close closes the store and the keys.
+func (s *Service) Close() error { return s.process.Close() }

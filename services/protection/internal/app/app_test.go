@@ -1,0 +1,472 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	federalv1 "amanat.example/proto/amanat/federal/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
+	protectionv1 "amanat.example/proto/amanat/protection/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/fault"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/protection/internal/store"
+)
+
+var errAway = status.Error(codes.Unavailable, "away")
+
+func newEventServer(b *bench) *events.Server { return events.NewServer(b.DB, store.Events) }
+
+const (
+	ready     = custodyv1.ReferralState_REFERRAL_STATE_READY
+	inTransit = custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT
+	arrived   = custodyv1.ReferralState_REFERRAL_STATE_ARRIVED
+	inService = custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE
+	completed = custodyv1.ReferralState_REFERRAL_STATE_COMPLETED
+)
+
+// The origin's whole path: intake to the outcome at home, with one flow fact and one dossier.
+func TestOrigin(t *testing.T) {
+	b := newApp(t, home)
+	c := b.referred()
+	if c.GetReferral() != referral || c.GetReference() != "BA-26-00001-"+c.GetReference()[len(c.GetReference())-1:] {
+		t.Fatalf("referred: %v", c)
+	}
+	submit := b.referral.calls[0].(*referralv1.SubmitReferralRequest)
+	if submit.GetConsent() == nil || !bytes.Equal(submit.GetConsent().GetCommitment(), c.GetConsent().GetCommitment()) ||
+		submit.GetUrgency() != custodyv1.Urgency_URGENCY_HIGH || submit.GetUnit() != c.GetUnit() || !proto.Equal(submit.GetActor(), actor) {
+		t.Fatalf("submitted: %v", submit)
+	}
+	for range 2 { // events may come twice
+		b.hear("ready", ready)
+		b.hear("dispatched", inTransit)
+		b.hear("arrived", arrived)
+		b.hear("in-service", inService)
+		b.hear("completed", completed)
+	}
+	c = b.get(c.GetName())
+	if c.GetState() != protectionv1.Case_STATE_CLOSED_REFERRED || c.GetReferralState() != completed || c.GetOutcome() != "REUNIFIED" {
+		t.Fatalf("in the end: %v", c)
+	}
+	dossiers := b.letters.of("protection.dossier.v1")
+	if len(dossiers) != 1 || !dossiers[0].Sealed || dossiers[0].Lane != postv1.Lane_LANE_URGENT || dossiers[0].To.GetNode() != away || dossiers[0].To.GetService() != "protection" {
+		t.Fatalf("dossiers: %v", dossiers)
+	}
+	d := dossiers[0].Body.(*protectionv1.Dossier)
+	if d.GetPerson().GetGivenName() != canary || d.GetPerson().GetHomePlace() != "" || d.GetNarrative() != "" || d.GetPerson().GetHealth() != "" {
+		t.Fatalf("the dossier is not what consent covers: %v", d)
+	}
+	flows := b.letters.of("federal.flow.v1")
+	if len(flows) != 1 || flows[0].To.GetNode() != "federal" || flows[0].Body.(*federalv1.FlowFact).GetStage() != federalv1.Stage_STAGE_IDENTIFIED {
+		t.Fatalf("flow facts: %v", flows)
+	}
+	want := []string{"protection.case.created.v1", "protection.case.consented.v1", "protection.case.referred.v1", "protection.case.closed.v1"}
+	if got := b.happened(); !slices.Equal(got, want) {
+		t.Fatalf("events: %v", got)
+	}
+}
+
+// Events that overtake the answer are not lost: the dossier leaves when the answer is here.
+func TestEventsOvertakeTheAnswer(t *testing.T) {
+	b := newApp(t, home)
+	c := b.consented()
+	b.hear("ready", ready)
+	b.hear("dispatched", inTransit)
+	b.referral.set(submitted)
+	c, err := b.ReferCase(t.Context(), refer(c), actor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.GetReferralState() != inTransit || len(b.letters.of("protection.dossier.v1")) != 1 {
+		t.Fatalf("%v, letters %v", c, b.letters.sent)
+	}
+}
+
+// The receiving node makes one case, in whatever order dossier and arrival come and how often.
+func TestDestination(t *testing.T) {
+	from := &postv1.Address{Node: home, Service: "protection"}
+	dossier := &protectionv1.Dossier{
+		Referral: referral, Offer: referral + "/offers/aa", Urgency: custodyv1.Urgency_URGENCY_HIGH, Narrative: canary,
+		Person: &protectionv1.Person{GivenName: canary, Gender: "Feminine"},
+	}
+	for name, steps := range map[string]func(b *bench){
+		"dossier first": func(b *bench) {
+			must(b.t, b.deliver(from, dossier))
+			b.hear("dispatched", inTransit)
+			b.hear("arrived", arrived)
+			b.hear("in-service", inService)
+		},
+		"arrival first": func(b *bench) {
+			b.hear("arrived", arrived)
+			b.hear("in-service", inService)
+			must(b.t, b.deliver(from, dossier))
+		},
+		"all twice": func(b *bench) {
+			for range 2 {
+				b.hear("arrived", arrived)
+				must(b.t, b.deliver(from, dossier))
+				b.hear("in-service", inService)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newApp(t, away)
+			steps(b)
+			listed := b.list(&protectionv1.ListCasesRequest_Filter{Referral: referral})
+			if len(listed) != 1 || listed[0].GetReferralState() != inService || listed[0].GetSource() != protectionv1.Case_SOURCE_REFERRAL {
+				t.Fatalf("cases: %v", listed)
+			}
+			c := b.get(listed[0].GetName())
+			if c.GetPerson().GetGivenName() != canary || c.GetUnit() != "nodes/punjab/units/hub" {
+				t.Fatalf("the case: %v", c)
+			}
+			b.referral.set(func(proto.Message) (proto.Message, error) { return &referralv1.Referral{Name: referral}, nil })
+			closed, err := b.RecordOutcome(t.Context(), &protectionv1.RecordOutcomeRequest{
+				Name: c.GetName(), Etag: c.GetEtag(), Outcome: "REUNIFIED", Services: []string{"SHELTER"}, Feedback: canary,
+			}, actor)
+			if err != nil || closed.GetState() != protectionv1.Case_STATE_CLOSED || closed.GetOutcome() != "REUNIFIED" {
+				t.Fatalf("closed: %v, %v", closed, err)
+			}
+			if got, want := b.happened(), []string{"protection.case.received.v1", "protection.case.closed.v1"}; !slices.Equal(got, want) {
+				t.Fatalf("events: %v", got)
+			}
+			if bytes.Contains(b.file(), []byte(canary)) {
+				t.Fatal("the file holds a person's data in the clear")
+			}
+		})
+	}
+}
+
+// A dossier is taken only from the node at which the referral began.
+func TestForeignDossier(t *testing.T) {
+	b := newApp(t, away)
+	for _, from := range []*postv1.Address{{Node: "sindh", Service: "protection"}, {Node: home, Service: "referral"}} {
+		if err := b.deliver(from, &protectionv1.Dossier{Referral: referral}); err == nil {
+			t.Fatalf("taken from %v", from)
+		}
+	}
+	b.hear("arrived", arrived)
+	if listed := b.list(nil); len(listed) != 0 {
+		t.Fatalf("a case was made: %v", listed)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The same intake is one case for ever; its key with another body is refused.
+func TestIntakeIsIdempotent(t *testing.T) {
+	b := newApp(t, home)
+	c := b.taken()
+	again, err := b.CreateCase(t.Context(), b.intake())
+	if err != nil || !proto.Equal(again, c) {
+		t.Fatalf("again: %v, %v", again, err)
+	}
+	other := b.intake()
+	other.Case.Person.GivenName = "another"
+	if _, err := b.CreateCase(t.Context(), other); reason(err) != fault.IdempotencyMismatch {
+		t.Fatalf("another body: %v", err)
+	}
+	if n := len(b.list(nil)); n != 1 || len(b.letters.of("federal.flow.v1")) != 1 {
+		t.Fatalf("%d cases, letters %v", n, b.letters.sent)
+	}
+}
+
+// A referral whose answer was lost is asked for again with the same call, and made once; while it
+// is pending no other is begun. When the answer is a refusal, the call answers with it.
+func TestAskingAgain(t *testing.T) {
+	b := newApp(t, home)
+	request := refer(b.consented())
+	soon, stop := context.WithTimeout(t.Context(), 550*time.Millisecond)
+	defer stop()
+	pending, err := b.ReferCase(soon, request, actor)
+	if err != nil || pending.GetReferral() != "" {
+		t.Fatalf("with the referral service away: %v, %v", pending, err)
+	}
+	second := refer(pending)
+	if _, err := b.ReferCase(t.Context(), second, actor); reason(err) != fault.WrongState {
+		t.Fatalf("another while one is pending: %v", err)
+	}
+	changed := proto.CloneOf(request)
+	changed.Note = "another"
+	if _, err := b.ReferCase(t.Context(), changed, actor); reason(err) != fault.Stale {
+		t.Fatalf("another body with the old etag: %v", err)
+	}
+	b.referral.set(submitted)
+	c, err := b.ReferCase(t.Context(), request, actor)
+	if err != nil || c.GetReferral() != referral {
+		t.Fatalf("asked again: %v, %v", c, err)
+	}
+	first := b.referral.calls[0].(*referralv1.SubmitReferralRequest)
+	for _, call := range b.referral.calls {
+		if !proto.Equal(call, first) {
+			t.Fatalf("two commands: %v and %v", first, call)
+		}
+	}
+	if _, err := b.ReferCase(t.Context(), refer(c), actor); reason(err) != fault.WrongState {
+		t.Fatalf("referred twice: %v", err)
+	}
+}
+
+func TestRefusalOfTheReferralService(t *testing.T) {
+	b := newApp(t, home)
+	b.referral.set(func(proto.Message) (proto.Message, error) {
+		return nil, status.Error(codes.FailedPrecondition, "no")
+	})
+	request := refer(b.consented())
+	for range 2 {
+		if _, err := b.ReferCase(t.Context(), request, actor); reason(err) != fault.WrongState {
+			t.Fatalf("%v", err)
+		}
+	}
+	c := b.get(request.GetName())
+	if c.GetReferFailure() != "REASON_WRONG_STATE" || len(b.referral.calls) != 1 {
+		t.Fatalf("%v after %d calls", c, len(b.referral.calls))
+	}
+	b.referral.set(submitted)
+	if c, err := b.ReferCase(t.Context(), refer(c), actor); err != nil || c.GetReferFailure() != "" || c.GetReferral() != referral {
+		t.Fatalf("a new try: %v, %v", c, err)
+	}
+}
+
+// What is wrong with a request is named by its field, and nothing changes.
+func TestBadInput(t *testing.T) {
+	b := newApp(t, home)
+	c := b.taken()
+	intake := func(change func(*protectionv1.Case)) error {
+		r := b.intake()
+		r.RequestId = "request-2"
+		change(r.Case)
+		_, err := b.CreateCase(t.Context(), r)
+		return err
+	}
+	agree := func(change func(*protectionv1.RecordConsentRequest)) error {
+		r := consent(c)
+		change(r)
+		_, err := b.RecordConsent(t.Context(), r)
+		return err
+	}
+	send := func(change func(*protectionv1.ReferCaseRequest)) error {
+		r := refer(c)
+		change(r)
+		_, err := b.ReferCase(t.Context(), r, actor)
+		return err
+	}
+	_, sameUnit := b.CreateUnit(t.Context(), &protectionv1.CreateUnitRequest{Parent: b.parent(), UnitId: "hub", Unit: &protectionv1.Unit{District: "PK-BA-HUB"}})
+	_, noUnit := b.CreateWorker(t.Context(), &protectionv1.CreateWorkerRequest{Parent: b.parent(), WorkerId: "w", Worker: &protectionv1.Worker{
+		Unit: b.parent() + "/units/none", Roles: []string{"case-worker"},
+	}})
+	_, notReceived := b.RecordOutcome(t.Context(), &protectionv1.RecordOutcomeRequest{Name: c.GetName(), Etag: c.GetEtag(), Outcome: "REUNIFIED", Services: []string{"SHELTER"}}, actor)
+	for name, bad := range map[string]struct {
+		err    error
+		reason fault.Reason
+		field  string
+	}{
+		"unit taken":         {sameUnit, fault.Field, "unit_id"},
+		"unit of a worker":   {noUnit, fault.Field, "worker.unit"},
+		"no person":          {intake(func(c *protectionv1.Case) { c.Person = nil }), fault.Field, "case.person"},
+		"gender":             {intake(func(c *protectionv1.Case) { c.Person.Gender = "girl" }), fault.UnknownCode, "case.person.gender"},
+		"language":           {intake(func(c *protectionv1.Case) { c.Person.Languages = []string{"xxx"} }), fault.UnknownCode, "case.person.languages"},
+		"exploitation":       {intake(func(c *protectionv1.Case) { c.Exploitation = []string{"x"} }), fault.UnknownCode, "case.exploitation"},
+		"district":           {intake(func(c *protectionv1.Case) { c.FoundDistrict = "x" }), fault.UnknownCode, "case.found_district"},
+		"age unknown":        {intake(func(c *protectionv1.Case) { c.Person.AgeFrom, c.Person.AgeTo = 0, 0 }), fault.Field, "case.person.age_to"},
+		"unknown unit":       {intake(func(c *protectionv1.Case) { c.Unit += "x" }), fault.Field, "case.unit"},
+		"unit elsewhere":     {intake(func(c *protectionv1.Case) { c.Unit = "nodes/punjab/units/lahore" }), fault.Field, "case.unit"},
+		"basis":              {agree(func(r *protectionv1.RecordConsentRequest) { r.Consent.Basis = "x" }), fault.UnknownCode, "consent.basis"},
+		"purpose":            {agree(func(r *protectionv1.RecordConsentRequest) { r.Consent.Purposes = []string{"x"} }), fault.UnknownCode, "consent.purposes"},
+		"scope":              {agree(func(r *protectionv1.RecordConsentRequest) { r.Consent.Scopes = []string{"x"} }), fault.UnknownCode, "consent.scopes"},
+		"ended consent":      {agree(func(r *protectionv1.RecordConsentRequest) { r.Consent.ExpireTime = timestamppb.New(begin) }), fault.Field, "consent.expire_time"},
+		"stale consent":      {agree(func(r *protectionv1.RecordConsentRequest) { r.Etag = "7" }), fault.Stale, ""},
+		"no such case":       {agree(func(r *protectionv1.RecordConsentRequest) { r.Name += "x" }), fault.Missing, ""},
+		"case elsewhere":     {agree(func(r *protectionv1.RecordConsentRequest) { r.Name = "nodes/punjab/cases/x" }), fault.Missing, ""},
+		"no consent":         {send(func(*protectionv1.ReferCaseRequest) {}), fault.ConsentMissing, ""},
+		"stale refer":        {send(func(r *protectionv1.ReferCaseRequest) { r.Etag = "7" }), fault.Stale, ""},
+		"service":            {send(func(r *protectionv1.ReferCaseRequest) { r.Service = "x" }), fault.UnknownCode, "service"},
+		"reason":             {send(func(r *protectionv1.ReferCaseRequest) { r.Reasons = []string{"x"} }), fault.UnknownCode, "reasons"},
+		"needs":              {send(func(r *protectionv1.ReferCaseRequest) { r.Needs.Gender = "x" }), fault.UnknownCode, "needs.gender"},
+		"kind":               {send(func(r *protectionv1.ReferCaseRequest) { r.Kind = custodyv1.ReferralKind_REFERRAL_KIND_SERVICE }), fault.Field, "kind"},
+		"answer in the past": {send(func(r *protectionv1.ReferCaseRequest) { r.AnswerBy = timestamppb.New(begin) }), fault.Field, "answer_by"},
+		"override, no note": {send(func(r *protectionv1.ReferCaseRequest) {
+			r.Override, r.Note = &custodyv1.ConsentOverride{LegalBasis: "IMMINENT_DANGER", Approver: "s"}, ""
+		}), fault.Field, "note"},
+		"override, no law": {send(func(r *protectionv1.ReferCaseRequest) {
+			r.Override = &custodyv1.ConsentOverride{LegalBasis: "x", Approver: "s"}
+		}), fault.UnknownCode, "override.legal_basis"},
+		"outcome of an own case": {notReceived, fault.WrongState, ""},
+	} {
+		if bad.err == nil || bad.field != "" && (len(fields(bad.err)) != 1 || !slices.Contains([]string{bad.field, bad.field + "[0]"}, fields(bad.err)[0])) {
+			t.Errorf("%s: %v names %q", name, bad.err, fields(bad.err))
+		}
+		if bad.field == "" && reason(bad.err) != bad.reason {
+			t.Errorf("%s: %v", name, bad.err)
+		}
+	}
+	if now := b.get(c.GetName()); !proto.Equal(now, c) || len(b.list(nil)) != 1 || len(b.referral.calls) != 0 {
+		t.Fatalf("something changed: %v", now)
+	}
+	if got := b.happened(); !slices.Equal(got, []string{"protection.case.created.v1"}) {
+		t.Fatalf("events: %v", got)
+	}
+}
+
+// A legal basis stands in for consent; the dossier then holds nothing of the person.
+func TestLegalBasis(t *testing.T) {
+	b := newApp(t, home)
+	b.referral.set(submitted)
+	r := refer(b.taken())
+	r.Override = &custodyv1.ConsentOverride{LegalBasis: "IMMINENT_DANGER", Approver: "nodes/balochistan/workers/s"}
+	if _, err := b.ReferCase(t.Context(), r, actor); err != nil {
+		t.Fatal(err)
+	}
+	b.hear("ready", ready)
+	d := b.letters.of("protection.dossier.v1")
+	if len(d) != 1 || d[0].Body.(*protectionv1.Dossier).GetPerson() != nil {
+		t.Fatalf("%v", d)
+	}
+}
+
+// Neither the file, with a command waiting in it, nor events, lists or unsealed letters hold a
+// person's data in the clear.
+func TestCanary(t *testing.T) {
+	b := newApp(t, home)
+	request := refer(b.consented())
+	soon, stop := context.WithTimeout(t.Context(), 550*time.Millisecond)
+	defer stop()
+	if _, err := b.ReferCase(soon, request, actor); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.CreateWorker(t.Context(), &protectionv1.CreateWorkerRequest{Parent: b.parent(), WorkerId: "w", Worker: &protectionv1.Worker{
+		Unit: b.parent() + "/units/hub", DisplayName: canary, Phone: "+923001234567", Roles: []string{"case-worker"},
+	}})
+	must(t, err)
+	if raw := b.file(); bytes.Contains(raw, []byte(canary)) || bytes.Contains(raw, []byte("3001234567")) {
+		t.Fatal("the file holds a person's data in the clear")
+	}
+	workers, err := b.ListWorkers(t.Context(), &protectionv1.ListWorkersRequest{Parent: b.parent()})
+	must(t, err)
+	listed, err := newEventServer(b).ListEvents(t.Context(), nil)
+	must(t, err)
+	shown := []proto.Message{workers, listed}
+	for _, c := range b.list(nil) {
+		if c.GetPerson() != nil || len(c.GetConsent().GetSalt()) != 0 {
+			t.Fatalf("a list shows the person: %v", c)
+		}
+		shown = append(shown, c)
+	}
+	b.referral.set(submitted)
+	if _, err := b.ReferCase(t.Context(), request, actor); err != nil {
+		t.Fatal(err)
+	}
+	b.hear("ready", ready)
+	for _, l := range b.letters.sent {
+		if !l.Sealed {
+			shown = append(shown, l.Body)
+		}
+	}
+	for _, m := range shown {
+		raw, err := proto.Marshal(m)
+		must(t, err)
+		if len(raw) == 0 || bytes.Contains(raw, []byte(canary)) {
+			t.Errorf("%T holds a person's data: %v", m, m)
+		}
+	}
+	if b.get(request.GetName()).GetPerson().GetGivenName() != canary {
+		t.Fatal("the case does not hold its person any more")
+	}
+}
+
+// An erased person's case shows its public part, changes no more, and holds nothing up.
+func TestErased(t *testing.T) {
+	b := newApp(t, home)
+	c := b.referred()
+	must(t, b.Keys.Erase(t.Context(), store.KeyName(c.GetName())))
+	b.hear("ready", ready)
+	b.hear("arrived", arrived)
+	shown := b.get(c.GetName())
+	if shown.GetPerson() != nil || shown.GetReference() != c.GetReference() || len(b.letters.of("protection.dossier.v1")) != 0 {
+		t.Fatalf("%v, letters %v", shown, b.letters.sent)
+	}
+	if _, err := b.RecordConsent(t.Context(), consent(shown)); reason(err) != fault.WrongState {
+		t.Fatalf("changed: %v", err)
+	}
+}
+
+// Lists come newest first, page by page, and narrowed.
+func TestListCases(t *testing.T) {
+	b := newApp(t, home)
+	b.taken()
+	for i := range 4 {
+		b.now(time.Minute)
+		r := b.intake()
+		r.RequestId = "request-more-" + string(rune('a'+i))
+		_, err := b.CreateCase(t.Context(), r)
+		must(t, err)
+	}
+	var names []string
+	token := ""
+	for {
+		page, err := b.ListCases(t.Context(), &protectionv1.ListCasesRequest{Parent: b.parent(), PageSize: 2, PageToken: token})
+		must(t, err)
+		for _, c := range page.GetCases() {
+			names = append(names, c.GetReference()[6:11])
+		}
+		if token = page.GetNextPageToken(); token == "" {
+			break
+		}
+	}
+	if want := []string{"00005", "00004", "00003", "00002", "00001"}; !slices.Equal(names, want) {
+		t.Fatalf("%v", names)
+	}
+	if n := len(b.list(&protectionv1.ListCasesRequest_Filter{State: protectionv1.Case_STATE_CLOSED})); n != 0 {
+		t.Fatalf("%d closed ones", n)
+	}
+	if n := len(b.list(&protectionv1.ListCasesRequest_Filter{Unit: b.parent() + "/units/hub"})); n != 5 {
+		t.Fatalf("%d of the unit", n)
+	}
+	err := b.DB.View(t.Context(), func(r kitstore.Reader) error { _, err := store.Cases.Count(r); return err })
+	must(t, err)
+}
+
+// Within one node the person moves from one case to another, by a dossier to the node itself.
+func TestWithinOneNode(t *testing.T) {
+	b := newApp(t, home)
+	c := b.referred()
+	for range 2 {
+		for _, state := range []custodyv1.ReferralState{ready, inTransit, arrived, inService} {
+			b.happens("moved", &referralv1.ReferralChanged{
+				Referral: referral, State: state, OriginNode: home, OwnerNode: home, ToNode: home,
+				Offer: referral + "/offers/aa", Unit: b.parent() + "/units/other",
+			})
+		}
+		for _, l := range b.letters.of("protection.dossier.v1") {
+			must(t, b.deliver(&postv1.Address{Node: home, Service: "protection"}, l.Body.(*protectionv1.Dossier)))
+		}
+	}
+	listed := b.list(&protectionv1.ListCasesRequest_Filter{Referral: referral})
+	if len(listed) != 2 || len(b.letters.of("protection.dossier.v1")) != 1 {
+		t.Fatalf("cases %v, letters %v", listed, b.letters.sent)
+	}
+	for _, other := range listed {
+		want := protectionv1.Case_STATE_ACTIVE
+		if other.GetName() == c.GetName() {
+			want = protectionv1.Case_STATE_CLOSED_REFERRED
+		}
+		if other.GetState() != want || other.GetReferralState() != inService {
+			t.Errorf("%v", other)
+		}
+	}
+}

@@ -1,0 +1,81 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	protectionv1 "amanat.example/proto/amanat/protection/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/kit/outbox"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/protection/internal/rules"
+	"amanat.example/services/protection/internal/store"
+)
+
+// ReferCase asks the referral service to begin a referral of a case, on its consent or on a legal
+// basis.
+func (a *App) ReferCase(ctx context.Context, request *protectionv1.ReferCaseRequest, actor *custodyv1.Actor) (*protectionv1.Case, error) {
+	return a.ask(ctx, call{
+		verb: "refer", name: request.GetName(), etag: request.GetEtag(), request: request, person: actor.GetPerson(),
+		method: referralv1.ReferralService_SubmitReferral_FullMethodName,
+		decide: func(c *protectionv1.Case, id string, now time.Time) (proto.Message, error) {
+			if err := rules.CheckCodes(request, now); err != nil {
+				return nil, err
+			}
+			if err := rules.CheckRefer(c, request.GetOverride(), now); err != nil {
+				return nil, err
+			}
+			submit := &referralv1.SubmitReferralRequest{
+				Parent: a.parent(), Kind: request.GetKind(), Service: request.GetService(), Urgency: c.GetUrgency(),
+				Reasons: request.GetReasons(), Needs: request.GetNeeds(), Unit: c.GetUnit(), ToUnit: request.GetToUnit(),
+				AnswerBy: request.GetAnswerBy(), Note: request.GetNote(), RequestId: id, Actor: actor,
+			}
+			if request.GetOverride() != nil {
+				submit.Ground = &referralv1.SubmitReferralRequest_Override{Override: request.GetOverride()}
+			} else {
+				submit.Ground = &referralv1.SubmitReferralRequest_Consent{Consent: rules.Receipt(c.GetConsent())}
+			}
+			return submit, nil
+		},
+	})
+}
+
+// TakeReferred takes in what the referral service answered to ReferCase.
+func (a *App) TakeReferred(tx *kitstore.Tx, result outbox.Result) error {
+	record, err := a.take(tx, result)
+	if record == nil || err != nil {
+		return err
+	}
+	now, c := a.Now(), record.GetCase()
+	if result.Fault != nil {
+		c.ReferFailure = result.Fault.Reason().String()
+		_, err := a.putCase(tx, record, "", now)
+		return err
+	}
+	referral, ok := result.Reply.(*referralv1.Referral)
+	if !ok {
+		return fmt.Errorf("the reply to %s is a %T", result.Command.Method, result.Reply)
+	}
+	c.Referral = referral.GetName()
+	c.ReferralState = max(c.GetReferralState(), referral.GetState())
+	if _, err := a.putCase(tx, record, "referred", now); err != nil {
+		return err
+	}
+	// Events may have overtaken the answer.
+	heard, err := store.Heard.Get(tx, kitstore.K(referral.GetName()))
+	if errors.Is(err, kitstore.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := store.Heard.Delete(tx, kitstore.K(referral.GetName())); err != nil {
+		return err
+	}
+	return a.advance(tx, record, heard)
+}

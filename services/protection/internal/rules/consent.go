@@ -1,0 +1,83 @@
+// Package rules decides about cases, consent and dossiers: pure functions over the proto messages,
+// with `now` as an argument. No I/O, no clock, no ids.
+package rules
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	protectionv1 "amanat.example/proto/amanat/protection/v1"
+	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/fault"
+)
+
+// SaltBytes is the length of a consent's salt.
+const SaltBytes = 32
+
+// domain tells commitments to consent from all other hashes.
+const domain = "amanat.consent.v1\x00"
+
+// CheckConsent holds what the proto's own rules cannot: codes, and an end that lies ahead.
+func CheckConsent(c *protectionv1.Consent, now time.Time) error {
+	if err := codes.CheckField("consent.basis", codes.ConsentBasis, c.GetBasis()); err != nil {
+		return err
+	}
+	if err := codes.CheckFields("consent.purposes", codes.ConsentPurpose, c.GetPurposes()); err != nil {
+		return err
+	}
+	if err := codes.CheckFields("consent.scopes", codes.ConsentScope, c.GetScopes()); err != nil {
+		return err
+	}
+	if c.GetExpireTime() != nil && !c.GetExpireTime().AsTime().After(now) {
+		return fault.InvalidField("consent.expire_time", "must lie in the future; leave it out for consent without an end")
+	}
+	return nil
+}
+
+// Record completes a consent as a person gave it: when, and the commitment that stands for it in
+// the custody chain.
+func Record(given *protectionv1.Consent, salt []byte, now time.Time) (*protectionv1.Consent, error) {
+	c := proto.CloneOf(given)
+	c.Salt, c.Commitment, c.RecordTime = nil, nil, nil
+	commitment, err := Commit(c, salt)
+	if err != nil {
+		return nil, err
+	}
+	c.Salt, c.Commitment, c.RecordTime = salt, commitment, timestamppb.New(now)
+	return c, nil
+}
+
+// Commit is SHA-256 over domain, salt and the consent as given: without salt, commitment and the
+// time of recording.
+func Commit(c *protectionv1.Consent, salt []byte) ([]byte, error) {
+	bare := proto.CloneOf(c)
+	bare.Salt, bare.Commitment, bare.RecordTime = nil, nil, nil
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(bare)
+	if err != nil {
+		return nil, fmt.Errorf("marshal the consent: %w", err)
+	}
+	sum := sha256.New()
+	sum.Write([]byte(domain))
+	sum.Write(salt)
+	sum.Write(raw)
+	return sum.Sum(nil), nil
+}
+
+// Holds says whether consent was given and has not ended.
+func Holds(c *protectionv1.Consent, now time.Time) bool {
+	return c.GetDecision() == protectionv1.Consent_DECISION_GIVEN &&
+		(c.GetExpireTime() == nil || c.GetExpireTime().AsTime().After(now))
+}
+
+// Receipt proves consent to other nodes without saying by whom or for whom.
+func Receipt(c *protectionv1.Consent) *custodyv1.ConsentReceipt {
+	return &custodyv1.ConsentReceipt{
+		Commitment: c.GetCommitment(), Basis: c.GetBasis(), Purposes: c.GetPurposes(),
+		RecordTime: c.GetRecordTime(), ExpireTime: c.GetExpireTime(),
+	}
+}

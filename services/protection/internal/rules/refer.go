@@ -1,0 +1,64 @@
+package rules
+
+import (
+	"time"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	protectionv1 "amanat.example/proto/amanat/protection/v1"
+	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/fault"
+)
+
+// CheckCodes holds what the proto's own rules cannot: codes, and what belongs together.
+func CheckCodes(r *protectionv1.ReferCaseRequest, now time.Time) error {
+	if r.GetKind() != custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT {
+		return fault.InvalidField("kind", "must be PLACEMENT; other kinds are not served yet")
+	}
+	if err := codes.CheckField("service", codes.Service, r.GetService()); err != nil {
+		return err
+	}
+	if err := codes.CheckFields("reasons", codes.ReferralReason, r.GetReasons()); err != nil {
+		return err
+	}
+	if err := codes.CheckNeeds("needs", r.GetNeeds()); err != nil {
+		return err
+	}
+	if r.GetAnswerBy() != nil && !r.GetAnswerBy().AsTime().After(now) {
+		return fault.InvalidField("answer_by", "must lie in the future; leave it out for the risk's own time limit")
+	}
+	if r.GetOverride() == nil {
+		return nil
+	}
+	if err := codes.CheckField("override.legal_basis", codes.LegalBasis, r.GetOverride().GetLegalBasis()); err != nil {
+		return err
+	}
+	if r.GetNote() == "" {
+		return fault.InvalidField("note", "must say why consent cannot be had when a legal basis stands in its place")
+	}
+	return nil
+}
+
+// CheckRefer says whether a case can be referred now, on its consent or on a legal basis.
+func CheckRefer(c *protectionv1.Case, override *custodyv1.ConsentOverride, now time.Time) error {
+	switch {
+	case c.GetState() != protectionv1.Case_STATE_ACTIVE:
+		return fault.New(fault.WrongState, "Only an active case can be referred.", "state", c.GetState().String())
+	case c.GetReferral() != "":
+		return fault.New(fault.WrongState, "The case is referred already. Follow its referral.", "referral", c.GetReferral())
+	case override == nil && !Holds(c.GetConsent(), now):
+		return fault.New(fault.ConsentMissing, "There is no consent that holds now. Record consent, or name a legal basis and say why in the note.")
+	}
+	return nil
+}
+
+// CheckOutcome says whether the outcome of a case can be reported now.
+func CheckOutcome(c *protectionv1.Case) error {
+	if c.GetSource() != protectionv1.Case_SOURCE_REFERRAL {
+		return fault.New(fault.WrongState, "The case was not received from another node, so no outcome is owed for it.")
+	}
+	if c.GetReferralState() != custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE {
+		return fault.New(fault.WrongState, "An outcome is recorded while services are given. Start the service first, or read the outcome that stands.",
+			"referral_state", c.GetReferralState().String())
+	}
+	return nil
+}

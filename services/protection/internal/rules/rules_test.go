@@ -1,0 +1,179 @@
+package rules_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/type/date"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	protectionv1 "amanat.example/proto/amanat/protection/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/kit/fault"
+	"amanat.example/services/protection/internal/rules"
+)
+
+var now = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+
+func full() *protectionv1.Case {
+	return &protectionv1.Case{
+		Urgency: custodyv1.Urgency_URGENCY_HIGH, Exploitation: []string{"ForcedBegging"}, FoundDistrict: "PK-BA-HUB", Narrative: "narrative",
+		State: protectionv1.Case_STATE_ACTIVE, Source: protectionv1.Case_SOURCE_INTAKE,
+		Person: &protectionv1.Person{
+			GivenName: "given", FatherName: "father", FamilyName: "family", Cnic: "11111-1111111-1", Gender: "Feminine",
+			BirthDate: &date.Date{Year: 2017}, AgeFrom: 8, AgeTo: 9, AgeAsOf: &date.Date{Year: 2026}, HomePlace: "home",
+			Languages: []string{"urd"}, Health: "health",
+		},
+	}
+}
+
+// Each scope lets exactly its own fields out, and nothing leaves without consent that holds.
+func TestDossier(t *testing.T) {
+	given, refused := protectionv1.Consent_DECISION_GIVEN, protectionv1.Consent_DECISION_REFUSED
+	p := full().GetPerson()
+	for name, c := range map[string]struct {
+		decision protectionv1.Consent_Decision
+		expire   *timestamppb.Timestamp
+		scopes   []string
+		want     *protectionv1.Dossier
+	}{
+		"no scope": {decision: given, want: &protectionv1.Dossier{}},
+		"refused":  {decision: refused, scopes: []string{"IDENTITY", "BIRTH", "HOME_PLACE", "HEALTH", "NARRATIVE"}, want: &protectionv1.Dossier{}},
+		"expired":  {decision: given, expire: timestamppb.New(now), scopes: []string{"IDENTITY"}, want: &protectionv1.Dossier{}},
+		"unknown":  {decision: given, scopes: []string{"EVERYTHING"}, want: &protectionv1.Dossier{}},
+		"identity": {decision: given, scopes: []string{"IDENTITY"}, want: &protectionv1.Dossier{Person: &protectionv1.Person{
+			GivenName: p.GetGivenName(), FatherName: p.GetFatherName(), FamilyName: p.GetFamilyName(), Cnic: p.GetCnic(),
+		}}},
+		"birth": {decision: given, scopes: []string{"BIRTH"}, want: &protectionv1.Dossier{Person: &protectionv1.Person{
+			Gender: p.GetGender(), BirthDate: p.GetBirthDate(), AgeFrom: 8, AgeTo: 9, AgeAsOf: p.GetAgeAsOf(), Languages: p.GetLanguages(),
+		}}},
+		"home place": {decision: given, scopes: []string{"HOME_PLACE"}, want: &protectionv1.Dossier{
+			Person: &protectionv1.Person{HomePlace: "home"}, FoundDistrict: "PK-BA-HUB",
+		}},
+		"health": {decision: given, scopes: []string{"HEALTH"}, want: &protectionv1.Dossier{
+			Person: &protectionv1.Person{Health: "health"}, Exploitation: []string{"ForcedBegging"},
+		}},
+		"narrative": {decision: given, scopes: []string{"NARRATIVE"}, want: &protectionv1.Dossier{Narrative: "narrative"}},
+		"all, until later": {
+			decision: given, expire: timestamppb.New(now.Add(1)), scopes: []string{"NARRATIVE", "HEALTH", "HOME_PLACE", "BIRTH", "IDENTITY"},
+			want: &protectionv1.Dossier{Person: p, Exploitation: []string{"ForcedBegging"}, FoundDistrict: "PK-BA-HUB", Narrative: "narrative"},
+		},
+	} {
+		c.want.Referral, c.want.Offer, c.want.Urgency = "referral", "offer", custodyv1.Urgency_URGENCY_HIGH
+		from := full()
+		from.Consent = &protectionv1.Consent{Decision: c.decision, Scopes: c.scopes, ExpireTime: c.expire}
+		if got := rules.Dossier(from, "referral", "offer", now); !proto.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// A commitment stands for one consent and one salt, whatever was recorded beside them.
+func TestCommitment(t *testing.T) {
+	given := &protectionv1.Consent{Decision: protectionv1.Consent_DECISION_GIVEN, Basis: "CAREGIVER_CONSENT", GivenBy: "Mother"}
+	salt := bytes.Repeat([]byte{7}, rules.SaltBytes)
+	c, err := rules.Record(given, salt, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := rules.Commit(c, salt)
+	if err != nil || len(again) != 32 || !bytes.Equal(again, c.GetCommitment()) || !bytes.Equal(c.GetSalt(), salt) {
+		t.Fatalf("%x, %v; recorded %v", again, err, c)
+	}
+	other, err := rules.Record(given, bytes.Repeat([]byte{8}, rules.SaltBytes), now)
+	if err != nil || bytes.Equal(other.GetCommitment(), c.GetCommitment()) {
+		t.Fatalf("another salt: %v, %v", other, err)
+	}
+	given.GivenBy = "Father"
+	changed, err := rules.Record(given, salt, now)
+	if err != nil || bytes.Equal(changed.GetCommitment(), c.GetCommitment()) {
+		t.Fatalf("another consent: %v, %v", changed, err)
+	}
+}
+
+func TestRefer(t *testing.T) {
+	given := &protectionv1.Consent{Decision: protectionv1.Consent_DECISION_GIVEN}
+	for name, c := range map[string]struct {
+		change   func(*protectionv1.Case)
+		override *custodyv1.ConsentOverride
+		want     fault.Reason
+	}{
+		"consent":    {change: func(c *protectionv1.Case) { c.Consent = given }},
+		"override":   {change: func(*protectionv1.Case) {}, override: &custodyv1.ConsentOverride{}},
+		"no consent": {change: func(*protectionv1.Case) {}, want: fault.ConsentMissing},
+		"refused": {change: func(c *protectionv1.Case) {
+			c.Consent = &protectionv1.Consent{Decision: protectionv1.Consent_DECISION_REFUSED}
+		}, want: fault.ConsentMissing},
+		"expired": {change: func(c *protectionv1.Case) {
+			c.Consent = &protectionv1.Consent{Decision: 1, ExpireTime: timestamppb.New(now)}
+		}, want: fault.ConsentMissing},
+		"closed":             {change: func(c *protectionv1.Case) { c.Consent, c.State = given, protectionv1.Case_STATE_CLOSED }, want: fault.WrongState},
+		"referred":           {change: func(c *protectionv1.Case) { c.Consent, c.Referral = given, "r" }, want: fault.WrongState},
+		"referred, override": {change: func(c *protectionv1.Case) { c.Referral = "r" }, override: &custodyv1.ConsentOverride{}, want: fault.WrongState},
+	} {
+		from := full()
+		c.change(from)
+		if err := rules.CheckRefer(from, c.override, now); fault.ReasonOf(err) != c.want || (c.want == 0) != (err == nil) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Outcomes are owed for received cases in service alone, in every state a referral can have.
+func TestOutcome(t *testing.T) {
+	for state := range custodyv1.ReferralState_name {
+		for _, source := range []protectionv1.Case_Source{protectionv1.Case_SOURCE_INTAKE, protectionv1.Case_SOURCE_REFERRAL} {
+			s := custodyv1.ReferralState(state)
+			err := rules.CheckOutcome(&protectionv1.Case{Source: source, ReferralState: s})
+			if want := source == protectionv1.Case_SOURCE_REFERRAL && s == custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE; want != (err == nil) {
+				t.Errorf("%v, %v: %v", source, s, err)
+			}
+		}
+	}
+}
+
+// A case at home goes forward with its referral and never back, whatever comes twice or late.
+func TestFollow(t *testing.T) {
+	for first := range custodyv1.ReferralState_name {
+		for second := range custodyv1.ReferralState_name {
+			c, closings := full(), 0
+			for _, state := range []int32{first, second, first} {
+				s := custodyv1.ReferralState(state)
+				owner := "balochistan"
+				if s >= custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT {
+					owner = "punjab"
+				}
+				_, closed := rules.Follow(c, &referralv1.ReferralChanged{State: s, OriginNode: "balochistan", OwnerNode: owner})
+				if closed {
+					closings++
+				}
+			}
+			highest := max(first, second)
+			away := highest >= int32(custodyv1.ReferralState_REFERRAL_STATE_ARRIVED)
+			if int32(c.GetReferralState()) != highest || away != (c.GetState() == protectionv1.Case_STATE_CLOSED_REFERRED) || away != (closings == 1) {
+				t.Errorf("%d, %d: %v, %v, closed %d times", first, second, c.GetReferralState(), c.GetState(), closings)
+			}
+		}
+	}
+}
+
+// The dossier is owed from READY to the end, by the origin, once for an offer.
+func TestOwesDossier(t *testing.T) {
+	for state := range custodyv1.ReferralState_name {
+		s := custodyv1.ReferralState(state)
+		e := &referralv1.ReferralChanged{State: s, OriginNode: "balochistan", ToNode: "punjab", Offer: "offer"}
+		want := s >= custodyv1.ReferralState_REFERRAL_STATE_READY && s < custodyv1.ReferralState_REFERRAL_STATE_COMPLETED
+		if got := rules.OwesDossier(&protectionv1.CaseRecord{Case: full()}, e, "balochistan"); got != want {
+			t.Errorf("%v: %t", s, got)
+		}
+		if rules.OwesDossier(&protectionv1.CaseRecord{Case: full(), DossierOffer: "offer"}, e, "balochistan") {
+			t.Errorf("%v: sent twice", s)
+		}
+		if rules.OwesDossier(&protectionv1.CaseRecord{Case: full()}, e, "punjab") {
+			t.Errorf("%v: sent by another node", s)
+		}
+	}
+}

@@ -1,0 +1,36 @@
+// Package server answers the federal service's RPCs: call the use case, nothing else.
+package server
+
+import (
+	"context"
+
+	federalv1 "amanat.example/proto/amanat/federal/v1"
+	"amanat.example/services/federal/internal/app"
+	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/rpc"
+)
+
+// Policy says who may call what: exact counts are for the cell's own eyes.
+func Policy() rpc.Policy {
+	return rpc.Policy{
+		federalv1.FederalService_ListCorridors_FullMethodName: {
+			Callers: []string{"gateway", "operator"}, Roles: []string{codes.RoleFederalAnalyst, codes.RoleOperator},
+		},
+	}
+}
+
+// Server is a federalv1.FederalServiceServer.
+type Server struct {
+	federalv1.UnsafeFederalServiceServer
+	app *app.App
+}
+
+var _ federalv1.FederalServiceServer = (*Server)(nil)
+
+// New serves the use cases of a.
+func New(a *app.App) *Server { return &Server{app: a} }
+
+// ListCorridors implements the RPC.
+func (s *Server) ListCorridors(ctx context.Context, r *federalv1.ListCorridorsRequest) (*federalv1.ListCorridorsResponse, error) {
+	return s.app.ListCorridors(ctx, r)
+}

@@ -1,0 +1,120 @@
+// Package pages are the gateway's pages for people who are not signed in: how the node is (`/`),
+// what the REST interface offers (`/docs`), and its description for programs (`/openapi.json`).
+//
+// Invariants: they hold nothing of persons; they are whole without a script, a font or a picture
+// from anywhere, and say so to the browser.
+package pages
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"html/template"
+	"net/http"
+	"runtime/debug"
+
+	"amanat.example/gateway/openapi"
+	"amanat.example/gateway/rest"
+)
+
+//go:embed style.css
+var style string
+
+//go:embed status.html
+var statusPage string
+
+//go:embed docs.html
+var docsPage string
+
+// Site serves the pages.
+type Site struct {
+	node, policy string
+	health       func(context.Context) []rest.Health
+	status       *template.Template
+	docs         []byte
+	mux          *http.ServeMux
+}
+
+// New makes the pages of a node; health asks its services how they are.
+func New(node string, health func(context.Context) []rest.Health) (*Site, error) {
+	digest := sha256.Sum256([]byte(style))
+	s := &Site{
+		node: node, health: health, mux: http.NewServeMux(),
+		policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) +
+			"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+	}
+	functions := template.FuncMap{
+		// The whole element, since its hash must be that of these very bytes.
+		"style": func() template.HTML { return template.HTML("<style>" + style + "</style>") },
+	}
+	var err error
+	if s.status, err = template.New("status").Funcs(functions).Parse(statusPage); err != nil {
+		return nil, err
+	}
+	docs, err := template.New("docs").Funcs(functions).Parse(docsPage)
+	if err != nil {
+		return nil, err
+	}
+	described, err := describe(openapi.Document)
+	if err != nil {
+		return nil, err
+	}
+	var page bytes.Buffer
+	if err := docs.Execute(&page, described); err != nil {
+		return nil, err
+	}
+	s.docs = page.Bytes()
+	s.mux.HandleFunc("GET /{$}", s.serveStatus)
+	s.mux.HandleFunc("GET /docs", func(w http.ResponseWriter, _ *http.Request) { s.write(w, s.docs) })
+	s.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(openapi.Document) // The asker has gone; nothing to do.
+	})
+	return s, nil
+}
+
+// ServeHTTP answers a request for a page.
+func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+func (s *Site) serveStatus(w http.ResponseWriter, r *http.Request) {
+	view := struct {
+		Node, Version string
+		Services      []rest.Health
+		AllServing    bool
+	}{s.node, version(), s.health(r.Context()), true}
+	for _, one := range view.Services {
+		view.AllServing = view.AllServing && one.Serving
+	}
+	var page bytes.Buffer
+	if err := s.status.Execute(&page, view); err != nil {
+		http.Error(w, "The page could not be made.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	s.write(w, page.Bytes())
+}
+
+func (s *Site) write(w http.ResponseWriter, page []byte) {
+	w.Header().Set("Content-Security-Policy", s.policy)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(page) // The asker has gone; nothing to do.
+}
+
+// version is the release the program was built from, else its revision, else "unknown".
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return s.Value[:12]
+		}
+	}
+	return "unknown"
+}

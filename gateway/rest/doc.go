@@ -1,0 +1,13 @@
+// Package rest is the REST/JSON interface: the RPCs that have an HTTP annotation, over HTTPS.
+//
+// It owns how a request becomes a call and how a call's end becomes an answer.
+//
+// Invariants:
+//   - No call is made without an API token that is known and in date. A service gets of the HTTP
+//     request the message, the request id and a person token for itself, and nothing else.
+//   - Whatever fails is answered with problem details (RFC 9457). They hold what our services
+//     say, or a sentence of ours, never what a library says: that may quote the request.
+//   - A field or parameter that the request's message does not have is refused by its name.
+//   - No log line and no metric holds anything of a path, query, header or body; the request id
+//     is taken over only where it has the form of one.
+package rest

@@ -1,0 +1,204 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/logging"
+)
+
+const (
+	problemType = "application/problem+json"
+	domain      = "gateway.amanat"
+	ourDomains  = ".amanat"
+)
+
+// Problem is the body of an answer that is no success (RFC 9457).
+type Problem struct {
+	// Type is `urn:amanat:problem:` and the reason in lower case, such as `no-capacity`.
+	Type string `json:"type"`
+	// Title is the same for all problems of one type.
+	Title string `json:"title"`
+	// Status is the HTTP status.
+	Status int `json:"status"`
+	// Detail is a sentence a person can act on.
+	Detail string `json:"detail"`
+	// Reason is for programs: a name of amanat.events.v1.Reason.
+	Reason string `json:"reason"`
+	// Domain is who refused, such as `shelter.amanat`.
+	Domain string `json:"domain"`
+	// Metadata holds ids and codes.
+	Metadata map[string]string `json:"metadata,omitempty"`
+	// Fields are those that break a rule.
+	Fields []Violation `json:"field_violations,omitempty"`
+	// RequestID is the id under which the request stands in the logs.
+	RequestID string `json:"request_id"`
+}
+
+// Violation is one field that breaks its rule.
+type Violation struct {
+	// Field is the path from the request's root, such as `needs.languages[2]`.
+	Field string `json:"field"`
+	// Description says what it must be.
+	Description string `json:"description"`
+}
+
+// plain are the reasons and sentences for statuses that are not of our making.
+var plain = map[codes.Code]struct {
+	reason   fault.Reason
+	sentence string
+}{
+	codes.InvalidArgument:   {fault.Field, "The request cannot be read: compare it with /docs."},
+	codes.NotFound:          {fault.Missing, "There is no such thing, or it is not visible to you."},
+	codes.Unimplemented:     {fault.Missing, "This node's service does not know this call."},
+	codes.ResourceExhausted: {fault.TooLarge, "The request or its answer is too large for the service. Ask for less at once."},
+	codes.Unavailable:       {fault.Unavailable, "The service does not answer. Try again; repeat a change with the same request_id."},
+	codes.DeadlineExceeded:  {fault.Unavailable, "The time ended before the work. It may or may not have been done; repeat it with the same request_id."},
+	codes.Canceled:          {fault.Unavailable, "The caller has gone."},
+}
+
+// parameter is how the library names a query parameter that it cannot read; what follows may
+// quote its value.
+var parameter = regexp.MustCompile(`^(?:parsing (?:field|list) |too many values for field |duplicate field )"([a-z][a-z0-9_.]{0,100})"`)
+
+// httpStatus is for reasons of the gateway itself; all others follow their gRPC code.
+var httpStatus = map[fault.Reason]int{
+	fault.Field:           http.StatusBadRequest,
+	fault.Missing:         http.StatusNotFound,
+	fault.Unauthenticated: http.StatusUnauthorized,
+	fault.TooLarge:        http.StatusRequestEntityTooLarge,
+	fault.Unavailable:     http.StatusServiceUnavailable,
+}
+
+// ofFault is a refusal of the gateway's own.
+func ofFault(f *fault.Error) Problem {
+	p := newProblem(f.Reason(), httpStatus[f.Reason()], f.Sentence())
+	p.Metadata = f.Metadata()
+	for _, v := range f.Fields() {
+		p.Fields = append(p.Fields, Violation{v.Field, v.Sentence})
+	}
+	return p
+}
+
+func newProblem(reason fault.Reason, code int, sentence string) Problem {
+	if code == 0 {
+		code = http.StatusInternalServerError
+	}
+	p := Problem{Status: code, Detail: sentence, Domain: domain}
+	p.name(reason.String())
+	return p
+}
+
+func (p *Problem) name(reason string) {
+	words := strings.Split(strings.ToLower(strings.TrimPrefix(reason, "REASON_")), "_")
+	p.Reason, p.Type = reason, "urn:amanat:problem:"+strings.Join(words, "-")
+	p.Title = strings.Join(words, " ")
+	p.Title = strings.ToUpper(p.Title[:1]) + p.Title[1:]
+}
+
+// ofError is the problem of a call that failed.
+func ofError(err error) Problem {
+	if f, ok := errors.AsType[*fault.Error](err); ok && f.Reason() != fault.Internal {
+		return ofFault(f)
+	}
+	st, _ := status.FromError(err)
+	if p, ok := ofStatus(st); ok {
+		return p
+	}
+	if st.Code() == codes.InvalidArgument {
+		if match := parameter.FindStringSubmatch(st.Message()); match != nil {
+			return ofFault(fault.InvalidField(match[1], "must be given once, in the form that /docs says"))
+		}
+	}
+	known, ok := plain[st.Code()]
+	if !ok {
+		return newProblem(fault.Internal, http.StatusInternalServerError,
+			"Something went wrong here. Tell the operator the request_id.")
+	}
+	return newProblem(known.reason, runtime.HTTPStatusFromCode(st.Code()), known.sentence)
+}
+
+// ofStatus reads what one of our services says; false for what others say.
+func ofStatus(st *status.Status) (p Problem, ours bool) {
+	p = Problem{Status: runtime.HTTPStatusFromCode(st.Code()), Detail: st.Message()}
+	for _, detail := range st.Details() {
+		switch d := detail.(type) {
+		case *errdetails.ErrorInfo:
+			if strings.HasSuffix(d.GetDomain(), ourDomains) && d.GetReason() != "" {
+				ours = true
+				p.name(d.GetReason())
+				p.Domain, p.Metadata = d.GetDomain(), d.GetMetadata()
+			}
+		case *errdetails.BadRequest:
+			for _, v := range d.GetFieldViolations() {
+				p.Fields = append(p.Fields, Violation{v.GetField(), v.GetDescription()})
+			}
+		}
+	}
+	return p, ours
+}
+
+// refuse answers with a problem. The answer's headers were set by [Handler].
+func (h *Handler) refuse(w http.ResponseWriter, x *exchange, p Problem) {
+	p.RequestID = x.requestID
+	header := w.Header()
+	for _, name := range []string{"Trailer", "Transfer-Encoding"} { // As the library may have announced.
+		header.Del(name)
+	}
+	switch p.Status {
+	case http.StatusUnauthorized:
+		header.Set("WWW-Authenticate", `Bearer realm="amanat"`)
+	case http.StatusServiceUnavailable:
+		header.Set("Retry-After", "1")
+	}
+	data, err := json.Marshal(p)
+	if err != nil { // Only texts and numbers: it cannot be.
+		h.log.Error("a problem could not be written", logging.Err(err), logging.ID("request", x.requestID))
+	}
+	header.Set("Content-Type", problemType)
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(append(data, '\n')) // The asker has gone; nothing to do.
+}
+
+// onError is the library's way to us when a call failed or its request could not be read.
+func (h *Handler) onError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
+	x := exchangeOf(ctx)
+	if x.body != nil && x.body.fault != nil {
+		h.refuse(w, x, ofFault(x.body.fault))
+		return
+	}
+	if wrapped, ok := errors.AsType[*runtime.HTTPStatusError](err); ok && wrapped.HTTPStatus == http.StatusBadRequest {
+		h.refuse(w, x, newProblem(fault.Field, http.StatusBadRequest, "The path of the request is not well-formed."))
+		return
+	}
+	p := ofError(err)
+	if p.Status == http.StatusInternalServerError {
+		h.log.Error("a call failed", logging.RPC(x.rpc), logging.Err(err), logging.ID("request", x.requestID))
+	}
+	h.refuse(w, x, p)
+}
+
+// onRoute is the library's way to us when no method has the path.
+func (h *Handler) onRoute(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, code int) {
+	x := exchangeOf(ctx)
+	switch code {
+	case http.StatusMethodNotAllowed:
+		h.refuse(w, x, newProblem(fault.Field, code, "This path is not served for this HTTP method: see /docs."))
+	case http.StatusBadRequest:
+		h.refuse(w, x, newProblem(fault.Field, code, "The path of the request is not well-formed."))
+	default:
+		h.refuse(w, x, ofFault(errNoRoute))
+	}
+}
+
+var errNoRoute = fault.New(fault.Missing, "This path is not served here: see /docs, and / for the services of this node.")

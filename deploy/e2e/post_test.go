@@ -1,0 +1,285 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
+	"go.uber.org/goleak"
+
+	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/kit/identity"
+	"amanat.example/services/kit/post"
+	"amanat.example/services/kit/post/posttest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestPostOverNATS(t *testing.T) {
+	posttest.Run(t, func(t *testing.T, root string) posttest.Hub { return startHub(t, root) })
+}
+
+// hub is a real server with JetStream, TLS and nkeys, in this process.
+type hub struct {
+	tb     testing.TB
+	root   string
+	roster *identity.Roster
+	server *server.Server
+	admin  *nats.Conn
+	js     jetstream.JetStream
+
+	mu   sync.Mutex
+	seen []*nats.Msg
+}
+
+func startHub(tb testing.TB, root string) *hub {
+	tb.Helper()
+	roster, err := identity.LoadRoster(root, "federal")
+	must(tb, err)
+	h := &hub{tb: tb, root: root, roster: roster}
+	adminKey, err := nkeys.CreateUser()
+	must(tb, err)
+	adminName, err := adminKey.PublicKey()
+	must(tb, err)
+	certificate, err := identity.HubServerTLS(root, "federal")
+	must(tb, err)
+	options := &server.Options{
+		ServerName: "hub", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
+		JetStream: true, StoreDir: tb.TempDir(), TLS: true, TLSConfig: certificate, MaxPayload: 1 << 20,
+		Nkeys: append(users(roster), &server.NkeyUser{Nkey: adminName}),
+	}
+	h.server, err = server.NewServer(options)
+	must(tb, err)
+	h.server.Start()
+	tb.Cleanup(func() {
+		h.server.Shutdown()
+		h.server.WaitForShutdown()
+	})
+	if !h.server.ReadyForConnections(10 * time.Second) {
+		tb.Fatal("the hub did not start")
+	}
+	any, err := identity.Load(root, "sindh", posttest.Service)
+	must(tb, err)
+	trust, err := any.HubTLS()
+	must(tb, err)
+	h.admin, err = nats.Connect(h.url(), nats.Secure(trust), nats.Nkey(adminName, adminKey.Sign))
+	must(tb, err)
+	tb.Cleanup(h.admin.Close)
+	h.js, err = jetstream.New(h.admin)
+	must(tb, err)
+	must(tb, post.ProvisionHub(context.Background(), h.js, roster.Nodes(), 256<<20))
+	return h
+}
+
+// users turns the roster's permissions into the server's.
+func users(roster *identity.Roster) (all []*server.NkeyUser) {
+	for _, u := range post.HubUsers(roster.Nodes()) {
+		all = append(all, &server.NkeyUser{Nkey: u.NKey, Permissions: &server.Permissions{
+			Publish:   &server.SubjectPermission{Allow: u.Publish},
+			Subscribe: &server.SubjectPermission{Allow: u.Subscribe},
+		}})
+	}
+	return all
+}
+
+func (h *hub) url() string { return "tls://" + h.server.Addr().(*net.TCPAddr).String() }
+
+// watch keeps all that is published from now on, as someone could who has taken over the hub.
+func (h *hub) watch() {
+	_, err := h.admin.Subscribe("amanat.post.>", func(m *nats.Msg) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.seen = append(h.seen, m)
+	})
+	must(h.tb, err)
+	must(h.tb, h.admin.Flush())
+}
+
+func (h *hub) Transport(tb testing.TB, node, service string) post.Transport {
+	tb.Helper()
+	h.mu.Lock()
+	first := h.seen == nil
+	if first {
+		h.seen = []*nats.Msg{}
+	}
+	h.mu.Unlock()
+	if first {
+		h.watch()
+	}
+	id, err := identity.Load(h.root, node, service)
+	must(tb, err)
+	transport, err := post.NewNATS(h.config(tb, id))
+	must(tb, err)
+	return transport
+}
+
+func (h *hub) config(tb testing.TB, id *identity.Service) post.NATSConfig {
+	trust, err := id.HubTLS()
+	must(tb, err)
+	name, sign := id.HubNKey()
+	return post.NATSConfig{Node: id.Node(), Service: id.Name(), URL: h.url(), TLS: trust, NKey: name, Sign: sign}
+}
+
+func (h *hub) Wipe(tb testing.TB) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	must(tb, h.js.DeleteStream(ctx, "POST"))
+	must(tb, post.ProvisionHub(ctx, h.js, h.roster.Nodes(), 256<<20))
+}
+
+func (h *hub) Inject(tb testing.TB, subject string, data []byte) {
+	tb.Helper()
+	must(tb, h.admin.Publish(subject, data))
+	must(tb, h.admin.Flush())
+}
+
+func (h *hub) Seen(tb testing.TB, prefix string) (all [][]byte) {
+	tb.Helper()
+	must(tb, h.admin.Flush())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, m := range h.seen {
+		if strings.HasPrefix(m.Subject, prefix) {
+			all = append(all, m.Data)
+		}
+	}
+	return all
+}
+
+func (h *hub) Holds(tb testing.TB, text []byte) bool {
+	for _, data := range h.Seen(tb, "amanat.") {
+		if bytes.Contains(data, text) {
+			return true
+		}
+	}
+	return false
+}
+
+// A service can neither speak as another nor read another's mailbox, whatever client it uses.
+func TestHubRefusesForgedSenderAndForeignMailbox(t *testing.T) {
+	root := posttest.Network(t)
+	h := startHub(t, root)
+	id, err := identity.Load(root, "sindh", posttest.Service)
+	must(t, err)
+	config := h.config(t, id)
+	refused := make(chan error, 16)
+	conn, err := nats.Connect(config.URL, nats.Secure(config.TLS), nats.Nkey(config.NKey, config.Sign),
+		nats.CustomInboxPrefix("_INBOX.sindh."+posttest.Service),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
+	must(t, err)
+	defer conn.Close()
+
+	own := fmt.Sprintf("amanat.post.punjab.%s.bulk.sindh.%s", posttest.Service, posttest.Service)
+	answer, err := conn.Request(own, []byte("x"), 5*time.Second)
+	if err != nil || !bytes.Contains(answer.Data, []byte(`"stream":"POST"`)) {
+		t.Fatalf("publishing as oneself: %v %s", err, answer.Data)
+	}
+	publish := []string{
+		"amanat.post.punjab.referral.bulk.federal.federal",
+		"amanat.post.punjab.referral.bulk.sindh.shelter",
+		"$JS.API.CONSUMER.MSG.NEXT.POST.punjab_referral_bulk",
+		"$JS.API.CONSUMER.CREATE.POST.mine",
+		"$JS.API.CONSUMER.CREATE.POST.mine.amanat.post.punjab.referral.bulk.>",
+		"$JS.API.CONSUMER.DELETE.POST.punjab_referral_bulk",
+		"$JS.API.STREAM.MSG.GET.POST",
+		"$JS.API.DIRECT.GET.POST",
+		"$JS.API.STREAM.PURGE.POST",
+		"$JS.API.STREAM.DELETE.POST",
+		"$JS.ACK.POST.punjab_referral_bulk.1.1.1.1.1",
+		"_INBOX.punjab.referral.x",
+	}
+	for _, subject := range publish {
+		must(t, conn.Publish(subject, []byte("{}")))
+		mustBeRefused(t, refused, "publish to "+subject)
+	}
+	for _, subject := range []string{"amanat.post.>", "amanat.post.punjab.referral.bulk.*.*", "_INBOX.punjab.referral.>", "_INBOX.>", ">", "$JS.>"} {
+		_, err := conn.SubscribeSync(subject)
+		must(t, err)
+		mustBeRefused(t, refused, "subscribe to "+subject)
+	}
+}
+
+func TestHubRefusesStrangers(t *testing.T) {
+	root := posttest.Network(t)
+	h := startHub(t, root)
+	id, err := identity.Load(root, "sindh", posttest.Service)
+	must(t, err)
+	config := h.config(t, id)
+	stranger, err := nkeys.CreateUser()
+	must(t, err)
+	name, err := stranger.PublicKey()
+	must(t, err)
+	_, err = nats.Connect(config.URL, nats.Secure(config.TLS), nats.Nkey(name, stranger.Sign))
+	if !errors.Is(err, nats.ErrAuthorization) {
+		t.Fatalf("a key that is not in the roster got %v, want %v", err, nats.ErrAuthorization)
+	}
+}
+
+func mustBeRefused(t *testing.T, refused <-chan error, what string) {
+	t.Helper()
+	select {
+	case err := <-refused:
+		if !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Fatalf("%s: %v, want a permissions violation", what, err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatalf("%s was allowed", what)
+	}
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// What was applied leaves the hub: acknowledgements are among what a service is allowed.
+func TestHubKeepsNothingThatArrived(t *testing.T) {
+	root := posttest.Network(t)
+	h := startHub(t, root)
+	sindh, punjab := posttest.NewOffice(t, h, root, "sindh"), posttest.NewOffice(t, h, root, "punjab")
+	punjab.Start()
+	sindh.Start()
+	for range 5 {
+		sindh.QueueAll(punjab, postv1.Lane_LANE_URGENT, []string{"a", "b", "c"})
+	}
+	posttest.Wait(t, "all arrive", func() bool { return len(punjab.Received()) == 15 && sindh.Unreceipted() == 0 })
+	posttest.Wait(t, "the hub is empty", func() bool {
+		stream, err := h.js.Stream(t.Context(), "POST")
+		must(t, err)
+		return stream.CachedInfo().State.Msgs == 0
+	})
+}
+
+// A full mailbox is noticed by the sender, and what did not fit is sent when there is room.
+func TestFullMailboxIsNoticed(t *testing.T) {
+	root := posttest.Network(t)
+	h := startHub(t, root)
+	sindh, punjab := posttest.NewOffice(t, h, root, "sindh"), posttest.NewOffice(t, h, root, "punjab")
+	sindh.Start()
+	const subject = "amanat.post.punjab." + posttest.Service + ".bulk.sindh." + posttest.Service
+	for {
+		answer, err := h.admin.Request(subject, []byte("filling"), 5*time.Second)
+		must(t, err)
+		if bytes.Contains(answer.Data, []byte(`"error"`)) {
+			break
+		}
+	}
+	sindh.QueueAll(punjab, postv1.Lane_LANE_BULK, []string{"patient"})
+	posttest.Wait(t, "the refusal is noticed", func() bool { return sindh.Counted("parcel-out", "not-taken") > 0 })
+	sindh.QueueAll(punjab, postv1.Lane_LANE_URGENT, []string{"urgent"}) // another subject has room
+	punjab.Start()
+	posttest.Wait(t, "both arrive", func() bool { return len(punjab.Received()) == 2 && sindh.Unreceipted() == 0 })
+}

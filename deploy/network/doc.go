@@ -1,0 +1,7 @@
+// Package network declares a network of nodes and runs it: three provinces, the federal cell and
+// the hub, with NATS embedded. It runs either as processes kept up by a supervisor, each with its
+// log file, or all in one process.
+//
+// A network lies under one root: `<root>/<node>/<service>/` as DESIGN 8a says, logs under
+// `<root>/log/`. Addresses are fixed by the node's number for the demo, or chosen free for tests.
+package network

@@ -1,0 +1,179 @@
+package network
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"amanat.example/services/kit/config"
+	"amanat.example/services/kit/identity"
+	"amanat.example/services/kit/process"
+)
+
+// Names of the services.
+const (
+	Protection = "protection"
+	Referral   = "referral"
+	Shelter    = "shelter"
+	Federal    = "federal"
+	Gateway    = "gateway"
+	// Bus is a node's own NATS, Hub the one between nodes.
+	Bus = process.BusName
+	Hub = "hub"
+)
+
+// FederalNode runs the hub.
+const FederalNode = "federal"
+
+// Node is one installation of the network.
+type Node struct {
+	// Name, such as `punjab`.
+	Name string
+	// DisplayName is what people call it.
+	DisplayName string
+	// Province is the ISO 3166-2 code; empty for the federal node.
+	Province string
+	// Number gives the ports: 0 federal, 1 Sindh, 2 Punjab, 3 Balochistan.
+	Number int
+	// Services it runs, its bus not among them.
+	Services []string
+}
+
+// Nodes are those of the demo.
+func Nodes() []Node {
+	province := []string{Protection, Referral, Shelter, Gateway}
+	return []Node{
+		{FederalNode, "Ministry of Human Rights", "", 0, []string{Federal, Gateway}},
+		{"sindh", "Sindh Child Protection Authority", "PK-SD", 1, province},
+		{"punjab", "Punjab Child Protection & Welfare Bureau", "PK-PB", 2, province},
+		{"balochistan", "Balochistan Child Protection Units", "PK-BA", 3, province},
+	}
+}
+
+// Layout says where everything of a network is.
+type Layout struct {
+	// Root is the data folder.
+	Root string
+	// Nodes of the network.
+	Nodes []Node
+
+	address map[string]string
+}
+
+func key(node, part string) string { return node + "/" + part }
+
+// Fixed is the demo's layout: all on loopback, ports as DESIGN 8a says.
+func Fixed(root string) *Layout {
+	l := &Layout{Root: root, Nodes: Nodes(), address: map[string]string{}}
+	set := func(node, part string, port int) { l.address[key(node, part)] = fmt.Sprintf("127.0.0.1:%d", port) }
+	for _, n := range l.Nodes {
+		for i, service := range []string{Protection, Referral, Shelter, Federal} {
+			set(n.Name, service, 9000+100*n.Number+i+1)
+			set(n.Name, service+"-admin", 9000+100*n.Number+i+11)
+		}
+		set(n.Name, Gateway, 8080+n.Number)
+		set(n.Name, Gateway+"-admin", 9000+100*n.Number+15)
+		set(n.Name, Bus, 4220+n.Number)
+	}
+	set(FederalNode, Hub, 4230)
+	return l
+}
+
+// Free is a layout on ports that are free now, for tests. They lie below the range from which the
+// kernel takes ports for outgoing connections, so that none of those takes one meanwhile.
+func Free(root string) (*Layout, error) {
+	l := Fixed(root)
+	var held []net.Listener
+	defer func() {
+		for _, h := range held {
+			_ = h.Close()
+		}
+	}()
+	for k := range l.address {
+		h, err := listenBelow()
+		if err != nil {
+			return nil, err
+		}
+		held = append(held, h)
+		l.address[k] = h.Addr().String()
+	}
+	return l, nil
+}
+
+func listenBelow() (h net.Listener, err error) {
+	const lowest, count, tries = 10000, 20000, 100
+	for range tries {
+		if h, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(count))); err == nil {
+			return h, nil
+		}
+	}
+	return nil, fmt.Errorf("no free port: %w", err)
+}
+
+// layoutFile holds a network's addresses, under its root.
+const layoutFile = "network.json"
+
+// Load is the layout that Init wrote under a root.
+func Load(root string) (*Layout, error) {
+	raw, err := os.ReadFile(filepath.Join(root, layoutFile))
+	if err != nil {
+		return nil, fmt.Errorf("no network under %s; make one with amanat init: %w", root, err)
+	}
+	l := &Layout{Root: root, Nodes: Nodes()}
+	if err := json.Unmarshal(raw, &l.address); err != nil {
+		return nil, fmt.Errorf("%s: %w", layoutFile, err)
+	}
+	return l, nil
+}
+
+// Node finds a node by name.
+func (l *Layout) Node(name string) (Node, error) {
+	i := slices.IndexFunc(l.Nodes, func(n Node) bool { return n.Name == name })
+	if i < 0 {
+		return Node{}, fmt.Errorf("the network has no node %q", name)
+	}
+	return l.Nodes[i], nil
+}
+
+// Address of a part of a node: a service, `<service>-admin`, Bus or Hub.
+func (l *Layout) Address(node, part string) string { return l.address[key(node, part)] }
+
+// Config is what a service of a node is started with.
+func (l *Layout) Config(node, service string) config.Service {
+	return config.Service{
+		Data: l.Root, Node: node, LogLevel: "info",
+		Listen: l.Address(node, service), Admin: l.Address(node, service+"-admin"),
+		ProtectionAddress: l.Address(node, Protection), ReferralAddress: l.Address(node, Referral),
+		ShelterAddress: l.Address(node, Shelter), FederalAddress: l.Address(node, Federal),
+		NATSURL: "tls://" + l.Address(node, Bus), HubURL: "tls://" + l.Address(FederalNode, Hub),
+	}
+}
+
+// Init makes every node's identity and the roster that all have signed, unless they are there.
+func (l *Layout) Init() error {
+	_, err := os.Stat(filepath.Join(l.Root, FederalNode, "identity"))
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var nodes []identity.Options
+	for _, n := range l.Nodes {
+		nodes = append(nodes, identity.Options{
+			Root: l.Root, Node: n.Name, DisplayName: n.DisplayName, Province: n.Province,
+			Services: []string{Bus, Protection, Referral, Shelter, Federal, Gateway}, Hub: n.Name == FederalNode,
+		})
+	}
+	if err := identity.InitNetwork(nodes...); err != nil {
+		return err
+	}
+	raw, err := json.MarshalIndent(l.address, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(l.Root, layoutFile), append(raw, '\n'), 0o600)
+}

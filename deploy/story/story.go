@@ -1,0 +1,403 @@
+// Package story plays what people do with the system: a child is taken in where no bed is, and
+// handed on, step by step, until the outcome is known at home. It speaks as people's requests
+// reach the services: over mutual TLS as each node's gateway, with a person token per person. All
+// persons are synthetic.
+package story
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	federalv1 "amanat.example/proto/amanat/federal/v1"
+	identityv1 "amanat.example/proto/amanat/identity/v1"
+	protectionv1 "amanat.example/proto/amanat/protection/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+
+	"amanat.example/deploy/network"
+	"amanat.example/services/kit/identity"
+	"amanat.example/services/kit/rpc"
+)
+
+// Where the story plays.
+const (
+	from, to = "balochistan", "punjab"
+	hubUnit  = "nodes/balochistan/units/hub"
+	lahore   = "nodes/punjab/units/lahore"
+	girls    = "nodes/punjab/shelters/lahore-girls/groups/girls-6-12"
+)
+
+// What people write in the story. Each is looked for afterwards where it must not be.
+const (
+	givenName, fatherName = "Synthetic-Given-Name", "Synthetic-Father-Name"
+	narrative             = "Synthetic narrative: found at the bus stand."
+	consentGiver          = "Synthetic-Mother"
+	workerName, phone     = "Synthetic-Worker", "+923001234567"
+	escortName, road      = "Synthetic-Escort", "+923007654321"
+	meetingPlace          = "Synthetic-Meeting-Place"
+	feedback              = "Synthetic feedback: she is well."
+	address               = "Synthetic-Street-Address"
+)
+
+// Personal lists what people wrote of persons, for the search for leaks.
+func Personal() []string {
+	return []string{givenName, fatherName, narrative, consentGiver, workerName, phone, escortName, road, meetingPlace, feedback, address}
+}
+
+// desk is a node as its people reach it.
+type desk struct {
+	gateway    *identity.Service
+	node       string
+	protection protectionv1.ProtectionServiceClient
+	referral   referralv1.ReferralServiceClient
+	shelter    shelterv1.ShelterServiceClient
+	federal    federalv1.FederalServiceClient
+}
+
+// Stage is a network with people in it.
+type Stage struct {
+	desks map[string]*desk
+	conns []*grpc.ClientConn
+	// Tell gets a line per step; nil for silence.
+	Tell func(format string, values ...any)
+}
+
+// Open connects to a running network.
+func Open(l *network.Layout) (*Stage, error) {
+	s := &Stage{desks: map[string]*desk{}, Tell: func(string, ...any) {}}
+	for _, node := range []string{from, to, network.FederalNode} {
+		id, err := identity.Load(l.Root, node, network.Gateway)
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		d := &desk{gateway: id, node: node}
+		for _, service := range []string{network.Protection, network.Referral, network.Shelter, network.Federal} {
+			conn, err := rpc.Dial(l.Address(node, service), id.ClientTLS(service))
+			if err != nil {
+				return nil, errors.Join(err, s.Close())
+			}
+			s.conns = append(s.conns, conn)
+			switch service {
+			case network.Protection:
+				d.protection = protectionv1.NewProtectionServiceClient(conn)
+			case network.Referral:
+				d.referral = referralv1.NewReferralServiceClient(conn)
+			case network.Shelter:
+				d.shelter = shelterv1.NewShelterServiceClient(conn)
+			case network.Federal:
+				d.federal = federalv1.NewFederalServiceClient(conn)
+			}
+		}
+		s.desks[node] = d
+	}
+	return s, nil
+}
+
+// Close disconnects.
+func (s *Stage) Close() error {
+	var err error
+	for _, c := range s.conns {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}
+
+// as is a context in which a person of this node acts.
+func (d *desk) as(ctx context.Context, role, unit string) (context.Context, error) {
+	raw, err := d.gateway.IssueToken(&identityv1.PersonToken{
+		Person: "nodes/" + d.node + "/workers/demo-" + role, Roles: []string{role}, Unit: unit, Purpose: "casework",
+		Audience: []string{network.Protection, network.Referral, network.Shelter, network.Federal},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return rpc.WithPersonToken(ctx, raw), nil
+}
+
+// pause is how long a person waits before looking again, or trying again what did not go through.
+const pause = 50 * time.Millisecond
+
+func wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(pause):
+		return nil
+	}
+}
+
+// ask calls as a person, and again while a service is away: every call that changes something
+// carries a key or an etag, so that asking twice is asking once.
+func ask[Q, A any](ctx context.Context, d *desk, role, unit string, call func(context.Context, Q, ...grpc.CallOption) (A, error), request Q) (A, error) {
+	for {
+		acting, err := d.as(ctx, role, unit)
+		if err != nil {
+			var none A
+			return none, err
+		}
+		answer, err := call(acting, request)
+		switch status.Code(err) {
+		case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.ResourceExhausted:
+			if wait(ctx) == nil {
+				continue
+			}
+		}
+		return answer, err
+	}
+}
+
+// until looks again and again until it sees what it waits for.
+func until[A any](ctx context.Context, what string, look func() (A, bool, error)) (A, error) {
+	for {
+		seen, there, err := look()
+		if err != nil || there {
+			return seen, err
+		}
+		if err := wait(ctx); err != nil {
+			return seen, fmt.Errorf("waited for %s: %w", what, err)
+		}
+	}
+}
+
+const (
+	worker     = "case-worker"
+	supervisor = "supervisor"
+	manager    = "shelter-manager"
+	analyst    = "federal-analyst"
+)
+
+// exists says that something was made before, by an earlier run or an earlier try.
+func exists(err error) bool {
+	return status.Code(err) == codes.InvalidArgument || status.Code(err) == codes.AlreadyExists
+}
+
+// Furnish enters the units and a shelter with beds.
+func (s *Stage) Furnish(ctx context.Context, beds int32) error {
+	for _, u := range []struct{ node, id, name, district string }{
+		{from, "hub", "Child Protection Unit Hub", "PK-BA-HUB"},
+		{to, "lahore", "Child Protection Unit Lahore", "PK617"},
+	} {
+		d := s.desks[u.node]
+		_, err := ask(ctx, d, supervisor, "", d.protection.CreateUnit, &protectionv1.CreateUnitRequest{
+			Parent: "nodes/" + u.node, UnitId: u.id, Unit: &protectionv1.Unit{DisplayName: u.name, District: u.district},
+		})
+		if err != nil && !exists(err) {
+			return err
+		}
+	}
+	d := s.desks[to]
+	_, err := ask(ctx, d, manager, "", d.shelter.CreateShelter, &shelterv1.CreateShelterRequest{
+		Parent: "nodes/" + to, ShelterId: "lahore-girls", Shelter: &shelterv1.Shelter{
+			DisplayName: "Child Protection Institution for girls, Lahore", District: "PK617", Confidential: true,
+			Address: address, Languages: []string{"urd", "pan"},
+			Groups: []*shelterv1.Group{{
+				Name: "girls-6-12", Genders: []string{"Feminine"}, AgeFrom: 6, AgeTo: 12,
+				UnitKind: shelterv1.Group_UNIT_KIND_BED, Total: beds,
+			}},
+		},
+	})
+	if err != nil && !exists(err) {
+		return err
+	}
+	return nil
+}
+
+// Handover takes one synthetic girl in at Hub and hands her on to Lahore, to the end. It answers
+// with the referral's name.
+func (s *Stage) Handover(ctx context.Context, number int) (string, error) {
+	home, away := s.desks[from], s.desks[to]
+	refer, err := s.refer(ctx, home, number)
+	if err != nil {
+		return "", err
+	}
+	name := refer.GetReferral()
+	if err := s.accept(ctx, away, name); err != nil {
+		return name, err
+	}
+	if err := s.dispatch(ctx, home, name); err != nil {
+		return name, err
+	}
+	if err := s.receive(ctx, away, name); err != nil {
+		return name, err
+	}
+	_, err = s.state(ctx, home, name, custodyv1.ReferralState_REFERRAL_STATE_COMPLETED)
+	if err == nil {
+		s.Tell("Hub reads the outcome of %s: the loop is closed", name)
+	}
+	return name, err
+}
+
+func (s *Stage) refer(ctx context.Context, home *desk, number int) (*protectionv1.Case, error) {
+	c, err := ask(ctx, home, worker, hubUnit, home.protection.CreateCase, &protectionv1.CreateCaseRequest{
+		Parent: "nodes/" + from, RequestId: "intake-" + rand.Text(), Case: &protectionv1.Case{
+			Unit: hubUnit, Urgency: custodyv1.Urgency_URGENCY_HIGH, FoundDistrict: "PK-BA-HUB",
+			Exploitation: []string{"ForcedBegging"}, Narrative: narrative,
+			Person: &protectionv1.Person{
+				GivenName: fmt.Sprintf("%s %d", givenName, number), FatherName: fatherName, Gender: "Feminine",
+				AgeFrom: 9, AgeTo: 9, Languages: []string{"bal", "urd"},
+			},
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("take in: %w", err)
+	}
+	s.Tell("Hub takes a girl of 9 in: case %s; no bed here", c.GetReference())
+	c, err = s.advance(ctx, home, c.GetName(), "consent", func(c *protectionv1.Case) bool { return c.GetConsent() != nil }, func(c *protectionv1.Case) error {
+		_, err := ask(ctx, home, worker, hubUnit, home.protection.RecordConsent, &protectionv1.RecordConsentRequest{
+			Name: c.GetName(), Etag: c.GetEtag(), Consent: &protectionv1.Consent{
+				Decision: protectionv1.Consent_DECISION_GIVEN, Basis: "ORAL_ASSENT_AND_CAREGIVER", GivenBy: consentGiver,
+				Purposes: []string{"PLACEMENT"}, Scopes: []string{"IDENTITY", "BIRTH"},
+			},
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.Tell("Her mother consents, she assents: recorded")
+	c, err = s.advance(ctx, home, c.GetName(), "refer", func(c *protectionv1.Case) bool { return c.GetReferral() != "" }, func(c *protectionv1.Case) error {
+		_, err := ask(ctx, home, worker, hubUnit, home.protection.ReferCase, &protectionv1.ReferCaseRequest{
+			Name: c.GetName(), Etag: c.GetEtag(), Kind: custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, Service: "SHELTER",
+			Reasons: []string{"NO_LOCAL_BED"}, ToUnit: lahore,
+			Needs: &custodyv1.Needs{Gender: "Feminine", AgeFrom: 9, AgeTo: 9, Languages: []string{"urd"}},
+		})
+		return err
+	})
+	if err == nil {
+		s.Tell("Hub refers her to Lahore: %s", c.GetReferral())
+	}
+	return c, err
+}
+
+// advance looks at a case and acts on it as it stands, until what is wanted is so. A person whose
+// answer was lost does the same: look, and act again only where nothing has happened.
+func (s *Stage) advance(ctx context.Context, d *desk, name, what string, done func(*protectionv1.Case) bool, act func(*protectionv1.Case) error) (*protectionv1.Case, error) {
+	return until(ctx, what, func() (*protectionv1.Case, bool, error) {
+		c, err := ask(ctx, d, worker, "", d.protection.GetCase, &protectionv1.GetCaseRequest{Name: name})
+		if err != nil || done(c) {
+			return c, err == nil, err
+		}
+		switch err := act(c); status.Code(err) {
+		case codes.OK, codes.Aborted, codes.FailedPrecondition: // changed meanwhile, or under way
+			return c, false, nil
+		default:
+			return c, false, fmt.Errorf("%s: %w", what, err)
+		}
+	})
+}
+
+func (s *Stage) accept(ctx context.Context, away *desk, name string) error {
+	offer, err := until(ctx, "the offer at Lahore", func() (*referralv1.Offer, bool, error) {
+		token := ""
+		for {
+			page, err := ask(ctx, away, worker, lahore, away.referral.ListOffers, &referralv1.ListOffersRequest{Parent: "nodes/" + to, PageSize: 500, PageToken: token})
+			if err != nil {
+				return nil, false, err
+			}
+			for _, o := range page.GetOffers() {
+				if len(o.GetName()) > len(name) && o.GetName()[:len(name)] == name {
+					return o, true, nil
+				}
+			}
+			if token = page.GetNextPageToken(); token == "" {
+				return nil, false, nil
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	s.Tell("Lahore has stored the offer %s", offer.GetReference())
+	if _, err = ask(ctx, away, worker, lahore, away.referral.AcceptOffer, &referralv1.AcceptOfferRequest{
+		Name: offer.GetName(), Group: girls,
+		Worker: &identityv1.WorkerContact{Worker: "nodes/punjab/workers/demo-case-worker", DisplayName: workerName, Phone: phone},
+	}); err != nil {
+		return fmt.Errorf("accept: %w", err)
+	}
+	s.Tell("Lahore accepts; a bed is held")
+	return nil
+}
+
+func (s *Stage) dispatch(ctx context.Context, home *desk, name string) error {
+	if _, err := s.state(ctx, home, name, custodyv1.ReferralState_REFERRAL_STATE_READY); err != nil {
+		return err
+	}
+	s.Tell("Hub confirms; Lahore promises the place: ready")
+	_, err := ask(ctx, home, worker, hubUnit, home.referral.DispatchReferral, &referralv1.DispatchReferralRequest{
+		Name: name, ExpectTime: timestamppb.New(time.Now().Add(24 * time.Hour)),
+		Escort: &custodyv1.Escort{
+			DisplayName: escortName, Phone: road, MeetingPlace: meetingPlace,
+			MeetingTime: timestamppb.New(time.Now().Add(23 * time.Hour)),
+		},
+	})
+	if err != nil && !s.reached(ctx, home, name, custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT) {
+		return fmt.Errorf("dispatch: %w", err)
+	}
+	s.Tell("Hub sends her on the way with an escort; Lahore owns the referral now")
+	return nil
+}
+
+func (s *Stage) receive(ctx context.Context, away *desk, name string) error {
+	if _, err := s.state(ctx, away, name, custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT); err != nil {
+		return err
+	}
+	_, err := ask(ctx, away, worker, lahore, away.referral.RecordArrival, &referralv1.RecordArrivalRequest{Name: name, Identification: []string{"OWN_STATEMENT"}})
+	if err != nil && !s.reached(ctx, away, name, custodyv1.ReferralState_REFERRAL_STATE_ARRIVED) {
+		return fmt.Errorf("record arrival: %w", err)
+	}
+	s.Tell("She arrives at Lahore and is admitted")
+	_, err = ask(ctx, away, worker, lahore, away.referral.StartService, &referralv1.StartServiceRequest{Name: name, Services: []string{"SHELTER"}})
+	if err != nil && !s.reached(ctx, away, name, custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE) {
+		return fmt.Errorf("start service: %w", err)
+	}
+	s.Tell("Services begin")
+	c, err := until(ctx, "the case at Lahore", func() (*protectionv1.Case, bool, error) {
+		page, err := ask(ctx, away, worker, lahore, away.protection.ListCases, &protectionv1.ListCasesRequest{
+			Parent: "nodes/" + to, Filter: &protectionv1.ListCasesRequest_Filter{Referral: name},
+		})
+		if err != nil || len(page.GetCases()) == 0 {
+			return nil, false, err
+		}
+		c := page.GetCases()[0]
+		return c, c.GetReferralState() == custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE, nil
+	})
+	if err != nil {
+		return err
+	}
+	closed := func(c *protectionv1.Case) bool { return c.GetState() == protectionv1.Case_STATE_CLOSED }
+	if _, err = s.advance(ctx, away, c.GetName(), "record the outcome", closed, func(c *protectionv1.Case) error {
+		_, err := ask(ctx, away, worker, lahore, away.protection.RecordOutcome, &protectionv1.RecordOutcomeRequest{
+			Name: c.GetName(), Etag: c.GetEtag(), Outcome: "REUNIFIED", Services: []string{"SHELTER"}, Feedback: feedback,
+		})
+		return err
+	}); err != nil {
+		return err
+	}
+	s.Tell("Lahore records the outcome: reunified")
+	return nil
+}
+
+func (s *Stage) state(ctx context.Context, d *desk, name string, want custodyv1.ReferralState) (*referralv1.Referral, error) {
+	return until(ctx, fmt.Sprintf("%v at %s", want, d.node), func() (*referralv1.Referral, bool, error) {
+		r, err := ask(ctx, d, worker, "", d.referral.GetReferral, &referralv1.GetReferralRequest{Name: name})
+		if status.Code(err) == codes.NotFound {
+			return nil, false, nil
+		}
+		return r, r.GetState() >= want, err
+	})
+}
+
+// reached says whether an earlier try had gone through though its answer was lost.
+func (s *Stage) reached(ctx context.Context, d *desk, name string, want custodyv1.ReferralState) bool {
+	r, err := ask(ctx, d, worker, "", d.referral.GetReferral, &referralv1.GetReferralRequest{Name: name})
+	return err == nil && r.GetState() >= want
+}

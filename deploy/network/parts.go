@@ -81,6 +81,9 @@ func (l *Layout) Run(ctx context.Context, p Part) error {
 // RunAll runs every part in this process until ctx ends or one of them fails.
 func (l *Layout) RunAll(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
+	if err := l.keepRenewed(ctx); err != nil {
+		return err
+	}
 	for _, p := range l.Parts() {
 		group.Go(func() error {
 			if err := l.Run(ctx, p); err != nil {

@@ -43,6 +43,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Join(s.layout.Root, "log"), 0o700); err != nil {
 		return err
 	}
+	if err := s.layout.keepRenewed(ctx); err != nil {
+		return err
+	}
 	var all sync.WaitGroup
 	failed := make(chan error, len(s.layout.Parts()))
 	ctx, cancel := context.WithCancel(ctx)

@@ -147,6 +147,7 @@ func (p *Process) Run(ctx context.Context, tasks ...func(context.Context) error)
 		return ctx.Err() // a server that has drained ends the others too
 	})
 	group.Go(func() error { p.publisher.Run(ctx); return nil })
+	group.Go(func() error { return p.tend(ctx) })
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():

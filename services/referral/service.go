@@ -34,8 +34,7 @@ type Config struct {
 // Service is the referral service, opened.
 type Service struct {
 	process *process.Process
-	app     *app.App
-	wake    chan struct{} // capacity 1: a commit changed when the next deadline is due
+	due     *process.Due // deadlines
 }
 
 // New opens the service's store and keys, its post and its outbox, and listens. Close it, also
@@ -52,8 +51,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 			err = errors.Join(err, p.Close())
 		}
 	}()
-	s := &Service{process: p, wake: make(chan struct{}, 1)}
-	s.app = &app.App{
+	a := &app.App{
 		DB: p.DB, Node: c.Node, Now: time.Now, Random: rand.Reader, Signer: p.Identity,
 		Roster: p.Identity.Roster(), Federal: c.FederalNode, Limits: rules.DefaultLimits(), AutoConfirm: !c.ManualConfirm,
 		Annexes: app.Annexes{Keys: p.Keys}, Events: store.Events,
@@ -61,19 +59,20 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),
 		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 		Log:    p.Log,
-		Wake:   s.nudge,
 	}
-	letters, err := p.OpenPost(store.Letters, handlers(s.app))
+	letters, err := p.OpenPost(store.Letters, handlers(a))
 	if err != nil {
 		return nil, err
 	}
-	commands, err := p.OpenOutbox(store.Commands, targets(s.app), nil, map[string]string{"shelter": c.ShelterAddress})
+	commands, err := p.OpenOutbox(store.Commands, targets(a), nil, map[string]string{"shelter": c.ShelterAddress})
 	if err != nil {
 		return nil, err
 	}
-	s.app.Post, s.app.Commands = poster{letters}, commander{commands}
-	referralv1.RegisterReferralServiceServer(p.Server, server.New(s.app))
-	return s, nil
+	a.Post, a.Commands = poster{letters}, commander{commands}
+	due := process.NewDue("fire deadlines", a.FireDeadlines)
+	a.Wake = due.Wake
+	referralv1.RegisterReferralServiceServer(p.Server, server.New(a))
+	return &Service{process: p, due: due}, nil
 }
 
 // handlers are the use cases that take letters in, as the post calls them.
@@ -115,42 +114,12 @@ func (c commander) Queue(tx *kitstore.Tx, command app.Command) error {
 	return c.Outbox.Queue(tx, outbox.Command{ID: command.ID, Method: command.Method, Subject: command.Subject, Request: command.Request})
 }
 
-func (s *Service) nudge() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
 // Address is where the service listens.
 func (s *Service) Address() net.Addr { return s.process.Address() }
 
 // Run serves, sends and takes letters, calls the shelter service and fires deadlines, until ctx
 // ends.
-func (s *Service) Run(ctx context.Context) error { return s.process.Run(ctx, s.fire) }
-
-// fire fires deadlines when their time has come: woken by a commit, else by the clock.
-func (s *Service) fire(ctx context.Context) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-s.wake:
-		case <-timer.C:
-		}
-		next, err := s.app.FireDeadlines(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			return errors.Join(errors.New("deadlines could not be fired"), err)
-		case !next.IsZero():
-			timer.Reset(time.Until(next))
-		}
-	}
-}
+func (s *Service) Run(ctx context.Context) error { return s.process.Run(ctx, s.due.Run) }
 
 // Close closes the store and the keys.
 func (s *Service) Close() error { return s.process.Close() }

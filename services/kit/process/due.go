@@ -1,0 +1,52 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Due does what falls due, such as the expiry of holds or a missed deadline: when a commit has
+// changed what comes next, else when its time has come.
+type Due struct {
+	what string
+	work func(context.Context) (next time.Time, err error)
+	wake chan struct{} // capacity 1
+}
+
+// NewDue makes one. what says what cannot be done when work fails, such as "expire holds". work
+// does all that is due now and answers when the next is; zero when nothing is.
+func NewDue(what string, work func(context.Context) (time.Time, error)) *Due {
+	return &Due{what: what, work: work, wake: make(chan struct{}, 1)}
+}
+
+// Wake has Run look again. It does not block, so that it may follow a commit.
+func (d *Due) Wake() {
+	select {
+	case d.wake <- struct{}{}:
+	default: // There is one waiting already.
+	}
+}
+
+// Run looks at once, and then whenever something is due, until ctx ends or work fails.
+func (d *Due) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.wake:
+		case <-timer.C:
+		}
+		next, err := d.work(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("%s: %w", d.what, err)
+		case !next.IsZero():
+			timer.Reset(time.Until(next))
+		}
+	}
+}

@@ -18,7 +18,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/rpc"
-	"amanat.example/services/kit/store"
+	"amanat.example/services/kit/store/storetest"
 )
 
 // signatures a submission makes: the events Submitted and Offered.
@@ -56,11 +56,15 @@ func BenchmarkSubmitReferral(b *testing.B) {
 		r.ToUnit, r.Note, r.RequestId = "nodes/sindh/units/karachi", "", fmt.Sprint("bench-request-", next.Add(1))
 		return r
 	}
-	sample, err := client.SubmitReferral(b.Context(), submission(), grpc.WaitForReady(true))
-	if err != nil {
-		b.Fatal(err)
+	submit := func() *referralv1.Referral {
+		sample, err := client.SubmitReferral(b.Context(), submission(), grpc.WaitForReady(true))
+		if err != nil {
+			b.Fatal(err)
+		}
+		return sample
 	}
-	raw, bare, sign := rawUnary(b, root, sample), bareCommit(b, sample), signing(b, root)
+	raw, sign := rawUnary(b, root, submit()), signing(b, root)
+	bare := storetest.BareCommit(b, filepath.Join(root, "punjab", "referral", "referral.db"), func() { submit() })
 	for _, callers := range []int{1, 16, 64, 256} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
 			rawRate := rate(b, callers, func() error { _, err := raw.SubmitReferral(context.Background(), submission()); return err })
@@ -136,26 +140,6 @@ func rawUnary(b *testing.B, root string, reply *referralv1.Referral) referralv1.
 	}
 	b.Cleanup(func() { _ = conn.Close() })
 	return referralv1.NewReferralServiceClient(conn)
-}
-
-// bareCommit writes one row with as many bytes as a submission's view and request, and nothing
-// else.
-func bareCommit(b *testing.B, sample *referralv1.Referral) func() error {
-	b.Helper()
-	schema := store.NewSchema("bare", 1)
-	rows := store.NewTable[*referralv1.Referral](schema, "rows")
-	db, err := store.Open(context.Background(), store.Options{Path: filepath.Join(b.TempDir(), "bare.db"), Schema: schema})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = db.Close() })
-	row := proto.CloneOf(sample)
-	row.ServicesGiven = append(row.ServicesGiven, string(make([]byte, proto.Size(request()))))
-	var keys atomic.Int64
-	return func() error {
-		key := store.K(uint64(keys.Add(1)))
-		return db.Update(context.Background(), func(tx *store.Tx) error { return rows.Put(tx, key, row) })
-	}
 }
 
 // signing is how long the signatures of one submission take.

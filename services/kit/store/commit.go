@@ -203,6 +203,7 @@ func (b *batch) merge(tx *Tx) error {
 		if s.kind == tableBucket {
 			b.set.append(w)
 		}
+		b.db.counted.note(w)
 		if round := b.db.round; round != nil {
 			round.note(w)
 		}
@@ -266,7 +267,7 @@ func (b *batch) persist() error {
 	if err := b.tx.Commit(); err != nil {
 		return err
 	}
-	db.counted(len(b.calls), time.Since(start))
+	db.took(len(b.calls), time.Since(start))
 	db.stats = b.stats
 	if b.meta != nil {
 		db.setMeta(*b.meta)

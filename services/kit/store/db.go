@@ -66,6 +66,7 @@ type DB struct {
 	stats   map[string]stat // as committed; the committer's
 	unbuilt map[string]bool // buckets the file does not have yet; set while Open migrates
 	round   *scrub          // the committer's; nil: none under way
+	counted counts          // the committer's
 
 	mu        sync.Mutex
 	observers []func(ChangeSet)

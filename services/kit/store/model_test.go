@@ -132,12 +132,19 @@ func (m model) compare(t *rapid.T, r store.Reader) {
 			got = append(got, string(key))
 			return nil
 		}
-		scan, turn := bed.Scan, bed.Page
+		scan, turn, count := bed.Scan, bed.Page, (func(store.Reader, store.Range) (int, error))(nil)
 		switch index {
 		case "house":
-			scan, turn = bedByHouse.Scan, bedByHouse.Page
+			scan, turn, count = bedByHouse.Scan, bedByHouse.Page, bedByHouse.Count
 		case "number":
-			scan, turn = bedByNumber.Scan, bedByNumber.Page
+			scan, turn, count = bedByNumber.Scan, bedByNumber.Page, bedByNumber.Count
+		}
+		if count != nil {
+			for _, counted := range []store.Range{rg, {Prefix: rg.Prefix}} { // the second is the one that is remembered
+				if n, err := count(r, counted); err != nil || n != len(m.wanted(index, counted)) {
+					t.Fatalf("Count of %q over %+v = %d, %v; want %d", index, counted, n, err, len(m.wanted(index, counted)))
+				}
+			}
 		}
 		if err := scan(r, rg, collect); err != nil {
 			t.Fatal(err)

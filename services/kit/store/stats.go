@@ -18,7 +18,7 @@ func (db *DB) Stats() Stats {
 	return db.counts
 }
 
-func (db *DB) counted(calls int, took time.Duration) {
+func (db *DB) took(calls int, took time.Duration) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	db.counts.Commits++

@@ -115,6 +115,8 @@ type App struct {
 	Log *logging.Logger
 	// Wake is called after a commit that changes when the next deadline is due; it must not block.
 	Wake func()
+
+	references references
 }
 
 func (a *App) parent() string { return "nodes/" + a.Node }

@@ -39,7 +39,10 @@ func (a *App) OfferReferral(ctx context.Context, request *referralv1.OfferReferr
 		if err != nil {
 			return err
 		}
-		return w.ask(actor, request.GetToUnit(), answerBy, annex)
+		if err := w.offer(actor, request.GetToUnit(), answerBy, annex); err != nil {
+			return err
+		}
+		return w.sendOffer(annex)
 	})
 }
 

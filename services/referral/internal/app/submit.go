@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -51,11 +52,17 @@ func (a *App) SubmitReferral(ctx context.Context, request *referralv1.SubmitRefe
 	if err != nil {
 		return nil, err
 	}
+	w, refused := a.compose(ctx, request, name, flow, annex)
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		// What was submitted before is answered first: it was right then, whatever it is now.
 		if shown, err = a.submitted(tx, request); shown != nil || err != nil {
 			return err
 		}
-		shown, err = a.submit(tx, request, name, flow, annex)
+		if refused != nil {
+			return refused
+		}
+		w.tx = tx
+		shown, err = w.submit(request, annex)
 		return err
 	})
 	if err != nil {
@@ -104,8 +111,10 @@ func (a *App) sameNote(tx *kitstore.Tx, record *referralv1.ReferralRecord, note 
 	return content.GetNote() == note, err
 }
 
-func (a *App) submit(tx *kitstore.Tx, request *referralv1.SubmitReferralRequest, name string, flow []byte, annex *custodyv1.AnnexLetter) (*referralv1.Referral, error) {
-	w := &work{App: a, tx: tx, now: a.Now(), chain: &custody.Chain{}}
+// compose judges a submission and signs its two events, before the transaction: they depend on nothing that is stored, and
+// signing takes longer than all else that the transaction does.
+func (a *App) compose(ctx context.Context, request *referralv1.SubmitReferralRequest, name string, flow []byte, annex *custodyv1.AnnexLetter) (*work, error) {
+	w := &work{App: a, now: a.Now(), chain: &custody.Chain{}}
 	if err := rules.CheckSubmit(request, a.Node, w.now); err != nil {
 		return nil, err
 	}
@@ -116,13 +125,14 @@ func (a *App) submit(tx *kitstore.Tx, request *referralv1.SubmitReferralRequest,
 	if err != nil {
 		return nil, err
 	}
-	ref, err := a.nextReference(tx, w.now)
-	if err != nil {
+	if w.number, err = a.references.next(ctx, a.DB); err != nil {
 		return nil, err
 	}
+	node, _ := a.Roster.Node(a.Node)
 	body := &custodyv1.Submitted{
 		Kind: request.GetKind(), Service: request.GetService(), Urgency: request.GetUrgency(),
-		Reasons: request.GetReasons(), Needs: request.GetNeeds(), FlowId: flow, Unit: request.GetUnit(), Reference: ref,
+		Reasons: request.GetReasons(), Needs: request.GetNeeds(), FlowId: flow, Unit: request.GetUnit(),
+		Reference: reference.New(node.GetProvince(), w.now, w.number),
 	}
 	if consent := request.GetConsent(); consent != nil {
 		body.Ground = &custodyv1.Submitted_Consent{Consent: consent}
@@ -135,11 +145,28 @@ func (a *App) submit(tx *kitstore.Tx, request *referralv1.SubmitReferralRequest,
 	if err != nil {
 		return nil, legal(err)
 	}
-	if err := w.ask(request.GetActor(), request.GetToUnit(), answerBy, annex); err != nil {
+	if err := w.offer(request.GetActor(), request.GetToUnit(), answerBy, annex); err != nil {
 		return nil, legal(err)
+	}
+	return w, nil
+}
+
+// submit stores what was composed, and sends it.
+func (w *work) submit(request *referralv1.SubmitReferralRequest, annex *custodyv1.AnnexLetter) (*referralv1.Referral, error) {
+	if err := w.sendOffer(annex); err != nil {
+		return nil, err
 	}
 	if err := w.sendFlow(federalv1.Stage_STAGE_REFERRED, rules.UnitNode(request.GetToUnit())); err != nil {
 		return nil, err
+	}
+	last, err := optional(store.Counters.Get(w.tx, store.ReferenceKey))
+	if err != nil {
+		return nil, err
+	}
+	if w.number > last.GetValue() {
+		if err := store.Counters.Put(w.tx, store.ReferenceKey, wrapperspb.UInt64(w.number)); err != nil {
+			return nil, err
+		}
 	}
 	return w.end(&referralv1.ReferralRecord{Request: withoutNote(request), NoteCommitment: commitment(annex)})
 }
@@ -153,18 +180,22 @@ func (a *App) checkAsked(unit string) error {
 	return nil
 }
 
-// ask appends an offer to a unit and sends it, with the note beside it.
-func (w *work) ask(actor *custodyv1.Actor, unit string, answerBy time.Time, annex *custodyv1.AnnexLetter) error {
+// offer appends an offer to a unit.
+func (w *work) offer(actor *custodyv1.Actor, unit string, answerBy time.Time, annex *custodyv1.AnnexLetter) error {
 	b := w.chain.State().Submitted
-	node := rules.UnitNode(unit)
-	link, err := w.append(actor, commitment(annex), &custodyv1.Event{Body: &custodyv1.Event_Offered{Offered: &custodyv1.Offered{
-		ToNode: node, ToUnit: unit, Kind: b.GetKind(), Service: b.GetService(), Urgency: b.GetUrgency(),
+	_, err := w.append(actor, commitment(annex), &custodyv1.Event{Body: &custodyv1.Event_Offered{Offered: &custodyv1.Offered{
+		ToNode: rules.UnitNode(unit), ToUnit: unit, Kind: b.GetKind(), Service: b.GetService(), Urgency: b.GetUrgency(),
 		Reasons: b.GetReasons(), Needs: b.GetNeeds(), AnswerBy: timestamppb.New(answerBy), Reference: b.GetReference(),
 	}}})
-	if err != nil {
-		return err
-	}
-	err = w.Post.Queue(w.tx, Outgoing{
+	return err
+}
+
+// sendOffer sends the offer that was appended last, with the note beside it.
+func (w *work) sendOffer(annex *custodyv1.AnnexLetter) error {
+	links := w.chain.Links()
+	link := links[len(links)-1]
+	node := link.Event.GetOffered().GetToNode()
+	err := w.Post.Queue(w.tx, Outgoing{
 		To: referralAt(node), Lane: w.lane(), Kind: kindOffer, Subject: link.Event.GetReferral(),
 		Body: &custodyv1.OfferLetter{Offered: link.Signed},
 	})
@@ -174,16 +205,25 @@ func (w *work) ask(actor *custodyv1.Actor, unit string, answerBy time.Time, anne
 	return w.sendAnnex(w.tx, w.lane(), annex, node)
 }
 
-// nextReference counts this node's referrals.
-func (a *App) nextReference(tx *kitstore.Tx, now time.Time) (string, error) {
-	last, err := optional(store.Counters.Get(tx, store.ReferenceKey))
-	if err != nil {
-		return "", err
+// references numbers this node's referrals. The number of a submission that failed stays unused.
+type references struct {
+	mu   sync.Mutex
+	last uint64 // 0: not read yet
+}
+
+func (r *references) next(ctx context.Context, db *kitstore.DB) (uint64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last == 0 {
+		err := db.View(ctx, func(reader kitstore.Reader) error {
+			stored, err := optional(store.Counters.Get(reader, store.ReferenceKey))
+			r.last = stored.GetValue()
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
 	}
-	node, _ := a.Roster.Node(a.Node)
-	number := last.GetValue() + 1
-	if err := store.Counters.Put(tx, store.ReferenceKey, wrapperspb.UInt64(number)); err != nil {
-		return "", err
-	}
-	return reference.New(node.GetProvince(), now, number), nil
+	r.last++
+	return r.last, nil
 }

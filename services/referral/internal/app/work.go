@@ -35,7 +35,8 @@ type work struct {
 	tx     *kitstore.Tx
 	now    time.Time
 	chain  *custody.Chain
-	stored int // how many of its links are in the store
+	stored int    // how many of its links are in the store
+	number uint64 // of its reference, when the referral is new
 }
 
 // begin reads the chain; it must be there.

@@ -102,11 +102,11 @@ func (a *App) put(tx *kitstore.Tx, record *shelterv1.HoldRecord, now time.Time) 
 		return nil, err
 	}
 	tx.AfterCommit(a.Wake)
-	row, err := store.Holds.Row(tx, key)
+	version, err := store.Holds.Version(tx, key)
 	if err != nil {
 		return nil, err
 	}
-	return hold(row), nil
+	return hold(kitstore.Row[*shelterv1.HoldRecord]{Value: record, Version: version}), nil
 }
 
 // change is the frame of confirm, release and admit: expire what is due, find the hold, compare
@@ -151,7 +151,8 @@ func (a *App) change(ctx context.Context, name, etag string, decide func(tx *kit
 // expireDue ends the tentative holds that have run out.
 func (a *App) expireDue(tx *kitstore.Tx, now time.Time) error {
 	var due []*shelterv1.HoldRecord
-	err := store.ExpiringHolds.Scan(tx, kitstore.Range{}, func(_ kitstore.Key, r *shelterv1.HoldRecord) error {
+	until := kitstore.Range{Before: kitstore.K(now.Add(1))} // so that a hold that is not due is not even read
+	err := store.ExpiringHolds.Scan(tx, until, func(_ kitstore.Key, r *shelterv1.HoldRecord) error {
 		if !rules.Expired(r.GetHold(), now) || len(due) == sweep {
 			return kitstore.Stop
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,14 +11,12 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/protobuf/proto"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/rpc"
-	kitstore "amanat.example/services/kit/store"
-	"amanat.example/services/shelter/internal/store"
+	"amanat.example/services/kit/store/storetest"
 )
 
 // fixed answers every PlaceHold with the same hold and does nothing else: the raw unary call.
@@ -63,16 +60,20 @@ func BenchmarkPlaceHold(b *testing.B) {
 	}
 	request := func(n int64) *shelterv1.PlaceHoldRequest {
 		return &shelterv1.PlaceHoldRequest{
-			Group: groups[n%64], Quantity: 1, RequestId: fmt.Sprint("request-", n),
+			Group: groups[(n+64)%64], Quantity: 1, RequestId: fmt.Sprint("request-", n),
 			Needs: &custodyv1.Needs{Gender: "Feminine", AgeFrom: 9, AgeTo: 9},
 		}
 	}
-	sample, err := w.referral.PlaceHold(b.Context(), request(0))
-	if err != nil {
-		b.Fatal(err)
+	place := func(n int64) *shelterv1.Hold {
+		h, err := w.referral.PlaceHold(b.Context(), request(n))
+		if err != nil {
+			b.Fatal(err)
+		}
+		return h
 	}
+	sample := place(-1)
 	raw := rawUnary(b, sample)
-	bare := bareCommit(b, &shelterv1.HoldRecord{Hold: sample, Request: request(0)})
+	bare := storetest.BareCommit(b, w.path, func() { place(0) })
 	var next atomic.Int64
 	for _, callers := range []int{1, 16, 64, 256} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
@@ -80,7 +81,7 @@ func BenchmarkPlaceHold(b *testing.B) {
 				_, err := raw.PlaceHold(context.Background(), request(n))
 				return err
 			})
-			commitRate := rate(b, callers, bare)
+			commitRate := rate(b, callers, func(int64) error { return bare() })
 			ceiling := 1 / (1/rawRate + 1/commitRate)
 			left := atomic.Int64{}
 			left.Store(int64(b.N))
@@ -141,23 +142,4 @@ func rawUnary(b *testing.B, hold *shelterv1.Hold) shelterv1.ShelterServiceClient
 	}
 	b.Cleanup(func() { _ = conn.Close() })
 	return shelterv1.NewShelterServiceClient(conn)
-}
-
-// bareCommit writes the same record under ever new keys, with its indexes, and nothing else.
-func bareCommit(b *testing.B, record *shelterv1.HoldRecord) func(n int64) error {
-	b.Helper()
-	db, err := kitstore.Open(context.Background(), kitstore.Options{Path: filepath.Join(b.TempDir(), "bare.db"), Schema: store.Schema})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = db.Close() })
-	var keys atomic.Int64
-	return func(int64) error {
-		n := keys.Add(1)
-		r := proto.CloneOf(record)
-		r.Hold.RequestId = fmt.Sprint("request-", n)
-		return db.Update(context.Background(), func(tx *kitstore.Tx) error {
-			return store.Holds.Put(tx, kitstore.K(fmt.Sprint(n)), r)
-		})
-	}
 }

@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	identityv1 "amanat.example/proto/amanat/identity/v1"
@@ -34,15 +33,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-type noEvents struct{}
-
-func (noEvents) Append(*kitstore.Tx, string, string, time.Time, proto.Message) error { return nil }
-
 // world is a shelter service behind its real server, with the identities of its callers.
 type world struct {
 	gateway, referral shelterv1.ShelterServiceClient
 	token             func(role string) context.Context
 	readings          []rpc.Reading
+	path              string // of the store's file
 }
 
 func newWorld(t testing.TB) *world {
@@ -87,7 +83,8 @@ func newWorld(t testing.TB) *world {
 func (w *world) serve(t testing.TB, root string, self *identity.Service) (address string) {
 	t.Helper()
 	dir := filepath.Join(root, "punjab", "shelter")
-	db, err := kitstore.Open(context.Background(), kitstore.Options{Path: filepath.Join(dir, "shelter.db"), Schema: store.Schema})
+	w.path = filepath.Join(dir, "shelter.db")
+	db, err := kitstore.Open(context.Background(), kitstore.Options{Path: w.path, Schema: store.Schema})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +93,7 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 		t.Fatal(err)
 	}
 	a := &app.App{
-		DB: db, Node: "punjab", Now: time.Now, Keys: keys, Events: noEvents{}, Tokens: paging.New([]byte("t")), Wake: func() {},
+		DB: db, Node: "punjab", Now: time.Now, Keys: keys, Events: store.Events, Tokens: paging.New([]byte("t")), Wake: func() {},
 		NewID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 	}
 	s, err := rpc.NewServer(rpc.Config{

@@ -50,7 +50,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	}()
 	a := &app.App{
 		DB: p.DB, Node: c.Node, Federal: c.FederalNode, Now: time.Now, Random: rand.Reader,
-		Roster: p.Identity.Roster(), Keys: p.Keys, Events: store.Events,
+		Roster: p.Identity.Members(), Keys: p.Keys, Events: store.Events,
 		// What only this service can sign is a secret that outlives a restart.
 		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),
 		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },

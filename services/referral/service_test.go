@@ -3,15 +3,18 @@ package referral_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	eventsv1 "amanat.example/proto/amanat/events/v1"
+	identityv1 "amanat.example/proto/amanat/identity/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/config"
 	"amanat.example/services/kit/identity"
@@ -121,5 +124,51 @@ func TestSubmitWithEveryLinkDown(t *testing.T) {
 	again, err := referralv1.NewReferralServiceClient(conn).SubmitReferral(t.Context(), request())
 	if err != nil || again.GetName() != submitted.GetName() || again.GetReference() != submitted.GetReference() {
 		t.Fatalf("after the restart: %v, %v", again, err)
+	}
+}
+
+// A node that joins while the service runs can be asked at once.
+func TestNodeThatJoinsIsAsked(t *testing.T) {
+	root := t.TempDir()
+	services := []string{"referral", "protection"}
+	if err := identity.InitNetwork(
+		identity.Options{Root: root, Node: "punjab", DisplayName: "Punjab", Province: "PK-PB", Services: services},
+		identity.Options{Root: root, Node: "federal", DisplayName: "Federal", Services: []string{"federal"}, Hub: true},
+	); err != nil {
+		t.Fatal(err)
+	}
+	address, stop := start(t, root)
+	defer stop()
+	client := referralv1.NewReferralServiceClient(dial(t, root, "protection", address))
+	ask := request()
+	ask.ToUnit = "nodes/sindh/units/karachi"
+	if _, err := client.SubmitReferral(t.Context(), ask, grpc.WaitForReady(true)); status.Code(err) != codes.FailedPrecondition && status.Code(err) != codes.InvalidArgument {
+		t.Fatalf("a unit of a node that takes no part: %v", err)
+	}
+
+	joins, err := identity.InitNode(identity.Options{Root: root, Node: "sindh", DisplayName: "Sindh", Province: "PK-SD", Services: services})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := identity.LoadRoster(root, "punjab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := identity.NextRoster(now.Log(), time.Now(), []*identityv1.NodeRequest{joins}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range []string{"punjab", "federal"} {
+		if err := identity.SignRoster(root, node, next); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log := proto.CloneOf(now.Log())
+	log.Versions = append(log.Versions, next)
+	if err := identity.InstallRoster(root, "punjab", log); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.SubmitReferral(t.Context(), ask); err != nil {
+		t.Fatalf("after it joined: %v", err)
 	}
 }

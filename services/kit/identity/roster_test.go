@@ -73,6 +73,10 @@ func TestNodeJoinsByMajority(t *testing.T) {
 	log2 := extended(log, next)
 
 	running := load(t, root, "punjab", "referral")
+	members := running.Members()
+	if members.Active("balochistan", "referral") {
+		t.Error("active before it joined")
+	}
 	for _, node := range []string{"federal", "sindh", "punjab", "balochistan"} {
 		if err := InstallRoster(root, node, log2); err != nil {
 			t.Fatal(err)
@@ -82,8 +86,18 @@ func TestNodeJoinsByMajority(t *testing.T) {
 		t.Errorf("a running service sees version %d", got)
 	}
 	b := load(t, root, "balochistan", "referral")
-	if err := running.Roster().Verify("balochistan", "referral", "d", []byte("m"), b.Sign("d", []byte("m"))); err != nil {
+	if err := members.Verify("balochistan", "referral", "d", []byte("m"), b.Sign("d", []byte("m"))); err != nil {
 		t.Error(err)
+	}
+	if !members.Active("balochistan", "referral") || members.Active("balochistan", "laundry") {
+		t.Error("a member's services are not known")
+	}
+	sealed, err := members.Seal("balochistan", "referral", "i", nil, []byte("m"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opened, err := b.Open("i", nil, sealed); err != nil || string(opened) != "m" {
+		t.Errorf("sealed to a member that joined: %q, %v", opened, err)
 	}
 	// What is installed is only ever extended.
 	if err := InstallRoster(root, "sindh", log); !errors.Is(err, ErrBadRoster) {

@@ -1,0 +1,39 @@
+package identity
+
+import identityv1 "amanat.example/proto/amanat/identity/v1"
+
+// Members answer from the roster that is installed at the moment of the question, so a node that
+// joins is known to a service that runs.
+type Members struct{ service *Service }
+
+// Members of the network.
+func (s *Service) Members() Members { return Members{s} }
+
+// Node is Roster.Node.
+func (m Members) Node(name string) (*identityv1.RosterNode, bool) {
+	return m.service.Roster().Node(name)
+}
+
+// Verify is Roster.Verify.
+func (m Members) Verify(node, service, domain string, message, signature []byte) error {
+	return m.service.Roster().Verify(node, service, domain, message, signature)
+}
+
+// Seal is Roster.Seal.
+func (m Members) Seal(node, service, info string, aad, plaintext []byte) ([]byte, error) {
+	return m.service.Roster().Seal(node, service, info, aad, plaintext)
+}
+
+// Active says whether a node takes part and has the service.
+func (m Members) Active(node, service string) bool {
+	n, ok := m.Node(node)
+	if !ok || n.GetState() != identityv1.RosterNode_STATE_ACTIVE {
+		return false
+	}
+	for _, s := range n.GetServices() {
+		if s.GetService() == service {
+			return true
+		}
+	}
+	return false
+}

@@ -88,6 +88,7 @@ var identifying = []string{
 	"cnic", "b_form", "passport", "phone", "email", "address", "home_place", "meeting_place", "location",
 	"birth_date", "age_from", "age_to", "age_as_of", "gender", "health", "disability", "pregnancy",
 	"note", "narrative", "feedback", "remarks", "description", "court_order", "photograph", "fingerprint",
+	"exploitation", "found_district",
 }
 
 func checkMarks(files files, report report) {

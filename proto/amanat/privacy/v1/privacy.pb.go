@@ -42,7 +42,7 @@ const (
 	PersonalData_PERSONAL_DATA_PLACE PersonalData = 4
 	// Date of birth, or an age with its precision.
 	PersonalData_PERSONAL_DATA_BIRTH PersonalData = 5
-	// Health, injury, pregnancy, disability.
+	// Health, injury, pregnancy, disability, and what kind of exploitation was suffered.
 	PersonalData_PERSONAL_DATA_HEALTH PersonalData = 6
 	// Free text a worker wrote; it can hold anything.
 	PersonalData_PERSONAL_DATA_FREE_TEXT PersonalData = 7

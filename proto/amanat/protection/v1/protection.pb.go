@@ -536,7 +536,7 @@ type Case struct {
 	Person *Person `protobuf:"bytes,4,opt,name=person,proto3" json:"person,omitempty"`
 	// Risk.
 	Urgency v1.Urgency `protobuf:"varint,5,opt,name=urgency,proto3,enum=amanat.custody.v1.Urgency" json:"urgency,omitempty"`
-	// HTCDS TypeOfExploitation codes, ours included.
+	// HTCDS TypeOfExploitation codes, ours included. What was done to a person is sealed as health is.
 	Exploitation []string `protobuf:"bytes,6,rep,name=exploitation,proto3" json:"exploitation,omitempty"`
 	// District the person was found in, P-code.
 	FoundDistrict string `protobuf:"bytes,7,opt,name=found_district,json=foundDistrict,proto3" json:"found_district,omitempty"`
@@ -2199,16 +2199,16 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\tlanguages\x18\v \x03(\tB\x13\xbaH\f\x92\x01\t\x10\n" +
 	"\"\x05r\x03\x98\x01\x03\x88\x80\x19\x05R\tlanguages\x12$\n" +
 	"\x06health\x18\f \x01(\tB\f\xbaH\x05r\x03\x18\xd0\x0f\x88\x80\x19\x06R\x06health:S\xbaHP\x1aN\n" +
-	"\vperson.ages\x12!age_to must not be below age_from\x1a\x1cthis.age_to >= this.age_from\"\x97\t\n" +
+	"\vperson.ages\x12!age_to must not be below age_from\x1a\x1cthis.age_to >= this.age_from\"\x9f\t\n" +
 	"\x04Case\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12!\n" +
 	"\treference\x18\x02 \x01(\tB\x03\xe0A\x03R\treference\x12U\n" +
 	"\x04unit\x18\x03 \x01(\tBA\xe0A\x02\xbaH;r927^nodes/[a-z][a-z0-9-]{1,30}/units/[a-z][a-z0-9-]{1,60}$R\x04unit\x12=\n" +
 	"\x06person\x18\x04 \x01(\v2\x1c.amanat.protection.v1.PersonB\a\xe0A\x02\x88\x80\x19\x01R\x06person\x12C\n" +
-	"\aurgency\x18\x05 \x01(\x0e2\x1a.amanat.custody.v1.UrgencyB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\aurgency\x127\n" +
-	"\fexploitation\x18\x06 \x03(\tB\x13\xe0A\x01\xbaH\r\x92\x01\n" +
-	"\x10\x0f\"\x06r\x04\x10\x01\x18<R\fexploitation\x123\n" +
-	"\x0efound_district\x18\a \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18\x14R\rfoundDistrict\x12-\n" +
+	"\aurgency\x18\x05 \x01(\x0e2\x1a.amanat.custody.v1.UrgencyB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\aurgency\x12;\n" +
+	"\fexploitation\x18\x06 \x03(\tB\x17\xe0A\x01\xbaH\r\x92\x01\n" +
+	"\x10\x0f\"\x06r\x04\x10\x01\x18<\x88\x80\x19\x06R\fexploitation\x127\n" +
+	"\x0efound_district\x18\a \x01(\tB\x10\xe0A\x02\xbaH\x06r\x04\x10\x01\x18\x14\x88\x80\x19\x04R\rfoundDistrict\x12-\n" +
 	"\tnarrative\x18\b \x01(\tB\x0f\xe0A\x01\xbaH\x05r\x03\x18\xc0>\x88\x80\x19\aR\tnarrative\x12<\n" +
 	"\aconsent\x18\t \x01(\v2\x1d.amanat.protection.v1.ConsentB\x03\xe0A\x03R\aconsent\x12;\n" +
 	"\x05state\x18\n" +

@@ -60,10 +60,14 @@ func part() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if l.LogLevel, err = cmd.Flags().GetString("log-level"); err != nil {
+				return err
+			}
 			return l.Run(cmd.Context(), network.Part{Node: args[0], Name: args[1]})
 		},
 	}
 	c.Flags().String("data", "data", "root folder of the data")
+	c.Flags().String("log-level", "info", "least severe lines that are logged: debug, info, warn or error")
 	return c
 }
 

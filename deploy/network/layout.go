@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,6 +63,8 @@ type Layout struct {
 	Root string
 	// Nodes of the network.
 	Nodes []Node
+	// LogLevel is the least severe that parts log: debug, info, warn or error. Empty: info.
+	LogLevel string
 
 	address map[string]string
 }
@@ -147,7 +150,7 @@ func (l *Layout) Address(node, part string) string { return l.address[key(node, 
 // Config is what a service of a node is started with.
 func (l *Layout) Config(node, service string) config.Service {
 	return config.Service{
-		Data: l.Root, Node: node, LogLevel: "info",
+		Data: l.Root, Node: node, LogLevel: cmp.Or(l.LogLevel, "info"),
 		Listen: l.Address(node, service), Admin: l.Address(node, service+"-admin"),
 		ProtectionAddress: l.Address(node, Protection), ReferralAddress: l.Address(node, Referral),
 		ShelterAddress: l.Address(node, Shelter), FederalAddress: l.Address(node, Federal),

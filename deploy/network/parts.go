@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,7 +109,7 @@ func (l *Layout) runGateway(ctx context.Context, node string) error {
 		return ""
 	}
 	g, err := gateway.New(ctx, gateway.Config{
-		Data: l.Root, Node: node, LogLevel: "info",
+		Data: l.Root, Node: node, LogLevel: cmp.Or(l.LogLevel, "info"),
 		HTTPListen: l.Address(node, Gateway), Admin: l.Address(node, Gateway+"-admin"),
 		ProtectionAddress: address(Protection), ReferralAddress: address(Referral),
 		ShelterAddress: address(Shelter), FederalAddress: address(Federal),

@@ -46,11 +46,12 @@ const (
 	meetingPlace          = "Synthetic-Meeting-Place"
 	feedback              = "Synthetic feedback: she is well."
 	address               = "Synthetic-Street-Address"
+	exploitation          = "ForcedBegging"
 )
 
 // Personal lists what people wrote of persons, for the search for leaks.
 func Personal() []string {
-	return []string{givenName, fatherName, narrative, consentGiver, workerName, phone, escortName, road, meetingPlace, feedback, address}
+	return []string{givenName, fatherName, narrative, consentGiver, workerName, phone, escortName, road, meetingPlace, feedback, address, exploitation}
 }
 
 // desk is a node as its people reach it.
@@ -240,7 +241,7 @@ func (s *Stage) refer(ctx context.Context, home *desk, number int) (*protectionv
 	c, err := ask(ctx, home, worker, hubUnit, home.protection.CreateCase, &protectionv1.CreateCaseRequest{
 		Parent: "nodes/" + from, RequestId: "intake-" + rand.Text(), Case: &protectionv1.Case{
 			Unit: hubUnit, Urgency: custodyv1.Urgency_URGENCY_HIGH, FoundDistrict: "PK-BA-HUB",
-			Exploitation: []string{"ForcedBegging"}, Narrative: narrative,
+			Exploitation: []string{exploitation}, Narrative: narrative,
 			Person: &protectionv1.Person{
 				GivenName: fmt.Sprintf("%s %d", givenName, number), FatherName: fatherName, Gender: "Feminine",
 				AgeFrom: 9, AgeTo: 9, Languages: []string{"bal", "urd"},

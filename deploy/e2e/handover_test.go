@@ -28,7 +28,9 @@ type country struct {
 func startCountry(t *testing.T) *country {
 	t.Helper()
 	c := newCountry(t)
-	c.run(t, func(p network.Part) []string { return []string{c.amanat, "part", "--data", c.layout.Root, p.Node, p.Name} })
+	c.run(t, func(p network.Part) []string {
+		return []string{c.amanat, "part", "--data", c.layout.Root, p.Node, p.Name}
+	})
 	var err error
 	c.stage, err = story.Open(c.layout)
 	must(t, err)

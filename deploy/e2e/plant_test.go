@@ -63,7 +63,7 @@ func leavesOf(request protoreflect.MessageDescriptor) (all []leaf) {
 	return all
 }
 
-// requests lists the methods of all our services.
+// methods lists the methods of all our services.
 func methods() (all []protoreflect.MethodDescriptor) {
 	protoregistry.GlobalFiles.RangeFiles(func(file protoreflect.FileDescriptor) bool {
 		for i := range file.Services().Len() {
@@ -120,16 +120,18 @@ func newFlock() *flock {
 	for what, text := range map[string]string{
 		"a text": f.stem, "digits": f.digits, "a CNIC": f.cnic(), "a CNIC's digits": strings.ReplaceAll(f.cnic(), "-", ""),
 		"a gender": gender, "a district": district, "an exploitation": exploitation[0], "another exploitation": exploitation[1],
-		"languages": strings.Join(languages, ","), "spoken languages": strings.Join(languages, " "),
-		"languages in JSON": strings.Join(languages, `","`), "languages in JSON with spaces": strings.Join(languages, `", "`),
-		"a number": strconv.Itoa(bigNumber),
-		"an age in JSON": fmt.Sprintf(`age_from":%d`, oldest), "an age in JSON with a space": fmt.Sprintf(`age_from": %d`, oldest),
-		"an age in text": fmt.Sprintf(`age_from:%d`, oldest), "an age with a capital": fmt.Sprintf(`agefrom":%d`, oldest),
-		"a year in JSON": fmt.Sprintf(`year":%d,"month":11`, birthYear), "a year in text": fmt.Sprintf(`year:%d`, birthYear),
+		"languages": strings.Join(languages, ","), "languages in JSON": strings.Join(languages, `","`),
+		"languages in text": strings.Join(languages, `"languages:"`), "a number": strconv.Itoa(bigNumber),
+		"an age in JSON": fmt.Sprintf(`age_from":%d`, oldest), "an age in text": fmt.Sprintf(`age_from:%d`, oldest),
+		"an age in camel case": fmt.Sprintf(`agefrom":%d`, oldest), "the oldest age in camel case": fmt.Sprintf(`ageto":%d`, oldestTo),
+		"the oldest age in JSON": fmt.Sprintf(`age_to":%d`, oldestTo), "the oldest age in text": fmt.Sprintf(`age_to:%d`, oldestTo),
+		"a year in JSON": fmt.Sprintf(`year":%d`, birthYear), "a year in text": fmt.Sprintf(`year:%d`, birthYear),
+		"the year of an age in JSON": fmt.Sprintf(`year":%d`, saidYear), "the year of an age in text": fmt.Sprintf(`year:%d`, saidYear),
 		"a date": fmt.Sprintf("%d-11-23", birthYear), "the day of an age": fmt.Sprintf("%d-10-29", saidYear),
 	} {
 		s.seek(what, []byte(text))
 	}
+	s.seek("spoken languages", []byte(strings.Join(languages, " ")))
 	var spoken, ages []byte
 	for _, l := range languages {
 		spoken = protowire.AppendString(protowire.AppendTag(spoken, 11, protowire.BytesType), l)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -29,9 +30,9 @@ type needle struct {
 const (
 	// contextBytes is how much is shown on each side of what was found.
 	contextBytes = 40
-	// minEncoded is the length from which a value is sought in other encodings too: the base64 of
-	// fewer bytes would be found by chance in files of this size.
-	minEncoded = 8
+	// minEncoded is the length from which a value is sought in other encodings too: fewer bytes
+	// would be found by chance in files of this size.
+	minEncoded = 5
 )
 
 var folded = func() (table [256]byte) {
@@ -89,30 +90,47 @@ func (h hit) String() string {
 // find lists what bytes hold of the values sought, each needle once.
 func (s *searcher) find(content []byte) (hits []hit) {
 	var seen map[int]bool
-	for i := range len(content) - 1 {
-		for _, n := range s.heads[int(folded[content[i]])<<8|int(folded[content[i+1]])] {
-			if seen[n] || !startsWith(content[i:], s.needles[n].bytes) {
+	look := func(first int, second byte) {
+		for _, n := range s.heads[int(folded[content[first]])<<8|int(folded[second])] {
+			if seen[n] || !startsWith(content[first:], s.needles[n].bytes) {
 				continue
 			}
 			if seen == nil {
 				seen = map[int]bool{}
 			}
 			seen[n] = true
-			end := min(len(content), i+len(s.needles[n].bytes)+contextBytes)
-			hits = append(hits, hit{s.needles[n], string(content[max(0, i-contextBytes):end])})
+			end := min(len(content), first+len(s.needles[n].bytes)+contextBytes)
+			hits = append(hits, hit{s.needles[n], string(content[max(0, first-contextBytes):end])})
+		}
+	}
+	for i := range content {
+		next := i + 1
+		if next < len(content) {
+			look(i, content[next])
+		}
+		for next < len(content) && isBlank(content[next]) {
+			next++
+		}
+		if next > i+1 && next < len(content) {
+			look(i, content[next])
 		}
 	}
 	return hits
 }
 
+func isBlank(b byte) bool { return b == ' ' || b == '\n' || b == '\r' }
+
+// startsWith passes over blanks and ends of lines that the value does not have: JSON and text may
+// stand with them, and base64 and hexadecimal in lines.
 func startsWith(content, foldedPrefix []byte) bool {
-	if len(content) < len(foldedPrefix) {
-		return false
-	}
-	for i, b := range foldedPrefix {
-		if folded[content[i]] != b {
+	for _, b := range foldedPrefix {
+		for len(content) > 0 && folded[content[0]] != b && isBlank(content[0]) {
+			content = content[1:]
+		}
+		if len(content) == 0 || folded[content[0]] != b {
 			return false
 		}
+		content = content[1:]
 	}
 	return true
 }
@@ -168,6 +186,9 @@ func TestSearcherFindsWhatIsThere(t *testing.T) {
 	const value = "Synthetic-Value-7"
 	s := &searcher{}
 	s.seek("value", []byte(value))
+	inLines := func(text string) []byte {
+		return []byte(regexp.MustCompile(`.{5}`).ReplaceAllString(text, "$0\r\n"))
+	}
 	for shift := range 6 {
 		around := strings.Repeat("x", shift)
 		plain := []byte(around + value + around)
@@ -179,6 +200,7 @@ func TestSearcherFindsWhatIsThere(t *testing.T) {
 			"plain": plain, "upper": []byte(strings.ToUpper(string(plain))), "hex": []byte(hex.EncodeToString(plain)),
 			"HEX": []byte(strings.ToUpper(hex.EncodeToString(plain))), "base64": []byte(base64.StdEncoding.EncodeToString(plain)),
 			"base64url": []byte(base64.RawURLEncoding.EncodeToString(plain)), "UTF-16": wide,
+			"base64 in lines": inLines(base64.StdEncoding.EncodeToString(plain)), "hex in lines": inLines(hex.EncodeToString(plain)),
 		} {
 			if len(s.find(content)) == 0 {
 				t.Errorf("%s, %d before it: not found in %q", encoding, shift, content)

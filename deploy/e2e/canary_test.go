@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
@@ -31,14 +33,13 @@ import (
 )
 
 const (
-	home, there     = "balochistan", "punjab"
-	homeUnit        = "nodes/balochistan/units/hub"
-	awayUnit        = "nodes/punjab/units/lahore"
-	beds            = "nodes/punjab/shelters/lahore-girls/groups/girls"
-	offered         = custodyv1.OfferState_OFFER_STATE_RECEIVED
-	awayWorker      = "nodes/punjab/workers/everyone"
-	testTimeout     = 2 * time.Minute
-	refusedDeadline = 20 * time.Second
+	home, there = "balochistan", "punjab"
+	homeUnit    = "nodes/balochistan/units/hub"
+	awayUnit    = "nodes/punjab/units/lahore"
+	beds        = "nodes/punjab/shelters/lahore-girls/groups/girls"
+	offered     = custodyv1.OfferState_OFFER_STATE_RECEIVED
+	awayWorker  = "nodes/punjab/workers/everyone"
+	testTimeout = 2 * time.Minute
 )
 
 // canaries is a run in which every marked field of every request holds one.
@@ -74,6 +75,12 @@ func TestCanaryInEveryMarkedField(t *testing.T) {
 	f.provesItself(t, c.layout.Root)
 	w.provesItself(t, c.layout)
 
+	defer func() { // also when what follows is broken off
+		c.stop()
+		w.leaks(t, c.layout, f.searcher)
+		logged(t, c.layout)
+		f.searcher.leaks(t, c.layout.Root)
+	}()
 	r := &canaries{people: p, t: t, ctx: ctx, f: f}
 	r.furnish()
 	r.viaCase()
@@ -86,24 +93,36 @@ func TestCanaryInEveryMarkedField(t *testing.T) {
 	}
 	r.lists()
 	r.pages()
-	c.stop()
+	t.Logf("%d marked fields sent, %d refusals searched", len(f.sent), r.told)
+}
+
+// leaks searches what went to and from the NATS servers.
+func (w *wire) leaks(t *testing.T, l *network.Layout, s *searcher) {
+	t.Helper()
 	carried := map[string]int{}
 	w.each(func(server string, content []byte) {
 		carried[server] += len(content)
-		f.searcher.none(t, "the wire of "+server, content)
+		s.none(t, "the wire of "+server, content)
 	})
-	for _, part := range c.layout.Parts() {
+	for _, part := range l.Parts() {
 		if (part.Name == network.Bus || part.Name == network.Hub) && carried[part.String()] < 1000 {
 			t.Errorf("only %d bytes went over the wire of %s", carried[part.String()], part)
 		}
-		if log, err := os.ReadFile(filepath.Join(c.layout.Root, "log", part.Node+"-"+part.Name+".log")); err != nil {
+	}
+	t.Logf("bytes over the wires of the NATS servers: %v", carried)
+}
+
+// logged holds that the services' logs are among the files that are searched.
+func logged(t *testing.T, l *network.Layout) {
+	t.Helper()
+	for _, part := range l.Parts() {
+		log, err := os.ReadFile(filepath.Join(l.Root, "log", part.Node+"-"+part.Name+".log"))
+		if err != nil {
 			t.Error(err)
 		} else if len(log) == 0 && slices.Contains(everyService, part.Name) {
 			t.Errorf("%s logged nothing", part)
 		}
 	}
-	f.searcher.leaks(t, c.layout.Root)
-	t.Logf("%d marked fields sent, %d refusals searched, bytes on the wires: %v", len(f.sent), r.told, carried)
 }
 
 var everyService = []string{network.Protection, network.Referral, network.Shelter, network.Federal, network.Gateway}
@@ -225,11 +244,16 @@ func (r *canaries) send(node, as string, build func() proto.Message) proto.Messa
 		request = build()
 		r.f.plant(r.t, request)
 		var err error
-		if reply, err = r.call(r.ctx, node, as, method, request); err != nil {
+		reply, err = r.call(r.ctx, node, as, method, request)
+		switch status.Code(err) {
+		case codes.OK:
+			return true
+		case codes.Aborted, codes.FailedPrecondition: // something of it is still under way
 			r.judge(method, "as it is", err)
-			r.t.Logf("%s: %v", method.Name(), err)
+			return false
 		}
-		return err == nil
+		r.t.Fatalf("%s: %v", method.Name(), err)
+		return false
 	})
 	r.f.note(r.f.sent, request)
 	if _, err := r.call(r.ctx, node, as, method, request); err != nil {

@@ -42,6 +42,9 @@ type people struct {
 	tokens map[string]string // by node, for the gateway
 }
 
+// callTimeout is for a service that is still starting, too.
+const callTimeout = 20 * time.Second
+
 var everyRole = []string{"case-worker", "supervisor", "shelter-manager", "federal-analyst"}
 
 func newPeople(t *testing.T, l *network.Layout) *people {
@@ -103,6 +106,8 @@ func (p *people) callAt(ctx context.Context, node, service, as string, method pr
 		return nil, err
 	}
 	reply := kind.New().Interface()
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	name := fmt.Sprintf("/%s/%s", method.Parent().FullName(), method.Name())
 	return reply, p.conns[key].Invoke(ctx, name, request, reply, grpc.WaitForReady(true))
 }

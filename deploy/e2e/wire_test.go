@@ -115,14 +115,15 @@ func (w *wire) carry(name string, front net.Conn, server *tls.Config, to string,
 	w.kept[name] = append(w.kept[name], said, heard)
 	w.mu.Unlock()
 	for letter := make([]byte, 1); letter[0] != '\n'; {
-		if _, err := io.ReadFull(io.TeeReader(back, io.MultiWriter(front, heard)), letter); err != nil {
+		if _, err := io.ReadFull(io.TeeReader(back, io.MultiWriter(heard, front)), letter); err != nil {
 			return
 		}
 	}
 	upper, lower := tls.Server(front, server), tls.Client(back, client)
 	ended := make(chan struct{}, 2)
-	go func() { _, _ = io.Copy(io.MultiWriter(lower, said), upper); ended <- struct{}{} }()
-	go func() { _, _ = io.Copy(io.MultiWriter(upper, heard), lower); ended <- struct{}{} }()
+	// Kept first: who has an answer finds here what was asked.
+	go func() { _, _ = io.Copy(io.MultiWriter(said, lower), upper); ended <- struct{}{} }()
+	go func() { _, _ = io.Copy(io.MultiWriter(heard, upper), lower); ended <- struct{}{} }()
 	<-ended
 	_, _ = front.Close(), back.Close()
 	<-ended

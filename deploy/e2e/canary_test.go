@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"net/http"
 	"os"
@@ -13,11 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -29,7 +25,6 @@ import (
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
-	"amanat.example/services/kit/identity"
 )
 
 const (
@@ -38,7 +33,6 @@ const (
 	awayUnit    = "nodes/punjab/units/lahore"
 	beds        = "nodes/punjab/shelters/lahore-girls/groups/girls"
 	offered     = custodyv1.OfferState_OFFER_STATE_RECEIVED
-	awayWorker  = "nodes/punjab/workers/everyone"
 	testTimeout = 2 * time.Minute
 )
 
@@ -96,22 +90,6 @@ func TestCanaryInEveryMarkedField(t *testing.T) {
 	t.Logf("%d marked fields sent, %d refusals searched", len(f.sent), r.told)
 }
 
-// leaks searches what went to and from the NATS servers.
-func (w *wire) leaks(t *testing.T, l *network.Layout, s *searcher) {
-	t.Helper()
-	carried := map[string]int{}
-	w.each(func(server string, content []byte) {
-		carried[server] += len(content)
-		s.none(t, "the wire of "+server, content)
-	})
-	for _, part := range l.Parts() {
-		if (part.Name == network.Bus || part.Name == network.Hub) && carried[part.String()] < 1000 {
-			t.Errorf("only %d bytes went over the wire of %s", carried[part.String()], part)
-		}
-	}
-	t.Logf("bytes over the wires of the NATS servers: %v", carried)
-}
-
 // logged holds that the services' logs are among the files that are searched.
 func logged(t *testing.T, l *network.Layout) {
 	t.Helper()
@@ -126,96 +104,6 @@ func logged(t *testing.T, l *network.Layout) {
 }
 
 var everyService = []string{network.Protection, network.Referral, network.Shelter, network.Federal, network.Gateway}
-
-// provesItself shows that each marked field alone would be found, in whatever of the usual forms a
-// request with it lay in a file of the network.
-func (f *flock) provesItself(t *testing.T, root string) {
-	t.Helper()
-	path := filepath.Join(root, "control")
-	found := func(content []byte) (hits []hit) {
-		must(t, os.WriteFile(path, content, 0o600))
-		eachFile(t, root, func(at string, content []byte) {
-			if at == path {
-				hits = f.searcher.find(content)
-			}
-		})
-		return hits
-	}
-	for _, m := range methods() {
-		kind, err := protoregistry.GlobalTypes.FindMessageByName(m.Input().FullName())
-		must(t, err)
-		whole := kind.New().Interface()
-		f.plant(t, whole)
-		for _, l := range leavesOf(m.Input()) {
-			request := kind.New().Interface()
-			l.in(request).Set(l.field(), l.in(whole).Get(l.field()))
-			binary, err := proto.Marshal(request)
-			must(t, err)
-			json, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(request)
-			must(t, err)
-			text, err := prototext.Marshal(request)
-			must(t, err)
-			forms := map[string][]byte{
-				"binary": binary, "JSON": json, "text": text,
-				"base64": []byte(base64.StdEncoding.EncodeToString(binary)), "hex": []byte(hex.EncodeToString(binary)),
-			}
-			if strings.HasPrefix(string(l.field().Name()), "age_") && l.field().Message() == nil {
-				forms = map[string][]byte{"JSON": json, "text": text} // a lone small number; see flock
-			}
-			for form, content := range forms {
-				if len(found(content)) == 0 {
-					t.Errorf("%s would not be found in %s: %q", l.id, form, content)
-				}
-			}
-		}
-	}
-	must(t, os.Remove(path))
-}
-
-// provesItself shows that subject, header and payload of what anyone publishes are seen.
-func (w *wire) provesItself(t *testing.T, l *network.Layout) {
-	t.Helper()
-	other := newFlock()
-	for _, part := range l.Parts() {
-		id, err := identity.Load(l.Root, part.Node, network.Gateway)
-		must(t, err)
-		options := []nats.Option{
-			nats.Secure(id.ClientTLS(network.Bus)), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
-		}
-		switch part.Name {
-		case network.Bus:
-		case network.Hub:
-			trust, err := id.HubTLS()
-			must(t, err)
-			name, sign := id.HubNKey()
-			options[0] = nats.Secure(trust)
-			options = append(options, nats.Nkey(name, sign))
-		default:
-			continue
-		}
-		var conn *nats.Conn
-		eventually(t, part.String()+" takes connections", func() bool {
-			conn, err = nats.Connect("tls://"+l.Address(part.Node, part.Name), options...)
-			return err == nil
-		})
-		must(t, conn.PublishMsg(&nats.Msg{
-			Subject: "control." + other.stem + "1", Header: nats.Header{"Control": {other.stem + "2"}}, Data: []byte(other.stem + "3"),
-		}))
-		must(t, conn.Flush())
-		conn.Close()
-		var all string
-		w.each(func(server string, content []byte) {
-			if server == part.String() && len(other.searcher.find(content)) > 0 {
-				all += string(content)
-			}
-		})
-		for _, place := range []string{"1", "2", "3"} {
-			if !strings.Contains(all, other.stem+place) {
-				t.Errorf("%s: what was published is not seen on the wire (%s)", part, place)
-			}
-		}
-	}
-}
 
 // ask calls as a person and fails the test when it is refused.
 func ask[A proto.Message](r *canaries, node string, request proto.Message) A {
@@ -259,8 +147,16 @@ func (r *canaries) send(node, as string, build func() proto.Message) proto.Messa
 	if _, err := r.call(r.ctx, node, as, method, request); err != nil {
 		r.judge(method, "again", err)
 	}
-	if answer, code, err := r.post(r.ctx, node, method, request); err == nil && code >= http.StatusBadRequest {
-		r.f.searcher.none(r.t, fmt.Sprintf("what the gateway says of %s again", method.Name()), answer)
+	if path, body, err := route(method, request); err != nil {
+		r.t.Error(err)
+	} else if path != "" {
+		answer, code, err := r.fetch(r.ctx, node, http.MethodPost, path, body)
+		if err != nil {
+			r.t.Error(err)
+		}
+		if code >= http.StatusBadRequest { // else it shows what the person may see
+			r.f.searcher.none(r.t, fmt.Sprintf("what the gateway says of %s again", method.Name()), answer)
+		}
 	}
 	return reply
 }
@@ -300,20 +196,29 @@ func (r *canaries) refused(node, as string, method protoreflect.MethodDescriptor
 	} else {
 		r.judge(method, how, err)
 	}
-	var answer []byte
-	var code int
+	path, body, err := route(method, wrong)
+	must(r.t, err)
+	if path == "" {
+		return
+	}
+	r.refusedThere(node, method, how, path, body)
+	r.refusedThere(node, method, how+", cut off", path, body[:len(body)-1])
+}
+
+// refusedThere sends a request to the gateway that must be refused.
+func (r *canaries) refusedThere(node string, method protoreflect.MethodDescriptor, how, path string, body []byte) {
+	r.t.Helper()
 	eventually(r.t, "the gateway answers", func() (done bool) {
-		var err error
-		answer, code, err = r.post(r.ctx, node, method, wrong)
-		return err == nil && code != http.StatusServiceUnavailable
+		answer, code, err := r.fetch(r.ctx, node, http.MethodPost, path, body)
+		if err != nil || code == http.StatusServiceUnavailable {
+			return false
+		}
+		if r.told++; code < http.StatusBadRequest {
+			r.t.Errorf("%s (%s) was taken at the gateway: %d", method.Name(), how, code)
+		}
+		r.f.searcher.none(r.t, fmt.Sprintf("what the gateway says of %s (%s)", method.Name(), how), answer)
+		return true
 	})
-	if answer == nil {
-		return // no route
-	}
-	if r.told++; code < http.StatusBadRequest {
-		r.t.Errorf("%s (%s) was taken at the gateway: %d", method.Name(), how, code)
-	}
-	r.f.searcher.none(r.t, fmt.Sprintf("what the gateway says of %s (%s)", method.Name(), how), answer)
 }
 
 // judge searches what a refusal tells.

@@ -126,36 +126,32 @@ func methodOf(t testing.TB, request proto.Message) protoreflect.MethodDescriptor
 
 var variable = regexp.MustCompile(`\{(\w+)=[^}]*\}`)
 
-// post sends a request through a node's gateway, as its HTTP route says; nil for a method that
-// has no route with a body.
-func (p *people) post(ctx context.Context, node string, method protoreflect.MethodDescriptor, request proto.Message) (answer []byte, code int, err error) {
+// route is a request as it goes through a gateway; no path for a method that has no route with a body.
+func route(method protoreflect.MethodDescriptor, request proto.Message) (path string, body []byte, err error) {
 	rule, _ := proto.GetExtension(method.Options(), annotations.E_Http).(*annotations.HttpRule)
 	if rule.GetPost() == "" {
-		return nil, 0, nil
+		return "", nil, nil
 	}
 	rest := proto.Clone(request).ProtoReflect()
-	path := variable.ReplaceAllStringFunc(rule.GetPost(), func(v string) string {
+	path = variable.ReplaceAllStringFunc(rule.GetPost(), func(v string) string {
 		field := rest.Descriptor().Fields().ByName(protoreflect.Name(variable.FindStringSubmatch(v)[1]))
 		value := rest.Get(field).String()
 		rest.Clear(field)
 		return value
 	})
-	body := rest.Interface()
+	content := rest.Interface()
 	query := url.Values{}
 	if rule.GetBody() != "*" {
 		field := rest.Descriptor().Fields().ByName(protoreflect.Name(rule.GetBody()))
-		body = rest.Get(field).Message().Interface()
+		content = rest.Get(field).Message().Interface()
 		rest.Clear(field)
 		rest.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
 			query.Set(string(field.Name()), value.String())
 			return true
 		})
 	}
-	raw, err := protojson.Marshal(body)
-	if err != nil {
-		return nil, 0, err
-	}
-	return p.fetch(ctx, node, http.MethodPost, path+"?"+query.Encode(), raw)
+	body, err = protojson.Marshal(content)
+	return path + "?" + query.Encode(), body, err
 }
 
 // fetch asks a node's gateway over HTTPS.

@@ -2,8 +2,11 @@ package e2e
 
 import (
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
-	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +14,8 @@ import (
 	"time"
 
 	"google.golang.org/genproto/googleapis/type/date"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -277,4 +282,47 @@ func (f *flock) owed(in map[string]bool) (missing []string) {
 	return slices.Compact(missing)
 }
 
-func (f *flock) leaves() []string { return slices.Sorted(maps.Keys(f.sent)) }
+// provesItself shows that each marked field alone would be found, in whatever of the usual forms a
+// request with it lay in a file of the network.
+func (f *flock) provesItself(t *testing.T, root string) {
+	t.Helper()
+	path := filepath.Join(root, "control")
+	found := func(content []byte) (hits []hit) {
+		must(t, os.WriteFile(path, content, 0o600))
+		eachFile(t, root, func(at string, content []byte) {
+			if at == path {
+				hits = f.searcher.find(content)
+			}
+		})
+		return hits
+	}
+	for _, m := range methods() {
+		kind, err := protoregistry.GlobalTypes.FindMessageByName(m.Input().FullName())
+		must(t, err)
+		whole := kind.New().Interface()
+		f.plant(t, whole)
+		for _, l := range leavesOf(m.Input()) {
+			request := kind.New().Interface()
+			l.in(request).Set(l.field(), l.in(whole).Get(l.field()))
+			binary, err := proto.Marshal(request)
+			must(t, err)
+			json, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(request)
+			must(t, err)
+			text, err := prototext.Marshal(request)
+			must(t, err)
+			forms := map[string][]byte{
+				"binary": binary, "JSON": json, "text": text,
+				"base64": []byte(base64.StdEncoding.EncodeToString(binary)), "hex": []byte(hex.EncodeToString(binary)),
+			}
+			if strings.HasPrefix(string(l.field().Name()), "age_") && l.field().Message() == nil {
+				forms = map[string][]byte{"JSON": json, "text": text} // a lone small number; see flock
+			}
+			for form, content := range forms {
+				if len(found(content)) == 0 {
+					t.Errorf("%s would not be found in %s: %q", l.id, form, content)
+				}
+			}
+		}
+	}
+	must(t, os.Remove(path))
+}

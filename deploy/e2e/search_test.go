@@ -174,7 +174,7 @@ func (s *searcher) leaks(t testing.TB, root string) {
 		s.none(t, path, content)
 		s.none(t, "the name of a file", []byte(strings.TrimPrefix(path, root)))
 	})
-	t.Logf("%d files with %d bytes hold nothing of a person in the clear", files, bytesRead)
+	t.Logf("%d files with %d bytes searched", files, bytesRead)
 	if files < 50 {
 		t.Errorf("only %d files were searched", files)
 	}

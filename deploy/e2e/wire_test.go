@@ -8,8 +8,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
+
+	"github.com/nats-io/nats.go"
 
 	"amanat.example/deploy/network"
 	"amanat.example/services/kit/identity"
@@ -127,4 +130,65 @@ func (w *wire) carry(name string, front net.Conn, server *tls.Config, to string,
 	<-ended
 	_, _ = front.Close(), back.Close()
 	<-ended
+}
+
+// leaks searches what went to and from the NATS servers.
+func (w *wire) leaks(t *testing.T, l *network.Layout, s *searcher) {
+	t.Helper()
+	carried := map[string]int{}
+	w.each(func(server string, content []byte) {
+		carried[server] += len(content)
+		s.none(t, "the wire of "+server, content)
+	})
+	for _, part := range l.Parts() {
+		if (part.Name == network.Bus || part.Name == network.Hub) && carried[part.String()] < 1000 {
+			t.Errorf("only %d bytes went over the wire of %s", carried[part.String()], part)
+		}
+	}
+	t.Logf("bytes over the wires of the NATS servers: %v", carried)
+}
+
+// provesItself shows that subject, header and payload of what anyone publishes are seen.
+func (w *wire) provesItself(t *testing.T, l *network.Layout) {
+	t.Helper()
+	other := newFlock()
+	for _, part := range l.Parts() {
+		id, err := identity.Load(l.Root, part.Node, network.Gateway)
+		must(t, err)
+		options := []nats.Option{
+			nats.Secure(id.ClientTLS(network.Bus)), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+		}
+		switch part.Name {
+		case network.Bus:
+		case network.Hub:
+			trust, err := id.HubTLS()
+			must(t, err)
+			name, sign := id.HubNKey()
+			options[0] = nats.Secure(trust)
+			options = append(options, nats.Nkey(name, sign))
+		default:
+			continue
+		}
+		var conn *nats.Conn
+		eventually(t, part.String()+" takes connections", func() bool {
+			conn, err = nats.Connect("tls://"+l.Address(part.Node, part.Name), options...)
+			return err == nil
+		})
+		must(t, conn.PublishMsg(&nats.Msg{
+			Subject: "control." + other.stem + "1", Header: nats.Header{"Control": {other.stem + "2"}}, Data: []byte(other.stem + "3"),
+		}))
+		must(t, conn.Flush())
+		conn.Close()
+		var all string
+		w.each(func(server string, content []byte) {
+			if server == part.String() && len(other.searcher.find(content)) > 0 {
+				all += string(content)
+			}
+		})
+		for _, place := range []string{"1", "2", "3"} {
+			if !strings.Contains(all, other.stem+place) {
+				t.Errorf("%s: what was published is not seen on the wire (%s)", part, place)
+			}
+		}
+	}
 }

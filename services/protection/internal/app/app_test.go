@@ -377,11 +377,16 @@ func TestCanary(t *testing.T) {
 			shown = append(shown, l.Body)
 		}
 	}
-	for _, m := range shown {
-		raw, err := proto.Marshal(m)
-		must(t, err)
-		if len(raw) == 0 || bytes.Contains(raw, []byte(canary)) {
-			t.Errorf("%T holds a person's data: %v", m, m)
+	for _, value := range []string{canary, exploitation, foundDistrict} {
+		for _, m := range shown {
+			raw, err := proto.Marshal(m)
+			must(t, err)
+			if len(raw) == 0 || bytes.Contains(raw, []byte(value)) {
+				t.Errorf("%T holds %s: %v", m, value, m)
+			}
+		}
+		if bytes.Contains(b.file(), []byte(value)) {
+			t.Errorf("%s lies in the clear in the store", value)
 		}
 	}
 	if b.get(request.GetName()).GetPerson().GetGivenName() != canary {

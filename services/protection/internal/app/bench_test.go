@@ -182,11 +182,14 @@ func (b *bench) unit() string {
 // canary is in every field that identifies the person or somebody near.
 const canary = "canary-of-a-person"
 
+// Codes that say something of the person, and stand nowhere else here.
+const exploitation, foundDistrict = "OrganRemoval", "PK-KP-SWZ-LOWER"
+
 func (b *bench) intake() *protectionv1.CreateCaseRequest {
 	return &protectionv1.CreateCaseRequest{
 		Parent: b.parent(), RequestId: "request-1", Case: &protectionv1.Case{
-			Unit: b.parent() + "/units/hub", Urgency: custodyv1.Urgency_URGENCY_HIGH, FoundDistrict: "PK-BA-HUB",
-			Exploitation: []string{"ForcedBegging"}, Narrative: canary,
+			Unit: b.parent() + "/units/hub", Urgency: custodyv1.Urgency_URGENCY_HIGH, FoundDistrict: foundDistrict,
+			Exploitation: []string{exploitation}, Narrative: canary,
 			Person: &protectionv1.Person{
 				GivenName: canary, FatherName: canary, FamilyName: canary, Gender: "Feminine", AgeFrom: 9, AgeTo: 9,
 				HomePlace: canary, Health: canary, Languages: []string{"bal", "urd"},

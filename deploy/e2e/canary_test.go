@@ -82,6 +82,9 @@ func TestCanaryInEveryMarkedField(t *testing.T) {
 	if missing := f.owed(f.sent); missing != nil {
 		t.Errorf("marked fields that no request carried; send them in this test:\n%s", strings.Join(missing, "\n"))
 	}
+	if missing := unreached(); missing != nil {
+		t.Errorf("marked fields that no request can carry; say in this test what stands in them:\n%s", strings.Join(missing, "\n"))
+	}
 	if missing := f.owed(f.refused); missing != nil {
 		t.Errorf("marked fields that no refused request carried; send them in this test:\n%s", strings.Join(missing, "\n"))
 	}
@@ -285,6 +288,11 @@ func (r *canaries) viaCase() {
 	r.send(home, network.Gateway, func() proto.Message {
 		return &protectionv1.RecordConsentRequest{Name: c.GetName(), Etag: fresh(home, c.GetName()).GetEtag(), Consent: consent()}
 	})
+	salt := fresh(home, c.GetName()).GetConsent().GetSalt()
+	if len(salt) != 32 {
+		r.t.Fatalf("the consent has a salt of %d bytes", len(salt))
+	}
+	r.f.searcher.seek("the salt of a consent", salt)
 	r.send(home, network.Gateway, func() proto.Message {
 		return &protectionv1.ReferCaseRequest{
 			Name: c.GetName(), Etag: fresh(home, c.GetName()).GetEtag(), Kind: custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT,

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"amanat.example/services/kit/privacy"
+	"amanat.example/services/kit/privacy/privacytest"
 )
 
 // leaf is a marked field that can be reached from a request, such as
@@ -280,6 +281,42 @@ func (f *flock) owed(in map[string]bool) (missing []string) {
 	}
 	slices.Sort(missing)
 	return slices.Compact(missing)
+}
+
+// made are marked fields that no request can carry, with what services put into them.
+var made = map[protoreflect.FullName]string{
+	"amanat.protection.v1.Dossier.person":         "the person of the case",
+	"amanat.protection.v1.Dossier.exploitation":   "that of the case",
+	"amanat.protection.v1.Dossier.narrative":      "that of the case",
+	"amanat.protection.v1.Dossier.found_district": "that of the case",
+	"amanat.custody.v1.Annex.content":             "an AnnexContent",
+	"amanat.custody.v1.AnnexContent.note":         "the notes and the feedback of requests",
+	"amanat.custody.v1.AnnexContent.worker":       "the worker who accepts",
+	"amanat.custody.v1.AnnexContent.escort":       "the escort of the dispatch",
+}
+
+// unreached lists the marked fields of all our messages that were in no request and are not made
+// of what was.
+func unreached() (missing []string) {
+	reached := map[protoreflect.FullName]bool{}
+	for _, m := range methods() {
+		for _, l := range leavesOf(m.Input()) {
+			for _, field := range l.path {
+				reached[field.FullName()] = true
+			}
+		}
+	}
+	for _, kind := range privacytest.Types() {
+		fields := kind.Descriptor().Fields()
+		for i := range fields.Len() {
+			field := fields.Get(i)
+			if privacy.Kind(field) != 0 && !reached[field.FullName()] && made[field.FullName()] == "" {
+				missing = append(missing, string(field.FullName()))
+			}
+		}
+	}
+	slices.Sort(missing)
+	return missing
 }
 
 // provesItself shows that each marked field alone would be found, in whatever of the usual forms a

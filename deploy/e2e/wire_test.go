@@ -135,14 +135,21 @@ func (w *wire) carry(name string, front net.Conn, server *tls.Config, to string,
 // leaks searches what went to and from the NATS servers.
 func (w *wire) leaks(t *testing.T, l *network.Layout, s *searcher) {
 	t.Helper()
-	carried := map[string]int{}
+	carried, recordings := map[string]int{}, map[string]int{}
 	w.each(func(server string, content []byte) {
 		carried[server] += len(content)
+		recordings[server]++
 		s.none(t, "the wire of "+server, content)
 	})
-	for _, part := range l.Parts() {
-		if (part.Name == network.Bus || part.Name == network.Hub) && carried[part.String()] < 1000 {
-			t.Errorf("only %d bytes went over the wire of %s", carried[part.String()], part)
+	// Every service speaks to its node's bus, and the control has spoken too. The post of three
+	// provinces has two services each; the federal cell's has one.
+	expected := map[string]int{network.FederalNode + "/" + network.Hub: 3*2 + 1 + 1}
+	for _, n := range l.Nodes {
+		expected[n.Name+"/"+network.Bus] = len(n.Services) // the gateway does not, the control does
+	}
+	for server, want := range expected {
+		if got := recordings[server] / 2; got < want {
+			t.Errorf("%d connections went over the wire of %s, expected at least %d", got, server, want)
 		}
 	}
 	t.Logf("bytes over the wires of the NATS servers: %v", carried)

@@ -78,6 +78,7 @@ check-generated: $(TOOLS) $(ANNOTATIONS)
 	@rm -rf $(TMP)/gen && mkdir -p $(TMP)/gen/gateway/openapi && \
 	cp -R buf.yaml buf.gen.yaml $(TMP)/gen && \
 	cp -R proto $(TMP)/gen/proto && \
+	cp gateway/openapi/openapi.yaml $(TMP)/gen/gateway/openapi && \
 	find $(TMP)/gen/proto/amanat -name '*.go' -exec rm {} + && \
 	(cd $(TMP)/gen && PATH='$(BIN)':$$PATH buf generate) && \
 	diff -r -q proto/amanat $(TMP)/gen/proto/amanat && \

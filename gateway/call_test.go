@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"amanat.example/gateway/rest"
 	"amanat.example/gateway/session"
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
@@ -114,7 +113,7 @@ func TestStatusOfEachRefusal(t *testing.T) {
 				t.Errorf("%s", got.body)
 			}
 		case "REASON_INVALID_FIELD":
-			if len(p.Fields) != 1 || p.Fields[0] != (rest.Violation{Field: "name", Description: "must be another"}) {
+			if v := p.GetFieldViolations(); len(v) != 1 || v[0].GetField() != "name" || v[0].GetDescription() != "must be another" {
 				t.Errorf("%s", got.body)
 			}
 		}
@@ -214,7 +213,7 @@ func TestRequestsThatCannotBeRead(t *testing.T) {
 			t.Errorf("%s: the sentence does not say so: %s", c.name, got.body)
 		}
 		found := c.field == ""
-		for _, v := range p.Fields {
+		for _, v := range p.FieldViolations {
 			found = found || v.Field == c.field
 		}
 		if !found {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -18,9 +17,10 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/encoding/protojson"
 
-	"amanat.example/gateway/rest"
 	"amanat.example/gateway/session"
+	gatewayv1 "amanat.example/proto/amanat/gateway/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/logging"
@@ -201,16 +201,16 @@ type answer struct {
 	body   []byte
 }
 
-func (a answer) problem(t *testing.T) rest.Problem {
+func (a answer) problem(t *testing.T) *gatewayv1.Problem {
 	t.Helper()
 	if got := a.header.Get("Content-Type"); got != "application/problem+json" {
 		t.Fatalf("content type %q of %d: %s", got, a.status, a.body)
 	}
-	var p rest.Problem
-	if err := json.Unmarshal(a.body, &p); err != nil {
+	p := &gatewayv1.Problem{}
+	if err := protojson.Unmarshal(a.body, p); err != nil {
 		t.Fatalf("%v: %s", err, a.body)
 	}
-	if p.Status != a.status || p.RequestID == "" || p.RequestID != a.header.Get("X-Request-Id") || p.Type == "" || p.Title == "" || p.Detail == "" || p.Domain == "" {
+	if int(p.Status) != a.status || p.RequestId == "" || p.RequestId != a.header.Get("X-Request-Id") || p.Type == "" || p.Title == "" || p.Detail == "" || p.Domain == "" {
 		t.Fatalf("a member of the problem is missing or wrong: %s", a.body)
 	}
 	return p

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"regexp"
@@ -12,7 +11,9 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
 
+	gatewayv1 "amanat.example/proto/amanat/gateway/v1"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/logging"
 )
@@ -23,35 +24,8 @@ const (
 	ourDomains  = ".amanat"
 )
 
-// Problem is the body of an answer that is no success (RFC 9457).
-type Problem struct {
-	// Type is `urn:amanat:problem:` and the reason in lower case, such as `no-capacity`.
-	Type string `json:"type"`
-	// Title is the same for all problems of one type.
-	Title string `json:"title"`
-	// Status is the HTTP status.
-	Status int `json:"status"`
-	// Detail is a sentence a person can act on.
-	Detail string `json:"detail"`
-	// Reason is for programs: a name of amanat.events.v1.Reason.
-	Reason string `json:"reason"`
-	// Domain is who refused, such as `shelter.amanat`.
-	Domain string `json:"domain"`
-	// Metadata holds ids and codes.
-	Metadata map[string]string `json:"metadata,omitempty"`
-	// Fields are those that break a rule.
-	Fields []Violation `json:"field_violations,omitempty"`
-	// RequestID is the id under which the request stands in the logs.
-	RequestID string `json:"request_id"`
-}
-
-// Violation is one field that breaks its rule.
-type Violation struct {
-	// Field is the path from the request's root, such as `needs.languages[2]`.
-	Field string `json:"field"`
-	// Description says what it must be.
-	Description string `json:"description"`
-}
+// problemJSON leaves out what is absent, as the OpenAPI document says.
+var problemJSON = protojson.MarshalOptions{UseProtoNames: true}
 
 // plain are the reasons and sentences for statuses that are not of our making.
 var plain = map[codes.Code]struct {
@@ -81,25 +55,26 @@ var httpStatus = map[fault.Reason]int{
 }
 
 // ofFault is a refusal of the gateway's own.
-func ofFault(f *fault.Error) Problem {
+func ofFault(f *fault.Error) *gatewayv1.Problem {
 	p := newProblem(f.Reason(), httpStatus[f.Reason()], f.Sentence())
 	p.Metadata = f.Metadata()
 	for _, v := range f.Fields() {
-		p.Fields = append(p.Fields, Violation{v.Field, v.Sentence})
+		p.FieldViolations = append(p.FieldViolations, &gatewayv1.FieldViolation{Field: v.Field, Description: v.Sentence})
 	}
 	return p
 }
 
-func newProblem(reason fault.Reason, code int, sentence string) Problem {
+func newProblem(reason fault.Reason, code int, sentence string) *gatewayv1.Problem {
 	if code == 0 {
 		code = http.StatusInternalServerError
 	}
-	p := Problem{Status: code, Detail: sentence, Domain: domain}
-	p.name(reason.String())
+	p := &gatewayv1.Problem{Status: int32(code), Detail: sentence, Domain: domain}
+	name(p, reason.String())
 	return p
 }
 
-func (p *Problem) name(reason string) {
+// name sets what follows from the reason alone.
+func name(p *gatewayv1.Problem, reason string) {
 	words := strings.Split(strings.ToLower(strings.TrimPrefix(reason, "REASON_")), "_")
 	p.Reason, p.Type = reason, "urn:amanat:problem:"+strings.Join(words, "-")
 	p.Title = strings.Join(words, " ")
@@ -107,7 +82,7 @@ func (p *Problem) name(reason string) {
 }
 
 // ofError is the problem of a call that failed.
-func ofError(err error) Problem {
+func ofError(err error) *gatewayv1.Problem {
 	if f, ok := errors.AsType[*fault.Error](err); ok && f.Reason() != fault.Internal {
 		return ofFault(f)
 	}
@@ -129,19 +104,19 @@ func ofError(err error) Problem {
 }
 
 // ofStatus reads what one of our services says; false for what others say.
-func ofStatus(st *status.Status) (p Problem, ours bool) {
-	p = Problem{Status: runtime.HTTPStatusFromCode(st.Code()), Detail: st.Message()}
+func ofStatus(st *status.Status) (p *gatewayv1.Problem, ours bool) {
+	p = &gatewayv1.Problem{Status: int32(runtime.HTTPStatusFromCode(st.Code())), Detail: st.Message()}
 	for _, detail := range st.Details() {
 		switch d := detail.(type) {
 		case *errdetails.ErrorInfo:
 			if strings.HasSuffix(d.GetDomain(), ourDomains) && d.GetReason() != "" {
 				ours = true
-				p.name(d.GetReason())
+				name(p, d.GetReason())
 				p.Domain, p.Metadata = d.GetDomain(), d.GetMetadata()
 			}
 		case *errdetails.BadRequest:
 			for _, v := range d.GetFieldViolations() {
-				p.Fields = append(p.Fields, Violation{v.GetField(), v.GetDescription()})
+				p.FieldViolations = append(p.FieldViolations, &gatewayv1.FieldViolation{Field: v.GetField(), Description: v.GetDescription()})
 			}
 		}
 	}
@@ -149,24 +124,24 @@ func ofStatus(st *status.Status) (p Problem, ours bool) {
 }
 
 // refuse answers with a problem. The answer's headers were set by [Handler].
-func (h *Handler) refuse(w http.ResponseWriter, x *exchange, p Problem) {
-	p.RequestID = x.requestID
+func (h *Handler) refuse(w http.ResponseWriter, x *exchange, p *gatewayv1.Problem) {
+	p.RequestId = x.requestID
 	header := w.Header()
 	for _, name := range []string{"Trailer", "Transfer-Encoding"} { // As the library may have announced.
 		header.Del(name)
 	}
-	switch p.Status {
+	switch p.GetStatus() {
 	case http.StatusUnauthorized:
 		header.Set("WWW-Authenticate", `Bearer realm="amanat"`)
 	case http.StatusServiceUnavailable:
 		header.Set("Retry-After", "1")
 	}
-	data, err := json.Marshal(p)
+	data, err := problemJSON.Marshal(p)
 	if err != nil { // Only texts and numbers: it cannot be.
 		h.log.Error("a problem could not be written", logging.Err(err), logging.ID("request", x.requestID))
 	}
 	header.Set("Content-Type", problemType)
-	w.WriteHeader(p.Status)
+	w.WriteHeader(int(p.GetStatus()))
 	_, _ = w.Write(append(data, '\n')) // The asker has gone; nothing to do.
 }
 
@@ -182,7 +157,7 @@ func (h *Handler) onError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Ma
 		return
 	}
 	p := ofError(err)
-	if p.Status == http.StatusInternalServerError {
+	if p.GetStatus() == http.StatusInternalServerError {
 		h.log.Error("a call failed", logging.RPC(x.rpc), logging.Err(err), logging.ID("request", x.requestID))
 	}
 	h.refuse(w, x, p)

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"amanat.example/gateway/session"
+	gatewayv1 "amanat.example/proto/amanat/gateway/v1"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/logging"
@@ -166,7 +167,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.record(x, answer.status, h.now().Sub(started))
 	}()
 	if p := h.admit(w, r, x); p != nil {
-		h.refuse(answer, x, *p)
+		h.refuse(answer, x, p)
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), exchangeKey{}, x), maxCall)
@@ -175,11 +176,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // admit judges who asks and whether the request can be read; nil when it can.
-func (h *Handler) admit(w http.ResponseWriter, r *http.Request, x *exchange) *Problem {
-	refusal := func(reason fault.Reason, code int, sentence string, pairs ...string) *Problem {
+func (h *Handler) admit(w http.ResponseWriter, r *http.Request, x *exchange) *gatewayv1.Problem {
+	refusal := func(reason fault.Reason, code int, sentence string, pairs ...string) *gatewayv1.Problem {
 		p := ofFault(fault.New(reason, sentence, pairs...))
-		p.Status = code
-		return &p
+		p.Status = int32(code)
+		return p
 	}
 	var err error
 	x.grant, err = h.tokens.Lookup(r.Header.Get("Authorization"), h.now())

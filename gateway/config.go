@@ -24,6 +24,9 @@ type Config struct {
 	ShelterAddress    string `koanf:"shelter-address" help:"Address of this node's shelter service, host:port; empty: not served."`
 	FederalAddress    string `koanf:"federal-address" help:"Address of this node's federal service, host:port; empty: not served."`
 
+	AddressRate int `koanf:"address-rate" help:"Requests a second from one address (IPv6: one /64), with bursts of twice as many; 0: 100."`
+	TokenRate   int `koanf:"token-rate" help:"Requests a second under one API token, with bursts of twice as many; 0: 50."`
+
 	LogLevel string `koanf:"log-level" default:"info" help:"Least severe lines that are logged: debug, info, warn or error."`
 }
 
@@ -45,6 +48,14 @@ func (c *Config) Check() error {
 	}
 	if host, _, _ := net.SplitHostPort(c.Admin); host != "localhost" && !net.ParseIP(host).IsLoopback() {
 		return config.Problem("admin", "must be a loopback address, such as 127.0.0.1:8091: metrics have no authentication")
+	}
+	for _, rate := range []struct {
+		name  string
+		value int
+	}{{"address-rate", c.AddressRate}, {"token-rate", c.TokenRate}} {
+		if rate.value < 0 || rate.value > 1_000_000 {
+			return config.Problem(rate.name, "must be a number from 0 to 1000000, such as 100")
+		}
 	}
 	return nil
 }

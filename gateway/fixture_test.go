@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,14 +138,28 @@ func running(t *testing.T, run func(context.Context) error) (stop func()) {
 
 // door is a gateway at work with a client of it.
 type door struct {
-	t      *testing.T
-	client *http.Client
-	url    string
-	admin  string
-	tokens string // path
-	log    *lines
-	stop   func()
-	token  string // of a shelter manager
+	t       *testing.T
+	client  *http.Client
+	url     string
+	admin   string
+	tokens  string // path
+	log     *lines
+	stop    func()
+	token   string                    // of a shelter manager
+	stopped atomic.Pointer[time.Time] // where the gateway's clock stands still
+}
+
+func (d *door) now() time.Time {
+	if t := d.stopped.Load(); t != nil {
+		return *t
+	}
+	return time.Now()
+}
+
+// stopClock stands the gateway's clock still, after now.
+func (d *door) stopClock(after time.Duration) {
+	t := d.now().Add(after)
+	d.stopped.Store(&t)
 }
 
 // openDoor runs a gateway before a shelter service.
@@ -158,7 +173,7 @@ func openDoor(t *testing.T, impl *shelter, change ...func(*Config)) *door {
 	for _, f := range change {
 		f(&c)
 	}
-	s, err := open(t.Context(), c, d.log)
+	s, err := open(t.Context(), c, d.log, d.now)
 	if err != nil {
 		t.Fatal(err)
 	}

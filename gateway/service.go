@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,12 +9,15 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"amanat.example/gateway/limit"
 	"amanat.example/gateway/pages"
 	"amanat.example/gateway/rest"
 	"amanat.example/gateway/session"
@@ -24,6 +28,9 @@ import (
 const (
 	maxHeaderBytes = 32 << 10
 	drainTime      = 10 * time.Second
+
+	defaultAddressRate = 100
+	defaultTokenRate   = 50
 )
 
 // Service is the gateway, opened.
@@ -32,6 +39,9 @@ type Service struct {
 	identity        *identity.Service
 	tokens          *session.Tokens
 	rest            *rest.Handler
+	site            *pages.Site
+	perAddress      *limit.Limiter[netip.Prefix]
+	now             func() time.Time
 	listener, admin net.Listener
 	public, private *http.Server
 	serving         atomic.Bool
@@ -39,11 +49,14 @@ type Service struct {
 
 // New loads the gateway's identity, connects to the services in the background, and listens.
 // Close it, also after Run.
-func New(ctx context.Context, c Config) (*Service, error) { return open(ctx, c, nil) }
+func New(ctx context.Context, c Config) (*Service, error) { return open(ctx, c, nil, time.Now) }
 
-// open is New with its log going elsewhere than to standard error.
-func open(ctx context.Context, c Config, output io.Writer) (_ *Service, err error) {
-	s := &Service{tokens: session.Open(c.TokensPath())}
+// open is New with another clock, and with its log going elsewhere than to standard error.
+func open(ctx context.Context, c Config, output io.Writer, now func() time.Time) (_ *Service, err error) {
+	s := &Service{
+		tokens: session.Open(c.TokensPath()), now: now,
+		perAddress: limit.New[netip.Prefix](cmp.Or(c.AddressRate, defaultAddressRate)),
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("gateway at %s does not start: %w", c.Node, err), s.Close())
@@ -60,22 +73,19 @@ func open(ctx context.Context, c Config, output io.Writer) (_ *Service, err erro
 	}
 	registry := prometheus.NewRegistry()
 	s.rest, err = rest.New(ctx, rest.Config{
-		Identity: s.identity, Tokens: s.tokens, Services: c.services(), Log: s.log, Metrics: registry, Now: time.Now,
+		Identity: s.identity, Tokens: s.tokens, Services: c.services(), Log: s.log, Metrics: registry,
+		PerToken: cmp.Or(c.TokenRate, defaultTokenRate), Now: now,
 	})
 	if err != nil {
 		return nil, err
 	}
-	site, err := pages.New(c.Node, s.rest.Health)
-	if err != nil {
+	if s.site, err = pages.New(c.Node, s.rest.Health); err != nil {
 		return nil, err
 	}
 	if err := s.listen(c); err != nil {
 		return nil, err
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/", site)
-	mux.Handle("/v1/", s.rest)
-	s.public = s.server(guard(mux))
+	s.public = s.server(guard(http.HandlerFunc(s.route)))
 	s.public.TLSConfig = s.identity.PublicTLS()
 	s.private = s.server(s.adminPages(registry))
 	return s, nil
@@ -105,6 +115,25 @@ func (s *Service) server(handler http.Handler) *http.Server {
 		MaxHeaderBytes:    maxHeaderBytes,
 		// What net/http says is of handshakes that failed, with the addresses of strangers.
 		ErrorLog: log.New(io.Discard, "", 0),
+	}
+}
+
+// route finds who answers a request. What an address may send is judged before all else, and who
+// it is by the connection alone: a header that names another address is anyone's to write.
+func (s *Service) route(w http.ResponseWriter, r *http.Request) {
+	if wait := s.perAddress.Take(limit.Address(r.RemoteAddr), s.now()); wait > 0 {
+		s.rest.RefuseMany(w, r, wait)
+		return
+	}
+	switch path := r.URL.Path; {
+	case strings.HasPrefix(path, "/v1/"):
+		s.rest.ServeHTTP(w, r)
+	case !s.site.Serves(path):
+		s.rest.RefusePath(w, r)
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		s.site.ServeHTTP(w, r)
+	default:
+		s.rest.RefusePath(w, r, http.MethodGet, http.MethodHead)
 	}
 }
 

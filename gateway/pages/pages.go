@@ -34,14 +34,13 @@ type Site struct {
 	health       func(context.Context) []rest.Health
 	status       *template.Template
 	docs         []byte
-	mux          *http.ServeMux
 }
 
 // New makes the pages of a node; health asks its services how they are.
 func New(node string, health func(context.Context) []rest.Health) (*Site, error) {
 	digest := sha256.Sum256([]byte(style))
 	s := &Site{
-		node: node, health: health, mux: http.NewServeMux(),
+		node: node, health: health,
 		policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) +
 			"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 	}
@@ -66,17 +65,26 @@ func New(node string, health func(context.Context) []rest.Health) (*Site, error)
 		return nil, err
 	}
 	s.docs = page.Bytes()
-	s.mux.HandleFunc("GET /{$}", s.serveStatus)
-	s.mux.HandleFunc("GET /docs", func(w http.ResponseWriter, _ *http.Request) { s.write(w, s.docs) })
-	s.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(openapi.Document) // The asker has gone; nothing to do.
-	})
 	return s, nil
 }
 
-// ServeHTTP answers a request for a page.
-func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+// Serves is whether there is a page at path.
+func (s *Site) Serves(path string) bool {
+	return path == "/" || path == "/docs" || path == "/openapi.json"
+}
+
+// ServeHTTP answers GET and HEAD for a page that it serves.
+func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/":
+		s.serveStatus(w, r)
+	case "/docs":
+		s.write(w, s.docs)
+	case "/openapi.json":
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(openapi.Document) // The asker has gone; nothing to do.
+	}
+}
 
 func (s *Site) serveStatus(w http.ResponseWriter, r *http.Request) {
 	view := struct {

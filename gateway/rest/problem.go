@@ -5,7 +5,9 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -51,6 +53,7 @@ var httpStatus = map[fault.Reason]int{
 	fault.Missing:         http.StatusNotFound,
 	fault.Unauthenticated: http.StatusUnauthorized,
 	fault.TooLarge:        http.StatusRequestEntityTooLarge,
+	fault.TooMany:         http.StatusTooManyRequests,
 	fault.Unavailable:     http.StatusServiceUnavailable,
 }
 
@@ -145,6 +148,40 @@ func (h *Handler) refuse(w http.ResponseWriter, x *exchange, p *gatewayv1.Proble
 	_, _ = w.Write(append(data, '\n')) // The asker has gone; nothing to do.
 }
 
+// Refuse answers a request that no call was made for, with this HTTP status.
+func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, code int, f *fault.Error) {
+	h.exchange(w, r, func(w http.ResponseWriter, x *exchange) { h.refuse(w, x, withStatus(code, f)) })
+}
+
+func withStatus(code int, f *fault.Error) *gatewayv1.Problem {
+	p := ofFault(f)
+	p.Status = int32(code)
+	return p
+}
+
+// tooMany refuses one who asks too often; it says how long to wait.
+func tooMany(w http.ResponseWriter, wait time.Duration) *fault.Error {
+	seconds := strconv.Itoa(int((wait + time.Second - 1) / time.Second))
+	w.Header().Set("Retry-After", seconds)
+	return fault.New(fault.TooMany, "This is asked too often. Wait as many seconds as the header Retry-After says, then ask again.", "retry_after", seconds)
+}
+
+// RefuseMany answers a request that comes too soon after others; wait is how much.
+func (h *Handler) RefuseMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {
+	h.Refuse(w, r, http.StatusTooManyRequests, tooMany(w, wait))
+}
+
+// RefusePath answers a request for a path that is none of the REST interface: 404, or 405 where
+// methods are those that the path has.
+func (h *Handler) RefusePath(w http.ResponseWriter, r *http.Request, methods ...string) {
+	if len(methods) > 0 {
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		h.Refuse(w, r, http.StatusMethodNotAllowed, errMethod)
+		return
+	}
+	h.Refuse(w, r, http.StatusNotFound, errNoRoute)
+}
+
 // onError is the library's way to us when a call failed or its request could not be read.
 func (h *Handler) onError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
 	x := exchangeOf(ctx)
@@ -168,12 +205,14 @@ func (h *Handler) onRoute(ctx context.Context, _ *runtime.ServeMux, _ runtime.Ma
 	x := exchangeOf(ctx)
 	switch code {
 	case http.StatusMethodNotAllowed:
-		h.refuse(w, x, newProblem(fault.Field, code, "This path is not served for this HTTP method: see /docs."))
+		h.refuse(w, x, withStatus(code, errMethod))
 	case http.StatusBadRequest:
 		h.refuse(w, x, newProblem(fault.Field, code, "The path of the request is not well-formed."))
 	default:
 		h.refuse(w, x, ofFault(errNoRoute))
 	}
 }
+
+var errMethod = fault.New(fault.Field, "This path is not served for this HTTP method: see /docs.")
 
 var errNoRoute = fault.New(fault.Missing, "This path is not served here: see /docs, and / for the services of this node.")

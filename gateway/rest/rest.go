@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
+	"amanat.example/gateway/limit"
 	"amanat.example/gateway/session"
 	gatewayv1 "amanat.example/proto/amanat/gateway/v1"
 	"amanat.example/services/kit/fault"
@@ -50,20 +51,23 @@ type Config struct {
 	Log *logging.Logger
 	// Metrics takes the counters of requests.
 	Metrics *prometheus.Registry
+	// PerToken is how many requests a second one API token may send, with bursts of twice as many.
+	PerToken int
 	// Now is the clock.
 	Now func() time.Time
 }
 
 // Handler serves `/v1/…`.
 type Handler struct {
-	mux     *runtime.ServeMux
-	tokens  *session.Tokens
-	issuer  *session.Issuer
-	log     *logging.Logger
-	metrics *metrics
-	now     func() time.Time
-	conns   []*grpc.ClientConn
-	names   []string
+	mux      *runtime.ServeMux
+	tokens   *session.Tokens
+	issuer   *session.Issuer
+	perToken *limit.Limiter[string]
+	log      *logging.Logger
+	metrics  *metrics
+	now      func() time.Time
+	conns    []*grpc.ClientConn
+	names    []string
 }
 
 // exchange is one request and what becomes known of it on its way.
@@ -86,7 +90,9 @@ func exchangeOf(ctx context.Context) *exchange {
 
 // New connects to the services, in the background. Close it.
 func New(ctx context.Context, c Config) (*Handler, error) {
-	h := &Handler{tokens: c.Tokens, issuer: session.NewIssuer(c.Identity, c.Now), log: c.Log, now: c.Now}
+	h := &Handler{
+		tokens: c.Tokens, issuer: session.NewIssuer(c.Identity, c.Now), perToken: limit.New[string](c.PerToken), log: c.Log, now: c.Now,
+	}
 	var err error
 	if h.metrics, err = newMetrics(c.Metrics); err != nil {
 		return nil, err
@@ -148,6 +154,19 @@ func (h *Handler) actFor(service string) grpc.UnaryClientInterceptor {
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.exchange(w, r, func(answer http.ResponseWriter, x *exchange) {
+		if p := h.admit(answer, r, x); p != nil {
+			h.refuse(answer, x, p)
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), exchangeKey{}, x), maxCall)
+		defer cancel()
+		h.mux.ServeHTTP(answer, r.WithContext(ctx))
+	})
+}
+
+// exchange names a request, has it answered, and records what became of it; a panic is answered too.
+func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter, *exchange)) {
 	started := h.now()
 	x := &exchange{requestID: r.Header.Get(requestIDHeader), query: r.URL.Query()}
 	if !requestIDs.MatchString(x.requestID) {
@@ -166,21 +185,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		h.record(x, answer.status, h.now().Sub(started))
 	}()
-	if p := h.admit(w, r, x); p != nil {
-		h.refuse(answer, x, p)
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), exchangeKey{}, x), maxCall)
-	defer cancel()
-	h.mux.ServeHTTP(answer, r.WithContext(ctx))
+	serve(answer, x)
 }
 
 // admit judges who asks and whether the request can be read; nil when it can.
 func (h *Handler) admit(w http.ResponseWriter, r *http.Request, x *exchange) *gatewayv1.Problem {
 	refusal := func(reason fault.Reason, code int, sentence string, pairs ...string) *gatewayv1.Problem {
-		p := ofFault(fault.New(reason, sentence, pairs...))
-		p.Status = int32(code)
-		return p
+		return withStatus(code, fault.New(reason, sentence, pairs...))
 	}
 	var err error
 	x.grant, err = h.tokens.Lookup(r.Header.Get("Authorization"), h.now())
@@ -194,6 +205,9 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, x *exchange) *ga
 	case err != nil:
 		h.log.Error("the tokens file cannot be read", logging.Err(err))
 		return refusal(fault.Unavailable, http.StatusServiceUnavailable, "Nobody can be let in at the moment. The node's operator is needed.")
+	}
+	if wait := h.perToken.Take(x.grant.Token, h.now()); wait > 0 {
+		return ofFault(tooMany(w, wait))
 	}
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBodyBytes))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {

@@ -43,6 +43,8 @@ type Grant struct {
 	Purpose string `json:"purpose"`
 	// ExpireTime is when the API token ends.
 	ExpireTime time.Time `json:"expire_time"`
+	// Token tells the tokens of one person apart: the SHA-256 of the secret, in hexadecimal. Lookup sets it.
+	Token string `json:"-"`
 }
 
 func (g Grant) check() error {
@@ -122,6 +124,7 @@ func read(path string) (c content, info fs.FileInfo, err error) {
 		if e.digest, err = hex.DecodeString(e.Digest); err != nil || len(e.digest) != sha256.Size {
 			return content{}, nil, fmt.Errorf("tokens file %s: tokens[%d]: field sha256 must be 64 hexadecimal digits", path, i)
 		}
+		e.Token = e.Digest
 		if err := e.check(); err != nil {
 			return content{}, nil, fmt.Errorf("tokens file %s: tokens[%d]: %w", path, i, err)
 		}

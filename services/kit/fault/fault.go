@@ -31,6 +31,7 @@ const (
 	StaleFence          = eventsv1.Reason_REASON_STALE_FENCE
 	TooLarge            = eventsv1.Reason_REASON_TOO_LARGE
 	UnknownNode         = eventsv1.Reason_REASON_UNKNOWN_NODE
+	TooMany             = eventsv1.Reason_REASON_TOO_MANY_REQUESTS
 )
 
 // Violation is one field that breaks its rule.

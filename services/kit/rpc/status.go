@@ -45,6 +45,7 @@ var codeOf = map[fault.Reason]codes.Code{
 	fault.NotAllowed:          codes.PermissionDenied,
 	fault.Internal:            codes.Internal,
 	fault.Unavailable:         codes.Unavailable,
+	fault.TooMany:             codes.ResourceExhausted,
 }
 
 // reasonOf is the reason read into a status that names none: from a server that is not ours,

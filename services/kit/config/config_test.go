@@ -53,6 +53,19 @@ func TestLayersCoverEachOther(t *testing.T) {
 	}
 }
 
+// A machine that runs several programs may have one environment for all.
+func TestVariablesOfOtherProgramsArePassedOver(t *testing.T) {
+	type small struct {
+		Node string `koanf:"node" help:"Name of this node."`
+	}
+	got, err := config.Load[small]("small", nil, []string{
+		"AMANAT_NODE=sindh", "AMANAT_NATS_URL=nats://127.0.0.1:4221", "AMANAT_TOKENS_FILE=a", "AMANAT_MANUAL_CONFIRM=true",
+	}, &strings.Builder{})
+	if err != nil || got.Node != "sindh" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 func TestListsOutsideTheFile(t *testing.T) {
 	got, err := load(t, "", []string{"AMANAT_UNITS=hub,quetta"}, append(enough, "--strict")...)
 	if err != nil || !reflect.DeepEqual(got.Units, []string{"hub", "quetta"}) || !got.Strict {
@@ -79,10 +92,14 @@ func TestErrorsNameTheSettingAndTheRemedy(t *testing.T) {
 		want    []string
 	}{
 		"unknown key":       {file: "worker: 3", args: enough, want: []string{`"worker"`, "did you mean workers?", "settings.yaml"}},
-		"unknown far key":   {file: "colour: red", args: enough, want: []string{`"colour"`, "--help lists them"}},
+		"unknown far key":   {file: "colour: red", args: enough, want: []string{`"colour"`, "--help lists those of referrald"}},
 		"nested key":        {file: "hub:\n  url: x", args: enough, want: []string{`"hub"`}},
 		"key given twice":   {file: "workers: 1\nworkers: 2", args: enough, want: []string{"workers", "settings.yaml"}},
 		"unknown variable":  {environ: []string{"AMANAT_HOLD_FRO=1m"}, args: enough, want: []string{"AMANAT_HOLD_FRO", "did you mean hold-for?"}},
+		"near another's":    {environ: []string{"AMANAT_TOKENSFILE=a"}, args: enough, want: []string{"AMANAT_TOKENSFILE", "did you mean tokens-file?"}},
+		"unknown far":       {environ: []string{"AMANAT_COLOUR=red"}, args: enough, want: []string{"AMANAT_COLOUR", "no program", "--help"}},
+		"another's flag":    {args: append(enough, "--tokens-file=a"), want: []string{"tokens-file", "--help"}},
+		"another's key":     {file: "tokens-file: a", args: enough, want: []string{`"tokens-file"`}},
 		"unknown flag":      {args: append(enough, "--wrokers=2"), want: []string{"wrokers", "--help"}},
 		"stray argument":    {args: append(enough, "start"), want: []string{`"start"`, "--name=value"}},
 		"no such file":      {args: append(enough, "--config=/nowhere/a.yaml"), want: []string{"/nowhere/a.yaml"}},

@@ -3,6 +3,7 @@
 // (`hub-url`, `AMANAT_HUB_URL`, `--hub-url`).
 //
 // Invariants: a key, variable or flag that is no setting is an error that names it, so that a
-// misspelt one is never passed over; an error names the setting, where it was set and the remedy;
+// misspelt one is never passed over (a variable may be one of any program of Amanat, so that one
+// environment serves all of a machine); an error names the setting, where it was set and the remedy;
 // reading settings does nothing else, so that a test can build them by hand and call Run.
 package config

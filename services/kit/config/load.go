@@ -139,6 +139,12 @@ func (l *loader) parseEnv(environ []string) (values map[string]any, path string,
 	for _, s := range l.settings {
 		names[s.env()] = s.name
 	}
+	var others []string
+	foreign := make(map[string]bool)
+	for _, name := range elsewhere() {
+		others = append(others, name)
+		foreign[setting2env(name)] = true
+	}
 	values = make(map[string]any)
 	for _, pair := range environ {
 		variable, value, _ := strings.Cut(pair, "=")
@@ -147,9 +153,10 @@ func (l *loader) parseEnv(environ []string) (values map[string]any, path string,
 			path = value
 		case known:
 			values[name] = value
+		case foreign[variable]: // For another program of this machine.
 		case strings.HasPrefix(variable, envPrefix):
-			return nil, "", fmt.Errorf("environment variable %s is not a setting of %s%s", variable, l.program,
-				l.nearest(strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(variable, envPrefix), "_", "-"))))
+			return nil, "", fmt.Errorf("environment variable %s is a setting of no program of Amanat%s", variable,
+				l.nearest(strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(variable, envPrefix), "_", "-")), others...))
 		}
 	}
 	return values, path, nil
@@ -223,16 +230,20 @@ func (l *loader) known(name string) bool {
 	return slices.ContainsFunc(l.settings, func(s setting) bool { return s.name == name })
 }
 
-// nearest proposes a setting that is spelt alike.
-func (l *loader) nearest(name string) string {
+// nearest proposes a setting that is spelt alike: of this program, else one of the others.
+func (l *loader) nearest(name string, others ...string) string {
 	best, least := "", 3
+	var known []string
 	for _, s := range l.settings {
-		if d := distance(name, s.name); d < least {
-			best, least = s.name, d
+		known = append(known, s.name)
+	}
+	for _, one := range append(known, others...) {
+		if d := distance(name, one); d < least {
+			best, least = one, d
 		}
 	}
 	if best == "" {
-		return ": --help lists them"
+		return ": --help lists those of " + l.program
 	}
 	return ": did you mean " + best + "?"
 }

@@ -265,3 +265,14 @@ func TestCanaryStaysOutOfTheLog(t *testing.T) {
 		t.Fatalf("the canary is in the log: %s", log)
 	}
 }
+
+// What is too large for a service is 413, whoever of the two says so.
+func TestTooLargeAnswer(t *testing.T) {
+	d := openDoor(t, &shelter{get: func(context.Context, *shelterv1.GetHoldRequest) (*shelterv1.Hold, error) {
+		return &shelterv1.Hold{Name: strings.Repeat("x", rpc.MaxMessageBytes)}, nil
+	}})
+	got := d.ask("GET", "/v1/"+holdName, "")
+	if p := got.problem(t); got.status != http.StatusRequestEntityTooLarge || p.GetReason() != "REASON_TOO_LARGE" || p.GetMetadata()["limit_bytes"] != "1048576" {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}

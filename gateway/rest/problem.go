@@ -37,7 +37,7 @@ var plain = map[codes.Code]struct {
 	codes.InvalidArgument:   {fault.Field, "The request cannot be read: compare it with /docs."},
 	codes.NotFound:          {fault.Missing, "There is no such thing, or it is not visible to you."},
 	codes.Unimplemented:     {fault.Missing, "This node's service does not know this call."},
-	codes.ResourceExhausted: {fault.TooLarge, "The request or its answer is too large for the service. Ask for less at once."},
+	codes.ResourceExhausted: {fault.TooMany, "The service is asked too often. Try again after a pause."},
 	codes.Unavailable:       {fault.Unavailable, "The service does not answer. Try again; repeat a change with the same request_id."},
 	codes.DeadlineExceeded:  {fault.Unavailable, "The time ended before the work. It may or may not have been done; repeat it with the same request_id."},
 	codes.Canceled:          {fault.Unavailable, "The caller has gone."},
@@ -116,6 +116,9 @@ func ofStatus(st *status.Status) (p *gatewayv1.Problem, ours bool) {
 				ours = true
 				name(p, d.GetReason())
 				p.Domain, p.Metadata = d.GetDomain(), d.GetMetadata()
+				if d.GetReason() == fault.TooLarge.String() { // A code that stands for two things.
+					p.Status = http.StatusRequestEntityTooLarge
+				}
 			}
 		case *errdetails.BadRequest:
 			for _, v := range d.GetFieldViolations() {

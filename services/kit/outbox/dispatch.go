@@ -265,10 +265,16 @@ func (o *Outbox) call(ctx context.Context, m *method, result *Result) error {
 	switch {
 	case err == nil:
 		result.Reply = reply
-	case definite[status.Code(err)]:
+	case definite[status.Code(err)], tooLarge(err):
 		result.Fault = rpc.Fault(err)
 	default:
 		return err
 	}
 	return nil
+}
+
+// tooLarge tells the two meanings of RESOURCE_EXHAUSTED apart: a message stays as large as it is.
+func tooLarge(err error) bool {
+	st, _ := status.FromError(err)
+	return len(st.Details()) > 0 && rpc.Fault(err).Reason() == fault.TooLarge
 }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -75,6 +76,25 @@ func TestDefiniteRefusalsGoToTheHandler(t *testing.T) {
 		if got := noted(t, db); got[id(1)] != reason {
 			t.Errorf("%v: got %v", code, got)
 		}
+	}
+}
+
+// RESOURCE_EXHAUSTED passes, except where it says that the message is too large.
+func TestATooLargeMessageStaysTooLarge(t *testing.T) {
+	refusal, err := status.New(codes.ResourceExhausted, "too large").WithDetails(&errdetails.ErrorInfo{
+		Reason: fault.TooLarge.String(), Domain: "shelter.amanat", Metadata: map[string]string{"limit_bytes": "1048576"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, c := openFile(t), &callee{answer: func(int, *shelterv1.GetHoldRequest) error { return refusal.Err() }}
+	o := newOutbox(t, db, c, nil)
+	queue(t, db, o, id(1), "")
+	if worked, err := o.Step(t.Context()); !worked || err != nil {
+		t.Fatal(worked, err)
+	}
+	if got := noted(t, db); got[id(1)] != fault.TooLarge.String() {
+		t.Errorf("got %v", got)
 	}
 }
 

@@ -66,6 +66,9 @@ func (m *method) serveUnary(ctx context.Context, in *incoming, handle func(conte
 	if reply, err = handle(ctx); err != nil {
 		return nil, err
 	}
+	if err := checkReply(reply); err != nil {
+		return nil, err
+	}
 	if m.audited {
 		return reply, m.server.auditReply(ctx, m, in.message, reply.(proto.Message))
 	}
@@ -114,6 +117,9 @@ func (s *servedStream) RecvMsg(v any) error {
 }
 
 func (s *servedStream) SendMsg(v any) error {
+	if err := checkReply(v); err != nil {
+		return err
+	}
 	if s.method.audited {
 		if err := s.method.server.auditReply(s.ctx, s.method, s.last, v.(proto.Message)); err != nil {
 			return err

@@ -32,6 +32,10 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if !ok {
 		return c.CodecV2.Unmarshal(data, v)
 	}
+	if data.Len() > MaxMessageBytes {
+		in.fault = errRequestSize
+		return nil
+	}
 	if err := c.CodecV2.Unmarshal(data, in.message); err != nil {
 		raw := data.Materialize()
 		if field := notUTF8(raw, in.message.ProtoReflect().Descriptor()); field != "" {

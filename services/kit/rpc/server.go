@@ -27,7 +27,8 @@ import (
 
 // Limits of every server and client.
 const (
-	// MaxMessageBytes is the largest request and the largest reply, marshalled.
+	// MaxMessageBytes is the largest request and the largest reply, marshalled. A larger one is
+	// refused with TOO_LARGE and the limit in the metadata; one above 4 MiB by grpc itself.
 	MaxMessageBytes = 1 << 20
 	// maxCalls is how many calls one connection may have under way.
 	maxCalls = 4096
@@ -122,8 +123,7 @@ func NewServer(c Config) (*Server, error) {
 	s.grpc = grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(c.Identity.ServerTLS())),
 		grpc.ForceServerCodecV2(newCodec()),
-		grpc.MaxRecvMsgSize(MaxMessageBytes),
-		grpc.MaxSendMsgSize(MaxMessageBytes),
+		grpc.MaxRecvMsgSize(transportBytes), // The codec refuses what is above MaxMessageBytes.
 		grpc.MaxConcurrentStreams(maxCalls),
 		grpc.MaxHeaderListSize(32<<10),
 		grpc.ConnectionTimeout(10*time.Second),

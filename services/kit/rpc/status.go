@@ -30,7 +30,7 @@ var codeOf = map[fault.Reason]codes.Code{
 	fault.Field:               codes.InvalidArgument,
 	fault.UnknownCode:         codes.InvalidArgument,
 	fault.UnknownNode:         codes.InvalidArgument,
-	fault.TooLarge:            codes.InvalidArgument,
+	fault.TooLarge:            codes.ResourceExhausted, // As grpc itself says it.
 	fault.Missing:             codes.NotFound,
 	fault.Stale:               codes.Aborted,
 	fault.WrongState:          codes.FailedPrecondition,
@@ -63,7 +63,7 @@ var reasonOf = map[codes.Code]fault.Reason{
 	codes.Unavailable:        fault.Unavailable,
 	codes.DeadlineExceeded:   fault.Unavailable,
 	codes.Canceled:           fault.Unavailable,
-	codes.ResourceExhausted:  fault.Unavailable,
+	codes.ResourceExhausted:  fault.TooMany,
 }
 
 // toStatus is the status in which an error leaves. errorID is set when the error's cause is

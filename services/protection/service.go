@@ -71,11 +71,13 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	follower := events.NewFollower(events.FollowerConfig{
+	err = p.Follow(events.NewFollower(events.FollowerConfig{
 		DB: p.DB, Log: store.Events, Node: c.Node, From: "referral", Source: eventsv1.NewEventServiceClient(referral),
 		Handle: a.FollowReferral, Waker: p.Bus, Logger: p.Log,
-	})
-	p.Follow(func(ctx context.Context) error { follower.Run(ctx); return nil })
+	}))
+	if err != nil {
+		return nil, err
+	}
 	protectionv1.RegisterProtectionServiceServer(p.Server, server.New(a))
 	return &Service{process: p}, nil
 }

@@ -40,11 +40,13 @@ type Follower struct {
 	c    FollowerConfig
 	key  store.Key
 	wake chan struct{}
+
+	progress *progress
 }
 
 // NewFollower makes one.
 func NewFollower(c FollowerConfig) *Follower {
-	return &Follower{c: c, key: store.K("from", c.From), wake: make(chan struct{}, 1)}
+	return &Follower{c: c, key: store.K("from", c.From), wake: make(chan struct{}, 1), progress: newProgress(c.From)}
 }
 
 // Run follows until ctx ends: at once when woken, else every 2 s. Failures are logged and tried
@@ -80,6 +82,9 @@ func (f *Follower) Step(ctx context.Context) (int, error) {
 			return 0, fmt.Errorf("read the events of %s: %w", f.c.From, err)
 		}
 	}
+	f.progress.position.Store(mark.GetPosition())
+	f.progress.last.Store(page.GetLastPosition())
+	f.progress.read.Store(time.Now().UnixNano())
 	for i, event := range page.GetEvents() {
 		if want := mark.GetPosition() + 1 + uint64(i); event.GetPosition() != want {
 			return 0, fmt.Errorf("the events of %s have position %d where %d should be", f.c.From, event.GetPosition(), want)
@@ -110,16 +115,21 @@ func (f *Follower) applyPage(ctx context.Context, page *eventsv1.ListEventsRespo
 }
 
 func (f *Follower) apply(ctx context.Context, storeID string, batch []*eventsv1.Event) error {
-	return f.c.DB.Update(ctx, func(tx *store.Tx) error {
+	position := batch[len(batch)-1].GetPosition()
+	err := f.c.DB.Update(ctx, func(tx *store.Tx) error {
 		for _, event := range batch {
 			if err := f.handle(tx, event); err != nil {
 				return fmt.Errorf("event %s of type %s: %w", event.GetId(), event.GetType(), err)
 			}
 		}
 		return f.c.Log.marks.Put(tx, f.key, &eventsv1.EventMark{
-			StoreId: storeID, Position: batch[len(batch)-1].GetPosition(),
+			StoreId: storeID, Position: position,
 		})
 	})
+	if err == nil {
+		f.progress.position.Store(position)
+	}
+	return err
 }
 
 // handle keeps a panic of the handler from ending the process at each start.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	eventsv1 "amanat.example/proto/amanat/events/v1"
@@ -55,6 +56,9 @@ type Publisher struct {
 	mark   eventsv1.EventMark // published
 	saved  uint64             // position in the stored mark
 	saveAt time.Time          // when the stored mark is due
+
+	published atomic.Uint64 // the mark's position, for the metrics
+	known     atomic.Bool   // that the mark was read
 }
 
 // NewPublisher makes one. From now on it notes what commits; [Publisher.Run] or [Publisher.Step]
@@ -115,6 +119,7 @@ func (p *Publisher) Step(ctx context.Context) (int, error) {
 			p.saveAt = p.c.Now().Add(markEvery)
 		}
 		p.mark.Position = batch[len(batch)-1].GetPosition()
+		p.published.Store(p.mark.Position)
 	}
 	if p.mark.Position != p.saved && !p.c.Now().Before(p.saveAt) {
 		return len(batch), p.save(ctx)
@@ -155,6 +160,8 @@ func (p *Publisher) load(ctx context.Context) error {
 	if err == nil {
 		p.mark.Position = max(p.saved, p.mark.Position)
 		p.mark.StoreId = id
+		p.published.Store(p.mark.Position)
+		p.known.Store(true)
 	}
 	return err
 }

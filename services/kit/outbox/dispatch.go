@@ -182,6 +182,7 @@ func (o *Outbox) try(ctx context.Context, one *lane) {
 	o.mu.Unlock()
 
 	err := o.deliver(ctx, first)
+	o.metrics.tried(first.service, err)
 
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -41,6 +41,7 @@ const (
 type entry struct {
 	sequence    uint64
 	id, service string
+	queued      time.Time
 }
 
 func newLanes() lanes {
@@ -72,7 +73,7 @@ func (l *lanes) add(sequence uint64, row *outboxv1.QueuedCommand) {
 		}
 		return 0
 	})
-	to.queue = slices.Insert(to.queue, at, entry{sequence: sequence, id: row.GetId(), service: row.GetService()})
+	to.queue = slices.Insert(to.queue, at, entry{sequence: sequence, id: row.GetId(), service: row.GetService(), queued: row.GetQueueTime().AsTime()})
 	l.byID[row.GetId()] = to
 	if !to.busy && to.place == placeNone {
 		l.release(to)

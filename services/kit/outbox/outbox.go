@@ -112,6 +112,7 @@ type Config struct {
 type Outbox struct {
 	c       Config
 	methods map[string]*method
+	metrics *metrics
 
 	mu      sync.Mutex // guards all below
 	lanes   lanes
@@ -142,7 +143,7 @@ func New(c Config) (*Outbox, error) {
 		c.Now = time.Now
 	}
 	o := &Outbox{
-		c: c, methods: make(map[string]*method, len(c.Targets)), lanes: newLanes(),
+		c: c, methods: make(map[string]*method, len(c.Targets)), lanes: newLanes(), metrics: newMetrics(),
 		waiting: make(map[string][]chan struct{}), wake: make(chan struct{}, 1),
 	}
 	for name, target := range c.Targets {

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"amanat.example/services/kit/events"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/rpc"
@@ -37,7 +38,7 @@ func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler
 		return nil, err
 	}
 	p.tasks = append(p.tasks, opened.Run)
-	return opened, nil
+	return opened, p.Metrics.Register(opened)
 }
 
 // OpenOutbox makes the service's outbox of commands; Run runs it. addresses are those of the
@@ -58,7 +59,7 @@ func (p *Process) OpenOutbox(table *outbox.Table, targets map[string]outbox.Targ
 		return nil, err
 	}
 	p.tasks = append(p.tasks, opened.Run)
-	return opened, nil
+	return opened, p.Metrics.Register(opened)
 }
 
 // Dial connects to another service of this node; Close ends the connection.
@@ -74,5 +75,8 @@ func (p *Process) Dial(service, address string) (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-// Follow runs a task beside the service's others, such as an events.Follower.
-func (p *Process) Follow(task func(context.Context) error) { p.tasks = append(p.tasks, task) }
+// Follow has Run follow another service's events.
+func (p *Process) Follow(f *events.Follower) error {
+	p.tasks = append(p.tasks, func(ctx context.Context) error { f.Run(ctx); return nil })
+	return p.Metrics.Register(f)
+}

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	eventsv1 "amanat.example/proto/amanat/events/v1"
@@ -57,6 +59,8 @@ type Process struct {
 	Keys *privacy.Keyring
 	// Server takes the service's RPCs; register them before Run.
 	Server *rpc.Server
+	// Metrics is what /metrics on the admin address shows.
+	Metrics *prometheus.Registry
 
 	// Bus wakes followers of other services' events.
 	Bus *events.Bus
@@ -70,7 +74,7 @@ type Process struct {
 
 // Open opens all that a service stands on, and listens. On an error nothing stays open.
 func Open(ctx context.Context, c config.Service, o Options) (_ *Process, err error) {
-	p := &Process{Config: c, failed: make(chan error, 2)}
+	p := &Process{Config: c, failed: make(chan error, 2), Metrics: prometheus.NewRegistry()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("%s at %s does not start: %w", o.Name, c.Node, err), p.Close())
@@ -103,6 +107,11 @@ func Open(ctx context.Context, c config.Service, o Options) (_ *Process, err err
 		return nil, err
 	}
 	p.publisher = events.NewPublisher(events.PublisherConfig{DB: p.DB, Log: o.Events, Node: c.Node, Broker: p.Bus, Logger: p.Log})
+	for _, c := range []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), p.publisher} {
+		if err := p.Metrics.Register(c); err != nil {
+			return nil, err
+		}
+	}
 	if err := p.serve(o); err != nil {
 		return nil, err
 	}
@@ -123,7 +132,7 @@ func (p *Process) serve(o Options) (err error) {
 		policy[method] = row
 	}
 	p.Server, err = rpc.NewServer(rpc.Config{
-		Identity: p.Identity, Policy: policy, Log: p.Log, Audit: o.Audit.Reading(p.DB, time.Now), Ready: p.DB.Err,
+		Identity: p.Identity, Policy: policy, Log: p.Log, Audit: o.Audit.Reading(p.DB, time.Now), Ready: p.DB.Err, Metrics: p.Metrics,
 	})
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 
 	"amanat.example/gateway/rest"
 	"amanat.example/services/kit/config"
+	"amanat.example/services/kit/tracing"
 )
 
 // Config is the gateway's settings. Those it shares with the node's services have the same names
@@ -26,6 +27,8 @@ type Config struct {
 
 	AddressRate int `koanf:"address-rate" help:"Requests a second from one address (IPv6: one /64), with bursts of twice as many; 0: 100."`
 	TokenRate   int `koanf:"token-rate" help:"Requests a second under one API token, with bursts of twice as many; 0: 50."`
+
+	OTLPEndpoint string `koanf:"otlp-endpoint" help:"OpenTelemetry collector that takes traces (OTLP over gRPC): https://host:port, or http:// on this machine, such as http://127.0.0.1:4317; empty: no traces."`
 
 	LogLevel string `koanf:"log-level" default:"info" help:"Least severe lines that are logged: debug, info, warn or error."`
 }
@@ -48,6 +51,9 @@ func (c *Config) Check() error {
 	}
 	if host, _, _ := net.SplitHostPort(c.Admin); host != "localhost" && !net.ParseIP(host).IsLoopback() {
 		return config.Problem("admin", "must be a loopback address, such as 127.0.0.1:8091: metrics have no authentication")
+	}
+	if err := tracing.Check(c.OTLPEndpoint); err != nil {
+		return config.Problem("otlp-endpoint", err.Error())
 	}
 	for _, rate := range []struct {
 		name  string

@@ -23,6 +23,7 @@ import (
 	"amanat.example/gateway/session"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/tracing"
 )
 
 const (
@@ -40,6 +41,7 @@ type Service struct {
 	tokens          *session.Tokens
 	rest            *rest.Handler
 	site            *pages.Site
+	tracing         *tracing.Tracing
 	perAddress      *limit.Limiter[netip.Prefix]
 	now             func() time.Time
 	listener, admin net.Listener
@@ -71,9 +73,12 @@ func open(ctx context.Context, c Config, output io.Writer, now func() time.Time)
 	if err := s.tokens.Err(); err != nil {
 		return nil, err
 	}
+	if s.tracing, err = tracing.Open(ctx, c.OTLPEndpoint, c.Node, "gateway", s.log); err != nil {
+		return nil, err
+	}
 	registry := prometheus.NewRegistry()
 	s.rest, err = rest.New(ctx, rest.Config{
-		Identity: s.identity, Tokens: s.tokens, Services: c.services(), Log: s.log, Metrics: registry,
+		Identity: s.identity, Tokens: s.tokens, Services: c.services(), Log: s.log, Metrics: registry, Dial: s.tracing.Dial(),
 		PerToken: cmp.Or(c.TokenRate, defaultTokenRate), Now: now,
 	})
 	if err != nil {
@@ -214,14 +219,15 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 // Close closes the connections to the services and the listeners.
-func (s *Service) Close() error {
+func (s *Service) Close() (err error) {
 	for _, l := range []net.Listener{s.listener, s.admin} {
 		if l != nil {
 			_ = l.Close() // The server closes them itself when it ran.
 		}
 	}
 	if s.rest != nil {
-		return s.rest.Close()
+		err = s.rest.Close()
 	}
-	return nil
+	s.tracing.Close()
+	return err
 }

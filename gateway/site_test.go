@@ -136,6 +136,7 @@ func TestSettingsAreJudged(t *testing.T) {
 		"node":            func(c *Config) { c.Node = "Sindh" },
 		"admin":           func(c *Config) { c.Admin = "0.0.0.0:8091" },
 		"http-listen":     func(c *Config) { c.HTTPListen = "8081" },
+		"otlp-endpoint":   func(c *Config) { c.OTLPEndpoint = "http://collector.example:4317" },
 		"token-rate":      func(c *Config) { c.TokenRate = -1 },
 		"shelter-address": func(c *Config) { c.ShelterAddress = "shelter" },
 	} {

@@ -19,6 +19,7 @@ func TestOneEnvironmentServesEveryProgram(t *testing.T) {
 	given := map[string]string{
 		"node": "sindh", "nats-url": "nats://127.0.0.1:4221", "hub-url": "tls://hub.example:4230", "log-level": "info",
 		"manual-confirm": "true", "address-rate": "10", "token-rate": "10", "data": "/srv/amanat", "federal-node": "federal",
+		"otlp-endpoint": "https://collector.example:4317",
 	}
 	var environ []string
 	for _, c := range []any{gateway.Config{}, federal.Config{}, protection.Config{}, referral.Config{}, shelter.Config{}} {
@@ -42,7 +43,7 @@ func TestOneEnvironmentServesEveryProgram(t *testing.T) {
 		"shelterd":    loads[shelter.Config](environ),
 	} {
 		if err := load(); err != nil {
-			t.Errorf("%s: %v: add it to kit/config/others.go", program, err)
+			t.Errorf("%s: %v (a new setting of one program goes into kit/config/others.go)", program, err)
 		}
 	}
 }

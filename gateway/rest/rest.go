@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"regexp"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -39,7 +40,7 @@ const (
 // requestIDs that are taken over from a client, as kit/rpc takes them.
 var requestIDs = regexp.MustCompile(`^[0-9a-f-]{8,64}$`)
 
-// Config of a handler. All are needed.
+// Config of a handler. All but Dial are needed.
 type Config struct {
 	// Identity is the gateway's.
 	Identity *identity.Service
@@ -47,6 +48,8 @@ type Config struct {
 	Tokens *session.Tokens
 	// Services are the node's services to serve.
 	Services []Service
+	// Dial is for the connections to them, beside what kit/rpc sets; may be empty.
+	Dial []grpc.DialOption
 	// Log takes one line per request.
 	Log *logging.Logger
 	// Metrics takes the counters of requests.
@@ -109,15 +112,15 @@ func New(ctx context.Context, c Config) (*Handler, error) {
 		runtime.WithDisableHTTPMethodOverride(),
 	)
 	for _, s := range c.Services {
-		if err := h.connect(ctx, c.Identity, s); err != nil {
+		if err := h.connect(ctx, c, s); err != nil {
 			return nil, errors.Join(err, h.Close())
 		}
 	}
 	return h, nil
 }
 
-func (h *Handler) connect(ctx context.Context, id *identity.Service, s Service) error {
-	conn, err := rpc.Dial(s.Address, id.ClientTLS(s.Name), grpc.WithChainUnaryInterceptor(h.actFor(s.Name)))
+func (h *Handler) connect(ctx context.Context, c Config, s Service) error {
+	conn, err := rpc.Dial(s.Address, c.Identity.ClientTLS(s.Name), append(slices.Clip(c.Dial), grpc.WithChainUnaryInterceptor(h.actFor(s.Name)))...)
 	if err != nil {
 		return err
 	}

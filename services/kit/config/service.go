@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"amanat.example/services/kit/tracing"
 )
 
 // Service has the settings that every service of a node shares; a service's own struct embeds it.
@@ -23,6 +25,8 @@ type Service struct {
 
 	NATSURL string `koanf:"nats-url" required:"true" help:"Address of this node's own NATS, such as nats://127.0.0.1:4221."`
 	HubURL  string `koanf:"hub-url" help:"Address of the hub's NATS, such as tls://hub.example:4230; empty: no post with other nodes."`
+
+	OTLPEndpoint string `koanf:"otlp-endpoint" help:"OpenTelemetry collector that takes traces (OTLP over gRPC): https://host:port, or http:// on this machine, such as http://127.0.0.1:4317; empty: no traces."`
 
 	LogLevel string `koanf:"log-level" default:"info" help:"Least severe lines that are logged: debug, info, warn or error."`
 }
@@ -59,6 +63,9 @@ func (s *Service) Check() error {
 		if err := checkNATS("hub-url", s.HubURL); err != nil {
 			return err
 		}
+	}
+	if err := tracing.Check(s.OTLPEndpoint); err != nil {
+		return Problem("otlp-endpoint", err.Error())
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, s.LogLevel) {
 		return Problem("log-level", "must be debug, info, warn or error")

@@ -67,7 +67,7 @@ func (p *Process) Dial(service, address string) (*grpc.ClientConn, error) {
 	if address == "" {
 		return nil, fmt.Errorf("setting %s-address is needed: this service calls %s", service, service)
 	}
-	conn, err := rpc.Dial(address, p.Identity.ClientTLS(service))
+	conn, err := rpc.Dial(address, p.Identity.ClientTLS(service), p.tracing.Dial()...)
 	if err != nil {
 		return nil, err
 	}

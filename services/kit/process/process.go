@@ -26,6 +26,7 @@ import (
 	"amanat.example/services/kit/privacy"
 	"amanat.example/services/kit/rpc"
 	"amanat.example/services/kit/store"
+	"amanat.example/services/kit/tracing"
 )
 
 // BusName is the name under which a node's NATS has its certificate.
@@ -65,6 +66,7 @@ type Process struct {
 	// Bus wakes followers of other services' events.
 	Bus *events.Bus
 
+	tracing         *tracing.Tracing
 	listener, admin net.Listener
 	publisher       *events.Publisher
 	failed          chan error // a store that cannot go on
@@ -84,6 +86,9 @@ func Open(ctx context.Context, c config.Service, o Options) (_ *Process, err err
 		return nil, err
 	}
 	if p.Identity, err = identity.Load(c.Data, c.Node, o.Name); err != nil {
+		return nil, err
+	}
+	if p.tracing, err = tracing.Open(ctx, c.OTLPEndpoint, c.Node, o.Name, p.Log); err != nil {
 		return nil, err
 	}
 	dir := filepath.Join(c.Data, c.Node, o.Name)
@@ -132,7 +137,7 @@ func (p *Process) serve(o Options) (err error) {
 		policy[method] = row
 	}
 	p.Server, err = rpc.NewServer(rpc.Config{
-		Identity: p.Identity, Policy: policy, Log: p.Log, Audit: o.Audit.Reading(p.DB, time.Now), Ready: p.DB.Err, Metrics: p.Metrics,
+		Identity: p.Identity, Policy: policy, Log: p.Log, Audit: o.Audit.Reading(p.DB, time.Now), Ready: p.DB.Err, Metrics: p.Metrics, Trace: p.tracing.Server(),
 	})
 	if err != nil {
 		return err
@@ -186,6 +191,7 @@ func (p *Process) Close() (err error) {
 	for _, closer := range slices.Backward(p.closers) {
 		closer()
 	}
+	p.tracing.Close()
 	if p.Bus != nil {
 		p.Bus.Close()
 	}

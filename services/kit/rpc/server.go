@@ -17,6 +17,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
@@ -56,6 +57,8 @@ type Config struct {
 	Ready func() error
 	// Issuers are the services whose person tokens are taken; empty: the gateway.
 	Issuers []string
+	// Trace makes spans of the calls; nil for none.
+	Trace stats.Handler
 	// Metrics is where the server's metrics go and what /metrics shows; nil: one of its own.
 	Metrics *prometheus.Registry
 	// DefaultDeadline of a call that names none; 0: 10 s.
@@ -120,17 +123,21 @@ func NewServer(c Config) (*Server, error) {
 		return nil, fmt.Errorf("rpc: metrics: %w", err)
 	}
 	s.draining, s.drain = context.WithCancel(context.Background())
-	s.grpc = grpc.NewServer(
+	options := []grpc.ServerOption{
 		grpc.Creds(credentials.NewTLS(c.Identity.ServerTLS())),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(transportBytes), // The codec refuses what is above MaxMessageBytes.
 		grpc.MaxConcurrentStreams(maxCalls),
-		grpc.MaxHeaderListSize(32<<10),
-		grpc.ConnectionTimeout(10*time.Second),
+		grpc.MaxHeaderListSize(32 << 10),
+		grpc.ConnectionTimeout(10 * time.Second),
 		// A peer that has silently gone is noticed within 30 s; idle clients may ping as often.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-	)
+	}
+	if c.Trace != nil {
+		options = append(options, grpc.StatsHandler(c.Trace))
+	}
+	s.grpc = grpc.NewServer(options...)
 	s.health = health.NewServer()
 	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
 	healthv1.RegisterHealthServer(s, s.health)

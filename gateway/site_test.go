@@ -61,12 +61,16 @@ func TestPagesNeedNothingFromElsewhere(t *testing.T) {
 	}
 	docs := string(d.ask("GET", "/docs", "").body)
 	for _, want := range []string{
-		"POST /v1/nodes/*/shelters/*/groups/*:placeHold", "GET /v1/corridors", `href="#amanat.shelter.v1.Hold"`,
+		`POST</b> /v1/nodes/*/shelters/*/groups/*:placeHold`, `GET</b> /v1/corridors`, `href="#amanat.gateway.v1.Problem"`,
+		`<li><code>STAGE_ARRIVED</code>: The person arrived.</li>`, `href="#amanat.shelter.v1.Hold"`,
 		`id="amanat.shelter.v1.Hold"`, "page_size",
 	} {
 		if !strings.Contains(docs, want) {
 			t.Errorf("/docs has no %s", want)
 		}
+	}
+	if strings.Contains(docs, "_UNSPECIFIED") {
+		t.Error("/docs shows values that are never written")
 	}
 	got := d.ask("GET", "/openapi.json", "", "Authorization: ")
 	if got.status != 200 || !json.Valid(got.body) || !bytes.Equal(got.body, openapi.Document) {

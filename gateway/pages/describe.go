@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	gatewayv1 "amanat.example/proto/amanat/gateway/v1"
 )
 
 // document is what the page shows of an OpenAPI 2.0 description.
@@ -20,6 +22,7 @@ type document struct {
 }
 
 type operation struct {
+	ID         string              `json:"operationId"`
 	Summary    string              `json:"summary"`
 	Tags       []string            `json:"tags"`
 	Parameters []property          `json:"parameters"`
@@ -53,6 +56,8 @@ type schema struct {
 
 // Description is what the page shows.
 type Description struct {
+	// Problem is the name of the type that every failed call is answered with.
+	Problem  string
 	Services []Group
 	Types    []Type
 }
@@ -65,24 +70,28 @@ type Group struct {
 
 // Call is one method at one path.
 type Call struct {
-	Method, Path, Summary string
-	Parameters            []Field
-	Body, Answer          Link
+	ID, Method, Path, Summary string
+	Parameters                []Field
+	Body, Answer              Link
 }
 
 // Type is one message or enumeration.
 type Type struct {
 	Name, Description string
-	Values            []string
+	Values            []Value
 	Fields            []Field
 }
 
 // Field is a parameter or a member of a type.
 type Field struct {
 	Name, Description string
+	Values            []Value
 	Required          bool
 	Link
 }
+
+// Value is one of an enumeration's.
+type Value struct{ Name, Meaning string }
 
 // Link is a type: of ours under Target, else only its Text.
 type Link struct{ Text, Target string }
@@ -93,7 +102,7 @@ func describe(raw []byte) (Description, error) {
 	if err := json.Unmarshal(raw, &d); err != nil {
 		return Description{}, fmt.Errorf("read the OpenAPI description: %w", err)
 	}
-	var out Description
+	out := Description{Problem: string((&gatewayv1.Problem{}).ProtoReflect().Descriptor().FullName())}
 	for _, tag := range d.Tags {
 		g := Group{Name: tag.Name, Description: tag.Description, Calls: d.calls(tag.Name)}
 		if len(g.Calls) > 0 {
@@ -102,10 +111,11 @@ func describe(raw []byte) (Description, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Definitions)) {
 		s := d.Definitions[name]
-		t := Type{Name: name, Description: s.Description, Values: s.Enum}
+		t := Type{Name: name}
+		t.Description, t.Values = values(s.Description, s.Enum)
 		for _, field := range slices.Sorted(maps.Keys(s.Properties)) {
 			p := s.Properties[field]
-			t.Fields = append(t.Fields, Field{field, p.Description, slices.Contains(s.Required, field), p.link()})
+			t.Fields = append(t.Fields, newField(field, p, slices.Contains(s.Required, field)))
 		}
 		out.Types = append(out.Types, t)
 	}
@@ -120,7 +130,7 @@ func (d document) calls(tag string) []Call {
 			if !slices.Contains(o.Tags, tag) {
 				continue
 			}
-			c := Call{Method: strings.ToUpper(method), Path: path, Summary: o.Summary, Answer: o.Responses["200"].Schema.link()}
+			c := Call{ID: o.ID, Method: strings.ToUpper(method), Path: path, Summary: o.Summary, Answer: o.Responses["200"].Schema.link()}
 			for _, p := range o.Parameters {
 				switch p.In {
 				case "path":
@@ -132,7 +142,8 @@ func (d document) calls(tag string) []Call {
 				case "body":
 					c.Body = p.Body.link()
 				default:
-					c.Parameters = append(c.Parameters, Field{p.Name, p.Description, p.Required, p.link()})
+					p.schema.Description = p.Description
+					c.Parameters = append(c.Parameters, newField(p.Name, p.schema, p.Required))
 				}
 			}
 			all = append(all, c)
@@ -140,6 +151,33 @@ func (d document) calls(tag string) []Call {
 	}
 	slices.SortFunc(all, func(a, b Call) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Method, b.Method)) })
 	return all
+}
+
+func newField(name string, s schema, required bool) Field {
+	f := Field{Name: name, Required: required, Link: s.link()}
+	f.Description, f.Values = values(s.Description, s.Enum)
+	return f
+}
+
+// values takes apart what the generator writes of an enumeration: a text, and a line ` - NAME: meaning`
+// for each value. The value that is never written is left out.
+func values(description string, names []string) (text string, all []Value) {
+	meanings := map[string]string{}
+	var lines []string
+	for line := range strings.Lines(description) {
+		name, meaning, ok := strings.Cut(strings.TrimPrefix(line, " - "), ": ")
+		if ok && slices.Contains(names, name) {
+			meanings[name] = strings.TrimSpace(meaning)
+			continue
+		}
+		lines = append(lines, line)
+	}
+	for _, name := range names {
+		if !strings.HasSuffix(name, "_UNSPECIFIED") {
+			all = append(all, Value{name, meanings[name]})
+		}
+	}
+	return strings.TrimSpace(strings.Join(lines, "")), all
 }
 
 func (s schema) link() Link {

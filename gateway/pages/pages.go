@@ -14,6 +14,7 @@ import (
 	"html/template"
 	"net/http"
 	"runtime/debug"
+	"time"
 
 	"amanat.example/gateway/openapi"
 	"amanat.example/gateway/rest"
@@ -45,6 +46,7 @@ func New(node string, health func(context.Context) []rest.Health) (*Site, error)
 			"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 	}
 	functions := template.FuncMap{
+		"work": func(service string) string { return work[service] },
 		// The whole element, since its hash must be that of these very bytes.
 		"style": func() template.HTML { return template.HTML("<style>" + style + "</style>") },
 	}
@@ -88,10 +90,10 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *Site) serveStatus(w http.ResponseWriter, r *http.Request) {
 	view := struct {
-		Node, Version string
-		Services      []rest.Health
-		AllServing    bool
-	}{s.node, version(), s.health(r.Context()), true}
+		Node, Version, Asked string
+		Services             []rest.Health
+		AllServing           bool
+	}{s.node, version(), time.Now().UTC().Format("2006-01-02 15:04:05 UTC"), s.health(r.Context()), true}
 	for _, one := range view.Services {
 		view.AllServing = view.AllServing && one.Serving
 	}
@@ -110,11 +112,19 @@ func (s *Site) write(w http.ResponseWriter, page []byte) {
 	_, _ = w.Write(page) // The asker has gone; nothing to do.
 }
 
-// version is the release the program was built from, else its revision, else "unknown".
+// work is what each service does, in a few words.
+var work = map[string]string{
+	"protection": "Persons, cases and consent",
+	"referral":   "Referrals, offers and who owns them",
+	"shelter":    "Beds, holds and stays",
+	"federal":    "Counts of flows between provinces, without persons",
+}
+
+// version is the release the program was built from, else its revision, else "".
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "unknown"
+		return ""
 	}
 	if v := info.Main.Version; v != "" && v != "(devel)" {
 		return v
@@ -124,5 +134,5 @@ func version() string {
 			return s.Value[:12]
 		}
 	}
-	return "unknown"
+	return ""
 }

@@ -68,7 +68,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.Post, a.Commands = poster{letters}, commander{commands}
+	a.Post, a.Commands = letters, commands
 	due := process.NewDue("fire deadlines", a.FireDeadlines)
 	a.Wake = due.Wake
 	referralv1.RegisterReferralServiceServer(p.Server, server.New(a))
@@ -94,24 +94,9 @@ func handlers(a *app.App) map[string]post.Handler {
 func targets(a *app.App) map[string]outbox.Target {
 	all := map[string]outbox.Target{}
 	for method, take := range a.Results() {
-		all[method] = outbox.Target{Service: "shelter", Result: func(tx *kitstore.Tx, r outbox.Result) error {
-			c := app.Command{ID: r.Command.ID, Method: r.Command.Method, Subject: r.Command.Subject, Request: r.Command.Request}
-			return take(tx, c, r.Reply, r.Fault)
-		}}
+		all[method] = outbox.Target{Service: "shelter", Result: take}
 	}
 	return all
-}
-
-type poster struct{ post *post.Post }
-
-func (p poster) Queue(tx *kitstore.Tx, o app.Outgoing) error {
-	return p.post.Queue(tx, post.Outgoing{To: o.To, Lane: o.Lane, Kind: o.Kind, Subject: o.Subject, Body: o.Body, Sealed: o.Sealed})
-}
-
-type commander struct{ *outbox.Outbox }
-
-func (c commander) Queue(tx *kitstore.Tx, command app.Command) error {
-	return c.Outbox.Queue(tx, outbox.Command{ID: command.ID, Method: command.Method, Subject: command.Subject, Request: command.Request})
 }
 
 // Address is where the service listens.

@@ -16,6 +16,7 @@ import (
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/outbox"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
@@ -80,7 +81,7 @@ func (o *received) askHold(group string, until time.Time, actor *custodyv1.Actor
 	o.record.State, o.record.AcceptFailure = custodyv1.OfferState_OFFER_STATE_ACCEPTING, ""
 	o.record.Actor, o.record.AnnexCommitment, o.record.Group = actor, commitment(annex), group
 	id := "hold-" + o.hash()
-	err := o.Commands.Queue(o.tx, Command{
+	err := o.Commands.Queue(o.tx, outbox.Command{
 		ID: id, Method: shelterv1.ShelterService_PlaceHold_FullMethodName, Subject: o.name,
 		Request: &shelterv1.PlaceHoldRequest{
 			Group: group, Quantity: 1, Offer: o.name, Needs: o.event.GetOffered().GetNeeds(),
@@ -132,13 +133,9 @@ func (a *App) getReceived(tx *kitstore.Tx, name string) (*received, uint64, erro
 	return o, row.Version, err
 }
 
-// ResultHandler takes a command's result in, in the transaction that ends the command. Exactly
-// one of reply and refusal is set.
-type ResultHandler func(tx *kitstore.Tx, c Command, reply proto.Message, refusal *fault.Error) error
-
 // Results are the handlers of results, by method.
-func (a *App) Results() map[string]ResultHandler {
-	return map[string]ResultHandler{
+func (a *App) Results() map[string]outbox.ResultFunc {
+	return map[string]outbox.ResultFunc{
 		shelterv1.ShelterService_PlaceHold_FullMethodName:   a.held,
 		shelterv1.ShelterService_ConfirmHold_FullMethodName: a.promised,
 		shelterv1.ShelterService_AdmitHold_FullMethodName:   a.noted,
@@ -147,18 +144,18 @@ func (a *App) Results() map[string]ResultHandler {
 }
 
 // held takes in what became of the hold for an acceptance.
-func (a *App) held(tx *kitstore.Tx, c Command, reply proto.Message, refusal *fault.Error) error {
-	o, _, err := a.getReceived(tx, c.Subject)
+func (a *App) held(tx *kitstore.Tx, r outbox.Result) error {
+	o, _, err := a.getReceived(tx, r.Command.Subject)
 	if err != nil {
 		return err
 	}
 	if o.record.GetState() != custodyv1.OfferState_OFFER_STATE_ACCEPTING {
 		return nil
 	}
-	hold, _ := reply.(*shelterv1.Hold)
+	hold, _ := r.Reply.(*shelterv1.Hold)
 	switch {
-	case refusal != nil:
-		return o.notHeld(refusal.Reason())
+	case r.Fault != nil:
+		return o.notHeld(r.Fault.Reason())
 	case hold.GetState() != shelterv1.Hold_STATE_HELD:
 		return o.notHeld(fault.HoldEnded)
 	}
@@ -190,29 +187,29 @@ func (o *received) notHeld(reason fault.Reason) error {
 
 // promised takes in whether the hold of the chosen offer is confirmed: then the place is
 // promised, else the acceptance is taken back.
-func (a *App) promised(tx *kitstore.Tx, c Command, reply proto.Message, refusal *fault.Error) error {
-	o, _, err := a.getReceived(tx, c.Subject)
+func (a *App) promised(tx *kitstore.Tx, r outbox.Result) error {
+	o, _, err := a.getReceived(tx, r.Command.Subject)
 	if err != nil {
 		return err
 	}
 	if o.record.GetState() != custodyv1.OfferState_OFFER_STATE_CONFIRMED {
 		return nil
 	}
-	hold, _ := reply.(*shelterv1.Hold)
-	r := &custodyv1.Reply{Actor: a.self()}
-	if refusal == nil && proto.Equal(hold.GetFence(), o.record.GetFence()) {
+	hold, _ := r.Reply.(*shelterv1.Hold)
+	reply := &custodyv1.Reply{Actor: a.self()}
+	if r.Fault == nil && proto.Equal(hold.GetFence(), o.record.GetFence()) {
 		o.record.State = custodyv1.OfferState_OFFER_STATE_READY
-		r.Body = &custodyv1.Reply_Ready{Ready: &custodyv1.Ready{Hold: o.record.GetHold(), Fence: hold.GetFence()}}
+		reply.Body = &custodyv1.Reply_Ready{Ready: &custodyv1.Ready{Hold: o.record.GetHold(), Fence: hold.GetFence()}}
 	} else {
 		o.record.State, o.record.DeclineReason = custodyv1.OfferState_OFFER_STATE_DECLINED, codes.DeclineHoldEnded
-		r.Body = &custodyv1.Reply_AcceptanceWithdrawn{AcceptanceWithdrawn: &custodyv1.AcceptanceWithdrawn{Reason: codes.DeclineHoldEnded}}
-		if refusal == nil { // confirmed in another life of the shelter's store: not the bed we were given
+		reply.Body = &custodyv1.Reply_AcceptanceWithdrawn{AcceptanceWithdrawn: &custodyv1.AcceptanceWithdrawn{Reason: codes.DeclineHoldEnded}}
+		if r.Fault == nil { // confirmed in another life of the shelter's store: not the bed we were given
 			if err := o.release(); err != nil {
 				return err
 			}
 		}
 	}
-	if err := o.reply(r); err != nil {
+	if err := o.reply(reply); err != nil {
 		return err
 	}
 	return o.put()

@@ -16,12 +16,13 @@ import (
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	identityv1 "amanat.example/proto/amanat/identity/v1"
-	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/paging"
+	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
@@ -32,42 +33,14 @@ type Events interface {
 	Append(tx *kitstore.Tx, kind, subject string, now time.Time, data proto.Message) error
 }
 
-// Outgoing is a letter to another node's service, or to this one's.
-type Outgoing struct {
-	// To is the receiving service.
-	To *postv1.Address
-	// Lane is urgent for high risk and for arrivals.
-	Lane postv1.Lane
-	// Kind is what the receiver's table of handlers is keyed by.
-	Kind string
-	// Subject is the referral, whose letters stay in order; empty for flow facts.
-	Subject string
-	// Body is the message.
-	Body proto.Message
-	// Sealed: the body carries personal data and is sealed before it is stored.
-	Sealed bool
-}
-
 // Post queues letters in the transaction of the state they report.
 type Post interface {
-	Queue(tx *kitstore.Tx, o Outgoing) error
-}
-
-// Command is a call to another service of this node that is owed until it is answered.
-type Command struct {
-	// ID is its idempotency key.
-	ID string
-	// Method is its full name.
-	Method string
-	// Subject keeps commands about one thing in order.
-	Subject string
-	// Request is of the method's request type.
-	Request proto.Message
+	Queue(tx *kitstore.Tx, o post.Outgoing) error
 }
 
 // Commands queues commands in the transaction that decides them.
 type Commands interface {
-	Queue(tx *kitstore.Tx, c Command) error
+	Queue(tx *kitstore.Tx, c outbox.Command) error
 	// Wait returns nil once the command's result has been taken in, and ctx's error when that
 	// comes first.
 	Wait(ctx context.Context, id string) error

@@ -11,6 +11,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/paging"
+	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
@@ -88,7 +89,7 @@ func (a *App) askHead(tx *kitstore.Tx, referral string) error {
 	if err != nil {
 		return err
 	}
-	return a.Post.Queue(tx, Outgoing{
+	return a.Post.Queue(tx, post.Outgoing{
 		To: referralAt(w.chain.State().Owner), Lane: w.lane(), Kind: kindHead, Subject: referral,
 		Body: &custodyv1.HeadQuery{Referral: referral},
 	})

@@ -4,13 +4,12 @@ import (
 	"context"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/outbox"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
@@ -66,10 +65,10 @@ func (a *App) DeclineOffer(ctx context.Context, request *referralv1.DeclineOffer
 
 // noted takes in the result of a command on which nothing depends here. A refusal means that
 // beds and referrals disagree, which a person must see; the person's arrival stands.
-func (a *App) noted(_ *kitstore.Tx, c Command, _ proto.Message, refusal *fault.Error) error {
-	if refusal != nil {
+func (a *App) noted(_ *kitstore.Tx, r outbox.Result) error {
+	if r.Fault != nil {
 		a.Log.Error("the shelter service refused a command; compare its beds with the referral",
-			logging.Resource("offer", c.Subject), logging.RPC(c.Method), logging.Enum("reason", refusal.Reason()))
+			logging.Resource("offer", r.Command.Subject), logging.RPC(r.Command.Method), logging.Enum("reason", r.Fault.Reason()))
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/outbox"
+	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
@@ -60,7 +62,7 @@ func (o *received) reply(r *custodyv1.Reply) error {
 	if err := store.Replies.Insert(o.tx, kitstore.K(o.name, o.record.GetReplies()), signed); err != nil {
 		return err
 	}
-	err = o.Post.Queue(o.tx, Outgoing{
+	err = o.Post.Queue(o.tx, post.Outgoing{
 		To: referralAt(o.event.GetOwner()), Lane: lane(o.event.GetOffered().GetUrgency()), Kind: kindReply,
 		Subject: o.event.GetReferral(), Body: &custodyv1.ReplyLetter{Reply: signed},
 	})
@@ -115,7 +117,7 @@ func (o *received) follow(state custodyv1.OfferState) error {
 	var err error
 	switch state {
 	case custodyv1.OfferState_OFFER_STATE_CONFIRMED:
-		err = o.Commands.Queue(o.tx, Command{
+		err = o.Commands.Queue(o.tx, outbox.Command{
 			ID: "confirm-" + o.hash(), Method: shelterv1.ShelterService_ConfirmHold_FullMethodName, Subject: o.name,
 			Request: &shelterv1.ConfirmHoldRequest{Name: o.record.GetHold(), Fence: o.record.GetFence()},
 		})
@@ -133,7 +135,7 @@ func (o *received) release() error {
 	if o.record.GetHold() == "" {
 		return nil
 	}
-	return o.Commands.Queue(o.tx, Command{
+	return o.Commands.Queue(o.tx, outbox.Command{
 		ID: "release-" + o.hash(), Method: shelterv1.ShelterService_ReleaseHold_FullMethodName, Subject: o.name,
 		Request: &shelterv1.ReleaseHoldRequest{Name: o.record.GetHold()},
 	})
@@ -155,7 +157,7 @@ func (w *work) admit() error {
 		if record.GetHold() == "" {
 			continue
 		}
-		err = w.Commands.Queue(w.tx, Command{
+		err = w.Commands.Queue(w.tx, outbox.Command{
 			ID: "admit-" + chosen.Hash.String(), Method: shelterv1.ShelterService_AdmitHold_FullMethodName, Subject: name,
 			Request: &shelterv1.AdmitHoldRequest{Name: record.GetHold()},
 		})

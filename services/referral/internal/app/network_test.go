@@ -26,7 +26,9 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/paging"
+	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/privacy"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/app"
@@ -71,7 +73,7 @@ type event struct {
 // mail is a letter on its way.
 type mail struct {
 	from string
-	out  app.Outgoing
+	out  post.Outgoing
 	body []byte
 }
 
@@ -82,7 +84,7 @@ type node struct {
 	net    *network
 	path   string
 	events []event
-	queue  []app.Command
+	queue  []outbox.Command
 	silent bool                    // the shelter does not answer
 	refuse map[string]*fault.Error // by method
 	holds  map[string]*shelterv1.Hold
@@ -100,7 +102,7 @@ func (n *node) Append(tx *kitstore.Tx, kind, subject string, now time.Time, data
 // poster is the node's post: letters leave when their transaction has committed.
 type poster struct{ n *node }
 
-func (p poster) Queue(tx *kitstore.Tx, o app.Outgoing) error {
+func (p poster) Queue(tx *kitstore.Tx, o post.Outgoing) error {
 	raw, err := proto.Marshal(o.Body)
 	if err != nil {
 		return err
@@ -109,15 +111,15 @@ func (p poster) Queue(tx *kitstore.Tx, o app.Outgoing) error {
 	return nil
 }
 
-// outbox is the node's outbox.
-type outbox struct{ n *node }
+// commands is the node's outbox.
+type commands struct{ n *node }
 
-func (o outbox) Queue(tx *kitstore.Tx, c app.Command) error {
+func (o commands) Queue(tx *kitstore.Tx, c outbox.Command) error {
 	tx.AfterCommit(func() { o.n.queue = append(o.n.queue, c) })
 	return nil
 }
 
-func (o outbox) Wait(context.Context, string) error {
+func (o commands) Wait(context.Context, string) error {
 	if o.n.silent {
 		return context.DeadlineExceeded
 	}
@@ -132,14 +134,14 @@ func (n *node) runCommands() (worked bool) {
 		n.queue = n.queue[1:]
 		reply, refusal := n.shelter(c)
 		must(n.t, n.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
-			return n.Results()[c.Method](tx, c, reply, refusal)
+			return n.Results()[c.Method](tx, outbox.Result{Command: c, Reply: reply, Fault: refusal})
 		}))
 		worked = true
 	}
 	return worked
 }
 
-func (n *node) shelter(c app.Command) (proto.Message, *fault.Error) {
+func (n *node) shelter(c outbox.Command) (proto.Message, *fault.Error) {
 	if refusal := n.refuse[c.Method]; refusal != nil {
 		return nil, refusal
 	}
@@ -194,7 +196,7 @@ func newNetwork(t testing.TB) *network {
 				return id.String(), err
 			},
 			Federal: "federal", Limits: rules.DefaultLimits(), AutoConfirm: true, Annexes: app.Annexes{Keys: keyring(t)}, Events: n,
-			Post: poster{n}, Commands: outbox{n}, Tokens: paging.New([]byte("secret")), Log: logging.Discard(), Wake: func() {},
+			Post: poster{n}, Commands: commands{n}, Tokens: paging.New([]byte("secret")), Log: logging.Discard(), Wake: func() {},
 		}
 		n.open()
 		net.nodes[name] = n

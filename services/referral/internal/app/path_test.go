@@ -20,8 +20,8 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
-	"amanat.example/services/referral/internal/app"
 	"amanat.example/services/referral/internal/store"
 )
 
@@ -585,7 +585,7 @@ func TestForkIsKeptAndTold(t *testing.T) {
 	must(t, err)
 	head := dest.head(v.GetName())
 	for range 2 {
-		net.apply(mail{from: "balochistan", body: body, out: app.Outgoing{Kind: "custody.chain.v1", To: &postv1.Address{Node: "punjab", Service: "referral"}}})
+		net.apply(mail{from: "balochistan", body: body, out: post.Outgoing{Kind: "custody.chain.v1", To: &postv1.Address{Node: "punjab", Service: "referral"}}})
 	}
 	told := 0
 	for _, e := range dest.events {

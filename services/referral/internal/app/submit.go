@@ -18,6 +18,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/reference"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
@@ -195,7 +196,7 @@ func (w *work) sendOffer(annex *custodyv1.AnnexLetter) error {
 	links := w.chain.Links()
 	link := links[len(links)-1]
 	node := link.Event.GetOffered().GetToNode()
-	err := w.Post.Queue(w.tx, Outgoing{
+	err := w.Post.Queue(w.tx, post.Outgoing{
 		To: referralAt(node), Lane: w.lane(), Kind: kindOffer, Subject: link.Event.GetReferral(),
 		Body: &custodyv1.OfferLetter{Offered: link.Signed},
 	})

@@ -14,6 +14,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
@@ -278,7 +279,7 @@ func (w *work) sendChain(lane postv1.Lane, nodes ...string) error {
 		if n == w.Node {
 			continue
 		}
-		err := w.Post.Queue(w.tx, Outgoing{
+		err := w.Post.Queue(w.tx, post.Outgoing{
 			To: referralAt(n), Lane: lane, Kind: kindChain, Subject: s.Referral,
 			Body: &custodyv1.ChainLetter{Referral: s.Referral, Chain: w.chain.Message()},
 		})
@@ -301,7 +302,7 @@ func (a *App) sendAnnex(tx *kitstore.Tx, lane postv1.Lane, annex *custodyv1.Anne
 		if n == a.Node {
 			continue
 		}
-		err := a.Post.Queue(tx, Outgoing{
+		err := a.Post.Queue(tx, post.Outgoing{
 			To: referralAt(n), Lane: lane, Kind: kindAnnex, Subject: annex.GetReferral(), Body: annex, Sealed: true,
 		})
 		if err != nil {
@@ -314,7 +315,7 @@ func (a *App) sendAnnex(tx *kitstore.Tx, lane postv1.Lane, annex *custodyv1.Anne
 // sendFlow tells the federal cell that a flow reached a stage; never whose flow it is.
 func (w *work) sendFlow(stage federalv1.Stage, to string) error {
 	s := w.chain.State()
-	return w.Post.Queue(w.tx, Outgoing{
+	return w.Post.Queue(w.tx, post.Outgoing{
 		To: &postv1.Address{Node: w.Federal, Service: "federal"}, Lane: postv1.Lane_LANE_BULK, Kind: kindFlow,
 		Body: &federalv1.FlowFact{
 			FlowId: s.Submitted.GetFlowId(), Stage: stage, FromNode: s.Origin, ToNode: to, Time: timestamppb.New(w.now),

@@ -15,6 +15,7 @@ import (
 	_ "amanat.example/proto/amanat/custody/v1"
 	_ "amanat.example/proto/amanat/events/v1"
 	_ "amanat.example/proto/amanat/federal/v1"
+	_ "amanat.example/proto/amanat/gateway/v1"
 	_ "amanat.example/proto/amanat/identity/v1"
 	_ "amanat.example/proto/amanat/outbox/v1"
 	_ "amanat.example/proto/amanat/post/v1"

@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"bytes"
+	"compress/gzip"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -38,9 +41,13 @@ func TestOneTokenCannotTakeAll(t *testing.T) {
 	if got := d.tooMany("/v1/"+holdName, 10, "Authorization: Bearer Zainab"); got != 10 {
 		t.Errorf("who is not let in has no token's rate: %d", got)
 	}
+	before := strings.Count(d.log.all(), `"message":"request"`)
 	d.stopClock(time.Second)
 	if got := d.tooMany("/v1/"+holdName, 10); got != 2 {
 		t.Errorf("a second later: %d", got)
+	}
+	if got := strings.Count(d.log.all(), `"message":"request"`) - before; before == 0 || got != 2 {
+		t.Errorf("%d lines in the log for 2 requests served and one refused", got)
 	}
 }
 
@@ -91,6 +98,16 @@ func TestPathsThatAreNot(t *testing.T) {
 		got := d.ask("HEAD", path, "", "Authorization: ")
 		if got.status != http.StatusOK || len(got.body) > 0 || strings.Contains(got.header.Get("Content-Type"), "problem") {
 			t.Errorf("HEAD %s: %d %v", path, got.status, got.header)
+		}
+	}
+	for _, path := range []string{"/docs", "/openapi.json"} {
+		plain, small := d.ask("GET", path, "", "Accept-Encoding: gzip;q=0"), d.ask("GET", path, "", "Accept-Encoding: br, gzip")
+		unpacked, err := gzip.NewReader(bytes.NewReader(small.body))
+		if err != nil || small.header.Get("Content-Encoding") != "gzip" || plain.header.Get("Content-Encoding") != "" || len(small.body)*4 > len(plain.body) {
+			t.Fatalf("%s: %v, %d bytes of %d", path, err, len(small.body), len(plain.body))
+		}
+		if all, err := io.ReadAll(unpacked); err != nil || !bytes.Equal(all, plain.body) {
+			t.Errorf("%s: the two forms differ, %v", path, err)
 		}
 	}
 }

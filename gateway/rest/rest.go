@@ -241,10 +241,13 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, x *exchange) *ga
 	return nil
 }
 
-// record writes the request's one line and counts it. The line names what was called, never what
+// record counts the request and writes its one line. The line names what was called, never what
 // was asked.
 func (h *Handler) record(x *exchange, code int, took time.Duration) {
 	h.metrics.add(x.rpc, code, took)
+	if code == http.StatusTooManyRequests {
+		return // Who asks too often does not fill the disk besides.
+	}
 	fields := []logging.Field{logging.Count("status", code), logging.Took(took.Round(time.Microsecond)), logging.ID("request", x.requestID)}
 	if x.rpc != "" {
 		fields = append(fields, logging.RPC(x.rpc))

@@ -19,6 +19,7 @@ import (
 
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/identity"
+	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/post/posttest"
 )
@@ -127,7 +128,7 @@ func (h *hub) config(tb testing.TB, id *identity.Service) post.NATSConfig {
 	trust, err := id.HubTLS()
 	must(tb, err)
 	name, sign := id.HubNKey()
-	return post.NATSConfig{Node: id.Node(), Service: id.Name(), URL: h.url(), TLS: trust, NKey: name, Sign: sign}
+	return post.NATSConfig{Node: id.Node(), Service: id.Name(), URL: h.url(), TLS: trust, NKey: name, Sign: sign, Log: logging.Discard()}
 }
 
 func (h *hub) Wipe(tb testing.TB) {

@@ -3,6 +3,7 @@ package post
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"time"
 
@@ -39,7 +40,7 @@ type NATSConfig struct {
 	// NKey is the service's public user key at the hub, Sign answers the hub's challenge with it.
 	NKey string
 	Sign func(nonce []byte) ([]byte, error)
-	Log  *logging.Logger // default none
+	Log  *logging.Logger // whom to tell that the hub is out of reach
 }
 
 // NATS is the Transport over the hub's JetStream.
@@ -56,7 +57,7 @@ type NATS struct {
 // NewNATS connects to the hub and goes on trying for ever: an absent hub is no error. Close ends it.
 func NewNATS(c NATSConfig) (*NATS, error) {
 	if c.Log == nil {
-		c.Log = logging.Discard()
+		return nil, errors.New("post: NATSConfig.Log is needed: somebody must be told that the hub is out of reach")
 	}
 	n := &NATS{config: c, mail: map[postv1.Lane]chan Message{}, reconnected: make(chan struct{}, 1), done: make(chan struct{})}
 	options := []nats.Option{

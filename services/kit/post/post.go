@@ -60,7 +60,7 @@ type Config struct {
 	OnApplied func(from *postv1.Address)
 	Clock     func() time.Time // default time.Now
 	Rand      io.Reader        // default crypto/rand
-	Log       *logging.Logger  // default none
+	Log       *logging.Logger  // what a person must look at, such as quarantine
 	Keep      time.Duration    // default DefaultKeep
 	Resend    backoff.Range    // default DefaultResend
 }
@@ -107,8 +107,8 @@ type owed struct {
 // New readies the post of a service. When the store has a new incarnation, all that the outbox still holds is
 // numbered anew, to be sent again; letters already known are recognised there by their ids.
 func New(c Config) (*Post, error) {
-	if c.DB == nil || c.Tables == nil || c.Keys == nil || c.Transport == nil || c.Node == "" || c.Service == "" {
-		return nil, errors.New("post: Node, Service, DB, Tables, Keys and Transport are required")
+	if c.DB == nil || c.Tables == nil || c.Keys == nil || c.Transport == nil || c.Log == nil || c.Node == "" || c.Service == "" {
+		return nil, errors.New("post: Node, Service, DB, Tables, Keys, Transport and Log are required")
 	}
 	p := &Post{
 		self: &postv1.Address{Node: c.Node, Service: c.Service}, own: end{node: c.Node, service: c.Service},
@@ -123,9 +123,6 @@ func New(c Config) (*Post, error) {
 	}
 	if p.rand == nil {
 		p.rand = rand.Reader
-	}
-	if p.log == nil {
-		p.log = logging.Discard()
 	}
 	if p.keep == 0 {
 		p.keep = DefaultKeep

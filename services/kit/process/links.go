@@ -24,7 +24,7 @@ func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler
 	}
 	name, sign := p.Identity.HubNKey()
 	transport, err := post.NewNATS(post.NATSConfig{
-		Node: p.Config.Node, Service: p.Identity.Name(), URL: p.Config.HubURL, TLS: trust, NKey: name, Sign: sign,
+		Node: p.Config.Node, Service: p.Identity.Name(), URL: p.Config.HubURL, TLS: trust, NKey: name, Sign: sign, Log: p.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -32,7 +32,7 @@ func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler
 	p.closers = append(p.closers, transport.Close)
 	opened, err := post.New(post.Config{
 		Node: p.Config.Node, Service: p.Identity.Name(), DB: p.DB, Tables: tables,
-		Keys: post.IdentityKeys(p.Identity), Transport: transport, Handlers: handlers,
+		Keys: post.IdentityKeys(p.Identity), Transport: transport, Handlers: handlers, Log: p.Log,
 	})
 	if err != nil {
 		return nil, err

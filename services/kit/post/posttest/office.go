@@ -17,6 +17,7 @@ import (
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/backoff"
 	"amanat.example/services/kit/identity"
+	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/store"
 )
@@ -123,6 +124,7 @@ func (o *Office) openOn(db *store.DB) {
 func (o *Office) config(db *store.DB, transport post.Transport) post.Config {
 	return post.Config{
 		Node: o.Addr.GetNode(), Service: Service, DB: db, Tables: tables, Keys: post.IdentityKeys(o.id), Transport: transport,
+		Log: logging.Discard(),
 		Handlers: map[string]post.Handler{
 			kindNote:   o.apply,
 			kindPoison: func(*store.Tx, *postv1.Address, *postv1.Letter) error { return post.Refuse("poison") },

@@ -26,6 +26,8 @@ type rules struct {
 	// texts of the CEL rules that state one. What such a rule computes instead can repeat the
 	// value, so only these are passed on.
 	texts map[string]bool
+	// timed are the messages in which a time can stand.
+	timed map[protoreflect.FullName]bool
 }
 
 // newRules compiles the rules of all request types, so that a rule that cannot be compiled is
@@ -36,6 +38,7 @@ func newRules(methods []*method) (*rules, error) {
 	for _, m := range methods {
 		r.collect(m.descriptor.Input(), seen)
 	}
+	r.findTimed(seen)
 	var err error
 	if r.validator, err = protovalidate.New(protovalidate.WithMessageDescriptors(slices.Collect(maps.Values(seen))...)); err != nil {
 		return nil, fmt.Errorf("rpc: rules of requests: %w", err)
@@ -93,6 +96,9 @@ func (r *rules) collectTexts(stated protoreflect.Message) {
 func (r *rules) check(request proto.Message) error {
 	err := r.validator.Validate(request)
 	if err == nil {
+		if wrong := r.times("", request.ProtoReflect()); len(wrong) > 0 {
+			return fault.InvalidFields(wrong...)
+		}
 		return nil
 	}
 	found, ok := errors.AsType[*protovalidate.ValidationError](err)

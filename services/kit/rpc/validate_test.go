@@ -11,7 +11,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/fault"
 )
 
@@ -104,5 +107,30 @@ func TestRulesThatDoNotCompileAreFoundAtTheStart(t *testing.T) {
 	rules.Cel[0].Expression = proto.String("this ==")
 	if _, err := newRules([]*method{m}); err == nil {
 		t.Error("no error")
+	}
+}
+
+// A time out of range passes every comparison of the proto's rules.
+func TestTimesThatAreNoneAreRefused(t *testing.T) {
+	service := shelterv1.File_amanat_shelter_v1_shelter_proto.Services().ByName("ShelterService")
+	r, err := newRules([]*method{{descriptor: service.Methods().ByName("CreateShelter")}, {descriptor: service.Methods().ByName("PlaceHold")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, request := range map[string]proto.Message{
+		"expire_time": &shelterv1.PlaceHoldRequest{
+			Group: "nodes/punjab/shelters/lahore/groups/girls", Quantity: 1, RequestId: "request-1",
+			Needs: &custodyv1.Needs{Gender: "Feminine"}, ExpireTime: &timestamppb.Timestamp{Seconds: 1 << 60},
+		},
+		"shelter.groups[1].capacity_time": &shelterv1.CreateShelterRequest{
+			Parent: "nodes/punjab", ShelterId: "lahore", Shelter: &shelterv1.Shelter{DisplayName: "Girls", District: "PK617", Groups: []*shelterv1.Group{
+				{Genders: []string{"Feminine"}, UnitKind: 1, CapacityTime: timestamppb.Now()},
+				{Genders: []string{"Feminine"}, UnitKind: 1, CapacityTime: &timestamppb.Timestamp{Nanos: -1}},
+			}},
+		},
+	} {
+		if got := Fault(r.check(request)).Fields(); len(got) != 1 || got[0] != (fault.Violation{Field: path, Sentence: timeRule}) {
+			t.Errorf("%s: %v", path, got)
+		}
 	}
 }

@@ -104,6 +104,11 @@ func (a *App) ListShelters(ctx context.Context, request *shelterv1.ListSheltersR
 	if err := a.checkNode("parent", request.GetParent()); err != nil {
 		return nil, err
 	}
+	if district := request.GetFilter().GetDistrict(); district != "" {
+		if err := codes.CheckField("filter.district", codes.District, district); err != nil {
+			return nil, err
+		}
+	}
 	after, err := a.Tokens.Read("shelters", request.GetFilter(), request.GetPageToken())
 	if err != nil {
 		return nil, fault.InvalidField("page_token", err.Error())

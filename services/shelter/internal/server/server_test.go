@@ -14,7 +14,6 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -25,6 +24,7 @@ import (
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/privacy"
 	"amanat.example/services/kit/rpc"
+	"amanat.example/services/kit/rpc/rpctest"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/shelter/internal/app"
 	"amanat.example/services/shelter/internal/server"
@@ -39,13 +39,18 @@ type world struct {
 	token             func(role string) context.Context
 	readings          []rpc.Reading
 	path              string // of the store's file
+	place             rpctest.Place
+	address           string
+	db                *kitstore.DB
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	root := t.TempDir()
 	if err := identity.InitNetwork(identity.Options{
-		Root: root, Node: "punjab", DisplayName: "Punjab", Province: "PK-PB", Services: []string{"shelter", "referral", "gateway", "federal"},
+		Root: root, Node: "punjab", DisplayName: "Punjab", Province: "PK-PB", Services: []string{"shelter", "referral", "protection", "gateway", "federal"},
+	}, identity.Options{
+		Root: root, Node: "sindh", DisplayName: "Sindh", Province: "PK-SD", Services: []string{"referral", "gateway"},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -56,10 +61,10 @@ func newWorld(t testing.TB) *world {
 		}
 		return s
 	}
-	w := &world{}
-	address := w.serve(t, root, load("shelter"))
+	w := &world{place: rpctest.Place{Root: root, Node: "punjab", Service: "shelter"}}
+	w.address = w.serve(t, root, load("shelter"))
 	dial := func(service string) shelterv1.ShelterServiceClient {
-		conn, err := rpc.Dial(address, load(service).ClientTLS("shelter"))
+		conn, err := rpc.Dial(w.address, load(service).ClientTLS("shelter"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,6 +93,7 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.db = db
 	keys, err := privacy.OpenKeyring(context.Background(), privacy.Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +155,7 @@ func (w *world) create(t testing.TB, id string, beds int32) (group string) {
 	return s.GetGroups()[0].GetName()
 }
 
-func (w *world) place(ctx context.Context, group, request string) (*shelterv1.Hold, error) {
+func (w *world) hold(ctx context.Context, group, request string) (*shelterv1.Hold, error) {
 	return w.referral.PlaceHold(ctx, &shelterv1.PlaceHoldRequest{
 		Group: group, Quantity: 1, RequestId: "request-" + request,
 		Needs: &custodyv1.Needs{Gender: "Feminine", AgeFrom: 9, AgeTo: 9},
@@ -201,7 +207,7 @@ func TestOneBedThousandCallers(t *testing.T) {
 			all.Go(func() {
 				<-begin
 				call := time.Now()
-				_, err := w.place(t.Context(), group, fmt.Sprintf("%d-%d", round, i))
+				_, err := w.hold(t.Context(), group, fmt.Sprintf("%d-%d", round, i))
 				history[i] = porcupine.Operation{ClientId: i, Input: attempt{true, err == nil}, Call: call.UnixNano(), Return: time.Now().UnixNano()}
 				if err != nil && reasonOf(err) != "shelter.amanat REASON_NO_CAPACITY" {
 					t.Errorf("round %d: %v", round, err)
@@ -243,7 +249,7 @@ func TestPlaceAndReleaseIsLinearizable(t *testing.T) {
 		all.Go(func() {
 			for n := range 40 {
 				call := time.Now()
-				h, err := w.place(t.Context(), group, fmt.Sprintf("%d-%d", client, n))
+				h, err := w.hold(t.Context(), group, fmt.Sprintf("%d-%d", client, n))
 				note(client, attempt{true, err == nil}, call)
 				if err != nil {
 					continue
@@ -260,65 +266,6 @@ func TestPlaceAndReleaseIsLinearizable(t *testing.T) {
 		t.Fatalf("%d operations: %s", len(history), result)
 	}
 	t.Logf("%d operations are linearizable", len(history))
-}
-
-// Who may not call, is told so; what breaks a rule of the proto is named by its field.
-func TestRefusals(t *testing.T) {
-	w := newWorld(t)
-	group := w.create(t, "lahore", 1)
-	placed := func(change func(*shelterv1.PlaceHoldRequest)) error {
-		r := &shelterv1.PlaceHoldRequest{
-			Group: group, Quantity: 1, RequestId: "request-1", Needs: &custodyv1.Needs{Gender: "Feminine", AgeFrom: 9, AgeTo: 9},
-		}
-		change(r)
-		_, err := w.referral.PlaceHold(t.Context(), r)
-		return err
-	}
-	get := func(c shelterv1.ShelterServiceClient, ctx context.Context) error {
-		_, err := c.GetShelter(ctx, &shelterv1.GetShelterRequest{Name: "nodes/punjab/shelters/lahore"})
-		return err
-	}
-	for name, c := range map[string]struct {
-		err   error
-		code  codes.Code
-		field string
-	}{
-		"gateway places a hold":   {func() error { _, err := w.gateway.PlaceHold(t.Context(), &shelterv1.PlaceHoldRequest{}); return err }(), codes.PermissionDenied, ""},
-		"no person":               {get(w.gateway, t.Context()), codes.Unauthenticated, ""},
-		"another role":            {get(w.gateway, w.token("federal-analyst")), codes.PermissionDenied, ""},
-		"referral reads shelters": {get(w.referral, t.Context()), codes.PermissionDenied, ""},
-		"no quantity":             {placed(func(r *shelterv1.PlaceHoldRequest) { r.Quantity = 0 }), codes.InvalidArgument, "quantity"},
-		"negative quantity":       {placed(func(r *shelterv1.PlaceHoldRequest) { r.Quantity = -1 }), codes.InvalidArgument, "quantity"},
-		"absurd quantity":         {placed(func(r *shelterv1.PlaceHoldRequest) { r.Quantity = 1 << 30 }), codes.InvalidArgument, "quantity"},
-		"reversed ages":           {placed(func(r *shelterv1.PlaceHoldRequest) { r.Needs.AgeTo = 3 }), codes.InvalidArgument, "needs"},
-		"no needs":                {placed(func(r *shelterv1.PlaceHoldRequest) { r.Needs = nil }), codes.InvalidArgument, "needs"},
-		"malformed group":         {placed(func(r *shelterv1.PlaceHoldRequest) { r.Group = "lahore" }), codes.InvalidArgument, "group"},
-		"unknown code":            {placed(func(r *shelterv1.PlaceHoldRequest) { r.Needs.Gender = "girl" }), codes.InvalidArgument, "needs.gender"},
-		"over-long":               {placed(func(r *shelterv1.PlaceHoldRequest) { r.RequestId = string(make([]byte, 200)) }), codes.InvalidArgument, "request_id"},
-	} {
-		if status.Code(c.err) != c.code || reasonOf(c.err) == "" {
-			t.Errorf("%s: %v, reason %q", name, c.err, reasonOf(c.err))
-		}
-		if c.field != "" && !namesField(c.err, c.field) {
-			t.Errorf("%s: the error does not name %s: %v", name, c.field, status.Convert(c.err).Details())
-		}
-	}
-	if _, err := w.place(t.Context(), group, "after"); err != nil {
-		t.Fatalf("the bed was touched: %v", err)
-	}
-}
-
-func namesField(err error, field string) bool {
-	for _, detail := range status.Convert(err).Details() {
-		if bad, ok := detail.(*errdetails.BadRequest); ok {
-			for _, v := range bad.GetFieldViolations() {
-				if v.GetField() == field {
-					return true
-				}
-			}
-		}
-	}
-	return false
 }
 
 // A shelter's address leaves only after its reading stands in the audit log.

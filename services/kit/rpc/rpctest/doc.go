@@ -1,0 +1,10 @@
+// Package rpctest tries a service with everything that must be refused, through its real server:
+// mutual TLS, the real interceptors, the real store. It derives bad requests from a valid one by
+// the request's descriptor, and bad callers and tokens from the policy, so that a new field or a
+// new RPC is tried from its first day: an RPC without a valid request fails the test.
+//
+// Of every refusal it holds: the right code, an ErrorInfo of the service, a sentence, the field
+// that is at fault named, nothing of what was sent repeated, and no row of the store written. Keys
+// of persons are in a file of their own and may be prepared for a call that is then refused; a key
+// that seals nothing is harmless (DESIGN section 6).
+package rpctest

@@ -1,0 +1,238 @@
+package rpctest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	eventsv1 "amanat.example/proto/amanat/events/v1"
+	"amanat.example/services/kit/rpc"
+)
+
+// Suite is a service behind its real server, with a valid call of each of its RPCs.
+type Suite struct {
+	Place
+
+	// Descriptor is the service's.
+	Descriptor *grpc.ServiceDesc
+	// Policy is the service's own.
+	Policy rpc.Policy
+	// Address is where it listens.
+	Address string
+	// Writes watches the service's stores. What is compared is [Writes.State].
+	Writes *Writes
+	// Calls has one entry for each RPC, by its short name such as "GetCase".
+	Calls map[string]Call
+
+	conns map[string]*grpc.ClientConn
+}
+
+// Call is a valid call of one RPC.
+type Call struct {
+	// Requests makes valid requests, each of which would be answered. Together they fill every
+	// message within the request, so that each field of it is reached: two requests where a oneof
+	// has two members.
+	Requests func(t testing.TB) []proto.Message
+	// Except are the mutants that have another fate than INVALID_ARGUMENT, by their names such as
+	// "filter.unit unknown". An exception that no mutant has is a fault.
+	Except map[string]Exception
+}
+
+// Exception is the fate of one mutant, and why.
+type Exception struct {
+	// Code is what it gets instead; OK: it is a valid request, and is not sent.
+	Code codes.Code
+	// Why is for whoever reads the test.
+	Why string
+}
+
+// Accepted excepts a mutant that is a valid request.
+func Accepted(why string) Exception { return Exception{codes.OK, why} }
+
+// Answered excepts a mutant that is refused with another code.
+func Answered(code codes.Code, why string) Exception { return Exception{code, why} }
+
+// methods are the service's RPCs with their descriptors, in order of name.
+func (s *Suite) methods(t testing.TB) []protoreflect.MethodDescriptor {
+	t.Helper()
+	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(s.Descriptor.ServiceName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := found.(protoreflect.ServiceDescriptor)
+	var all []protoreflect.MethodDescriptor
+	for i := range service.Methods().Len() {
+		all = append(all, service.Methods().Get(i))
+	}
+	slices.SortFunc(all, func(a, b protoreflect.MethodDescriptor) int {
+		return strings.Compare(string(a.Name()), string(b.Name()))
+	})
+	for _, name := range slices.Sorted(maps.Keys(s.Calls)) {
+		if service.Methods().ByName(protoreflect.Name(name)) == nil {
+			t.Errorf("%s has no RPC %s", s.Descriptor.ServiceName, name)
+		}
+	}
+	for _, m := range all {
+		if s.Calls[string(m.Name())].Requests == nil {
+			t.Errorf("%s has no valid request here: give it one, so that bad ones can be derived", m.Name())
+		}
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+	return all
+}
+
+func (s *Suite) row(m protoreflect.MethodDescriptor) rpc.Row { return s.Policy[fullName(m)] }
+
+func fullName(m protoreflect.MethodDescriptor) string {
+	return "/" + string(m.Parent().FullName()) + "/" + string(m.Name())
+}
+
+// allowed is the context of a caller whom the policy allows, and that caller's name.
+func (s *Suite) allowed(t testing.TB, m protoreflect.MethodDescriptor) (context.Context, string) {
+	t.Helper()
+	row, ctx := s.row(m), t.Context()
+	if len(row.Roles) > 0 {
+		ctx = rpc.WithPersonToken(ctx, s.Token(t, row.Roles[0], nil))
+	}
+	return ctx, row.Callers[0]
+}
+
+// dial connects as services of the node, for as long as the test lasts.
+func (s *Suite) dial(t testing.TB, services ...string) {
+	t.Helper()
+	s.conns = map[string]*grpc.ClientConn{}
+	for _, m := range s.methods(t) {
+		services = append(services, s.row(m).Callers[0])
+	}
+	slices.Sort(services)
+	for _, as := range slices.Compact(services) {
+		s.conns[as] = s.Dial(t, s.Address, as)
+	}
+}
+
+// send calls an RPC with the very bytes given.
+func (s *Suite) send(ctx context.Context, as string, m protoreflect.MethodDescriptor, request []byte) error {
+	var reply []byte
+	return s.conns[as].Invoke(ctx, fullName(m), request, &reply, grpc.ForceCodecV2(raw{}))
+}
+
+// raw is a codec for bytes that are marshalled already.
+type raw struct{}
+
+var _ encoding.CodecV2 = raw{}
+
+func (raw) Name() string { return "proto" }
+
+func (raw) Marshal(v any) (mem.BufferSlice, error) {
+	b, ok := v.([]byte)
+	if !ok {
+		return nil, fmt.Errorf("rpctest: %T is not bytes", v)
+	}
+	return mem.BufferSlice{mem.SliceBuffer(b)}, nil
+}
+
+func (raw) Unmarshal(data mem.BufferSlice, v any) error {
+	b, ok := v.(*[]byte)
+	if !ok {
+		return fmt.Errorf("rpctest: %T is not bytes", v)
+	}
+	*b = data.Materialize()
+	return nil
+}
+
+// Unchanged makes a call that must be refused, and holds that nothing was written and that the
+// refusal says who refuses, why, and to a person what.
+func (s *Suite) Unchanged(t testing.TB, call func() error) error {
+	t.Helper()
+	before := s.Writes.State()
+	err := call()
+	if after := s.Writes.State(); after != before {
+		t.Errorf("a refused call changed the store: before %s, after %s", before, after)
+	}
+	for _, fault := range s.faults(err) {
+		t.Error(fault)
+	}
+	return err
+}
+
+// faults are what a refusal lacks of what every refusal has.
+func (s *Suite) faults(err error) (faults []string) {
+	st := status.Convert(err)
+	info := detail[*errdetails.ErrorInfo](st)
+	number, known := eventsv1.Reason_value[info.GetReason()]
+	switch {
+	case err == nil:
+		return []string{"it was not refused"}
+	case st.Code() == codes.Internal || st.Code() == codes.Unknown || st.Code() == codes.Unavailable:
+		faults = append(faults, fmt.Sprintf("it is refused as %v, which blames us: %s", st.Code(), st.Message()))
+	case !known || number == 0:
+		faults = append(faults, fmt.Sprintf("no reason a program can read: %v %v", st, info))
+	case info.GetDomain() != s.Service+".amanat":
+		faults = append(faults, fmt.Sprintf("the reason's domain is %q", info.GetDomain()))
+	}
+	if len(strings.Fields(st.Message())) < 3 {
+		faults = append(faults, fmt.Sprintf("no sentence: %q", st.Message()))
+	}
+	return faults
+}
+
+// Refusal is what a test expects of a refused call.
+type Refusal struct {
+	// Code of the status.
+	Code codes.Code
+	// Reason is ErrorInfo's, without REASON_.
+	Reason string
+	// Names is the field that is at fault, or what the metadata says: "kind=referral"; empty where
+	// the reason says it all.
+	Names string
+}
+
+// Refused holds that an error is the refusal expected.
+func (s *Suite) Refused(t testing.TB, err error, want Refusal) {
+	t.Helper()
+	st := status.Convert(err)
+	info := detail[*errdetails.ErrorInfo](st)
+	if st.Code() != want.Code || info.GetReason() != "REASON_"+want.Reason {
+		t.Errorf("got %v %s, want %v REASON_%s: %s", st.Code(), info.GetReason(), want.Code, want.Reason, st.Message())
+	}
+	key, value, metadata := strings.Cut(want.Names, "=")
+	switch {
+	case want.Names == "":
+	case metadata && info.GetMetadata()[key] != value:
+		t.Errorf("the metadata %v does not say %s: %s", info.GetMetadata(), want.Names, st.Message())
+	case !metadata && !slices.Contains(fields(st), want.Names):
+		t.Errorf("it names %q, want %s: %s", fields(st), want.Names, st.Message())
+	}
+}
+
+// fields are the fields that a refusal names.
+func fields(st *status.Status) (names []string) {
+	for _, v := range detail[*errdetails.BadRequest](st).GetFieldViolations() {
+		names = append(names, v.GetField())
+	}
+	return names
+}
+
+func detail[D any](st *status.Status) (found D) {
+	for _, d := range st.Details() {
+		if d, ok := d.(D); ok {
+			return d
+		}
+	}
+	return found
+}

@@ -298,7 +298,7 @@ type Actor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The person, such as `nodes/balochistan/workers/0192…`; empty when a service acts by itself.
 	Person string `protobuf:"bytes,1,opt,name=person,proto3" json:"person,omitempty"`
-	// The person's unit, such as `nodes/balochistan/units/hub`.
+	// The person's unit, such as `nodes/balochistan/units/hub`, or shelter.
 	Unit string `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"`
 	// The service that wrote it, such as `referral`.
 	Service       string `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
@@ -2550,11 +2550,11 @@ var File_amanat_custody_v1_custody_proto protoreflect.FileDescriptor
 
 const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\n" +
-	"\x1famanat/custody/v1/custody.proto\x12\x11amanat.custody.v1\x1a!amanat/identity/v1/identity.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"j\n" +
-	"\x05Actor\x12 \n" +
-	"\x06person\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06person\x12\x1c\n" +
-	"\x04unit\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x04unit\x12!\n" +
-	"\aservice\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18\x1eR\aservice\"\x84\x03\n" +
+	"\x1famanat/custody/v1/custody.proto\x12\x11amanat.custody.v1\x1a!amanat/identity/v1/identity.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf9\x01\n" +
+	"\x05Actor\x12^\n" +
+	"\x06person\x18\x01 \x01(\tBF\xbaHCrA2?^(nodes/[a-z][a-z0-9-]{1,30}/workers/[a-z0-9][a-z0-9-]{0,60})?$R\x06person\x12`\n" +
+	"\x04unit\x18\x02 \x01(\tBL\xbaHIrG2E^(nodes/[a-z][a-z0-9-]{1,30}/(units|shelters)/[a-z][a-z0-9-]{1,60})?$R\x04unit\x12.\n" +
+	"\aservice\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f2\r^[a-z]{3,20}$R\aservice\"\x84\x03\n" +
 	"\x05Needs\x12!\n" +
 	"\x06gender\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<R\x06gender\x12$\n" +
 	"\bage_from\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18x(\x00R\aageFrom\x12 \n" +
@@ -2580,12 +2580,11 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\vrecord_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\n" +
 	"recordTime\x12;\n" +
 	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"e\n" +
+	"expireTime\"\x9e\x01\n" +
 	"\x0fConsentOverride\x12*\n" +
 	"\vlegal_basis\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<R\n" +
-	"legalBasis\x12&\n" +
-	"\bapprover\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\bapprover\"\xa7\x06\n" +
+	"legalBasis\x12_\n" +
+	"\bapprover\x18\x02 \x01(\tBC\xbaH@r>2<^nodes/[a-z][a-z0-9-]{1,30}/workers/[a-z0-9][a-z0-9-]{0,60}$R\bapprover\"\xa7\x06\n" +
 	"\x05Event\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x1a\n" +

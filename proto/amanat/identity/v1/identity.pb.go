@@ -724,7 +724,7 @@ func (x *SignedPersonToken) GetSignature() []byte {
 // Worker is how a person on duty is named to the other side of a referral.
 type WorkerContact struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resource name of the worker at their own node.
+	// Resource name of the worker at their own node; empty for one who has none.
 	Worker string `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
 	// Name as colleagues know it.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
@@ -846,9 +846,9 @@ const file_amanat_identity_v1_identity_proto_rawDesc = "" +
 	"\x11SignedPersonToken\x12\x1d\n" +
 	"\x05token\x18\x01 \x01(\fB\a\xbaH\x04z\x02\x10\x01R\x05token\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12%\n" +
-	"\tsignature\x18\x03 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\"\x9b\x01\n" +
-	"\rWorkerContact\x12 \n" +
-	"\x06worker\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06worker\x121\n" +
+	"\tsignature\x18\x03 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\"\xd9\x01\n" +
+	"\rWorkerContact\x12^\n" +
+	"\x06worker\x18\x01 \x01(\tBF\xbaHCrA2?^(nodes/[a-z][a-z0-9-]{1,30}/workers/[a-z0-9][a-z0-9-]{0,60})?$R\x06worker\x121\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x0e\xbaH\ar\x05\x10\x01\x18\xc8\x01\x88\x80\x19\x01R\vdisplayName\x125\n" +
 	"\x05phone\x18\x03 \x01(\tB\x1f\xbaH\x18r\x162\x14^\\+[1-9][0-9]{7,14}$\x88\x80\x19\x03R\x05phoneB4Z2amanat.example/proto/amanat/identity/v1;identityv1b\x06proto3"
 

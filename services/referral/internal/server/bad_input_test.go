@@ -1,0 +1,132 @@
+package server_test
+
+import (
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/kit/rpc/rpctest"
+	"amanat.example/services/referral/internal/server"
+)
+
+var (
+	anyKey   = rpctest.Accepted("a key is any text")
+	anyActor = rpctest.Accepted("the calling service says who acts, in its own names")
+	noSuch   = rpctest.Accepted("a filter that matches nothing is answered with nothing")
+)
+
+// newSuite has a valid call of each RPC.
+func newSuite(t testing.TB) (*world, *rpctest.Suite) {
+	t.Helper()
+	w := newWorld(t)
+	one := func(make func(t testing.TB) proto.Message) func(testing.TB) []proto.Message {
+		return func(t testing.TB) []proto.Message { return []proto.Message{make(t)} }
+	}
+	return w, &rpctest.Suite{
+		Place: w.place, Address: w.address, Descriptor: &referralv1.ReferralService_ServiceDesc, Policy: server.Policy(),
+		Writes: rpctest.Watch(w.punjab.DB),
+		Calls: map[string]rpctest.Call{
+			"SubmitReferral": {
+				Requests: func(testing.TB) []proto.Message {
+					overridden := local(w)
+					overridden.Ground = &referralv1.SubmitReferralRequest_Override{Override: &custodyv1.ConsentOverride{
+						LegalBasis: "IMMINENT_DANGER", Approver: "nodes/punjab/workers/supervisor",
+					}}
+					return []proto.Message{local(w), overridden}
+				},
+				Except: map[string]rpctest.Exception{
+					"request_id unknown": anyKey, "actor.person unknown": anyActor, "actor.unit unknown": anyActor, "actor.service unknown": anyActor,
+				},
+			},
+			"GetReferral": {Requests: one(func(t testing.TB) proto.Message {
+				return &referralv1.GetReferralRequest{Name: w.walk(t, asked).GetName()}
+			})},
+			"GetCustodyChain": {Requests: one(func(t testing.TB) proto.Message {
+				return &referralv1.GetCustodyChainRequest{Name: w.walk(t, asked).GetName()}
+			})},
+			"GetOffer": {Requests: one(func(t testing.TB) proto.Message {
+				return &referralv1.GetOfferRequest{Name: w.walk(t, asked).GetOffers()[0].GetName()}
+			})},
+			"GetAnnex": {Requests: one(func(t testing.TB) proto.Message {
+				return &referralv1.GetAnnexRequest{Name: w.walk(t, asked).GetAnnexes()[0]}
+			})},
+			"ListReferrals": {
+				Requests: one(func(testing.TB) proto.Message {
+					return &referralv1.ListReferralsRequest{Parent: "nodes/punjab", PageSize: 1, Filter: &referralv1.ListReferralsRequest_Filter{OwnerNode: "punjab"}}
+				}),
+				Except: map[string]rpctest.Exception{"filter.reference unknown": noSuch},
+			},
+			"ListOffers": {
+				Requests: one(func(testing.TB) proto.Message {
+					return &referralv1.ListOffersRequest{Parent: "nodes/punjab", PageSize: 1, Filter: &referralv1.ListOffersRequest_Filter{ToUnit: lahore}}
+				}),
+				Except: map[string]rpctest.Exception{"filter.to_unit unknown": noSuch, "filter.reference unknown": noSuch},
+			},
+			"ListDeadlines": {
+				Requests: one(func(testing.TB) proto.Message {
+					return &referralv1.ListDeadlinesRequest{Parent: "nodes/punjab", PageSize: 1, Filter: &referralv1.ListDeadlinesRequest_Filter{Unit: lahore}}
+				}),
+				Except: map[string]rpctest.Exception{"filter.unit unknown": noSuch},
+			},
+			"AcceptOffer": {Requests: one(func(t testing.TB) proto.Message {
+				o := w.offer(t, w.walk(t, asked))
+				r := acceptance(o.GetName(), "punjab")
+				r.Etag = o.GetEtag()
+				return r
+			})},
+			"DeclineOffer": {Requests: one(func(t testing.TB) proto.Message {
+				o := w.offer(t, w.walk(t, asked))
+				return &referralv1.DeclineOfferRequest{Name: o.GetName(), Reason: "OTHER", Note: "A note.", Etag: o.GetEtag()}
+			})},
+			"OfferReferral": {Requests: one(func(t testing.TB) proto.Message {
+				v := w.declined(t)
+				return &referralv1.OfferReferralRequest{Name: v.GetName(), ToUnit: hub, AnswerBy: ahead(1e12), Etag: v.GetEtag()}
+			})},
+			"ConfirmOffer": {Requests: one(func(t testing.TB) proto.Message {
+				v := w.walk(t, accepted)
+				return &referralv1.ConfirmOfferRequest{Name: v.GetOffers()[0].GetName(), Etag: v.GetEtag()}
+			})},
+			"DispatchReferral": {Requests: one(func(t testing.TB) proto.Message {
+				v := w.walk(t, ready)
+				r := dispatch(v.GetName())
+				r.Etag = v.GetEtag()
+				return r
+			})},
+			"RecordArrival": {Requests: one(func(t testing.TB) proto.Message {
+				v := w.walk(t, onTheRoad)
+				r := arrival(v.GetName())
+				r.Etag = v.GetEtag()
+				return r
+			})},
+			"StartService": {Requests: one(func(t testing.TB) proto.Message {
+				v := w.walk(t, arrived)
+				r := start(v.GetName())
+				r.Etag = v.GetEtag()
+				return r
+			})},
+			"CompleteReferral": {
+				Requests: one(func(t testing.TB) proto.Message { return completion(w.walk(t, inService).GetName()) }),
+				Except: map[string]rpctest.Exception{
+					"actor.person unknown": anyActor, "actor.unit unknown": anyActor, "actor.service unknown": anyActor,
+				},
+			},
+		},
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	_, s := newSuite(t)
+	s.BadInput(t)
+}
+
+func TestBadCallers(t *testing.T) {
+	_, s := newSuite(t)
+	s.Callers(t, "gateway", "protection", "shelter", "federal")
+}
+
+func TestStrangers(t *testing.T) {
+	_, s := newSuite(t)
+	s.Stranger(t, "balochistan")
+}

@@ -176,7 +176,8 @@ func (w *work) submit(request *referralv1.SubmitReferralRequest, annex *custodyv
 func (a *App) checkAsked(unit string) error {
 	node, known := a.Roster.Node(rules.UnitNode(unit))
 	if !known || node.GetState() != identityv1.RosterNode_STATE_ACTIVE {
-		return fault.New(fault.UnknownNode, "The unit's node takes no part in this network. Choose a unit of a node that does.", "field", "to_unit")
+		return fault.New(fault.UnknownNode, "The unit's node takes no part in this network. Choose a unit of a node that does.", "field", "to_unit").
+			WithFields(fault.Violation{Field: "to_unit", Sentence: "must be a unit of a node that takes part in this network"})
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ var karachi = time.FixedZone("PKT", 5*60*60)
 func past(d *date.Date, now time.Time) bool {
 	today := now.In(karachi)
 	year, month, day := int(d.GetYear()), time.Month(d.GetMonth()), int(d.GetDay())
-	if year < today.Year()-130 || (month == 0 && day != 0) {
+	if year < today.Year()-130 || month < 0 || day < 0 || (month == 0 && day != 0) {
 		return false
 	}
 	first := time.Date(year, max(month, 1), max(day, 1), 0, 0, 0, 0, karachi)

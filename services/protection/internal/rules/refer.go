@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"strings"
 	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -32,7 +33,7 @@ func CheckCodes(r *protectionv1.ReferCaseRequest, now time.Time) error {
 	if err := codes.CheckField("override.legal_basis", codes.LegalBasis, r.GetOverride().GetLegalBasis()); err != nil {
 		return err
 	}
-	if r.GetNote() == "" {
+	if strings.TrimSpace(r.GetNote()) == "" {
 		return fault.InvalidField("note", "must say why consent cannot be had when a legal basis stands in its place")
 	}
 	return nil

@@ -81,19 +81,24 @@ func (s *Suite) try(t *testing.T, m protoreflect.MethodDescriptor, call Call, ba
 	}
 	t.Run(bad.name, func(t *testing.T) {
 		ctx, caller := s.allowed(t, m)
-		err := s.Unchanged(t, func() error { return s.send(ctx, caller, m, bad.body) })
-		st := status.Convert(err)
-		if st.Code() != want {
-			t.Errorf("got %v, want %v: %s", st.Code(), want, st.Message())
-		}
-		named := slices.ContainsFunc(fields(st), func(field string) bool { return within(bad.path, field) })
-		if want == codes.InvalidArgument && !named {
-			t.Errorf("it names %q, want %s: %s", fields(st), bad.path, st.Message())
-		}
-		for _, fault := range repeats(st) {
+		for _, fault := range s.judgeMutant(func() error { return s.send(ctx, caller, m, bad.body) }, bad, want) {
 			t.Error(fault)
 		}
 	})
+}
+
+// judgeMutant says what is wrong with the refusal of a mutant.
+func (s *Suite) judgeMutant(call func() error, bad mutant, want codes.Code) []string {
+	faults, err := s.judge(call)
+	st := status.Convert(err)
+	if st.Code() != want {
+		faults = append(faults, fmt.Sprintf("got %v, want %v: %s", st.Code(), want, st.Message()))
+	}
+	named := slices.ContainsFunc(fields(st), func(field string) bool { return within(bad.path, field) })
+	if want == codes.InvalidArgument && !named {
+		faults = append(faults, fmt.Sprintf("it names %q, want %s: %s", fields(st), bad.path, st.Message()))
+	}
+	return append(faults, repeats(st)...)
 }
 
 // repeats are the places at which a refusal says what was sent.

@@ -45,7 +45,7 @@ func (s *Suite) Callers(t *testing.T, services ...string) {
 			if len(row.Roles) > 0 {
 				role = row.Roles[0]
 				try("without a token", t.Context(), caller, Refusal{codes.Unauthenticated, "UNAUTHENTICATED", ""})
-				other := rpc.WithPersonToken(t.Context(), s.Token(t, nobody, nil))
+				other := rpc.WithPersonToken(t.Context(), s.tokenFor(t, nobody))
 				try("another role", other, caller, Refusal{codes.PermissionDenied, "NOT_ALLOWED", "method=" + fullName(m)})
 			}
 			for what, token := range s.badTokens(t, role) {
@@ -62,7 +62,10 @@ func (s *Suite) Callers(t *testing.T, services ...string) {
 // badTokens are tokens that are no good, also where no person is needed.
 func (s *Suite) badTokens(t testing.TB, role string) map[string][][]byte {
 	t.Helper()
-	good := s.Token(t, role, nil)
+	if s.bad[role] != nil {
+		return s.bad[role]
+	}
+	good := s.tokenFor(t, role)
 	forged := &identityv1.SignedPersonToken{}
 	if err := proto.Unmarshal(good, forged); err != nil {
 		t.Fatal(err)
@@ -73,7 +76,7 @@ func (s *Suite) badTokens(t testing.TB, role string) map[string][][]byte {
 		t.Fatal(err)
 	}
 	old := timestamppb.New(time.Now().Add(-time.Hour))
-	return map[string][][]byte{
+	s.bad[role] = map[string][][]byte{
 		"token expired":               {s.Token(t, role, func(p *identityv1.PersonToken) { p.IssueTime = old })},
 		"token of the future":         {s.Token(t, role, func(p *identityv1.PersonToken) { p.IssueTime = timestamppb.New(time.Now().Add(time.Hour)) })},
 		"token for another audience":  {s.Token(t, role, func(p *identityv1.PersonToken) { p.Audience = []string{"elsewhere"} })},
@@ -82,11 +85,13 @@ func (s *Suite) badTokens(t testing.TB, role string) map[string][][]byte {
 		"token that is none":          {[]byte("none")},
 		"two tokens":                  {good, good},
 	}
+	return s.bad[role]
 }
 
 // Stranger tries every RPC with the certificate that another node gave the service that may call
 // it. It trusts our server; our server must not trust it.
 func (s *Suite) Stranger(t *testing.T, node string) {
+	s.dial(t)
 	for _, m := range s.methods(t) {
 		t.Run(string(m.Name()), func(t *testing.T) {
 			valid, caller := s.allowed(t, m)

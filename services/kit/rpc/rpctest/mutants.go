@@ -21,7 +21,7 @@ const (
 	// broken is replaced by bytes that are no UTF-8.
 	broken = "~broken-utf-8-goes-here~"
 	// tooLong and tooMany are beyond any rule that makes sense, and within the size of a message.
-	tooLong = 70_000
+	tooLong = 20_000
 	tooMany = 1_001
 )
 

@@ -37,7 +37,9 @@ type Suite struct {
 	// Calls has one entry for each RPC, by its short name such as "GetCase".
 	Calls map[string]Call
 
-	conns map[string]*grpc.ClientConn
+	conns  map[string]*grpc.ClientConn
+	tokens map[string][]byte // by role
+	bad    map[string]map[string][][]byte
 }
 
 // Call is a valid call of one RPC.
@@ -80,20 +82,30 @@ func (s *Suite) methods(t testing.TB) []protoreflect.MethodDescriptor {
 	slices.SortFunc(all, func(a, b protoreflect.MethodDescriptor) int {
 		return strings.Compare(string(a.Name()), string(b.Name()))
 	})
-	for _, name := range slices.Sorted(maps.Keys(s.Calls)) {
-		if service.Methods().ByName(protoreflect.Name(name)) == nil {
-			t.Errorf("%s has no RPC %s", s.Descriptor.ServiceName, name)
-		}
-	}
-	for _, m := range all {
-		if s.Calls[string(m.Name())].Requests == nil {
-			t.Errorf("%s has no valid request here: give it one, so that bad ones can be derived", m.Name())
-		}
+	for _, fault := range s.uncovered(all) {
+		t.Error(fault)
 	}
 	if t.Failed() {
 		t.FailNow()
 	}
 	return all
+}
+
+// uncovered are the RPCs without a valid request, and the requests without an RPC.
+func (s *Suite) uncovered(methods []protoreflect.MethodDescriptor) (faults []string) {
+	named := map[string]bool{}
+	for _, m := range methods {
+		named[string(m.Name())] = true
+		if s.Calls[string(m.Name())].Requests == nil {
+			faults = append(faults, fmt.Sprintf("%s has no valid request here: give it one, so that bad ones can be derived", m.Name()))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Calls)) {
+		if !named[name] {
+			faults = append(faults, fmt.Sprintf("%s has no RPC %s", s.Descriptor.ServiceName, name))
+		}
+	}
+	return faults
 }
 
 func (s *Suite) row(m protoreflect.MethodDescriptor) rpc.Row { return s.Policy[fullName(m)] }
@@ -107,15 +119,24 @@ func (s *Suite) allowed(t testing.TB, m protoreflect.MethodDescriptor) (context.
 	t.Helper()
 	row, ctx := s.row(m), t.Context()
 	if len(row.Roles) > 0 {
-		ctx = rpc.WithPersonToken(ctx, s.Token(t, row.Roles[0], nil))
+		ctx = rpc.WithPersonToken(ctx, s.tokenFor(t, row.Roles[0]))
 	}
 	return ctx, row.Callers[0]
+}
+
+// tokenFor is a good token, made once: its making reads files.
+func (s *Suite) tokenFor(t testing.TB, role string) []byte {
+	t.Helper()
+	if s.tokens[role] == nil {
+		s.tokens[role] = s.Token(t, role, nil)
+	}
+	return s.tokens[role]
 }
 
 // dial connects as services of the node, for as long as the test lasts.
 func (s *Suite) dial(t testing.TB, services ...string) {
 	t.Helper()
-	s.conns = map[string]*grpc.ClientConn{}
+	s.conns, s.tokens, s.bad = map[string]*grpc.ClientConn{}, map[string][]byte{}, map[string]map[string][][]byte{}
 	for _, m := range s.methods(t) {
 		services = append(services, s.row(m).Callers[0])
 	}
@@ -159,15 +180,21 @@ func (raw) Unmarshal(data mem.BufferSlice, v any) error {
 // refusal says who refuses, why, and to a person what.
 func (s *Suite) Unchanged(t testing.TB, call func() error) error {
 	t.Helper()
-	before := s.Writes.State()
-	err := call()
-	if after := s.Writes.State(); after != before {
-		t.Errorf("a refused call changed the store: before %s, after %s", before, after)
-	}
-	for _, fault := range s.faults(err) {
+	faults, err := s.judge(call)
+	for _, fault := range faults {
 		t.Error(fault)
 	}
 	return err
+}
+
+// judge makes a call that must be refused and says what is wrong with the refusal.
+func (s *Suite) judge(call func() error) (faults []string, refusal error) {
+	before := s.Writes.State()
+	refusal = call()
+	if after := s.Writes.State(); after != before {
+		faults = append(faults, fmt.Sprintf("a refused call changed the store: before %s, after %s", before, after))
+	}
+	return append(faults, s.faults(refusal)...), refusal
 }
 
 // faults are what a refusal lacks of what every refusal has.

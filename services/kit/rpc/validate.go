@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -130,7 +131,8 @@ func fieldPath(path *validate.FieldPath) string {
 	return b.String()
 }
 
-// sentence is the rule's own text where that is certain not to repeat the value.
+// sentence is the rule's own text where that is certain not to repeat the value, or one of ours
+// where a person would not know from it what to write.
 func (r *rules) sentence(v *validate.Violation) string {
 	custom := slices.ContainsFunc(v.GetRule().GetElements(), func(e *validate.FieldPathElement) bool {
 		return strings.HasPrefix(e.GetFieldName(), "cel")
@@ -138,5 +140,43 @@ func (r *rules) sentence(v *validate.Violation) string {
 	if v.GetMessage() == "" || custom && !r.texts[v.GetMessage()] {
 		return "breaks the rule " + v.GetRuleId()
 	}
+	if custom {
+		return strings.TrimSuffix(v.GetMessage(), ".")
+	}
+	switch v.GetRuleId() {
+	case "required", "enum.not_in": // The only value our contracts exclude is the one never written.
+		return "must be given"
+	case "enum.defined_only":
+		return "must be one of the values that the contract defines"
+	case "string.pattern":
+		return patternSentence(v.GetMessage())
+	}
 	return strings.TrimSuffix(v.GetMessage(), ".")
+}
+
+var (
+	// class is a set of characters in a pattern, with how often it may stand.
+	class = regexp.MustCompile(`\[[^\]]*\](\{[0-9,]*\}|[*+?])?`)
+	stars = regexp.MustCompile(`\*+`)
+)
+
+// patternSentence says of a pattern for names how the names look, such as nodes/*/cases/*; other
+// patterns are shown as they are. stated is protovalidate's sentence, which quotes the pattern.
+func patternSentence(stated string) string {
+	_, pattern, _ := strings.Cut(stated, "`")
+	pattern, _, quoted := strings.Cut(pattern, "`")
+	if !quoted {
+		return strings.TrimSuffix(stated, ".")
+	}
+	whole := strings.TrimSuffix(strings.TrimPrefix(pattern, "^"), "$")
+	bare, optional := strings.CutSuffix(strings.TrimPrefix(whole, "("), ")?")
+	form := stars.ReplaceAllString(class.ReplaceAllString(bare, "*"), "*")
+	sentence := "must match the pattern " + pattern
+	if strings.HasPrefix(form, "nodes/") {
+		sentence = "must be a name of the form " + form
+		if optional {
+			sentence += ", or be left out"
+		}
+	}
+	return sentence
 }

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	identityv1 "amanat.example/proto/amanat/identity/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/fault"
 )
@@ -131,6 +133,45 @@ func TestTimesThatAreNoneAreRefused(t *testing.T) {
 	} {
 		if got := Fault(r.check(request)).Fields(); len(got) != 1 || got[0] != (fault.Violation{Field: path, Sentence: timeRule}) {
 			t.Errorf("%s: %v", path, got)
+		}
+	}
+}
+
+// What protovalidate says to a programmer is said so that a person knows what to write.
+func TestSentencesAPersonCanActOn(t *testing.T) {
+	service := referralv1.File_amanat_referral_v1_referral_proto.Services().ByName("ReferralService")
+	var methods []*method
+	for _, name := range []protoreflect.Name{"SubmitReferral", "AcceptOffer", "ListReferrals"} {
+		methods = append(methods, &method{descriptor: service.Methods().ByName(name)})
+	}
+	r, err := newRules(methods)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, request := range []proto.Message{
+		&referralv1.SubmitReferralRequest{Parent: "x", Urgency: 77, Actor: &custodyv1.Actor{Person: "x", Unit: "x"}},
+		&referralv1.AcceptOfferRequest{Name: "x", Group: "x", Worker: &identityv1.WorkerContact{Phone: "x"}},
+		&referralv1.ListReferralsRequest{Filter: &referralv1.ListReferralsRequest_Filter{OwnerNode: "X"}},
+	} {
+		for _, v := range Fault(r.check(request)).Fields() {
+			got[v.Field] = v.Sentence
+		}
+	}
+	for field, want := range map[string]string{
+		"kind":              "must be given",
+		"needs":             "must be given",
+		"urgency":           "must be one of the values that the contract defines",
+		"unit":              "must be a name of the form nodes/*/units/*",
+		"actor.person":      "must be a name of the form nodes/*/workers/*, or be left out",
+		"actor.unit":        "must be a name of the form nodes/*/(units|shelters)/*, or be left out",
+		"name":              "must be a name of the form nodes/*/referrals/*/offers/*",
+		"group":             "must be a name of the form nodes/*/shelters/*/groups/*, or be left out",
+		"worker.phone":      `must match the pattern ^\+[1-9][0-9]{7,14}$`,
+		"filter.owner_node": "must match the pattern ^([a-z][a-z0-9-]{1,30})?$",
+	} {
+		if got[field] != want {
+			t.Errorf("%s: got %q, want %q", field, got[field], want)
 		}
 	}
 }

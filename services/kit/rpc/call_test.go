@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
@@ -299,6 +300,23 @@ func TestTextThatIsNotUTF8(t *testing.T) {
 	//nolint:staticcheck // As above.
 	err := other.Invoke(t.Context(), protectionv1.ProtectionService_CreateWorker_FullMethodName, []byte("\x0a\xff"), &protectionv1.Worker{}, grpc.ForceCodec(rawCodec{}))
 	refused(t, err, codes.PermissionDenied, "REASON_NOT_ALLOWED", "may not call")
+}
+
+// What no rule and no mark of this program is for is not taken.
+func TestFieldsThatAreNotKnownAreDropped(t *testing.T) {
+	var got *protectionv1.CreateWorkerRequest
+	s := serveProtection(t, &protection{createWorker: func(_ context.Context, r *protectionv1.CreateWorkerRequest) (*protectionv1.Worker, error) {
+		got = r
+		return &protectionv1.Worker{}, nil
+	}}, noAudit)
+	request := aWorker()
+	request.Worker.ProtoReflect().SetUnknown(protowire.AppendString(protowire.AppendTag(nil, 9999, protowire.BytesType), secret))
+	if _, err := protectionv1.NewProtectionServiceClient(s.dial("gateway", "protection")).CreateWorker(t.Context(), request); err != nil {
+		t.Fatal(err)
+	}
+	if !proto.Equal(got, aWorker()) {
+		t.Errorf("the handler got %v", got)
+	}
 }
 
 func TestAnAuditRowPrecedesAMarkedReply(t *testing.T) {

@@ -14,9 +14,10 @@ import (
 	"amanat.example/services/kit/fault"
 )
 
-// incoming is a request on its way in. grpc answers bytes that do not decode with INTERNAL
-// before any of our steps has run; so the codec keeps the fault here, and the call is refused
-// in its turn: after the caller is known, with INVALID_ARGUMENT and the field's name.
+// incoming is a request on its way in. grpc answers bytes that do not decode with INTERNAL, and
+// too many of them with RESOURCE_EXHAUSTED, before any of our steps has run; so the codec keeps the
+// fault here, and the call is refused in its turn: after the caller is known, with
+// INVALID_ARGUMENT, a reason and the field's name.
 type incoming struct {
 	message proto.Message
 	fault   error
@@ -36,9 +37,12 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 		in.fault = errRequestSize
 		return nil
 	}
-	if err := c.CodecV2.Unmarshal(data, in.message); err != nil {
-		raw := data.Materialize()
-		if field := notUTF8(raw, in.message.ProtoReflect().Descriptor()); field != "" {
+	raw := data.MaterializeToBuffer(mem.DefaultBufferPool())
+	defer raw.Free()
+	// A field that this program does not know has no rule and no mark: it is not taken, so that it
+	// can come to lie nowhere.
+	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(raw.ReadOnlyData(), in.message); err != nil {
+		if field := notUTF8(raw.ReadOnlyData(), in.message.ProtoReflect().Descriptor()); field != "" {
 			in.fault = fault.InvalidField(field, "must be valid UTF-8 text").Wrap(err)
 		} else {
 			in.fault = fault.New(fault.Field, "The request is not a well-formed "+

@@ -9,8 +9,11 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"amanat.example/services/kit/rpc"
 )
 
 // BadInput tries every RPC with every mutant of its valid requests, and in the end with the
@@ -21,6 +24,7 @@ func (s *Suite) BadInput(t *testing.T) {
 	for _, m := range s.methods(t) {
 		t.Run(string(m.Name()), func(t *testing.T) {
 			call := s.Calls[string(m.Name())]
+			s.tryBytes(t, m)
 			used, reached, absent := map[string]bool{}, map[protoreflect.FullName]bool{}, map[string]string{}
 			for _, request := range call.Requests(t) {
 				if got := request.ProtoReflect().Descriptor().FullName(); got != m.Input().FullName() {
@@ -52,6 +56,24 @@ func (s *Suite) BadInput(t *testing.T) {
 		})
 	}
 	t.Logf("%s: %d RPCs, %d bad requests", s.Descriptor.ServiceName, len(s.Calls), tried)
+}
+
+// tryBytes sends what is no request at all, and more than one may hold.
+func (s *Suite) tryBytes(t *testing.T, m protoreflect.MethodDescriptor) {
+	ctx, caller := s.allowed(t, m)
+	padding := protowire.AppendBytes(protowire.AppendTag(nil, 20_000, protowire.BytesType), make([]byte, rpc.MaxMessageBytes))
+	for name, c := range map[string]struct {
+		body   []byte
+		reason string
+	}{
+		"request too large":       {padding, "TOO_LARGE"},
+		"request that is garbage": {[]byte("\x0a\xff"), "INVALID_FIELD"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := s.Unchanged(t, func() error { return s.send(ctx, caller, m, c.body) })
+			s.Refused(t, err, Refusal{Code: codes.InvalidArgument, Reason: c.reason})
+		})
+	}
 }
 
 // answered holds that a request is valid.

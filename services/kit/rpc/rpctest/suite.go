@@ -149,7 +149,7 @@ func (s *Suite) dial(t testing.TB, services ...string) {
 // send calls an RPC with the very bytes given.
 func (s *Suite) send(ctx context.Context, as string, m protoreflect.MethodDescriptor, request []byte) error {
 	var reply []byte
-	return s.conns[as].Invoke(ctx, fullName(m), request, &reply, grpc.ForceCodecV2(raw{}))
+	return s.conns[as].Invoke(ctx, fullName(m), request, &reply, grpc.ForceCodecV2(raw{}), grpc.MaxCallSendMsgSize(2*rpc.MaxMessageBytes))
 }
 
 // raw is a codec for bytes that are marshalled already.

@@ -104,11 +104,11 @@ func (s *Suite) Stranger(t *testing.T, node string) {
 			}
 			defer func() { _ = conn.Close() }()
 			request := s.Calls[string(m.Name())].Requests(t)[0]
-			before := s.Writes.State()
+			before := s.state()
 			if err := conn.Invoke(valid, fullName(m), request, &identityv1.PersonToken{}); status.Code(err) != codes.Unavailable {
 				t.Errorf("it is let in: %v", err)
 			}
-			if after := s.Writes.State(); after != before {
+			if after := s.state(); after != before {
 				t.Errorf("it changed the store: before %s, after %s", before, after)
 			}
 		})

@@ -32,8 +32,10 @@ type Suite struct {
 	Policy rpc.Policy
 	// Address is where it listens.
 	Address string
-	// Writes watches the service's stores. What is compared is [Writes.State].
+	// Writes watches the service's stores.
 	Writes *Writes
+	// Queued counts what a test's stand-ins for post and outbox took; nil where they are none.
+	Queued func() int
 	// Calls has one entry for each RPC, by its short name such as "GetCase".
 	Calls map[string]Call
 
@@ -189,12 +191,20 @@ func (s *Suite) Unchanged(t testing.TB, call func() error) error {
 
 // judge makes a call that must be refused and says what is wrong with the refusal.
 func (s *Suite) judge(call func() error) (faults []string, refusal error) {
-	before := s.Writes.State()
+	before := s.state()
 	refusal = call()
-	if after := s.Writes.State(); after != before {
+	if after := s.state(); after != before {
 		faults = append(faults, fmt.Sprintf("a refused call changed the store: before %s, after %s", before, after))
 	}
 	return append(faults, s.faults(refusal)...), refusal
+}
+
+// state is all that a refused call must leave as it is.
+func (s *Suite) state() string {
+	if s.Queued == nil {
+		return s.Writes.State()
+	}
+	return fmt.Sprintf("%d letters and commands, %s", s.Queued(), s.Writes.State())
 }
 
 // faults are what a refusal lacks of what every refusal has.

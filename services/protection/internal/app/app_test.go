@@ -10,7 +10,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	federalv1 "amanat.example/proto/amanat/federal/v1"
@@ -240,86 +239,6 @@ func TestRefusalOfTheReferralService(t *testing.T) {
 	b.referral.set(submitted)
 	if c, err := b.ReferCase(t.Context(), refer(c), actor); err != nil || c.GetReferFailure() != "" || c.GetReferral() != referral {
 		t.Fatalf("a new try: %v, %v", c, err)
-	}
-}
-
-// What is wrong with a request is named by its field, and nothing changes.
-func TestBadInput(t *testing.T) {
-	b := newApp(t, home)
-	c := b.taken()
-	intake := func(change func(*protectionv1.Case)) error {
-		r := b.intake()
-		r.RequestId = "request-2"
-		change(r.Case)
-		_, err := b.CreateCase(t.Context(), r)
-		return err
-	}
-	agree := func(change func(*protectionv1.RecordConsentRequest)) error {
-		r := consent(c)
-		change(r)
-		_, err := b.RecordConsent(t.Context(), r)
-		return err
-	}
-	send := func(change func(*protectionv1.ReferCaseRequest)) error {
-		r := refer(c)
-		change(r)
-		_, err := b.ReferCase(t.Context(), r, actor)
-		return err
-	}
-	_, sameUnit := b.CreateUnit(t.Context(), &protectionv1.CreateUnitRequest{Parent: b.parent(), UnitId: "hub", Unit: &protectionv1.Unit{District: "PK-BA-HUB"}})
-	_, noUnit := b.CreateWorker(t.Context(), &protectionv1.CreateWorkerRequest{Parent: b.parent(), WorkerId: "w", Worker: &protectionv1.Worker{
-		Unit: b.parent() + "/units/none", Roles: []string{"case-worker"},
-	}})
-	_, notReceived := b.RecordOutcome(t.Context(), &protectionv1.RecordOutcomeRequest{Name: c.GetName(), Etag: c.GetEtag(), Outcome: "REUNIFIED", Services: []string{"SHELTER"}}, actor)
-	for name, bad := range map[string]struct {
-		err    error
-		reason fault.Reason
-		field  string
-	}{
-		"unit taken":         {sameUnit, fault.Field, "unit_id"},
-		"unit of a worker":   {noUnit, fault.Field, "worker.unit"},
-		"no person":          {intake(func(c *protectionv1.Case) { c.Person = nil }), fault.Field, "case.person"},
-		"gender":             {intake(func(c *protectionv1.Case) { c.Person.Gender = "girl" }), fault.UnknownCode, "case.person.gender"},
-		"language":           {intake(func(c *protectionv1.Case) { c.Person.Languages = []string{"xxx"} }), fault.UnknownCode, "case.person.languages"},
-		"exploitation":       {intake(func(c *protectionv1.Case) { c.Exploitation = []string{"x"} }), fault.UnknownCode, "case.exploitation"},
-		"district":           {intake(func(c *protectionv1.Case) { c.FoundDistrict = "x" }), fault.UnknownCode, "case.found_district"},
-		"age unknown":        {intake(func(c *protectionv1.Case) { c.Person.AgeFrom, c.Person.AgeTo = 0, 0 }), fault.Field, "case.person.age_to"},
-		"unknown unit":       {intake(func(c *protectionv1.Case) { c.Unit += "x" }), fault.Field, "case.unit"},
-		"unit elsewhere":     {intake(func(c *protectionv1.Case) { c.Unit = "nodes/punjab/units/lahore" }), fault.Field, "case.unit"},
-		"basis":              {agree(func(r *protectionv1.RecordConsentRequest) { r.Consent.Basis = "x" }), fault.UnknownCode, "consent.basis"},
-		"purpose":            {agree(func(r *protectionv1.RecordConsentRequest) { r.Consent.Purposes = []string{"x"} }), fault.UnknownCode, "consent.purposes"},
-		"scope":              {agree(func(r *protectionv1.RecordConsentRequest) { r.Consent.Scopes = []string{"x"} }), fault.UnknownCode, "consent.scopes"},
-		"ended consent":      {agree(func(r *protectionv1.RecordConsentRequest) { r.Consent.ExpireTime = timestamppb.New(begin) }), fault.Field, "consent.expire_time"},
-		"stale consent":      {agree(func(r *protectionv1.RecordConsentRequest) { r.Etag = "7" }), fault.Stale, ""},
-		"no such case":       {agree(func(r *protectionv1.RecordConsentRequest) { r.Name += "x" }), fault.Missing, ""},
-		"case elsewhere":     {agree(func(r *protectionv1.RecordConsentRequest) { r.Name = "nodes/punjab/cases/x" }), fault.Missing, ""},
-		"no consent":         {send(func(*protectionv1.ReferCaseRequest) {}), fault.ConsentMissing, ""},
-		"stale refer":        {send(func(r *protectionv1.ReferCaseRequest) { r.Etag = "7" }), fault.Stale, ""},
-		"service":            {send(func(r *protectionv1.ReferCaseRequest) { r.Service = "x" }), fault.UnknownCode, "service"},
-		"reason":             {send(func(r *protectionv1.ReferCaseRequest) { r.Reasons = []string{"x"} }), fault.UnknownCode, "reasons"},
-		"needs":              {send(func(r *protectionv1.ReferCaseRequest) { r.Needs.Gender = "x" }), fault.UnknownCode, "needs.gender"},
-		"kind":               {send(func(r *protectionv1.ReferCaseRequest) { r.Kind = custodyv1.ReferralKind_REFERRAL_KIND_SERVICE }), fault.Field, "kind"},
-		"answer in the past": {send(func(r *protectionv1.ReferCaseRequest) { r.AnswerBy = timestamppb.New(begin) }), fault.Field, "answer_by"},
-		"override, no note": {send(func(r *protectionv1.ReferCaseRequest) {
-			r.Override, r.Note = &custodyv1.ConsentOverride{LegalBasis: "IMMINENT_DANGER", Approver: "s"}, ""
-		}), fault.Field, "note"},
-		"override, no law": {send(func(r *protectionv1.ReferCaseRequest) {
-			r.Override = &custodyv1.ConsentOverride{LegalBasis: "x", Approver: "s"}
-		}), fault.UnknownCode, "override.legal_basis"},
-		"outcome of an own case": {notReceived, fault.WrongState, ""},
-	} {
-		if bad.err == nil || bad.field != "" && (len(fields(bad.err)) != 1 || !slices.Contains([]string{bad.field, bad.field + "[0]"}, fields(bad.err)[0])) {
-			t.Errorf("%s: %v names %q", name, bad.err, fields(bad.err))
-		}
-		if bad.field == "" && reason(bad.err) != bad.reason {
-			t.Errorf("%s: %v", name, bad.err)
-		}
-	}
-	if now := b.get(c.GetName()); !proto.Equal(now, c) || len(b.list(nil)) != 1 || len(b.referral.calls) != 0 {
-		t.Fatalf("something changed: %v", now)
-	}
-	if got := b.happened(); !slices.Equal(got, []string{"protection.case.created.v1"}) {
-		t.Fatalf("events: %v", got)
 	}
 }
 

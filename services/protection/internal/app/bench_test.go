@@ -335,12 +335,3 @@ func (b *bench) happened() (kinds []string) {
 }
 
 func reason(err error) fault.Reason { return fault.ReasonOf(err) }
-
-func fields(err error) (names []string) {
-	if refused, ok := errors.AsType[*fault.Error](err); ok {
-		for _, v := range refused.Fields() {
-			names = append(names, v.Field)
-		}
-	}
-	return names
-}

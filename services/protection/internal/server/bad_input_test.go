@@ -35,7 +35,7 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 	}
 	return w, &rpctest.Suite{
 		Place: w.place, Address: w.address, Descriptor: &protectionv1.ProtectionService_ServiceDesc, Policy: server.Policy(),
-		Writes: rpctest.Watch(w.db),
+		Writes: rpctest.Watch(w.db), Queued: w.queued,
 		Calls: map[string]rpctest.Call{
 			"CreateUnit": {
 				Requests: one(func(testing.TB) proto.Message { return w.newUnit(w.next("unit")) }),

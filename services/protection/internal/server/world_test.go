@@ -50,15 +50,30 @@ type world struct {
 	clock   atomic.Int64 // how far ahead of time the service's clock is
 
 	mu     sync.Mutex
+	sent   int // letters
 	queue  []outbox.Command
 	away   bool
 	refuse *fault.Error
 }
 
-// noPost drops letters: where they go is no matter here.
-type noPost struct{}
+// counter is the post: where letters go is no matter here.
+type counter struct{ w *world }
 
-func (noPost) Queue(*kitstore.Tx, post.Outgoing) error { return nil }
+func (c counter) Queue(tx *kitstore.Tx, _ post.Outgoing) error {
+	tx.AfterCommit(func() {
+		c.w.mu.Lock()
+		defer c.w.mu.Unlock()
+		c.w.sent++
+	})
+	return nil
+}
+
+// queued counts letters, and commands that wait.
+func (w *world) queued() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sent + len(w.queue)
+}
 
 // Queue and Wait are the outbox: a command is called when somebody waits for it.
 func (w *world) Queue(tx *kitstore.Tx, c outbox.Command) error {
@@ -124,7 +139,7 @@ func newWorld(t testing.TB) *world {
 	})
 	w.db = db
 	w.app = &app.App{
-		DB: db, Node: "balochistan", Federal: "federal", Keys: keys, Events: store.Events, Post: noPost{}, Commands: w, Random: rand.Reader,
+		DB: db, Node: "balochistan", Federal: "federal", Keys: keys, Events: store.Events, Post: counter{w}, Commands: w, Random: rand.Reader,
 		Now: func() time.Time { return time.Now().Add(time.Duration(w.clock.Load())) }, NewID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 		Roster: w.place.Load(t, "protection").Roster(), Tokens: paging.New([]byte("test")),
 	}

@@ -26,7 +26,7 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 	}
 	return w, &rpctest.Suite{
 		Place: w.place, Address: w.address, Descriptor: &referralv1.ReferralService_ServiceDesc, Policy: server.Policy(),
-		Writes: rpctest.Watch(w.punjab.DB),
+		Writes: rpctest.Watch(w.punjab.DB), Queued: w.queued,
 		Calls: map[string]rpctest.Call{
 			"SubmitReferral": {
 				Requests: func(testing.TB) []proto.Message {

@@ -41,12 +41,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // needs two nodes. Letters go by hand; the shelter service does what it is asked, unless told to
 // refuse.
 type world struct {
-	place    rpctest.Place
-	address  string
-	punjab   *node
-	nodes    map[string]*node
-	noAudit  atomic.Bool // audit rows cannot be written
-	requests atomic.Int64
+	place   rpctest.Place
+	address string
+	punjab  *node
+	nodes   map[string]*node
+	noAudit atomic.Bool // audit rows cannot be written
 
 	mu      sync.Mutex
 	letters []letter
@@ -201,6 +200,19 @@ func (w *world) settle(t testing.TB) {
 			worked = worked || more
 		}
 	}
+}
+
+// queued counts letters and commands that wait.
+func (w *world) queued() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	count := len(w.letters)
+	for _, n := range w.nodes {
+		n.mu.Lock()
+		count += len(n.commands)
+		n.mu.Unlock()
+	}
+	return count
 }
 
 func (w *world) deliver(t testing.TB, l letter) {

@@ -1228,7 +1228,7 @@ type AcceptOfferRequest struct {
 	Worker *v11.WorkerContact `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
 	// The bed group to hold in, for a placement.
 	Group string `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
-	// When the tentative hold ends; absent: the road time the node's policy names.
+	// When the tentative hold ends: 5 minutes to 7 days ahead. Absent: the road time the node's policy names.
 	HoldExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=hold_expire_time,json=holdExpireTime,proto3" json:"hold_expire_time,omitempty"`
 	// Free text to the other side; travels sealed.
 	Note string `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -94,4 +95,33 @@ func TestBadCallers(t *testing.T) {
 func TestStrangers(t *testing.T) {
 	_, s := newSuite(t)
 	s.Stranger(t, "sindh")
+}
+
+// What only the service may say is not taken from a caller: no consent, state or referral comes in
+// with an intake.
+func TestOutputFieldsAreNotTaken(t *testing.T) {
+	w, s := newSuite(t)
+	ctx, client := supervisor(t, s)
+	request := w.intake()
+	given := request.GetCase()
+	given.Name, given.Reference, given.Etag, given.Outcome, given.Referral = noCase, "BA-26-99999-9", "77", "REUNIFIED", w.newReferral()
+	given.State, given.Source, given.ReferralState = protectionv1.Case_STATE_CLOSED, protectionv1.Case_SOURCE_REFERRAL, inService
+	given.CreateTime, given.UpdateTime, given.ReferFailure = ahead(-time.Hour), ahead(-time.Hour), "REASON_INTERNAL"
+	given.Consent = consent(given).GetConsent()
+	made, err := client.CreateCase(ctx, request)
+	must(t, err)
+	if made.GetName() == noCase || made.GetReference() == given.GetReference() || made.GetOutcome() != "" || made.GetReferral() != "" ||
+		made.GetState() != protectionv1.Case_STATE_ACTIVE || made.GetSource() != protectionv1.Case_SOURCE_INTAKE || made.GetReferralState() != 0 ||
+		made.GetConsent() != nil || made.GetReferFailure() != "" || made.GetEtag() == "77" || time.Since(made.GetCreateTime().AsTime()) > time.Minute {
+		t.Errorf("taken over from the caller: %v", made)
+	}
+	agreed := consent(made)
+	agreed.Consent.Salt, agreed.Consent.Commitment, agreed.Consent.RecordTime = make([]byte, 32), make([]byte, 32), ahead(-time.Hour)
+	shown, err := client.RecordConsent(ctx, agreed)
+	must(t, err)
+	c := shown.GetConsent()
+	if bytes.Equal(c.GetSalt(), agreed.GetConsent().GetSalt()) || bytes.Equal(c.GetCommitment(), agreed.GetConsent().GetCommitment()) ||
+		time.Since(c.GetRecordTime().AsTime()) > time.Minute {
+		t.Errorf("taken over from the caller: %v", c)
+	}
 }

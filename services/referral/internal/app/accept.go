@@ -114,10 +114,19 @@ func (a *App) accepted(ctx context.Context, name string, asked bool) (*referralv
 		return nil, err
 	}
 	if failure := shown.GetAcceptFailure(); asked && failure != "" {
-		return nil, fault.New(eventsv1.Reason(eventsv1.Reason_value["REASON_"+failure]),
-			"The shelter service refused the hold. Choose another bed group, ask again later, or decline.", "offer", name)
+		return nil, refusedHold(eventsv1.Reason(eventsv1.Reason_value["REASON_"+failure]), name)
 	}
 	return shown, nil
+}
+
+// refusedHold is the shelter's refusal of the hold for an offer, as whoever accepts must read it: what
+// they chose is the bed group.
+func refusedHold(reason fault.Reason, offer string) error {
+	if reason == fault.Missing {
+		return fault.InvalidField("group", "must be a bed group that the node's shelter service has")
+	}
+	return fault.New(reason, "The shelter service refused the hold. Choose another bed group, ask again later, or decline.", "offer", offer).
+		WithFields(fault.Violation{Field: "group", Sentence: "is a bed group that cannot be held now"})
 }
 
 // getReceived finds an offer made to this node.

@@ -75,7 +75,7 @@ func HoldUntil(asked *timestamppb.Timestamp, now time.Time) (time.Time, error) {
 	if asked == nil {
 		return now.Add(DefaultHold), nil
 	}
-	return asked.AsTime(), within("hold_expire_time", asked.AsTime(), now, MaxHold, "must lie ahead, at most 7 days")
+	return asked.AsTime(), within("hold_expire_time", asked.AsTime(), now.Add(MinHold), MaxHold-MinHold, "must lie between 5 minutes and 7 days ahead")
 }
 
 // CheckDispatch holds what the proto's own rules cannot say of a request to dispatch.

@@ -54,6 +54,9 @@ const (
 	MaxAnswer = 30 * 24 * time.Hour
 	// DefaultHold is how long a bed is held until it is promised.
 	DefaultHold = 72 * time.Hour
+	// MinHold is the shortest hold worth asking for: the shelter gives none below a minute, and some
+	// of it passes until the command is there.
+	MinHold = 5 * time.Minute
 	// MaxHold is the longest tentative hold a shelter gives.
 	MaxHold = 7 * 24 * time.Hour
 )

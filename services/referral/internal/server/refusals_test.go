@@ -143,6 +143,7 @@ func TestRefusedAnswers(t *testing.T) {
 		},
 		"accept what changed":          {accept(offer, func(r *referralv1.AcceptOfferRequest) { r.Etag = "77" }), stale},
 		"a hold in the past":           {accept(offer, func(r *referralv1.AcceptOfferRequest) { r.HoldExpireTime = ahead(-time.Second) }), invalid("hold_expire_time")},
+		"a hold of a moment":           {accept(offer, func(r *referralv1.AcceptOfferRequest) { r.HoldExpireTime = ahead(time.Minute) }), invalid("hold_expire_time")},
 		"a hold of more than a week":   {accept(offer, func(r *referralv1.AcceptOfferRequest) { r.HoldExpireTime = ahead(8 * 24 * time.Hour) }), invalid("hold_expire_time")},
 		"decline no such offer":        {decline(noOffer, "TOO_FAR", "", ""), missing("kind=offer")},
 		"decline what changed":         {decline(offer, "TOO_FAR", "", "77"), stale},
@@ -153,11 +154,19 @@ func TestRefusedAnswers(t *testing.T) {
 		"read an offer not in a chain": {call(c.person, c.gateway.GetOffer, &referralv1.GetOfferRequest{Name: asked.GetName() + "/offers/" + noHash}), missing("kind=offer")},
 	})
 	// The shelter's refusal reaches whoever accepts; the offer stays as it was, but for the reason.
-	w.refuse = fault.New(fault.NoCapacity, "Full.")
-	err := accept(offer, same)()
-	s.Refused(t, err, state("NO_CAPACITY", "offer="+offer))
-	if o := w.offer(t, asked); o.GetState() != custodyv1.OfferState_OFFER_STATE_RECEIVED || o.GetHold() != "" {
-		t.Errorf("after the shelter's refusal the offer is %v", o)
+	for _, refusal := range []struct {
+		shelter *fault.Error
+		want    rpctest.Refusal
+	}{
+		{fault.New(fault.NoCapacity, "Full."), state("NO_CAPACITY", "offer="+offer)},
+		{fault.New(fault.CannotMeetNeeds, "No."), state("CANNOT_MEET_NEEDS", "group")},
+		{fault.NotFound("group"), invalid("group")},
+	} {
+		w.refuse = refusal.shelter
+		s.Refused(t, accept(offer, same)(), refusal.want)
+		if o := w.offer(t, asked); o.GetState() != custodyv1.OfferState_OFFER_STATE_RECEIVED || o.GetHold() != "" {
+			t.Errorf("after the shelter's refusal the offer is %v", o)
+		}
 	}
 }
 

@@ -240,3 +240,21 @@ func TestStrangers(t *testing.T) {
 	_, s := newSuite(t)
 	s.Stranger(t, "sindh")
 }
+
+// What only the service may say is not taken from a caller: beds are free because rows say so.
+func TestOutputFieldsAreNotTaken(t *testing.T) {
+	r, _ := newSuite(t)
+	request := r.create()
+	s, g := request.GetShelter(), request.GetShelter().GetGroups()[0]
+	s.Name, s.State, s.Etag, s.CreateTime = "nodes/sindh/shelters/other", shelterv1.Shelter_STATE_SUSPENDED, "77", timestamppb.New(time.Now().Add(-time.Hour))
+	g.Held, g.Occupied, g.Available = 49, 49, 5000
+	made, err := r.gateway.CreateShelter(r.token("shelter-manager"), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g = made.GetGroups()[0]
+	if made.GetName() != "nodes/punjab/shelters/"+request.GetShelterId() || made.GetState() != shelterv1.Shelter_STATE_ACTIVE || made.GetEtag() == "77" ||
+		time.Since(made.GetCreateTime().AsTime()) > time.Minute || g.GetHeld() != 0 || g.GetOccupied() != 0 || g.GetAvailable() != 49 {
+		t.Errorf("taken over from the caller: %v", made)
+	}
+}

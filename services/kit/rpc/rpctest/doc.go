@@ -4,7 +4,6 @@
 // new RPC is tried from its first day: an RPC without a valid request fails the test.
 //
 // Of every refusal it holds: the right code, an ErrorInfo of the service, a sentence, the field
-// that is at fault named, nothing of what was sent repeated, and no row of the store written. Keys
-// of persons are in a file of their own and may be prepared for a call that is then refused; a key
-// that seals nothing is harmless (DESIGN section 6).
+// that is at fault named, nothing of what was sent repeated, and no row written: neither in the
+// service's store nor, where a test watches it, in the file of its keys.
 package rpctest

@@ -198,15 +198,14 @@ func required(field protoreflect.FieldDescriptor) bool {
 		rules.GetBytes().GetLen() > 0 || rules.GetRepeated().GetMinItems() > 0)
 }
 
-// words says that a field holds what a person says of persons: any text is one.
+// words says that a field holds a name or what a person tells: any text is one.
 func words(field protoreflect.FieldDescriptor) bool {
 	rules, err := protovalidate.ResolveFieldRules(field)
-	formed := err == nil && (rules.GetString().GetPattern() != "" || rules.GetRepeated().GetItems().GetString().GetLen() > 0)
-	switch privacy.Kind(field) {
-	case privacyv1.PersonalData_PERSONAL_DATA_UNSPECIFIED, privacyv1.PersonalData_PERSONAL_DATA_BIRTH:
+	if err == nil && rules.GetString().GetPattern() != "" {
 		return false
 	}
-	return !formed
+	kind := privacy.Kind(field)
+	return kind == privacyv1.PersonalData_PERSONAL_DATA_NAME || kind == privacyv1.PersonalData_PERSONAL_DATA_FREE_TEXT
 }
 
 // within says that a named field is the path or a message around it, as rules over several fields

@@ -88,13 +88,15 @@ func (a *App) checkNode(field, name string) error {
 	return nil
 }
 
-// checkUnit refuses a unit that this node does not have.
-func (a *App) checkUnit(r kitstore.Reader, field, unit string) error {
-	there, err := store.Units.Has(r, kitstore.K(unit))
-	if err == nil && !there {
-		err = fault.InvalidField(field, "must be a unit of this node; enter the unit first")
-	}
-	return err
+// haveUnit refuses a unit that this node does not have. Units are never taken away.
+func (a *App) haveUnit(ctx context.Context, field, unit string) error {
+	return a.DB.View(ctx, func(r kitstore.Reader) error {
+		there, err := store.Units.Has(r, kitstore.K(unit))
+		if err == nil && !there {
+			err = fault.InvalidField(field, "must be a unit of this node; enter the unit first")
+		}
+		return err
+	})
 }
 
 func (a *App) newName(collection string) (string, error) {

@@ -27,6 +27,14 @@ func (a *App) CreateCase(ctx context.Context, request *protectionv1.CreateCaseRe
 	if err := a.checkNode("parent", request.GetParent()); err != nil {
 		return nil, err
 	}
+	// An intake that was right once is right for ever, so that it may be judged before it is known
+	// again; of one that is refused no key is left.
+	if err := rules.CheckIntake(request.GetCase(), a.Now()); err != nil {
+		return nil, err
+	}
+	if err := a.haveUnit(ctx, "case.unit", request.GetCase().GetUnit()); err != nil {
+		return nil, err
+	}
 	digest, err := a.digest("create-case", request)
 	if err != nil {
 		return nil, err
@@ -44,12 +52,6 @@ func (a *App) CreateCase(ctx context.Context, request *protectionv1.CreateCaseRe
 	}
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		if created, err = a.created(tx, request.GetRequestId(), digest); created != nil || err != nil {
-			return err
-		}
-		if err := rules.CheckIntake(request.GetCase(), a.Now()); err != nil {
-			return err
-		}
-		if err := a.checkUnit(tx, "case.unit", request.GetCase().GetUnit()); err != nil {
 			return err
 		}
 		err := store.Requests.Insert(tx, kitstore.K(request.GetRequestId()), &protectionv1.CaseRequest{Digest: digest, Case: name})

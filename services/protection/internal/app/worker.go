@@ -24,14 +24,14 @@ func (a *App) CreateWorker(ctx context.Context, request *protectionv1.CreateWork
 	if err := codes.CheckFields("worker.roles", codes.Role, w.GetRoles()); err != nil {
 		return nil, err
 	}
+	if err := a.haveUnit(ctx, "worker.unit", w.GetUnit()); err != nil {
+		return nil, err
+	}
 	name := request.GetParent() + "/workers/" + request.GetWorkerId()
 	if err := a.Keys.Prepare(ctx, store.KeyName(name)); err != nil {
 		return nil, err
 	}
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-		if err := a.checkUnit(tx, "worker.unit", w.GetUnit()); err != nil {
-			return err
-		}
 		err := store.Workers.Insert(tx, a.Keys, kitstore.K(name), &protectionv1.Worker{
 			Name: name, Unit: w.GetUnit(), DisplayName: w.GetDisplayName(), Phone: w.GetPhone(), Roles: w.GetRoles(),
 			CreateTime: timestamppb.New(a.Now()),

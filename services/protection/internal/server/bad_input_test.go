@@ -36,7 +36,7 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 	}
 	return w, &rpctest.Suite{
 		Place: w.place, Address: w.address, Descriptor: &protectionv1.ProtectionService_ServiceDesc, Policy: server.Policy(),
-		Writes: rpctest.Watch(w.db), Queued: w.queued,
+		Writes: rpctest.Watch(w.db, w.app.Keys.Store()), Queued: w.queued,
 		Calls: map[string]rpctest.Call{
 			"CreateUnit": {
 				Requests: one(func(testing.TB) proto.Message { return w.newUnit(w.next("unit")) }),
@@ -57,6 +57,7 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 				Requests: one(func(testing.TB) proto.Message { return w.intake() }),
 				Except: map[string]rpctest.Exception{
 					"case.name unknown": made, "request_id unknown": rpctest.Accepted("a key is any text"),
+					"case.person.home_place unknown": rpctest.Accepted("as told"), "case.person.health unknown": rpctest.Accepted("as told"),
 				},
 			},
 			"GetCase": {Requests: one(func(t testing.TB) proto.Message {

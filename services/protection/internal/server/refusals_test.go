@@ -110,6 +110,11 @@ func TestRefusedEntries(t *testing.T) {
 		"intake at another node":   {intake(func(r *protectionv1.CreateCaseRequest) { r.Parent = "nodes/sindh" }), missing("field=parent")},
 		"intake by no unit":        {intake(func(r *protectionv1.CreateCaseRequest) { r.Case.Unit = parent + "/units/none" }), invalid("case.unit")},
 		"intake by another's unit": {intake(func(r *protectionv1.CreateCaseRequest) { r.Case.Unit = "nodes/sindh/units/hub" }), invalid("case.unit")},
+	})
+	// A person's key is made before the transaction that knows the request again. It seals nothing.
+	rowsOnly := *s
+	rowsOnly.Writes = rpctest.Watch(w.db)
+	runRefused(t, &rowsOnly, map[string]refused{
 		"a key used for another one": {intake(func(r *protectionv1.CreateCaseRequest) {
 			r.RequestId = used.GetRequestId()
 			r.Case.Person.GivenName = "Zar"

@@ -190,11 +190,24 @@ func (a *App) newAnnex(referral string, content *custodyv1.AnnexContent) (*custo
 }
 
 // prepareAnnex makes an annex of what people wrote and the key it is sealed with, before the
-// transaction; nil when they wrote nothing.
+// transaction; nil when they wrote nothing. Of a referral that is not known here no key is made:
+// the transaction will refuse.
 func (a *App) prepareAnnex(ctx context.Context, referral string, content *custodyv1.AnnexContent) (*custodyv1.AnnexLetter, error) {
 	annex, err := a.newAnnex(referral, content)
 	if annex == nil || err != nil {
 		return nil, err
+	}
+	known := false
+	err = a.DB.View(ctx, func(r kitstore.Reader) error {
+		if known, err = a.holds(r, referral); known || err != nil {
+			return err
+		}
+		offers, err := offersOf(r, referral)
+		known = len(offers) > 0
+		return err
+	})
+	if err != nil || !known {
+		return annex, err
 	}
 	return annex, a.Annexes.Prepare(ctx, referral)
 }

@@ -49,11 +49,16 @@ func (a *App) SubmitReferral(ctx context.Context, request *referralv1.SubmitRefe
 	if _, err := io.ReadFull(a.Random, flow); err != nil {
 		return nil, fmt.Errorf("make a flow id: %w", err)
 	}
-	annex, err := a.prepareAnnex(ctx, name, &custodyv1.AnnexContent{Note: request.GetNote()})
+	annex, err := a.newAnnex(name, &custodyv1.AnnexContent{Note: request.GetNote()})
 	if err != nil {
 		return nil, err
 	}
 	w, refused := a.compose(ctx, request, name, flow, annex)
+	if refused == nil && annex != nil { // Of a submission that is refused no key is left.
+		if err := a.Annexes.Prepare(ctx, name); err != nil {
+			return nil, err
+		}
+	}
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		// What was submitted before is answered first: it was right then, whatever it is now.
 		if shown, err = a.submitted(tx, request); shown != nil || err != nil {

@@ -109,14 +109,19 @@ func TestRefusedSubmissions(t *testing.T) {
 			submit(func(r *referralv1.SubmitReferralRequest) { r.ToUnit = "nodes/kashmir/units/hub" }),
 			rpctest.Refusal{Code: codes.InvalidArgument, Reason: "UNKNOWN_NODE", Names: "to_unit"},
 		},
-		"an answer in the past":            {submit(func(r *referralv1.SubmitReferralRequest) { r.AnswerBy = ahead(-time.Second) }), invalid("answer_by")},
-		"an answer after a month":          {submit(func(r *referralv1.SubmitReferralRequest) { r.AnswerBy = ahead(31 * day) }), invalid("answer_by")},
-		"a key used for another unit":      {submit(func(r *referralv1.SubmitReferralRequest) { r.RequestId, r.ToUnit = used.GetRequestId(), hub }), reused},
-		"a key used with another note":     {submit(func(r *referralv1.SubmitReferralRequest) { r.RequestId, r.Note = used.GetRequestId(), "Another." }), reused},
-		"a key used with a note, now none": {submit(func(r *referralv1.SubmitReferralRequest) { r.RequestId, r.Note = used.GetRequestId(), "" }), reused},
+		"an answer in the past":   {submit(func(r *referralv1.SubmitReferralRequest) { r.AnswerBy = ahead(-time.Second) }), invalid("answer_by")},
+		"an answer after a month": {submit(func(r *referralv1.SubmitReferralRequest) { r.AnswerBy = ahead(31 * day) }), invalid("answer_by")},
 		"consent recorded before year one": {submit(func(r *referralv1.SubmitReferralRequest) {
 			r.GetConsent().RecordTime = &timestamppb.Timestamp{Seconds: -1 << 40}
 		}), invalid("consent.record_time")},
+	})
+	// A person's key is made before the transaction that knows the request again. It seals nothing.
+	rowsOnly := *s
+	rowsOnly.Writes = rpctest.Watch(w.punjab.DB)
+	runRefused(t, &rowsOnly, map[string]refused{
+		"a key used for another unit":      {submit(func(r *referralv1.SubmitReferralRequest) { r.RequestId, r.ToUnit = used.GetRequestId(), hub }), reused},
+		"a key used with another note":     {submit(func(r *referralv1.SubmitReferralRequest) { r.RequestId, r.Note = used.GetRequestId(), "Another." }), reused},
+		"a key used with a note, now none": {submit(func(r *referralv1.SubmitReferralRequest) { r.RequestId, r.Note = used.GetRequestId(), "" }), reused},
 	})
 }
 

@@ -77,13 +77,14 @@ func newSuite(t testing.TB) (*requests, *rpctest.Suite) {
 		return func(t testing.TB) []proto.Message { return []proto.Message{make(t)} }
 	}
 	return r, &rpctest.Suite{
-		Place: r.place, Address: r.address, Descriptor: &shelterv1.ShelterService_ServiceDesc, Policy: server.Policy(), Writes: rpctest.Watch(r.db),
+		Place: r.place, Address: r.address, Descriptor: &shelterv1.ShelterService_ServiceDesc, Policy: server.Policy(), Writes: rpctest.Watch(r.db, r.keys.Store()),
 		Calls: map[string]rpctest.Call{
 			"CreateShelter": {
 				Requests: one(func(testing.TB) proto.Message { return r.create() }),
 				Except: map[string]rpctest.Exception{
 					"shelter.display_name unknown":           rpctest.Accepted("a name is any text"),
 					"shelter.name unknown":                   rpctest.Accepted("the name is made of parent and shelter_id"),
+					"shelter.address unknown":                rpctest.Accepted("free text"),
 					"shelter.groups.capacity_source unknown": rpctest.Accepted("free text"),
 					"shelter.groups.age_from missing":        rpctest.Accepted("0 is an age"),
 					"shelter.groups.total missing":           rpctest.Accepted("a group may have no bed yet"),

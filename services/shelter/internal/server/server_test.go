@@ -42,6 +42,7 @@ type world struct {
 	place             rpctest.Place
 	address           string
 	db                *kitstore.DB
+	keys              *privacy.Keyring
 }
 
 func newWorld(t testing.TB) *world {
@@ -98,6 +99,7 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.keys = keys
 	a := &app.App{
 		DB: db, Node: "punjab", Now: time.Now, Keys: keys, Events: store.Events, Tokens: paging.New([]byte("t")), Wake: func() {},
 		NewID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },

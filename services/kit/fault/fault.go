@@ -79,7 +79,10 @@ func InvalidFields(violations ...Violation) *Error {
 	sentence := "The request is not valid."
 	if len(violations) > 0 {
 		sentence = fmt.Sprintf("Field %s: %s.", violations[0].Field, violations[0].Sentence)
-		if more := len(violations) - 1; more > 0 {
+		switch more := len(violations) - 1; {
+		case more == 1:
+			sentence += " There is 1 more."
+		case more > 1:
 			sentence += fmt.Sprintf(" There are %d more.", more)
 		}
 	}

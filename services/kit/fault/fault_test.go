@@ -25,7 +25,7 @@ func TestReasonThroughWrapping(t *testing.T) {
 
 func TestInvalidFieldsNameTheFirstAndCountTheRest(t *testing.T) {
 	e := fault.InvalidFields(fault.Violation{Field: "a", Sentence: "must be set"}, fault.Violation{Field: "b.c", Sentence: "must be set"})
-	if e.Sentence() != "Field a: must be set. There are 1 more." || len(e.Fields()) != 2 {
+	if e.Sentence() != "Field a: must be set. There is 1 more." || len(e.Fields()) != 2 {
 		t.Errorf("got %q", e.Sentence())
 	}
 }

@@ -63,15 +63,15 @@ func (s *Suite) tryBytes(t *testing.T, m protoreflect.MethodDescriptor) {
 	ctx, caller := s.allowed(t, m)
 	padding := protowire.AppendBytes(protowire.AppendTag(nil, 20_000, protowire.BytesType), make([]byte, rpc.MaxMessageBytes))
 	for name, c := range map[string]struct {
-		body   []byte
-		reason string
+		body []byte
+		want Refusal
 	}{
-		"request too large":       {padding, "TOO_LARGE"},
-		"request that is garbage": {[]byte("\x0a\xff"), "INVALID_FIELD"},
+		"request too large":       {padding, Refusal{codes.ResourceExhausted, "TOO_LARGE", ""}},
+		"request that is garbage": {[]byte("\x0a\xff"), Refusal{codes.InvalidArgument, "INVALID_FIELD", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := s.Unchanged(t, func() error { return s.send(ctx, caller, m, c.body) })
-			s.Refused(t, err, Refusal{Code: codes.InvalidArgument, Reason: c.reason})
+			s.Refused(t, err, c.want)
 		})
 	}
 }

@@ -24,7 +24,9 @@ import (
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/paging"
+	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/privacy"
 	"amanat.example/services/kit/rpc"
 	"amanat.example/services/kit/rpc/rpctest"
@@ -57,15 +59,15 @@ type node struct {
 	w *world
 
 	mu       sync.Mutex
-	commands []app.Command
+	commands []outbox.Command
 }
 
 type letter struct {
 	from string
-	app.Outgoing
+	post.Outgoing
 }
 
-func (n *node) Queue(tx *kitstore.Tx, o app.Outgoing) error {
+func (n *node) Queue(tx *kitstore.Tx, o post.Outgoing) error {
 	o.Body = proto.Clone(o.Body)
 	tx.AfterCommit(func() {
 		n.w.mu.Lock()
@@ -75,10 +77,10 @@ func (n *node) Queue(tx *kitstore.Tx, o app.Outgoing) error {
 	return nil
 }
 
-// outbox is the node's outbox: what is queued is called when somebody waits for it, or at settle.
-type outbox struct{ n *node }
+// queue is the node's outbox: what is queued is called when somebody waits for it, or at settle.
+type queue struct{ n *node }
 
-func (o outbox) Queue(tx *kitstore.Tx, c app.Command) error {
+func (o queue) Queue(tx *kitstore.Tx, c outbox.Command) error {
 	tx.AfterCommit(func() {
 		o.n.mu.Lock()
 		defer o.n.mu.Unlock()
@@ -87,7 +89,7 @@ func (o outbox) Queue(tx *kitstore.Tx, c app.Command) error {
 	return nil
 }
 
-func (o outbox) Wait(context.Context, string) error {
+func (o queue) Wait(context.Context, string) error {
 	_, err := o.n.work()
 	return err
 }
@@ -105,7 +107,9 @@ func (n *node) work() (worked bool, err error) {
 		n.mu.Unlock()
 		worked = true
 		reply, refusal := n.w.shelter(c.Request)
-		if err := n.DB.Update(context.Background(), func(tx *kitstore.Tx) error { return n.Results()[c.Method](tx, c, reply, refusal) }); err != nil {
+		if err := n.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
+			return n.Results()[c.Method](tx, outbox.Result{Command: c, Reply: reply, Fault: refusal})
+		}); err != nil {
 			return worked, err
 		}
 	}
@@ -170,7 +174,7 @@ func (w *world) open(t testing.TB, name string) *node {
 	n.App = &app.App{
 		DB: db, Node: name, Now: time.Now, Random: rand.Reader, Signer: self, Roster: self.Roster(), Federal: "federal",
 		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
-		Limits: rules.DefaultLimits(), Annexes: app.Annexes{Keys: keys}, Events: store.Events, Post: n, Commands: outbox{n},
+		Limits: rules.DefaultLimits(), Annexes: app.Annexes{Keys: keys}, Events: store.Events, Post: n, Commands: queue{n},
 		Tokens: paging.New([]byte("secret")), Log: logging.Discard(), Wake: func() {},
 	}
 	return n

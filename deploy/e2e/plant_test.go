@@ -116,7 +116,7 @@ var (
 
 func newFlock() *flock {
 	f := &flock{
-		stem: "Canary" + strings.ToLower(rand.Text()[:12]), numbers: map[string]int{},
+		stem: "canary" + strings.ToLower(rand.Text()[:12]), numbers: map[string]int{},
 		sent: map[string]bool{}, refused: map[string]bool{}, searcher: &searcher{},
 	}
 	for _, b := range []byte(rand.Text()[:9]) {
@@ -224,6 +224,9 @@ func (f *flock) value(l leaf) (none protoreflect.Value) {
 		return protoreflect.ValueOfMessage(soon.ProtoReflect())
 	}
 	text := fmt.Sprintf("%s-%d", f.stem, f.number(l))
+	if field.Name() == "worker" && field.Kind() == protoreflect.StringKind { // A resource name, and nothing else.
+		return protoreflect.ValueOfString("nodes/" + there + "/workers/" + text)
+	}
 	switch field.Kind() {
 	case protoreflect.StringKind:
 		return protoreflect.ValueOfString(text + ` "زینب"`)

@@ -165,7 +165,7 @@ func (b *batch) run(c *call) {
 	if c.err = c.ctx.Err(); c.err != nil {
 		return
 	}
-	c.tx = &Tx{db: b.db, tx: b.tx, base: b.stats, unbuilt: b.db.unbuilt}
+	c.tx = &Tx{db: b.db, tx: b.tx, base: b.stats, baseMeta: b.meta, unbuilt: b.db.unbuilt}
 	func() {
 		defer func() {
 			c.tx.done = true

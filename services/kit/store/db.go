@@ -285,14 +285,18 @@ func (db *DB) RaiseIncarnation(ctx context.Context, above uint64) error {
 	if above == 1<<64-1 {
 		return errors.New("no incarnation is greater than this one")
 	}
-	return db.Update(ctx, func(tx *Tx) error {
+	return db.Update(ctx, raise(above))
+}
+
+func raise(above uint64) func(*Tx) error {
+	return func(tx *Tx) error {
 		m := tx.fileMeta()
 		if m.incarnation <= above {
 			m.incarnation = above + 1
 			tx.meta = &m
 		}
 		return nil
-	})
+	}
 }
 
 func (db *DB) setMeta(m fileMeta) {

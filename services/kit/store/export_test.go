@@ -9,6 +9,9 @@ import (
 // Waiting is how many Updates the committer has not taken yet.
 func (db *DB) Waiting() int { return len(db.queue) }
 
+// RaiseIn is what RaiseIncarnation runs in its Update.
+func RaiseIn(above uint64) func(*Tx) error { return raise(above) }
+
 // File is the handle the store's file is written through, for tests that break it.
 func (db *DB) File() *os.File { return db.engine.(*boltEngine).file }
 

@@ -54,8 +54,11 @@ func (db *DB) alone(ctx context.Context, fn func(tx *Tx) error) error {
 }
 
 func (tx *Tx) fileMeta() fileMeta {
-	if tx.meta != nil {
+	switch {
+	case tx.meta != nil:
 		return *tx.meta
+	case tx.baseMeta != nil:
+		return *tx.baseMeta
 	}
 	tx.db.mu.Lock()
 	defer tx.db.mu.Unlock()

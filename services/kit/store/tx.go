@@ -80,7 +80,9 @@ type Tx struct {
 	after   []func()
 	unbuilt map[string]bool // indexes that Open builds after the migrations
 	meta    *fileMeta       // set: the file row to write
-	done    bool
+	// baseMeta is the file row as an earlier Update of the batch has it; nil: as committed.
+	baseMeta *fileMeta
+	done     bool
 }
 
 // AfterCommit runs fn once the changes are durable, in commit order and before Update returns; not at all when the function

@@ -351,3 +351,18 @@ func TestKeysAreRefusedBySize(t *testing.T) {
 		})
 	})
 }
+
+func TestEveryRaiseOfABatchHolds(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, d disk) {
+		db := openChecked(t, d.options())
+		high, low := db.Incarnation()+1000, db.Incarnation()+10
+		for _, err := range inOneBatch(t, db, store.RaiseIn(high), store.RaiseIn(low)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := db.Incarnation(); got != high+1 {
+			t.Errorf("the incarnation is %d, want %d: a later raise of the batch undid an earlier one", got, high+1)
+		}
+	})
+}

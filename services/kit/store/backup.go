@@ -169,15 +169,12 @@ func mustBeEmpty(e Engine) error {
 // replaceFile is writeFile that holds the lock of the file it replaces.
 func replaceFile(path string, lockWait time.Duration, replace bool, fill func(Engine) error) error {
 	if replace {
-		switch f, err := os.OpenFile(path, os.O_RDWR, 0); {
+		switch f, err := openLocked(path, os.O_RDWR, 0, lockWait); {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			return err
 		default:
 			defer f.Close() // frees the lock; nothing was written through it
-			if err := lockFile(f, lockWait); err != nil {
-				return err
-			}
 		}
 	}
 	return writeFile(path, replace, fill)

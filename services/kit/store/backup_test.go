@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -234,4 +235,73 @@ func TestCheckFileReadsWholeFiles(t *testing.T) {
 	if want := "bed false 500, bed_by_house true 500, bed_by_number true 500, note false 0"; strings.Join(got, ", ") != want {
 		t.Errorf("checked %v, want %s", got, want)
 	}
+}
+
+// A service that starts while its file is being replaced waits for the old file's lock. It must then open the new one: what is
+// written to the old one is gone with its last handle.
+func TestOpenWaitsForTheFileThatReplacesThisOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "beds.db")
+	o := store.Options{Path: path, Schema: beds, LockWait: time.Minute}
+	db := open(t, o)
+	update(t, db, putOne(1))
+	var copied bytes.Buffer
+	if err := db.Backup(context.Background(), &copied); err != nil {
+		t.Fatal(err)
+	}
+	other := store.Options{Path: path + ".other", Schema: beds}
+	if err := store.Restore(context.Background(), &copied, other, false); err != nil {
+		t.Fatal(err)
+	}
+
+	opened := make(chan *store.DB)
+	go func() {
+		late, err := store.Open(context.Background(), o)
+		if err != nil {
+			t.Error(err)
+		}
+		opened <- late
+	}()
+	for handles(t, path) < 2 { // ours and that of the late one
+		runtime.Gosched()
+	}
+	if err := os.Rename(other.Path, path); err != nil { // as Restore does, under the lock that db holds
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	late := <-opened
+	if late == nil {
+		return
+	}
+	update(t, late, putOne(2))
+	if err := late.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := openChecked(t, o)
+	err := again.View(context.Background(), func(r store.Reader) error {
+		n, err := bed.Count(r)
+		if n != 2 {
+			t.Errorf("%d rows, want 2: what was written after the replacement is lost", n)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// handles is how many open files of this process stand under a path.
+func handles(t *testing.T, path string) (n int) {
+	t.Helper()
+	links, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil && to == path { // a handle may be closed meanwhile
+			n++
+		}
+	}
+	return n
 }

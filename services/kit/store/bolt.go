@@ -42,12 +42,11 @@ func openBolt(path string, o boltOptions) (*boltEngine, error) {
 		InitialMmapSize: o.reserve,
 		NoStatistics:    true,
 		OpenFile: func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
-			if f, err = os.OpenFile(name, flag&^os.O_CREATE, mode); err != nil {
+			if f, err = openLocked(name, flag&^os.O_CREATE, mode, o.lockWait); err != nil {
 				return nil, err
 			}
-			e.file = f
-			if err := lockFile(f, o.lockWait); err != nil || o.fresh {
-				return f, err
+			if e.file = f; o.fresh {
+				return f, nil
 			}
 			info, err := f.Stat()
 			if err != nil {
@@ -67,6 +66,41 @@ func openBolt(path string, o boltOptions) (*boltEngine, error) {
 		e.file.Close() // may be closed already; the reason to give up is err
 	}
 	return nil, fmt.Errorf("open %s: %w", path, err)
+}
+
+// openLocked opens and locks the file that stands under this name. Restore, Compact and Recover put another file there while
+// they hold the old one's lock; who waited for that has locked a file without a name, in which all that it writes would be lost
+// with the last handle, and tries again.
+func openLocked(name string, flag int, mode os.FileMode, wait time.Duration) (*os.File, error) {
+	for end := time.Now().Add(wait); ; {
+		f, err := os.OpenFile(name, flag, mode)
+		if err != nil {
+			return nil, err
+		}
+		err = lockFile(f, max(0, time.Until(end)))
+		if err == nil {
+			var current bool
+			if current, err = stands(f, name); current {
+				return f, nil
+			}
+		}
+		if closed := f.Close(); err != nil {
+			return nil, errors.Join(err, closed)
+		}
+	}
+}
+
+// stands says whether the name still leads to the open file.
+func stands(f *os.File, name string) (bool, error) {
+	mine, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	there, err := os.Stat(name)
+	if err != nil {
+		return false, err
+	}
+	return os.SameFile(mine, there), nil
 }
 
 // lockFile takes the lock that bbolt takes, which is then a no-op, before the pages are verified.

@@ -19,6 +19,11 @@ func (m Members) Verify(node, service, domain string, message, signature []byte)
 	return m.service.Roster().Verify(node, service, domain, message, signature)
 }
 
+// VerifyCurrent is Roster.VerifyCurrent.
+func (m Members) VerifyCurrent(node, service, domain string, message, signature []byte) error {
+	return m.service.Roster().VerifyCurrent(node, service, domain, message, signature)
+}
+
 // Seal is Roster.Seal.
 func (m Members) Seal(node, service, info string, aad, plaintext []byte) ([]byte, error) {
 	return m.service.Roster().Seal(node, service, info, aad, plaintext)

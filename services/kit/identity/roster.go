@@ -233,8 +233,9 @@ func (r *Roster) Verify(node, service, domain string, message, signature []byte)
 	return ErrBadSignature
 }
 
-// verifyCurrent is Verify against the newest version's key of an active node alone.
-func (r *Roster) verifyCurrent(node, service, domain string, message, signature []byte) error {
+// VerifyCurrent is Verify against the newest version's key of an active node alone: for what is signed anew whenever it is
+// sent, so that a key that was replaced, because it was lost or stolen, says nothing any more.
+func (r *Roster) VerifyCurrent(node, service, domain string, message, signature []byte) error {
 	n := r.nodes[node]
 	if n.GetState() != identityv1.RosterNode_STATE_ACTIVE {
 		return ErrBadSignature

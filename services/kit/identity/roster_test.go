@@ -164,6 +164,12 @@ func TestOldKeysStillVerify(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	if err := r.VerifyCurrent("punjab", "referral", "custody", message, signature); !errors.Is(err, ErrBadSignature) {
+		t.Errorf("the old key still speaks for the service: %v", err)
+	}
+	if err := r.VerifyCurrent("punjab", "referral", "custody", message, renewed.Sign("custody", message)); err != nil {
+		t.Error(err)
+	}
 	if _, err := renewed.VerifyToken(token, time.Now(), []string{"referral"}); !errors.Is(err, ErrTokenSignature) {
 		t.Errorf("a token by the old key: %v", err)
 	}

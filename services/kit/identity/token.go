@@ -21,8 +21,7 @@ const (
 	tokenDomain = "amanat.person-token.v1"
 )
 
-// Why a person token is refused. A caller is told only that it must sign in again; the log says
-// which.
+// Why a person token is refused. A caller is told which: it says nothing of the person.
 var (
 	ErrTokenMalformed   = errors.New("the person token cannot be read or lacks a field")
 	ErrTokenForeignNode = errors.New("the person token was issued at another node")
@@ -112,7 +111,7 @@ func (s *Service) VerifyToken(raw []byte, now time.Time, issuers []string) (*ide
 	if !slices.Contains(issuers, signed.GetService()) {
 		return nil, ErrTokenIssuer
 	}
-	if err := s.Roster().verifyCurrent(s.node, signed.GetService(), tokenDomain, signed.GetToken(), signed.GetSignature()); err != nil {
+	if err := s.Roster().VerifyCurrent(s.node, signed.GetService(), tokenDomain, signed.GetToken(), signed.GetSignature()); err != nil {
 		return nil, ErrTokenSignature
 	}
 	if err := checkToken(t); err != nil {

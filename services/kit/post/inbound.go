@@ -85,7 +85,7 @@ func (p *Post) readParcel(from end, parcel *postv1.Parcel) (*parcelIn, string) {
 		return nil, rejectAddress
 	}
 	signed := digest(parcel.GetHeader(), parcel.GetSealed())
-	if err := p.keys.Verify(from.node, from.service, parcelDomain, signed, parcel.GetSignature()); err != nil {
+	if err := p.keys.VerifyCurrent(from.node, from.service, parcelDomain, signed, parcel.GetSignature()); err != nil {
 		return nil, rejectSignature
 	}
 	plain, err := p.keys.Open(parcelDomain, parcel.GetHeader(), parcel.GetSealed())
@@ -112,7 +112,7 @@ func (p *Post) readReceipt(from end, signed *postv1.SignedReceipt) (*postv1.Rece
 	if !sameLink(receipt.GetLink(), p.self, from.address(), from.lane) {
 		return nil, rejectAddress
 	}
-	if err := p.keys.Verify(from.node, from.service, receiptDomain, signed.GetReceipt(), signed.GetSignature()); err != nil {
+	if err := p.keys.VerifyCurrent(from.node, from.service, receiptDomain, signed.GetReceipt(), signed.GetSignature()); err != nil {
 		return nil, rejectSignature
 	}
 	if err := checkRefusals(p.keys, receipt); err != nil {

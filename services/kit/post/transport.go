@@ -34,8 +34,11 @@ type Message struct {
 type Keys interface {
 	// Sign signs for a domain with the own service's key.
 	Sign(domain string, message []byte) []byte
-	// Verify checks what another service signed.
+	// Verify checks what another service signed, with any key it ever had: for what is kept.
 	Verify(node, service, domain string, message, signature []byte) error
+	// VerifyCurrent checks with the key it has now alone: for parcels and receipts, which are signed anew when they are
+	// sent again.
+	VerifyCurrent(node, service, domain string, message, signature []byte) error
 	// Seal seals to another service.
 	Seal(node, service, info string, aad, plaintext []byte) ([]byte, error)
 	// Open opens what was sealed to the own service.

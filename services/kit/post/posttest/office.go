@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	identityv1 "amanat.example/proto/amanat/identity/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/backoff"
 	"amanat.example/services/kit/identity"
@@ -53,6 +56,30 @@ func Network(tb testing.TB) (root string) {
 		tb.Fatal(err)
 	}
 	return root
+}
+
+// ReplaceKeys makes a node anew and enters its new keys in the roster of another node, signed by that one and the federal
+// node.
+func ReplaceKeys(tb testing.TB, root, node, province, at string) {
+	tb.Helper()
+	must := func(err error) {
+		tb.Helper()
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
+	must(os.Rename(filepath.Join(root, node), filepath.Join(root, "old-"+node)))
+	request, err := identity.InitNode(identity.Options{Root: root, Node: node, Province: province, Services: []string{Service}})
+	must(err)
+	roster, err := identity.LoadRoster(root, at)
+	must(err)
+	next, err := identity.NextRoster(roster.Log(), time.Now(), []*identityv1.NodeRequest{request}, nil)
+	must(err)
+	for _, signer := range []string{"federal", at} {
+		must(identity.SignRoster(root, signer, next))
+	}
+	log := &identityv1.RosterLog{Versions: append(slices.Clone(roster.Log().GetVersions()), next)}
+	must(identity.InstallRoster(root, at, log))
 }
 
 // Office is one service with its store and its post.

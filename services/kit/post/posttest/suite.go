@@ -47,6 +47,7 @@ func Run(t *testing.T, hub func(t *testing.T, root string) Hub) {
 		{"what fails for now is tried again in order", flaky},
 		{"a wiped hub loses nothing", wiped},
 		{"forged, truncated and replayed mail changes nothing", forged},
+		{"a key that the roster has replaced signs no mail", replacedKey},
 		{"bodies are never readable outside", canary},
 		{"a restored receiver gets everything again", restoredReceiver},
 		{"a restored sender repeats and nothing doubles", restoredSender},
@@ -260,6 +261,17 @@ func forged(t *testing.T, w world) {
 	mustEqual(t, w.sindh.Received(), nil)
 	w.sindh.QueueAll(w.punjab, bulk, []string{"three"})
 	Wait(t, "honest mail still goes", func() bool { return w.punjab.count() == 3 && w.sindh.Unreceipted() == 0 })
+}
+
+// replacedKey has Sindh enter new keys in the roster, as after a theft: whoever has the old ones can speak for it no more.
+func replacedKey(t *testing.T, w world) {
+	parcel, _, toPunjab, _ := w.exchange(t)
+	w.sindh.Stop()
+	ReplaceKeys(t, w.root, "sindh", "PK-SD", "punjab")
+	before := w.punjab.Counted("parcel-in", "bad-signature")
+	w.hub.Inject(t, toPunjab, parcel)
+	Wait(t, "the parcel is thrown away", func() bool { return w.punjab.Counted("parcel-in", "bad-signature") > before })
+	mustEqual(t, w.punjab.Received(), []string{"one", "two"})
 }
 
 func tamper(t *testing.T, data []byte, change func(*postv1.Mail)) []byte {

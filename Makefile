@@ -61,11 +61,16 @@ check-proto: $(TOOLS) $(ANNOTATIONS)
 	$(BIN)/buf format --diff --exit-code --path proto/amanat
 
 # Compared is the commit at which this branch left the other, so that what came there since is not blamed
-# here. git does not hold the annotation files; they are put beside the contracts of that commit.
+# here. A clone may know the other branch only as its origin's. On that branch itself, or where it is not
+# known, it is the commit before. git does not hold the annotation files; they are put beside the contracts
+# of that commit.
 check-breaking: need-git $(TOOLS) $(ANNOTATIONS)
-	@base=$$(git merge-base '$(MAIN)' HEAD 2>/dev/null); \
+	@base=$$(git merge-base '$(MAIN)' HEAD 2>/dev/null || git merge-base 'origin/$(MAIN)' HEAD 2>/dev/null); \
+	if test -z "$$base" || test "$$base" = "$$(git rev-parse HEAD)"; then \
+		base=$$(git rev-parse --quiet --verify HEAD^); \
+	fi; \
 	if ! git rev-parse --quiet --verify "$$base:proto/amanat" >/dev/null; then \
-		echo 'no contracts on the branch $(MAIN): nothing to compare with'; exit 0; \
+		echo 'no earlier commit with contracts is known here: nothing to compare with'; exit 0; \
 	fi; \
 	rm -rf $(TMP)/base && mkdir -p $(TMP)/base && \
 	git archive --output $(TMP)/base.tar "$$base" buf.yaml proto/amanat && \

@@ -41,9 +41,27 @@ func Replace(path string, data []byte) error {
 	return syncFolder(filepath.Dir(path))
 }
 
+// MakeFolder makes a folder, and those above it, where they do not exist yet. A folder's name is kept by the one above it, so
+// that one is synced too: else all that is written below could be gone with it.
+func MakeFolder(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil
+	}
+	above := filepath.Dir(path)
+	if above != path {
+		if err := MakeFolder(above); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make folder %s: %w", path, err)
+	}
+	return syncFolder(above)
+}
+
 func writeBeside(path string, data []byte) (name string, err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return "", fmt.Errorf("make the folder of %s: %w", path, err)
+	if err := MakeFolder(filepath.Dir(path)); err != nil {
+		return "", err
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // made 0600
 	if err != nil {
@@ -60,7 +78,8 @@ func writeBeside(path string, data []byte) (name string, err error) {
 	return f.Name(), nil
 }
 
-func syncFolder(path string) error {
+// syncFolder is a variable so that the test can see which folders are synced.
+var syncFolder = func(path string) error {
 	d, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("sync folder %s: %w", path, err)

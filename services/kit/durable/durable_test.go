@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -43,5 +44,29 @@ func expect(t *testing.T, path, want string) {
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+func TestNewFoldersAreSyncedIntoThoseAbove(t *testing.T) {
+	root := t.TempDir()
+	var synced []string
+	really := syncFolder
+	syncFolder = func(path string) error {
+		synced = append(synced, path)
+		return really(path)
+	}
+	defer func() { syncFolder = really }()
+	folder := filepath.Join(root, "node", "service")
+	for range 2 {
+		if err := Create(filepath.Join(folder, "key"), nil); err != nil && !errors.Is(err, fs.ErrExist) {
+			t.Fatal(err)
+		}
+	}
+	want := []string{root, filepath.Join(root, "node"), folder}
+	if !slices.Equal(synced, want) {
+		t.Errorf("synced %v, want %v", synced, want)
+	}
+	if err := MakeFolder(filepath.Join(folder, "key", "below")); err == nil {
+		t.Error("a folder was made below a file")
 	}
 }

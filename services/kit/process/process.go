@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -20,6 +19,7 @@ import (
 	eventsv1 "amanat.example/proto/amanat/events/v1"
 	"amanat.example/services/kit/audit"
 	"amanat.example/services/kit/config"
+	"amanat.example/services/kit/durable"
 	"amanat.example/services/kit/events"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/logging"
@@ -92,7 +92,7 @@ func Open(ctx context.Context, c config.Service, o Options) (_ *Process, err err
 		return nil, err
 	}
 	dir := filepath.Join(c.Data, c.Node, o.Name)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MakeFolder(dir); err != nil {
 		return nil, err
 	}
 	fatal := func(err error) {

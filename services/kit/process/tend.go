@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/store"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 func (p *Process) tend(ctx context.Context) error {
 	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
-	scrubbed := time.Now() // opening has just checked the file's frame
+	var scrubbed time.Time // an hour after the start comes the first: some machines are switched off every night
 	for {
 		select {
 		case <-ctx.Done():
@@ -46,7 +47,8 @@ func (p *Process) tend(ctx context.Context) error {
 
 // turnOver replaces a wrapping key that is old. A failure is told and tried again an hour later.
 func (p *Process) turnOver(ctx context.Context, now time.Time) {
-	if now.Sub(p.Keys.LastTurnOver()) < turnOverAfter {
+	// A key made in the future was made while the clock was wrong; waiting for that day would break the week.
+	if age := now.Sub(p.Keys.LastTurnOver()); age >= 0 && age < turnOverAfter {
 		return
 	}
 	if err := p.Keys.TurnOver(ctx); err != nil && ctx.Err() == nil {
@@ -56,9 +58,19 @@ func (p *Process) turnOver(ctx context.Context, now time.Time) {
 	p.Log.Info("the wrapping key was turned over")
 }
 
+// scrub reads every row of the store and of the key file, without which what the store has sealed is lost.
 func (p *Process) scrub(ctx context.Context) error {
+	for _, db := range []*store.DB{p.Keys.Store(), p.DB} {
+		if err := scrubStore(ctx, db); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func scrubStore(ctx context.Context, db *store.DB) error {
 	for {
-		done, err := p.DB.Scrub(ctx, scrubRows)
+		done, err := db.Scrub(ctx, scrubRows)
 		if err != nil {
 			return fmt.Errorf("the scrub found the store damaged: %w", err)
 		}

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -11,8 +12,8 @@ import (
 	"amanat.example/services/kit/store"
 )
 
-// The wrapping key is replaced when it is six days old, and not before; the scrub of a sound
-// store ends.
+// The wrapping key is replaced when it is six days old, and not before, and when it was made in the future; the scrub of a
+// sound store ends, and reads the key file too.
 func TestTend(t *testing.T) {
 	dir := t.TempDir()
 	made := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
@@ -33,7 +34,7 @@ func TestTend(t *testing.T) {
 	for _, step := range []struct {
 		age    time.Duration
 		turned bool
-	}{{5 * 24 * time.Hour, false}, {6 * 24 * time.Hour, true}, {7 * 24 * time.Hour, false}, {12 * 24 * time.Hour, true}} {
+	}{{-2 * time.Hour, true}, {5*24*time.Hour - 2*time.Hour, false}, {6*24*time.Hour - 2*time.Hour, true}, {7 * 24 * time.Hour, false}, {12 * 24 * time.Hour, true}} {
 		before := keys.LastTurnOver()
 		now = made.Add(step.age)
 		p.turnOver(t.Context(), now)
@@ -43,5 +44,11 @@ func TestTend(t *testing.T) {
 	}
 	if err := p.scrub(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if err := keys.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.scrub(t.Context()); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("the scrub has not read the key file: %v", err)
 	}
 }

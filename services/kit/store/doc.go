@@ -7,7 +7,8 @@
 //   - A read never returns a wrong value. Every row carries a checksum over its bucket, key and content, every key of a scan
 //     must come in order, and the pages that lead to the rows are verified before the file is opened.
 //   - A row that damage has made unreachable is found by Check: each bucket's row count and the sum of its rows' checksums
-//     are kept in the transactions that change it. Services run Check nightly, and stop when it finds something.
+//     are kept in the transactions that change it. Services run Scrub, which does the same in steps, an hour after they start
+//     and then every day, and stop when it finds something.
 //   - Indexes agree with their tables after every commit.
 //   - Damage met by a read, and any failed write or sync, is fatal: the store answers nothing any more, and the process must
 //     stop. There is no mode without sync.

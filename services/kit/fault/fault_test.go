@@ -51,3 +51,31 @@ func TestPanicSaysWhere(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestPanicTellsNobodysData(t *testing.T) {
+	for _, value := range []any{"no case of Amina", errors.New("Amina"), struct{ Name string }{"Amina"}} {
+		var err error
+		func() {
+			defer func() { err = fault.Panic(recover()) }()
+			panic(value)
+		}()
+		if strings.Contains(err.Error(), "Amina") || !strings.Contains(err.Error(), fmt.Sprintf("%T", value)) || !strings.Contains(err.Error(), "fault_test.go") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+type handedOn struct{ value any }
+
+func (h handedOn) Panicked() (any, []byte) { return h.value, []byte("there.go:7") }
+
+func TestPanicOfAnotherGoroutineSaysWhere(t *testing.T) {
+	var err error
+	func() {
+		defer func() { err = fault.Panic(recover()) }()
+		panic(handedOn{"Amina"})
+	}()
+	if text := err.Error(); strings.Contains(text, "Amina") || !strings.Contains(text, "a string in there.go:7") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -44,6 +44,9 @@ func (p *PanicError) Error() string {
 	return fmt.Sprintf("panic inside store.Update: %v\n%s", p.Value, p.Stack)
 }
 
+// Panicked gives value and stack apart, to logs that may not tell the value.
+func (p *PanicError) Panicked() (value any, stack []byte) { return p.Value, p.Stack }
+
 func damaged(format string, args ...any) error {
 	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), ErrDamaged)
 }

@@ -35,6 +35,19 @@ func load(t *testing.T, file string, environ []string, args ...string) (settings
 	return config.Load[settings]("referrald", args, environ, &strings.Builder{})
 }
 
+// Nothing is not zero: a hold of no length, or no workers.
+func TestWhatIsEmptySetsNothing(t *testing.T) {
+	got, err := load(t, "workers:\n", []string{"AMANAT_HOLD_FOR="}, enough...)
+	if err != nil || got.HoldFor != 90*time.Minute || got.Workers != 16 {
+		t.Errorf("got %v and %d workers, %v", got.HoldFor, got.Workers, err)
+	}
+	for _, flag := range []string{"--hold-for=", "--workers="} {
+		if got, err := load(t, "", nil, append(enough, flag)...); err == nil {
+			t.Errorf("%s: no error; got %+v", flag, got)
+		}
+	}
+}
+
 func TestLayersCoverEachOther(t *testing.T) {
 	file := "workers: 1\nhold-for: 10m\nunits: [hub, quetta]\nstrict: true\n"
 	got, err := load(t, file, []string{"AMANAT_WORKERS=2", "AMANAT_HOLD_FOR=20m", "HOME=/root"}, append(enough, "--workers=3")...)

@@ -108,7 +108,11 @@ func (l *loader) read(args, environ []string, out io.Writer) error {
 }
 
 func (l *loader) layer(values map[string]any, from func(name string) string) error {
-	for name := range values {
+	for name, value := range values {
+		if value == nil { // A key of the file with nothing behind it.
+			delete(values, name)
+			continue
+		}
 		l.from[name] = from(name)
 	}
 	return l.tree.Load(confmap.Provider(values, ""), nil)
@@ -151,6 +155,7 @@ func (l *loader) parseEnv(environ []string) (values map[string]any, path string,
 		switch name, known := names[variable]; {
 		case variable == fileEnv:
 			path = value
+		case known && value == "": // As many tools write a variable that is not set.
 		case known:
 			values[name] = value
 		case foreign[variable]: // For another program of this machine.
@@ -197,7 +202,7 @@ func (l *loader) fill(result any) error {
 	target := reflect.ValueOf(result).Elem()
 	for _, s := range l.settings {
 		value := l.tree.Get(s.name)
-		if value == nil || value == "" {
+		if value == nil || value == "" && s.mayBeEmpty() {
 			if s.required {
 				return Problem(s.name, "is needed: "+s.help)
 			}
@@ -213,7 +218,7 @@ func (l *loader) fill(result any) error {
 		if err != nil {
 			return err
 		}
-		bare := s.kind == reflect.TypeFor[time.Duration]() && !isText(value) // A number without its unit.
+		bare := value == "" || s.kind == reflect.TypeFor[time.Duration]() && !isText(value) // Nothing, or a number without its unit.
 		if err := decoder.Decode(value); err != nil || bare {
 			return fmt.Errorf("%w; it was set by %s", Problem(s.name, "must be a "+s.valueName()), l.from[s.name])
 		}

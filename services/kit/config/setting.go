@@ -21,6 +21,11 @@ func (s setting) env() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.name, "-", "_"))
 }
 
+// mayBeEmpty says whether nothing is a value of this setting.
+func (s setting) mayBeEmpty() bool {
+	return s.kind.Kind() == reflect.String || s.kind.Kind() == reflect.Slice
+}
+
 // valueName is what stands for the value in the help.
 func (s setting) valueName() string {
 	switch s.kind {

@@ -69,7 +69,7 @@ func writeBeside(path string, data []byte) (name string, err error) {
 	}
 	_, err = f.Write(data)
 	if err == nil {
-		err = f.Sync()
+		err = syncFile(f)
 	}
 	err = errors.Join(err, f.Close())
 	if err != nil {
@@ -78,7 +78,9 @@ func writeBeside(path string, data []byte) (name string, err error) {
 	return f.Name(), nil
 }
 
-// syncFolder is a variable so that the test can see which folders are synced.
+// syncFile and syncFolder are variables so that the test can see what is synced.
+var syncFile = (*os.File).Sync
+
 var syncFolder = func(path string) error {
 	d, err := os.Open(path)
 	if err != nil {

@@ -55,7 +55,12 @@ func TestNewFoldersAreSyncedIntoThoseAbove(t *testing.T) {
 		synced = append(synced, path)
 		return really(path)
 	}
-	defer func() { syncFolder = really }()
+	files := 0
+	syncFile = func(f *os.File) error {
+		files++
+		return f.Sync()
+	}
+	defer func() { syncFolder, syncFile = really, (*os.File).Sync }()
 	folder := filepath.Join(root, "node", "service")
 	for range 2 {
 		if err := Create(filepath.Join(folder, "key"), nil); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -63,8 +68,8 @@ func TestNewFoldersAreSyncedIntoThoseAbove(t *testing.T) {
 		}
 	}
 	want := []string{root, filepath.Join(root, "node"), folder}
-	if !slices.Equal(synced, want) {
-		t.Errorf("synced %v, want %v", synced, want)
+	if !slices.Equal(synced, want) || files != 2 { // the second file gets no name
+		t.Errorf("synced %v and %d files, want %v and 2", synced, files, want)
 	}
 	if err := MakeFolder(filepath.Join(folder, "key", "below")); err == nil {
 		t.Error("a folder was made below a file")

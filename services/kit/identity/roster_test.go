@@ -185,6 +185,9 @@ func TestOldKeysStillVerify(t *testing.T) {
 	if err := r.Verify("punjab", "referral", "custody", message, signature); err != nil {
 		t.Error(err)
 	}
+	if err := r.VerifyCurrent("punjab", "referral", "custody", message, renewed.Sign("custody", message)); !errors.Is(err, ErrBadSignature) {
+		t.Errorf("a node that left still speaks: %v", err)
+	}
 	if _, err := r.Seal("punjab", "referral", "x", nil, nil); !errors.Is(err, ErrUnknownService) {
 		t.Errorf("sealed to a node that left: %v", err)
 	}

@@ -305,3 +305,18 @@ func handles(t *testing.T, path string) (n int) {
 	}
 	return n
 }
+
+// A file is synced before it gets its name, and the folder after.
+func TestCreationSyncsFileThenFolder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "beds.db")
+	var synced []string
+	defer store.OnSync(func(name string) {
+		_, err := os.Lstat(path)
+		synced = append(synced, fmt.Sprintf("%s named %t", filepath.Base(name), err == nil))
+	})()
+	openChecked(t, store.Options{Path: path, Schema: beds})
+	want := []string{"beds.db.new named false", filepath.Base(filepath.Dir(path)) + " named true"}
+	if !slices.Equal(synced, want) {
+		t.Errorf("synced %v, want %v", synced, want)
+	}
+}

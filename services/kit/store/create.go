@@ -52,6 +52,9 @@ func initialise(e Engine, o Options) error {
 	return tx.Commit()
 }
 
+// syncFile is a variable so that a test can see what is synced when.
+var syncFile = (*os.File).Sync
+
 // writeFile makes a bbolt file appear under path whole or not at all: it is filled beside its place, synced, and renamed into
 // it, and then the folder is synced. A lock on the folder keeps two processes from doing so at once. Without replace, a file
 // that is there gives ErrExists.
@@ -81,7 +84,7 @@ func writeFile(path string, replace bool, fill func(Engine) error) (err error) {
 	if err := os.Rename(temp, path); err != nil {
 		return err
 	}
-	return dir.Sync()
+	return syncFile(dir)
 }
 
 func fillFile(path string, fill func(Engine) error) error {
@@ -95,7 +98,7 @@ func fillFile(path string, fill func(Engine) error) error {
 	}
 	err = errors.Join(fill(e), e.Close())
 	if err == nil {
-		err = f.Sync()
+		err = syncFile(f)
 	}
 	return errors.Join(err, f.Close())
 }

@@ -12,6 +12,16 @@ func (db *DB) Waiting() int { return len(db.queue) }
 // RaiseIn is what RaiseIncarnation runs in its Update.
 func RaiseIn(above uint64) func(*Tx) error { return raise(above) }
 
+// OnSync has fn told of each file and folder that creation syncs, until the function it answers is called.
+func OnSync(fn func(name string)) (undo func()) {
+	really := syncFile
+	syncFile = func(f *os.File) error {
+		fn(f.Name())
+		return really(f)
+	}
+	return func() { syncFile = really }
+}
+
 // File is the handle the store's file is written through, for tests that break it.
 func (db *DB) File() *os.File { return db.engine.(*boltEngine).file }
 

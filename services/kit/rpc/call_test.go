@@ -77,7 +77,7 @@ func TestPanicEndsItsCallAlone(t *testing.T) {
 	if strings.Contains(st.String(), "index out of range") {
 		t.Errorf("the panic's text left: %v", st)
 	}
-	if line := s.log.with(t, detail[*errdetails.ErrorInfo](st).GetMetadata()["error_id"]); !strings.Contains(line, "index out of range") || !strings.Contains(line, "call_test.go") {
+	if line := s.log.with(t, detail[*errdetails.ErrorInfo](st).GetMetadata()["error_id"]); !strings.Contains(line, "panic: a string") || !strings.Contains(line, "call_test.go") {
 		t.Errorf("the log does not hold the stack: %s", line)
 	}
 	panics = false

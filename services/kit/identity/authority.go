@@ -182,30 +182,38 @@ func RotateCertificates(root, node string, now time.Time) (renewed []string, err
 	}
 	paths = append(paths, filepath.Join(OperatorDir(root, node), clientCertFile))
 	var ca *authority
-	for _, path := range paths {
+	renew := func(path string) error {
 		der, err := readPEM(path, pemCertificate)
 		if err != nil {
-			return renewed, err
+			return err
 		}
 		old, err := x509.ParseCertificate(der)
 		if err != nil {
-			return renewed, fmt.Errorf("%s: %w", path, err)
+			return fmt.Errorf("%s: %w", path, err)
 		}
 		if old.NotAfter.Sub(now) >= old.NotAfter.Sub(old.NotBefore)/3 {
-			continue
+			return nil
 		}
 		if ca == nil {
 			if ca, err = loadAuthority(root, node); err != nil {
-				return renewed, err
+				return err
 			}
 		}
 		name, err := ca.renew(path, old, now)
-		if err != nil {
-			return renewed, err
+		if err == nil {
+			renewed = append(renewed, name)
 		}
-		renewed = append(renewed, name)
+		return err
 	}
-	return renewed, nil
+	for _, path := range paths {
+		switch wrong := renew(path); {
+		case errors.Is(wrong, ErrNoAuthorityKey):
+			return renewed, wrong
+		default: // One file that cannot be read must not let the others run out.
+			err = errors.Join(err, wrong)
+		}
+	}
+	return renewed, err
 }
 
 func (a *authority) renew(path string, old *x509.Certificate, now time.Time) (string, error) {

@@ -18,8 +18,8 @@ func Peer(state tls.ConnectionState) (node, service string, err error) {
 	return certificateName(state.VerifiedChains[0][0])
 }
 
-// base is what all our TLS has in common. Sessions are not resumed, so a connection always rests
-// on certificates that are valid now.
+// base is what all our TLS has in common. Sessions are not resumed, so a connection rests on
+// certificates that were valid when it was made; a server ends each after an hour (kit/rpc).
 func (s *Service) base() *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,

@@ -234,6 +234,22 @@ func TestExpiredIsRefusedAndRenewedWithoutRestart(t *testing.T) {
 	}
 }
 
+// A file that cannot be read is reported, and does not let the others run out.
+func TestRenewalGoesOnAfterABrokenFile(t *testing.T) {
+	root := network(t)
+	broken := filepath.Join(serviceDir(root, "sindh", allServices[0]), tlsFile)
+	if err := os.WriteFile(broken, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	renewed, err := RotateCertificates(root, "sindh", time.Now().Add(CertificateLife*3/4))
+	if err == nil || !strings.Contains(err.Error(), broken) {
+		t.Errorf("the broken file is not named: %v", err)
+	}
+	if len(renewed) != len(allServices)-1+1 { // the operator's too
+		t.Errorf("renewed %v", renewed)
+	}
+}
+
 func TestRenewalWithoutAuthorityKey(t *testing.T) {
 	root := network(t)
 	if err := os.Remove(filepath.Join(nodeDir(root, "sindh"), caKeyFile)); err != nil {

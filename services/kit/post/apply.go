@@ -248,7 +248,7 @@ func (p *Post) handle(tx *store.Tx, a *attempt, i int, l *postv1.Letter) (failed
 	case err == nil:
 		return nil
 	case errors.As(err, &refused):
-		return &failedLetter{index: i, reason: refused.reason[:min(len(refused.reason), maxReason)]}
+		return &failedLetter{index: i, reason: refused.reason}
 	default:
 		return &failedLetter{index: i, cause: err}
 	}

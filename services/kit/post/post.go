@@ -9,6 +9,7 @@ import (
 	"hash/fnv"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,8 +38,10 @@ type Handler func(tx *store.Tx, from *postv1.Address, letter *postv1.Letter) err
 type RefusedHandler func(tx *store.Tx, by *postv1.Address, letter *postv1.Letter, refusal *postv1.SignedRefusal) error
 
 // Refuse is what a Handler returns for a letter that can never be applied. The reason is for programs, such
-// as `unknown-referral`: at most 200 bytes, without personal data.
-func Refuse(reason string) error { return &refusal{reason} }
+// as `unknown-referral`, without personal data; of a longer one than 200 bytes the beginning is told.
+func Refuse(reason string) error {
+	return &refusal{strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "")}
+}
 
 type refusal struct{ reason string }
 

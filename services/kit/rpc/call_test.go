@@ -16,6 +16,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/encoding"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
@@ -495,4 +496,24 @@ func TestStreamsAreJudgedAndEndWhenTheServerDrains(t *testing.T) {
 	for err == nil {
 		_, err = watch.Recv()
 	}
+}
+
+// A connection comes to its age, and the client goes on over a new one.
+func TestConnectionsEnd(t *testing.T) {
+	impl := &shelter{getHold: func(context.Context, *shelterv1.GetHoldRequest) (*shelterv1.Hold, error) {
+		return &shelterv1.Hold{}, nil
+	}}
+	s := serveShelter(t, impl, func(c *rpc.Config) { c.ConnectionAge = 20 * time.Millisecond })
+	conn := s.dial("referral", "shelter")
+	call := func() {
+		t.Helper()
+		if _, err := shelterv1.NewShelterServiceClient(conn).GetHold(t.Context(), aRequest(), grpc.WaitForReady(true)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	call()
+	if !conn.WaitForStateChange(t.Context(), connectivity.Ready) {
+		t.Fatal("the connection does not end")
+	}
+	call()
 }

@@ -65,6 +65,8 @@ type Config struct {
 	DefaultDeadline time.Duration
 	// MaxDeadline of a unary call; 0: 1 min. Streams end after 5 min.
 	MaxDeadline time.Duration
+	// ConnectionAge after which a connection takes no new calls; the client makes another. 0: 1 h.
+	ConnectionAge time.Duration
 	// DrainTimeout is how long calls under way may take to finish when the server stops; 0: 10 s.
 	DrainTimeout time.Duration
 	// Now is the clock for token expiry and durations; nil: time.Now.
@@ -131,7 +133,11 @@ func NewServer(c Config) (*Server, error) {
 		grpc.MaxHeaderListSize(32 << 10),
 		grpc.ConnectionTimeout(10 * time.Second),
 		// A peer that has silently gone is noticed within 30 s; idle clients may ping as often.
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
+		// A connection ends after its age, so that it never long outlives the certificates it was made with.
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: 20 * time.Second, Timeout: 10 * time.Second,
+			MaxConnectionAge: or(c.ConnectionAge, time.Hour), MaxConnectionAgeGrace: maxStream,
+		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	}
 	if c.Trace != nil {

@@ -28,7 +28,7 @@ import (
 // Kinds of letters the offices know.
 const (
 	kindNote   = "test.note.v1"
-	kindPoison = "test.poison.v1" // refused
+	kindPoison = "test.poison.v1" // refused, for the reason poison
 	kindFlaky  = "test.flaky.v1"  // fails while the office is told to
 	kindPanic  = "test.panic.v1"
 )
@@ -154,7 +154,7 @@ func (o *Office) config(db *store.DB, transport post.Transport) post.Config {
 		Log: logging.Discard(),
 		Handlers: map[string]post.Handler{
 			kindNote:   o.apply,
-			kindPoison: func(*store.Tx, *postv1.Address, *postv1.Letter) error { return post.Refuse("poison") },
+			kindPoison: func(*store.Tx, *postv1.Address, *postv1.Letter) error { return post.Refuse(longReason) },
 			kindPanic:  func(*store.Tx, *postv1.Address, *postv1.Letter) error { panic("a bug") },
 			kindFlaky: func(tx *store.Tx, from *postv1.Address, l *postv1.Letter) error {
 				o.mu.Lock()
@@ -363,3 +363,6 @@ func (o *Office) restore(copied []byte) {
 		o.tb.Fatal(err)
 	}
 }
+
+// longReason is longer than a reason may be, and would be cut within a letter.
+var longReason = "poison " + strings.Repeat("ں", 100)

@@ -1,11 +1,16 @@
 package story
 
 import (
+	"bytes"
 	"context"
+	"maps"
 	"strings"
+	"time"
 
 	"amanat.example/deploy/network"
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	federalv1 "amanat.example/proto/amanat/federal/v1"
+	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 )
@@ -16,9 +21,9 @@ type Result struct {
 	Referrals int `json:"referrals"`
 	// States of all of them at their origin.
 	States map[string]int `json:"states"`
-	// Lost: not known to the origin, or known differently at the two nodes.
+	// Lost: not known at one of the two nodes, known differently, without a case there or without a bed.
 	Lost int `json:"lost"`
-	// Doubled: known more than once, or admitted to more than one bed.
+	// Doubled: known more than once, more than one case at a node, or more than one bed.
 	Doubled int `json:"doubled"`
 	// OverbookedBeds: held and occupied beyond what there is.
 	OverbookedBeds int `json:"overbooked_beds"`
@@ -33,39 +38,97 @@ func (r *Result) Kept() bool {
 	return r.Lost == 0 && r.Doubled == 0 && r.OverbookedBeds == 0 && r.FederalMatches && r.States["COMPLETED"] == r.Referrals
 }
 
+// evidence is what the nodes say of a run, each from its own store.
+type evidence struct {
+	names      []string // referrals played, as their workers were told
+	home, away map[string][]*referralv1.Referral
+	// received counts the receiving node's cases by referral; sent the giving node's.
+	received, sent map[string]int
+	shelters       []*shelterv1.Shelter
+	counted        map[federalv1.Stage]int64
+}
+
 // Examine compares what every node says of the referrals named.
 func (s *Stage) Examine(ctx context.Context, names []string) (*Result, error) {
-	r := &Result{Referrals: len(names), States: map[string]int{}}
-	home, err := s.referrals(ctx, s.desks[from])
-	if err != nil {
+	e := &evidence{names: names}
+	var err error
+	if e.home, err = s.referrals(ctx, s.desks[from]); err != nil {
 		return nil, err
 	}
-	away, err := s.referrals(ctx, s.desks[to])
-	if err != nil {
+	if e.away, err = s.referrals(ctx, s.desks[to]); err != nil {
 		return nil, err
 	}
-	for _, name := range names {
-		here, there := home[name], away[name]
-		if len(here) == 0 || len(there) == 0 || string(here[0].GetHead()) != string(there[0].GetHead()) {
+	if e.sent, err = s.casesByReferral(ctx, s.desks[from]); err != nil {
+		return nil, err
+	}
+	if e.received, err = s.casesByReferral(ctx, s.desks[to]); err != nil {
+		return nil, err
+	}
+	if e.shelters, err = s.shelters(ctx); err != nil {
+		return nil, err
+	}
+	if e.counted, err = s.counted(ctx, e.expected()); err != nil {
+		return nil, err
+	}
+	return e.judge(), nil
+}
+
+// judge weighs the evidence. Nothing is taken from one place alone: a referral must be told the same
+// at both nodes, be one case at each, and take one bed.
+func (e *evidence) judge() *Result {
+	r := &Result{Referrals: len(e.names), States: map[string]int{}}
+	seen := map[string]bool{}
+	for _, name := range e.names {
+		here, there := e.home[name], e.away[name]
+		if len(here) == 0 || len(there) == 0 || !bytes.Equal(here[0].GetHead(), there[0].GetHead()) ||
+			e.sent[name] == 0 || e.received[name] == 0 {
 			r.Lost++
 		}
-		if len(here) > 1 || len(there) > 1 {
+		if seen[name] || len(here) > 1 || len(there) > 1 || e.sent[name] > 1 || e.received[name] > 1 {
 			r.Doubled++
 		}
+		seen[name] = true
 		if len(here) > 0 {
 			r.States[strings.TrimPrefix(here[0].GetState().String(), "REFERRAL_STATE_")]++
 		}
 	}
-	occupied, err := s.beds(ctx, r)
-	if err != nil {
-		return nil, err
+	var held, occupied int
+	for _, shelter := range e.shelters {
+		for _, g := range shelter.GetGroups() {
+			r.OverbookedBeds += int(max(0, g.GetHeld()+g.GetOccupied()+g.GetOutOfService()-g.GetTotal()))
+			held, occupied = held+int(g.GetHeld()), occupied+int(g.GetOccupied())
+		}
 	}
-	// Every completed referral of this network holds exactly one bed of the one group.
-	if extra := occupied - len(home); extra > 0 {
-		r.Doubled += extra
+	// Whoever arrived has one bed; only who has not arrived yet may have one held.
+	arrived := int(e.expected()[federalv1.Stage_STAGE_ARRIVED])
+	r.Doubled += max(0, occupied-arrived) + max(0, held-(len(e.home)-arrived))
+	r.Lost += max(0, arrived-occupied)
+	r.FederalMatches = maps.Equal(e.counted, e.expected())
+	return r
+}
+
+// expected is how often the federal cell should count each stage, by the states at the origin. The
+// data may hold referrals of an earlier run that was ended half way.
+func (e *evidence) expected() map[federalv1.Stage]int64 {
+	want := map[federalv1.Stage]int64{}
+	for stage, since := range stages {
+		want[stage] = 0
+		for _, r := range e.home {
+			if r[0].GetState() >= since {
+				want[stage]++
+			}
+		}
 	}
-	r.FederalMatches, err = s.federalMatches(ctx, len(home))
-	return r, err
+	return want
+}
+
+// stages of a flow that the story reaches, each with the state from which on it has been reached.
+var stages = map[federalv1.Stage]custodyv1.ReferralState{
+	federalv1.Stage_STAGE_REFERRED:   custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED,
+	federalv1.Stage_STAGE_ACCEPTED:   custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED,
+	federalv1.Stage_STAGE_DISPATCHED: custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT,
+	federalv1.Stage_STAGE_ARRIVED:    custodyv1.ReferralState_REFERRAL_STATE_ARRIVED,
+	federalv1.Stage_STAGE_COMPLETED:  custodyv1.ReferralState_REFERRAL_STATE_COMPLETED,
 }
 
 // AwaitSubmitted waits until the origin holds this many referrals.
@@ -94,29 +157,43 @@ func (s *Stage) referrals(ctx context.Context, d *desk) (map[string][]*referralv
 	}
 }
 
-func (s *Stage) beds(ctx context.Context, r *Result) (occupied int, err error) {
-	d := s.desks[to]
-	page, err := ask(ctx, d, manager, "", d.shelter.ListShelters, &shelterv1.ListSheltersRequest{Parent: "nodes/" + to, PageSize: 500})
-	if err != nil {
-		return 0, err
-	}
-	for _, shelter := range page.GetShelters() {
-		for _, g := range shelter.GetGroups() {
-			r.OverbookedBeds += int(max(0, g.GetHeld()+g.GetOccupied()+g.GetOutOfService()-g.GetTotal()))
-			occupied += int(g.GetOccupied())
+func (s *Stage) casesByReferral(ctx context.Context, d *desk) (map[string]int, error) {
+	cases := map[string]int{}
+	request := &protectionv1.ListCasesRequest{Parent: "nodes/" + d.node, PageSize: 500}
+	for {
+		page, err := ask(ctx, d, worker, "", d.protection.ListCases, request)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range page.GetCases() {
+			if c.GetReferral() != "" {
+				cases[c.GetReferral()]++
+			}
+		}
+		if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
+			return cases, nil
 		}
 	}
-	return occupied, nil
 }
 
-// federalMatches waits for the last letters, and compares every stage with the provinces' count.
-func (s *Stage) federalMatches(ctx context.Context, referrals int) (bool, error) {
-	stages := []federalv1.Stage{
-		federalv1.Stage_STAGE_REFERRED, federalv1.Stage_STAGE_ACCEPTED, federalv1.Stage_STAGE_DISPATCHED,
-		federalv1.Stage_STAGE_ARRIVED, federalv1.Stage_STAGE_COMPLETED,
-	}
+func (s *Stage) shelters(ctx context.Context) ([]*shelterv1.Shelter, error) {
+	d := s.desks[to]
+	page, err := ask(ctx, d, manager, "", d.shelter.ListShelters, &shelterv1.ListSheltersRequest{Parent: "nodes/" + to, PageSize: 500})
+	return page.GetShelters(), err
+}
+
+// patience is how long the last letters to the federal cell may take, without one of them coming in,
+// before they count as lost. The post repeats a letter after 5 s, and after a minute at most when
+// the network was up for the length of a run.
+const patience = 90 * time.Second
+
+// counted is how often the federal cell counts each stage, looked at until it is what is wanted or
+// nothing comes in any more.
+func (s *Stage) counted(ctx context.Context, want map[federalv1.Stage]int64) (map[federalv1.Stage]int64, error) {
 	d := s.desks[network.FederalNode]
-	counted, err := until(ctx, "the federal count", func() (map[federalv1.Stage]int64, bool, error) {
+	var last map[federalv1.Stage]int64
+	changed := time.Now()
+	return until(ctx, "the federal count", func() (map[federalv1.Stage]int64, bool, error) {
 		page, err := ask(ctx, d, analyst, "", d.federal.ListCorridors, &federalv1.ListCorridorsRequest{
 			PageSize: 1000, Filter: &federalv1.ListCorridorsRequest_Filter{FromNode: from, ToNode: to},
 		})
@@ -124,22 +201,17 @@ func (s *Stage) federalMatches(ctx context.Context, referrals int) (bool, error)
 			return nil, false, err
 		}
 		counted := map[federalv1.Stage]int64{}
-		enough := true
+		for stage := range want {
+			counted[stage] = 0
+		}
 		for _, c := range page.GetCorridors() {
-			counted[c.GetStage()] += c.GetFlows()
+			if _, ours := want[c.GetStage()]; ours {
+				counted[c.GetStage()] += c.GetFlows()
+			}
 		}
-		for _, stage := range stages {
-			enough = enough && counted[stage] >= int64(referrals)
+		if !maps.Equal(counted, last) {
+			last, changed = counted, time.Now()
 		}
-		return counted, enough, nil
+		return counted, maps.Equal(counted, want) || time.Since(changed) > patience, nil
 	})
-	if err != nil {
-		return false, err
-	}
-	for _, stage := range stages {
-		if counted[stage] != int64(referrals) {
-			return false, nil
-		}
-	}
-	return true, nil
 }

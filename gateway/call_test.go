@@ -45,6 +45,15 @@ func TestAnswerHasProtoNames(t *testing.T) {
 	}
 }
 
+// HEAD asks as GET does, and gets no body.
+func TestHead(t *testing.T) {
+	d := openDoor(t, &shelter{get: aHold})
+	got, asked := d.ask("GET", "/v1/"+holdName, ""), d.ask("HEAD", "/v1/"+holdName, "")
+	if asked.status != got.status || asked.status != http.StatusOK || len(asked.body) > 0 {
+		t.Errorf("GET: %d; HEAD: %d with %d bytes", got.status, asked.status, len(asked.body))
+	}
+}
+
 func TestServiceGetsATokenForItselfAlone(t *testing.T) {
 	var seen []*identityv1.PersonToken
 	var ids []string

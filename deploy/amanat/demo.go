@@ -111,6 +111,9 @@ func (f *demoFlags) run(ctx context.Context, out, errs io.Writer) (err error) {
 	if err := l.Init(); err != nil {
 		return err
 	}
+	if err := l.CheckPorts(); err != nil {
+		return err
+	}
 	people, err := f.people(l)
 	if err != nil {
 		return err
@@ -203,7 +206,11 @@ func (f *demoFlags) play(ctx context.Context, l *network.Layout, errs io.Writer)
 	if f.referrals == 1 {
 		stage.Tell = func(format string, values ...any) { fmt.Fprintf(errs, "  "+format+"\n", values...) }
 	}
-	if err := stage.Furnish(ctx, 5000); err != nil {
+	beds := int32(f.referrals)
+	if !f.once {
+		beds += 20 // for who tries things out
+	}
+	if err := stage.Furnish(ctx, beds); err != nil {
 		return nil, err
 	}
 	var mu sync.Mutex

@@ -72,7 +72,7 @@ func (c *country) run(t *testing.T, command func(network.Part) []string) {
 // play hands children on, some at a time; each reports as it begins.
 func (c *country) play(ctx context.Context, t *testing.T, referrals int, begun func(number int)) []string {
 	t.Helper()
-	must(t, c.stage.Furnish(ctx, 1000))
+	must(t, c.stage.Furnish(ctx, int32(referrals)))
 	var mu sync.Mutex
 	var names []string
 	group, ctx := errgroup.WithContext(ctx)

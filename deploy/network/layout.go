@@ -147,6 +147,26 @@ func (l *Layout) Node(name string) (Node, error) {
 // Address of a part of a node: a service, `<service>-admin`, Bus or Hub.
 func (l *Layout) Address(node, part string) string { return l.address[key(node, part)] }
 
+// CheckPorts refuses a layout of which an address is in use, most often by a network that still runs.
+func (l *Layout) CheckPorts() error {
+	for _, p := range l.Parts() {
+		for _, name := range []string{p.Name, p.Name + "-admin"} {
+			address := l.Address(p.Node, name)
+			if address == "" {
+				continue
+			}
+			listener, err := net.Listen("tcp", address)
+			if err != nil {
+				return fmt.Errorf("%s of %s needs %s: %w; end what listens there, such as another demo", name, p.Node, address, err)
+			}
+			if err := listener.Close(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // Config is what a service of a node is started with.
 func (l *Layout) Config(node, service string) config.Service {
 	return config.Service{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,4 +73,27 @@ func dial(t *testing.T, l *network.Layout, node, service string) *grpc.ClientCon
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn
+}
+
+// A port that is taken is named before anything starts.
+func TestCheckPorts(t *testing.T) {
+	l, err := network.Free(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.CheckPorts(); err != nil {
+		t.Fatalf("all are free: %v", err)
+	}
+	for _, part := range []string{network.Gateway, network.Shelter + "-admin", network.Bus} {
+		taken, err := net.Listen("tcp", l.Address("punjab", part))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.CheckPorts(); err == nil || !strings.Contains(err.Error(), part+" of punjab needs "+l.Address("punjab", part)) {
+			t.Errorf("%s: %v", part, err)
+		}
+		if err := taken.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

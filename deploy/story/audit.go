@@ -3,9 +3,13 @@ package story
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"maps"
 	"strings"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"amanat.example/deploy/network"
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -46,6 +50,8 @@ type evidence struct {
 	received, sent map[string]int
 	shelters       []*shelterv1.Shelter
 	counted        map[federalv1.Stage]int64
+	// oneMore says that a bed was held though none was free.
+	oneMore bool
 }
 
 // Examine compares what every node says of the referrals named.
@@ -65,6 +71,9 @@ func (s *Stage) Examine(ctx context.Context, names []string) (*Result, error) {
 		return nil, err
 	}
 	if e.shelters, err = s.shelters(ctx); err != nil {
+		return nil, err
+	}
+	if e.oneMore, err = s.oneMore(ctx, e.shelters); err != nil {
 		return nil, err
 	}
 	if e.counted, err = s.counted(ctx, e.expected()); err != nil {
@@ -98,6 +107,9 @@ func (e *evidence) judge() *Result {
 			r.OverbookedBeds += int(max(0, g.GetHeld()+g.GetOccupied()+g.GetOutOfService()-g.GetTotal()))
 			held, occupied = held+int(g.GetHeld()), occupied+int(g.GetOccupied())
 		}
+	}
+	if e.oneMore {
+		r.OverbookedBeds++
 	}
 	// Whoever arrived has one bed; only who has not arrived yet may have one held.
 	arrived := int(e.expected()[federalv1.Stage_STAGE_ARRIVED])
@@ -182,9 +194,37 @@ func (s *Stage) shelters(ctx context.Context) ([]*shelterv1.Shelter, error) {
 	return page.GetShelters(), err
 }
 
+// oneMore tries to hold a bed of this run's group when all of them are taken. It must be refused.
+func (s *Stage) oneMore(ctx context.Context, all []*shelterv1.Shelter) (held bool, err error) {
+	for _, shelter := range all {
+		for _, g := range shelter.GetGroups() {
+			if g.GetName() != s.group || g.GetHeld()+g.GetOccupied() < g.GetTotal() {
+				continue
+			}
+			_, err := until(ctx, "an answer about one more bed", func() (bool, bool, error) {
+				_, err := s.beds.PlaceHold(ctx, &shelterv1.PlaceHoldRequest{
+					Group: s.group, Quantity: 1, RequestId: "one-more-" + rand.Text(), Needs: &custodyv1.Needs{Gender: "Feminine", AgeFrom: 9, AgeTo: 9},
+				})
+				switch status.Code(err) {
+				case codes.OK:
+					held = true
+					return true, true, nil
+				case codes.FailedPrecondition:
+					return true, true, nil
+				case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.ResourceExhausted:
+					return false, false, nil
+				}
+				return false, false, err
+			})
+			return held, err
+		}
+	}
+	return false, nil
+}
+
 // patience is how long the last letters to the federal cell may take, without one of them coming in,
-// before they count as lost. The post repeats a letter after 5 s, and after a minute at most when
-// the network was up for the length of a run.
+// before they count as lost. The post repeats a letter after 5 s and at once on a reconnection; only after
+// minutes without an answer does it wait longer than this.
 const patience = 90 * time.Second
 
 // counted is how often the federal cell counts each stage, looked at until it is what is wanted or

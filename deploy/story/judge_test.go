@@ -55,6 +55,7 @@ func TestJudge(t *testing.T) {
 		"more stays than arrived":     {func(e *evidence) { e.shelters[0].Groups[0].Occupied = 3 }, doubled},
 		"a hold that nobody needs":    {func(e *evidence) { e.shelters[0].Groups[0].Held = 1 }, doubled},
 		"more taken than there is":    {func(e *evidence) { e.shelters[0].Groups[0].Total = 1 }, overbooked},
+		"one more than there is":      {func(e *evidence) { e.oneMore = true }, overbooked},
 		"a flow that was not counted": {func(e *evidence) { e.counted[federalv1.Stage_STAGE_ARRIVED] = 1 }, miscounted},
 		"a flow that counted twice":   {func(e *evidence) { e.counted[federalv1.Stage_STAGE_REFERRED] = 3 }, miscounted},
 	} {

@@ -33,7 +33,6 @@ const (
 	from, to = "balochistan", "punjab"
 	hubUnit  = "nodes/balochistan/units/hub"
 	lahore   = "nodes/punjab/units/lahore"
-	girls    = "nodes/punjab/shelters/lahore-girls/groups/girls-6-12"
 )
 
 // What people write in the story. Each is looked for afterwards where it must not be.
@@ -68,6 +67,10 @@ type desk struct {
 type Stage struct {
 	desks map[string]*desk
 	conns []*grpc.ClientConn
+	// beds is the receiving shelter service as that node's referral service reaches it.
+	beds shelterv1.ShelterServiceClient
+	// group is where the beds of this run are.
+	group string
 	// Tell gets a line per step; nil for silence.
 	Tell func(format string, values ...any)
 }
@@ -100,6 +103,15 @@ func Open(l *network.Layout) (*Stage, error) {
 		}
 		s.desks[node] = d
 	}
+	id, err := identity.Load(l.Root, to, network.Referral)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	conn, err := rpc.Dial(l.Address(to, network.Shelter), id.ClientTLS(network.Shelter))
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	s.conns, s.beds = append(s.conns, conn), shelterv1.NewShelterServiceClient(conn)
 	return s, nil
 }
 
@@ -181,7 +193,8 @@ func exists(err error) bool {
 	return status.Code(err) == codes.InvalidArgument || status.Code(err) == codes.AlreadyExists
 }
 
-// Furnish enters the units and a shelter with beds.
+// Furnish enters the units and, for this run, a shelter with exactly so many beds: a bed that leaks is missed by somebody, and one
+// more than there are must be refused.
 func (s *Stage) Furnish(ctx context.Context, beds int32) error {
 	for _, u := range []struct{ node, id, name, district string }{
 		{from, "hub", "Child Protection Unit Hub", "PK-BA-HUB"},
@@ -196,8 +209,17 @@ func (s *Stage) Furnish(ctx context.Context, beds int32) error {
 		}
 	}
 	d := s.desks[to]
-	_, err := ask(ctx, d, manager, "", d.shelter.CreateShelter, &shelterv1.CreateShelterRequest{
-		Parent: "nodes/" + to, ShelterId: "lahore-girls", Shelter: &shelterv1.Shelter{
+	earlier, err := s.shelters(ctx)
+	if err != nil {
+		return err
+	}
+	id := "lahore-girls"
+	if len(earlier) > 0 {
+		id += fmt.Sprintf("-%d", len(earlier)+1)
+	}
+	s.group = "nodes/" + to + "/shelters/" + id + "/groups/girls-6-12"
+	_, err = ask(ctx, d, manager, "", d.shelter.CreateShelter, &shelterv1.CreateShelterRequest{
+		Parent: "nodes/" + to, ShelterId: id, Shelter: &shelterv1.Shelter{
 			DisplayName: "Child Protection Institution for girls, Lahore", District: "PK617", Confidential: true,
 			Address: address, Languages: []string{"urd", "pan"},
 			Groups: []*shelterv1.Group{{
@@ -319,7 +341,7 @@ func (s *Stage) accept(ctx context.Context, away *desk, name string) error {
 	}
 	s.Tell("Lahore has stored the offer %s", offer.GetReference())
 	if _, err = ask(ctx, away, worker, lahore, away.referral.AcceptOffer, &referralv1.AcceptOfferRequest{
-		Name: offer.GetName(), Group: girls,
+		Name: offer.GetName(), Group: s.group,
 		Worker: &identityv1.WorkerContact{Worker: "nodes/punjab/workers/demo-case-worker", DisplayName: workerName, Phone: phone},
 	}); err != nil {
 		return fmt.Errorf("accept: %w", err)

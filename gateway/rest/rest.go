@@ -164,7 +164,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), exchangeKey{}, x), maxCall)
 		defer cancel()
-		h.mux.ServeHTTP(answer, r.WithContext(ctx))
+		r = r.WithContext(ctx)
+		if r.Method == http.MethodHead {
+			r.Method = http.MethodGet // the server sends no body for it
+		}
+		h.mux.ServeHTTP(answer, r)
 	})
 }
 

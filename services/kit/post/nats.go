@@ -150,6 +150,7 @@ func (n *NATS) Publish(ctx context.Context, subject string, data []byte, done fu
 
 // pump keeps the mailbox of a lane open until ctx ends.
 func (n *NATS) pump(ctx context.Context, lane postv1.Lane, mail chan<- Message) {
+	failures := 0
 	for lost := false; ctx.Err() == nil; lost = true {
 		if lost {
 			select {
@@ -160,9 +161,13 @@ func (n *NATS) pump(ctx context.Context, lane postv1.Lane, mail chan<- Message) 
 		}
 		messages, err := n.open(ctx, lane)
 		if err != nil {
-			n.config.Log.Warn("the mailbox at the hub cannot be opened; it will be tried again", logging.Err(err))
+			// While a machine starts, the hub may come a moment later: that is nobody's business yet.
+			if failures++; failures > 1 || n.conn.IsConnected() {
+				n.config.Log.Warn("the mailbox at the hub cannot be opened; it will be tried again", logging.Err(err))
+			}
 			continue
 		}
+		failures = 0
 		if lost {
 			wake(n.reconnected) // the hub may have lost what it held
 		}

@@ -28,7 +28,7 @@ import (
 // Kinds of letters the offices know.
 const (
 	kindNote   = "test.note.v1"
-	kindPoison = "test.poison.v1" // refused, for the reason poison
+	kindPoison = "test.poison.v1" // refused, for longReason
 	kindFlaky  = "test.flaky.v1"  // fails while the office is told to
 	kindPanic  = "test.panic.v1"
 )
@@ -364,5 +364,5 @@ func (o *Office) restore(copied []byte) {
 	}
 }
 
-// longReason is longer than a reason may be, and would be cut within a letter.
+// longReason is longer than a reason may be, and the 200 bytes that may be told end within a letter.
 var longReason = "poison " + strings.Repeat("ں", 100)

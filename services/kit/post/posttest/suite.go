@@ -151,7 +151,7 @@ func poison(t *testing.T, w world) {
 	Wait(t, "the last letter arrives", func() bool { return w.punjab.count() == 3 })
 	Wait(t, "the link is not jammed", func() bool { return w.sindh.Unreceipted() == 0 })
 	mustEqual(t, w.punjab.Received(), []string{"x1", "y1", "last"})
-	want := []string{"p handler-failed", "x poison", "x waits-behind-refused-letter", "z unknown-kind"}
+	want := []string{"p handler-failed", "x " + longReason[:199], "x waits-behind-refused-letter", "z unknown-kind"}
 	told := func() []string { return slices.Sorted(slices.Values(w.sindh.Refused())) }
 	mustEqual(t, told(), want)
 	mustEqual(t, quarantined(t, w.punjab), []string{"p", "x", "x", "z"})

@@ -105,6 +105,11 @@ func serveShelter(t *testing.T, impl *shelter) (address string, stop func()) {
 			Callers: []string{"gateway"}, Roles: []string{"shelter-manager"},
 		}
 	}
+	for _, m := range shelterv1.ShelterService_ServiceDesc.Streams {
+		policy["/"+shelterv1.ShelterService_ServiceDesc.ServiceName+"/"+m.StreamName] = rpc.Row{
+			Callers: []string{"gateway"}, Roles: []string{"shelter-manager"},
+		}
+	}
 	server, err := rpc.NewServer(rpc.Config{
 		Identity: load(t, "shelter"), Policy: policy, Log: logging.Discard(),
 		Audit: func(context.Context, rpc.Reading) error { return nil },

@@ -23,6 +23,7 @@ func methodRules() []rule {
 			check: checkRoutes,
 			except: map[name]string{
 				"amanat.events.v1.EventService.ListEvents":            "services of the node read it, over gRPC alone",
+				"amanat.shelter.v1.ShelterService.WatchCapacity":      "a stream: browsers get it as server-sent events, which no annotation can say",
 				"amanat.referral.v1.ReferralService.CompleteReferral": "protection calls it when it records the outcome; people use RecordOutcome",
 			},
 		},
@@ -54,6 +55,10 @@ func methodRules() []rule {
 			},
 		},
 		{
+			name:  "Update is a PATCH of the resource with update_mask and etag, and answers with the resource",
+			check: checkUpdates,
+		},
+		{
 			name:  "what Get, Create and List answer with has name as IDENTIFIER",
 			check: checkResourceNames,
 			except: map[name]string{
@@ -68,16 +73,12 @@ func methodRules() []rule {
 		{
 			name:  "a resource has an etag",
 			check: checkEtags,
-			except: map[name]string{
-				"amanat.shelter.v1.Group": "changes with its shelter, under the shelter's etag",
-				"amanat.shelter.v1.Stay":  "no call changes a stay",
-			},
 		},
 	}
 }
 
 // creating verbs make a resource; all others but Get and List are custom verbs on one.
-var creating = []string{"Create", "Submit", "Place"}
+var creating = []string{"Create", "Submit", "Place", "AdmitWalkIn"}
 
 func verbIs(method protoreflect.MethodDescriptor, verbs ...string) bool {
 	return slices.ContainsFunc(verbs, func(verb string) bool {
@@ -86,7 +87,7 @@ func verbIs(method protoreflect.MethodDescriptor, verbs ...string) bool {
 }
 
 func isCustom(method protoreflect.MethodDescriptor) bool {
-	return !verbIs(method, "Get", "List") && !verbIs(method, creating...)
+	return !verbIs(method, "Get", "List", "Update", "Watch") && !verbIs(method, creating...)
 }
 
 func hasField(m protoreflect.MessageDescriptor, field protoreflect.Name, kind protoreflect.Kind) bool {
@@ -97,15 +98,17 @@ func hasField(m protoreflect.MessageDescriptor, field protoreflect.Name, kind pr
 func checkRoutes(files files, report report) {
 	for _, method := range methodsOf(files) {
 		route, _ := proto.GetExtension(method.Options(), annotations.E_Http).(*annotations.HttpRule)
-		path := route.GetGet() + route.GetPost()
+		path := route.GetGet() + route.GetPost() + route.GetPatch()
 		_, verb, _ := strings.Cut(path[strings.LastIndex(path, "}")+1:], ":")
 		switch {
 		case path == "":
-			report(method.FullName(), "has no GET or POST route")
+			report(method.FullName(), "has no GET, POST or PATCH route")
 		case !strings.HasPrefix(path, "/v1/"):
 			report(method.FullName(), "has a route outside /v1/")
 		case verbIs(method, "Get", "List") != (route.GetGet() != ""):
-			report(method.FullName(), "must be GET if it only reads, else POST")
+			report(method.FullName(), "must be GET if it only reads, else POST or PATCH")
+		case verbIs(method, "Update") != (route.GetPatch() != ""):
+			report(method.FullName(), "must be PATCH if it updates, and only then")
 		case route.GetPost() != "" && route.GetBody() == "":
 			report(method.FullName(), "is a POST without a body")
 		case isCustom(method) && (verb == "" || !strings.HasPrefix(strings.ToLower(string(method.Name())), strings.ToLower(verb))):
@@ -188,6 +191,27 @@ func checkVerbs(files files, report report) {
 			report(method.FullName(), "has no name to act on")
 		}
 		if !hasField(method.Input(), "etag", protoreflect.StringKind) {
+			report(method.FullName(), "has no etag, so it overwrites what the caller has not seen")
+		}
+	}
+}
+
+func checkUpdates(files files, report report) {
+	for _, method := range methodsOf(files) {
+		if !verbIs(method, "Update") {
+			continue
+		}
+		resource := strings.TrimPrefix(string(method.Name()), "Update")
+		of := slices.IndexFunc(fieldsOf(method.Input()), func(f protoreflect.FieldDescriptor) bool {
+			return f.Message() != nil && string(f.Message().Name()) == resource
+		})
+		mask := method.Input().Fields().ByName("update_mask")
+		switch {
+		case of < 0 || string(method.Output().Name()) != resource:
+			report(method.FullName(), "must take and answer with the resource it is named for")
+		case mask == nil || mask.Message() == nil || mask.Message().FullName() != "google.protobuf.FieldMask":
+			report(method.FullName(), "has no update_mask")
+		case !hasField(method.Input(), "etag", protoreflect.StringKind):
 			report(method.FullName(), "has no etag, so it overwrites what the caller has not seen")
 		}
 	}

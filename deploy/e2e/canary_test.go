@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"buf.build/go/protovalidate"
+
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -257,6 +259,9 @@ func (r *canaries) furnish() {
 			},
 		}
 	})
+	r.send(there, network.Gateway, func() proto.Message {
+		return &shelterv1.UpdateShelterRequest{Shelter: &shelterv1.Shelter{Name: "nodes/" + there + "/shelters/lahore-girls"}}
+	})
 }
 
 // needs say no more than an offer must: not what the person's own fields hold.
@@ -452,7 +457,11 @@ func (r *canaries) lists() {
 		for _, n := range r.layout.Nodes {
 			request := kind.New()
 			if parent := m.Input().Fields().ByName("parent"); parent != nil {
-				request.Set(parent, protoreflect.ValueOfString("nodes/"+n.Name))
+				name := "nodes/" + n.Name
+				if rules, err := protovalidate.ResolveFieldRules(parent); err == nil && strings.Contains(rules.GetString().GetPattern(), "/shelters/") {
+					name += "/shelters/lahore-girls"
+				}
+				request.Set(parent, protoreflect.ValueOfString(name))
 			}
 			if size := m.Input().Fields().ByName("page_size"); size != nil {
 				request.Set(size, protoreflect.ValueOfInt32(500))

@@ -296,6 +296,12 @@ var made = map[protoreflect.FullName]string{
 	"amanat.custody.v1.AnnexContent.note":         "the notes and the feedback of requests",
 	"amanat.custody.v1.AnnexContent.worker":       "the worker who accepts",
 	"amanat.custody.v1.AnnexContent.escort":       "the escort of the dispatch",
+	"amanat.custody.v1.AnnexContent.destination":  "the location of the shelter",
+	"amanat.custody.v1.Destination.address":       "that of the shelter",
+	"amanat.custody.v1.Destination.phone":         "that of the shelter",
+	"amanat.shelter.v1.Hold.location":             "that of the shelter, once the hold is confirmed",
+	"amanat.shelter.v1.Location.address":          "that of the shelter",
+	"amanat.shelter.v1.Location.phone":            "that of the shelter",
 }
 
 // unreached lists the marked fields of all our messages that were in no request and are not made

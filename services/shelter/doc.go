@@ -1,21 +1,26 @@
-// Package shelter is the shelter service: shelters, their bed inventory, holds on beds, stays.
+// Package shelter is the shelter service: shelters, their bed inventory, holds on beds, stays, headcounts, waitlists.
 //
-// It owns beds. Nobody else writes them; others place, confirm, release and fill holds by RPC.
+// It owns beds. Nobody else writes them; others place, confirm, renew, release and fill holds by RPC.
 //
 // Invariants:
 //
 //   - A bed is never promised twice: after every committed operation, held + occupied + out of
-//     service ≤ total for every group.
-//   - `available` is derived from the rows of holds and stays and never stored.
-//   - A hold is placed all or none. The same key with the same body answers with the same hold,
-//     for ever; with another body it is refused.
-//   - A tentative hold ends by itself at its expiry; a confirmed one has none. Held becomes
-//     occupied in one transaction.
+//     service ≤ total + open overflow for every group.
+//   - `available` is derived from the rows of holds, stays and outages and never stored.
+//   - A hold is placed all or none, also over several groups of one shelter. The same key with the same
+//     body answers with the same hold, for ever; with another body it is refused.
+//   - A tentative hold ends by itself at its expiry and can be renewed once; a confirmed one has a review date and no
+//     expiry. Held becomes occupied in one transaction.
+//   - Suspending a shelter ends its live holds in the same transaction, each with its own event.
 //   - A hold's fence grows with every hold of the store and carries the store's incarnation, so
 //     that a restored store's promises are not mistaken for those before (DESIGN section 4).
-//   - A shelter's address is sealed at rest and told by GetShelter alone, after an audit row.
+//   - Address and telephone are sealed at rest and told after an audit row: to who runs shelters, to others where the location is not
+//     confidential, and with a confirmed hold. No list, event or search tells them.
+//   - A headcount changes no stay: what differs is shown until it is explained.
+//   - Nobody waits on a waitlist without a date on which somebody looks again.
 //
-// Events it publishes (ids and codes only): `shelter.shelter.created.v1`,
-// `shelter.hold.placed.v1`, `shelter.hold.confirmed.v1`, `shelter.hold.occupied.v1`,
-// `shelter.hold.released.v1`, `shelter.hold.expired.v1`. It consumes none.
+// Events it publishes (ids and codes only): `shelter.shelter.{created,updated,suspended,reopened,declared-full,withdrawn-full}.v1`,
+// `shelter.group.{created,updated}.v1`, `shelter.outage.{started,ended}.v1`,
+// `shelter.hold.{placed,renewed,confirmed,occupied,released,expired}.v1`, `shelter.stay.{admitted,moved,absent,returned,discharged}.v1`,
+// `shelter.headcount.{recorded,explained}.v1`, `shelter.waitlist.{entered,reviewed,review-due,closed}.v1`. It consumes none.
 package shelter

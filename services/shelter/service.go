@@ -2,6 +2,7 @@ package shelter
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"amanat.example/services/kit/config"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/process"
+	"amanat.example/services/kit/rpc"
 	"amanat.example/services/shelter/internal/app"
 	"amanat.example/services/shelter/internal/server"
 	"amanat.example/services/shelter/internal/store"
@@ -35,13 +37,18 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	resources, err := rpc.NewResourceRules(&shelterv1.Shelter{}, &shelterv1.Group{})
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
 	a := &app.App{
+		Rules: resources, Watchers: app.NewWatchers(p.DB), After: time.After,
 		DB: p.DB, Node: c.Node, Now: time.Now, Keys: p.Keys, Events: store.Events,
 		// What only this service can sign is a secret that outlives a restart.
 		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),
 		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 	}
-	due := process.NewDue("expire holds", a.ExpireHolds)
+	due := process.NewDue("end what is due", a.FireDue)
 	a.Wake = due.Wake
 	shelterv1.RegisterShelterServiceServer(p.Server, server.New(a))
 	return &Service{process: p, due: due}, nil

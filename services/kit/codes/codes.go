@@ -14,29 +14,36 @@ type List string
 
 // The lists.
 const (
-	ConsentBasis   List = "consent_basis"
-	ConsentPurpose List = "consent_purpose"
-	ConsentScope   List = "consent_scope"
-	Decline        List = "decline"
-	District       List = "district" // OCHA P-codes, and ours such as PK-BA-HUB
-	Document       List = "document"
-	Exploitation   List = "exploitation" // HTCDS TypeOfExploitation, ours beside them
-	Gender         List = "gender"       // HTCDS Gender
-	Identification List = "identification"
-	Language       List = "language" // ISO 639-2, else 639-3
-	LegalBasis     List = "legal_basis"
-	Outcome        List = "outcome"
-	Province       List = "province" // ISO 3166-2
-	ReferralReason List = "referral_reason"
-	Role           List = "role"
-	Service        List = "service"
+	Absence             List = "absence"
+	ConsentBasis        List = "consent_basis"
+	ConsentPurpose      List = "consent_purpose"
+	ConsentScope        List = "consent_scope"
+	Decline             List = "decline"
+	Discharge           List = "discharge"
+	District            List = "district" // OCHA P-codes, and ours such as PK-BA-HUB
+	Document            List = "document"
+	Exploitation        List = "exploitation" // HTCDS TypeOfExploitation, ours beside them
+	Gender              List = "gender"       // HTCDS Gender
+	HeadcountDifference List = "headcount_difference"
+	Identification      List = "identification"
+	Language            List = "language" // ISO 639-2, else 639-3
+	LegalBasis          List = "legal_basis"
+	Outage              List = "outage"
+	Outcome             List = "outcome"
+	Province            List = "province" // ISO 3166-2
+	ReferralReason      List = "referral_reason"
+	Role                List = "role"
+	Service             List = "service"
+	SpecialNeed         List = "special_need"
+	Suspension          List = "suspension"
+	WaitlistClose       List = "waitlist_close"
 )
 
 // Lists answers all lists, in order of name.
 func Lists() []List {
 	return []List{
-		ConsentBasis, ConsentPurpose, ConsentScope, Decline, District, Document, Exploitation, Gender,
-		Identification, Language, LegalBasis, Outcome, Province, ReferralReason, Role, Service,
+		Absence, ConsentBasis, ConsentPurpose, ConsentScope, Decline, Discharge, District, Document, Exploitation, Gender, HeadcountDifference, Identification,
+		Language, LegalBasis, Outage, Outcome, Province, ReferralReason, Role, Service, SpecialNeed, Suspension, WaitlistClose,
 	}
 }
 

@@ -51,3 +51,6 @@ const (
 
 // DocumentCourtOrder travels with the person where the law demands a court's order.
 const DocumentCourtOrder = "COURT_ORDER"
+
+// SpecialNeedWheelchair is met by a shelter that is free of steps.
+const SpecialNeedWheelchair = "WHEELCHAIR"

@@ -39,5 +39,8 @@ func CheckNeeds(field string, n *custodyv1.Needs) error {
 	if err := CheckFields(field+".services", Service, n.GetServices()); err != nil {
 		return err
 	}
+	if err := CheckFields(field+".special_needs", SpecialNeed, n.GetSpecialNeeds()); err != nil {
+		return err
+	}
 	return CheckFields(field+".excluded_districts", District, n.GetExcludedDistricts())
 }

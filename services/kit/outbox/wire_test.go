@@ -41,6 +41,9 @@ func (s *shelter) run(t *testing.T, self *identity.Service, address string) {
 	for _, m := range shelterv1.ShelterService_ServiceDesc.Methods {
 		policy["/"+shelterv1.ShelterService_ServiceDesc.ServiceName+"/"+m.MethodName] = rpc.Row{Callers: []string{"referral"}}
 	}
+	for _, m := range shelterv1.ShelterService_ServiceDesc.Streams {
+		policy["/"+shelterv1.ShelterService_ServiceDesc.ServiceName+"/"+m.StreamName] = rpc.Row{Callers: []string{"referral"}}
+	}
 	server, err := rpc.NewServer(rpc.Config{
 		Identity: self, Policy: policy, Log: logging.Discard(),
 		Audit: func(context.Context, rpc.Reading) error { return nil },

@@ -153,6 +153,9 @@ func TestMetricsOfARunningService(t *testing.T) {
 	for _, m := range shelterv1.ShelterService_ServiceDesc.Methods {
 		methods = append(methods, m.MethodName)
 	}
+	for _, m := range shelterv1.ShelterService_ServiceDesc.Streams {
+		methods = append(methods, m.StreamName)
+	}
 	shelter := openAt(t, root, Options{
 		Name: "shelter", Schema: schema, Events: log, Policy: allow("amanat.shelter.v1.ShelterService", "referral", methods...),
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -179,19 +180,20 @@ func (m *method) admit(ctx context.Context, c *call) error {
 		return fault.New(fault.NotAllowed, "Services of another node are reached by the post alone.", "node", node)
 	}
 	c.caller = service
-	if !m.row.allows(service) {
+	roles, ok := m.row.May(service)
+	if !ok {
 		return fault.New(fault.NotAllowed, "The service "+service+" may not call this method.", "caller", service, "method", m.name)
 	}
-	return m.admitPerson(ctx, c)
+	return m.admitPerson(ctx, c, roles)
 }
 
 var errNoPeer = fault.New(fault.Unauthenticated, "The connection shows no certificate of this node.")
 
-// admitPerson verifies the token that came along and compares its roles with the row.
-func (m *method) admitPerson(ctx context.Context, c *call) error {
+// admitPerson verifies the token that came along; its person must have one of the roles, if there are any.
+func (m *method) admitPerson(ctx context.Context, c *call, roles []string) error {
 	values := metadata.ValueFromIncomingContext(ctx, PersonTokenKey)
 	if len(values) == 0 {
-		if len(m.row.Roles) > 0 {
+		if len(roles) > 0 {
 			return fault.New(fault.Unauthenticated, "This needs a signed-in person: the call carries no "+PersonTokenKey+".")
 		}
 		return nil
@@ -205,7 +207,7 @@ func (m *method) admitPerson(ctx context.Context, c *call) error {
 		return fault.New(fault.Unauthenticated, "The person token is refused: "+err.Error()+". Sign in again.").Wrap(err)
 	}
 	c.person = person
-	if !m.row.admits(person.GetRoles()) {
+	if len(roles) > 0 && !slices.ContainsFunc(person.GetRoles(), func(role string) bool { return slices.Contains(roles, role) }) {
 		return fault.New(fault.NotAllowed, "Your role does not allow this.", "method", m.name)
 	}
 	return nil

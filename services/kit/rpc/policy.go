@@ -19,6 +19,9 @@ type Row struct {
 	// Roles are those of which the person must have at least one. Empty: no person is needed,
 	// and a token that comes along is verified all the same.
 	Roles []string
+	// People are the roles of those for whom the gateway may call too, where Callers are services
+	// that act by themselves.
+	People []string
 	// Deadline is the longest such a call may last. 0: the server's maximum for its kind.
 	Deadline time.Duration
 }
@@ -67,14 +70,14 @@ func (p Policy) cover(methods []*method) error {
 	return nil
 }
 
-// allows reports whether the calling service is named.
-func (r Row) allows(caller string) bool {
-	return slices.Contains(r.Callers, caller) || slices.Contains(r.Callers, AnyCaller)
-}
+// Gateway is the service through which people call.
+const Gateway = "gateway"
 
-// admits reports whether one of the person's roles is asked for.
-func (r Row) admits(roles []string) bool {
-	return len(r.Roles) == 0 || slices.ContainsFunc(roles, func(role string) bool {
-		return slices.Contains(r.Roles, role)
-	})
+// May says whether a service may call, and the roles of which the person must then have one; none: no
+// person is needed.
+func (r Row) May(caller string) (roles []string, ok bool) {
+	if caller == Gateway && len(r.People) > 0 {
+		return r.People, true
+	}
+	return r.Roles, slices.Contains(r.Callers, caller) || slices.Contains(r.Callers, AnyCaller)
 }

@@ -34,10 +34,18 @@ type rules struct {
 // newRules compiles the rules of all request types, so that a rule that cannot be compiled is
 // found at start and not at the first call.
 func newRules(methods []*method) (*rules, error) {
+	var inputs []protoreflect.MessageDescriptor
+	for _, m := range methods {
+		inputs = append(inputs, m.descriptor.Input())
+	}
+	return rulesOf(inputs)
+}
+
+func rulesOf(messages []protoreflect.MessageDescriptor) (*rules, error) {
 	r := &rules{texts: make(map[string]bool)}
 	seen := make(map[protoreflect.FullName]protoreflect.MessageDescriptor)
-	for _, m := range methods {
-		r.collect(m.descriptor.Input(), seen)
+	for _, m := range messages {
+		r.collect(m, seen)
 	}
 	r.findTimed(seen)
 	var err error

@@ -117,6 +117,9 @@ func connect(t *testing.T, forServer, forClient *tracing.Tracing) *grpc.ClientCo
 	for _, m := range shelterv1.ShelterService_ServiceDesc.Methods {
 		policy["/amanat.shelter.v1.ShelterService/"+m.MethodName] = rpc.Row{Callers: []string{"gateway"}}
 	}
+	for _, m := range shelterv1.ShelterService_ServiceDesc.Streams {
+		policy["/amanat.shelter.v1.ShelterService/"+m.StreamName] = rpc.Row{Callers: []string{"gateway"}}
+	}
 	server, err := rpc.NewServer(rpc.Config{
 		Identity: load("shelter"), Policy: policy, Log: logging.Discard(), Trace: forServer.Server(),
 		Audit: func(context.Context, rpc.Reading) error { return nil },

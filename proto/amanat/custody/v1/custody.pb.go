@@ -374,8 +374,12 @@ type Needs struct {
 	Wheelchair bool `protobuf:"varint,6,opt,name=wheelchair,proto3" json:"wheelchair,omitempty"`
 	// Districts the person must not be brought to, P-codes.
 	ExcludedDistricts []string `protobuf:"bytes,7,rep,name=excluded_districts,json=excludedDistricts,proto3" json:"excluded_districts,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// The child comes with its mother, or the mother with her children: each must be taken where the other is.
+	WithMother bool `protobuf:"varint,8,opt,name=with_mother,json=withMother,proto3" json:"with_mother,omitempty"`
+	// What the place must be equipped for, codes of the list `special_need`.
+	SpecialNeeds  []string `protobuf:"bytes,9,rep,name=special_needs,json=specialNeeds,proto3" json:"special_needs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Needs) Reset() {
@@ -453,6 +457,20 @@ func (x *Needs) GetWheelchair() bool {
 func (x *Needs) GetExcludedDistricts() []string {
 	if x != nil {
 		return x.ExcludedDistricts
+	}
+	return nil
+}
+
+func (x *Needs) GetWithMother() bool {
+	if x != nil {
+		return x.WithMother
+	}
+	return false
+}
+
+func (x *Needs) GetSpecialNeeds() []string {
+	if x != nil {
+		return x.SpecialNeeds
 	}
 	return nil
 }
@@ -2159,7 +2177,9 @@ type AnnexContent struct {
 	// Who receives the person, and a telephone that is answered.
 	Worker *v1.WorkerContact `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
 	// How the person travels.
-	Escort        *Escort `protobuf:"bytes,3,opt,name=escort,proto3" json:"escort,omitempty"`
+	Escort *Escort `protobuf:"bytes,3,opt,name=escort,proto3" json:"escort,omitempty"`
+	// Where to bring the person. It goes with the promise of the place, to the owner alone.
+	Destination   *Destination `protobuf:"bytes,4,opt,name=destination,proto3" json:"destination,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2215,6 +2235,68 @@ func (x *AnnexContent) GetEscort() *Escort {
 	return nil
 }
 
+func (x *AnnexContent) GetDestination() *Destination {
+	if x != nil {
+		return x.Destination
+	}
+	return nil
+}
+
+// Destination is where a person is to be brought.
+type Destination struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Street address.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Telephone that is answered there, E.164.
+	Phone         string `protobuf:"bytes,2,opt,name=phone,proto3" json:"phone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Destination) Reset() {
+	*x = Destination{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Destination) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Destination) ProtoMessage() {}
+
+func (x *Destination) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Destination.ProtoReflect.Descriptor instead.
+func (*Destination) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Destination) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Destination) GetPhone() string {
+	if x != nil {
+		return x.Phone
+	}
+	return ""
+}
+
 // Escort is who brings the person, and where they meet.
 type Escort struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2234,7 +2316,7 @@ type Escort struct {
 
 func (x *Escort) Reset() {
 	*x = Escort{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[25]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2246,7 +2328,7 @@ func (x *Escort) String() string {
 func (*Escort) ProtoMessage() {}
 
 func (x *Escort) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[25]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2259,7 +2341,7 @@ func (x *Escort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Escort.ProtoReflect.Descriptor instead.
 func (*Escort) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{25}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Escort) GetDisplayName() string {
@@ -2308,7 +2390,7 @@ type OfferLetter struct {
 
 func (x *OfferLetter) Reset() {
 	*x = OfferLetter{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[26]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2320,7 +2402,7 @@ func (x *OfferLetter) String() string {
 func (*OfferLetter) ProtoMessage() {}
 
 func (x *OfferLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[26]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2333,7 +2415,7 @@ func (x *OfferLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferLetter.ProtoReflect.Descriptor instead.
 func (*OfferLetter) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{26}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *OfferLetter) GetOffered() *SignedEvent {
@@ -2354,7 +2436,7 @@ type ReplyLetter struct {
 
 func (x *ReplyLetter) Reset() {
 	*x = ReplyLetter{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[27]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2366,7 +2448,7 @@ func (x *ReplyLetter) String() string {
 func (*ReplyLetter) ProtoMessage() {}
 
 func (x *ReplyLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[27]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2379,7 +2461,7 @@ func (x *ReplyLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplyLetter.ProtoReflect.Descriptor instead.
 func (*ReplyLetter) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{27}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReplyLetter) GetReply() *SignedReply {
@@ -2403,7 +2485,7 @@ type ChainLetter struct {
 
 func (x *ChainLetter) Reset() {
 	*x = ChainLetter{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[28]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2415,7 +2497,7 @@ func (x *ChainLetter) String() string {
 func (*ChainLetter) ProtoMessage() {}
 
 func (x *ChainLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[28]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2428,7 +2510,7 @@ func (x *ChainLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChainLetter.ProtoReflect.Descriptor instead.
 func (*ChainLetter) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{28}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ChainLetter) GetReferral() string {
@@ -2456,7 +2538,7 @@ type HeadQuery struct {
 
 func (x *HeadQuery) Reset() {
 	*x = HeadQuery{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[29]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2468,7 +2550,7 @@ func (x *HeadQuery) String() string {
 func (*HeadQuery) ProtoMessage() {}
 
 func (x *HeadQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[29]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2481,7 +2563,7 @@ func (x *HeadQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadQuery.ProtoReflect.Descriptor instead.
 func (*HeadQuery) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{29}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *HeadQuery) GetReferral() string {
@@ -2504,7 +2586,7 @@ type AnnexLetter struct {
 
 func (x *AnnexLetter) Reset() {
 	*x = AnnexLetter{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[30]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2516,7 +2598,7 @@ func (x *AnnexLetter) String() string {
 func (*AnnexLetter) ProtoMessage() {}
 
 func (x *AnnexLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[30]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2529,7 +2611,7 @@ func (x *AnnexLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnexLetter.ProtoReflect.Descriptor instead.
 func (*AnnexLetter) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{30}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *AnnexLetter) GetReferral() string {
@@ -2554,7 +2636,7 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\x05Actor\x12^\n" +
 	"\x06person\x18\x01 \x01(\tBF\xbaHCrA2?^(nodes/[a-z][a-z0-9-]{1,30}/workers/[a-z0-9][a-z0-9-]{0,60})?$R\x06person\x12`\n" +
 	"\x04unit\x18\x02 \x01(\tBL\xbaHIrG2E^(nodes/[a-z][a-z0-9-]{1,30}/(units|shelters)/[a-z][a-z0-9-]{1,60})?$R\x04unit\x12.\n" +
-	"\aservice\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f2\r^[a-z]{3,20}$R\aservice\"\x84\x03\n" +
+	"\aservice\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f2\r^[a-z]{3,20}$R\aservice\"\xdc\x03\n" +
 	"\x05Needs\x12!\n" +
 	"\x06gender\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<R\x06gender\x12$\n" +
 	"\bage_from\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18x(\x00R\aageFrom\x12 \n" +
@@ -2567,7 +2649,11 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"wheelchair\x18\x06 \x01(\bR\n" +
 	"wheelchair\x12?\n" +
 	"\x12excluded_districts\x18\a \x03(\tB\x10\xbaH\r\x92\x01\n" +
-	"\x102\"\x06r\x04\x10\x01\x18\x14R\x11excludedDistricts:R\xbaHO\x1aM\n" +
+	"\x102\"\x06r\x04\x10\x01\x18\x14R\x11excludedDistricts\x12\x1f\n" +
+	"\vwith_mother\x18\b \x01(\bR\n" +
+	"withMother\x125\n" +
+	"\rspecial_needs\x18\t \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10\x14\"\x06r\x04\x10\x01\x18<R\fspecialNeeds:R\xbaHO\x1aM\n" +
 	"\n" +
 	"needs.ages\x12!age_to must not be below age_from\x1a\x1cthis.age_to >= this.age_from\"\x8c\x02\n" +
 	"\x0eConsentReceipt\x12'\n" +
@@ -2688,11 +2774,15 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\"M\n" +
 	"\x05Annex\x12\x1b\n" +
 	"\x04salt\x18\x01 \x01(\fB\a\xbaH\x04z\x02h R\x04salt\x12'\n" +
-	"\acontent\x18\x02 \x01(\fB\r\xbaH\x06z\x04\x18\x80\x80\b\x88\x80\x19\aR\acontent\"\xaa\x01\n" +
+	"\acontent\x18\x02 \x01(\fB\r\xbaH\x06z\x04\x18\x80\x80\b\x88\x80\x19\aR\acontent\"\xf2\x01\n" +
 	"\fAnnexContent\x12 \n" +
 	"\x04note\x18\x01 \x01(\tB\f\xbaH\x05r\x03\x18\xa0\x1f\x88\x80\x19\aR\x04note\x12?\n" +
 	"\x06worker\x18\x02 \x01(\v2!.amanat.identity.v1.WorkerContactB\x04\x88\x80\x19\x03R\x06worker\x127\n" +
-	"\x06escort\x18\x03 \x01(\v2\x19.amanat.custody.v1.EscortB\x04\x88\x80\x19\x03R\x06escort\"\xa0\x02\n" +
+	"\x06escort\x18\x03 \x01(\v2\x19.amanat.custody.v1.EscortB\x04\x88\x80\x19\x03R\x06escort\x12F\n" +
+	"\vdestination\x18\x04 \x01(\v2\x1e.amanat.custody.v1.DestinationB\x04\x88\x80\x19\x04R\vdestination\"o\n" +
+	"\vDestination\x12&\n" +
+	"\aaddress\x18\x01 \x01(\tB\f\xbaH\x05r\x03\x18\xf4\x03\x88\x80\x19\x04R\aaddress\x128\n" +
+	"\x05phone\x18\x02 \x01(\tB\"\xbaH\x1br\x192\x17^(\\+[1-9][0-9]{7,14})?$\x88\x80\x19\x03R\x05phone\"\xa0\x02\n" +
 	"\x06Escort\x121\n" +
 	"\fdisplay_name\x18\x01 \x01(\tB\x0e\xbaH\ar\x05\x10\x01\x18\xc8\x01\x88\x80\x19\x01R\vdisplayName\x125\n" +
 	"\x05phone\x18\x02 \x01(\tB\x1f\xbaH\x18r\x162\x14^\\+[1-9][0-9]{7,14}$\x88\x80\x19\x03R\x05phone\x123\n" +
@@ -2757,7 +2847,7 @@ func file_amanat_custody_v1_custody_proto_rawDescGZIP() []byte {
 }
 
 var file_amanat_custody_v1_custody_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_amanat_custody_v1_custody_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_amanat_custody_v1_custody_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_amanat_custody_v1_custody_proto_goTypes = []any{
 	(ReferralKind)(0),             // 0: amanat.custody.v1.ReferralKind
 	(ReferralState)(0),            // 1: amanat.custody.v1.ReferralState
@@ -2788,20 +2878,21 @@ var file_amanat_custody_v1_custody_proto_goTypes = []any{
 	(*Fence)(nil),                 // 26: amanat.custody.v1.Fence
 	(*Annex)(nil),                 // 27: amanat.custody.v1.Annex
 	(*AnnexContent)(nil),          // 28: amanat.custody.v1.AnnexContent
-	(*Escort)(nil),                // 29: amanat.custody.v1.Escort
-	(*OfferLetter)(nil),           // 30: amanat.custody.v1.OfferLetter
-	(*ReplyLetter)(nil),           // 31: amanat.custody.v1.ReplyLetter
-	(*ChainLetter)(nil),           // 32: amanat.custody.v1.ChainLetter
-	(*HeadQuery)(nil),             // 33: amanat.custody.v1.HeadQuery
-	(*AnnexLetter)(nil),           // 34: amanat.custody.v1.AnnexLetter
-	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
-	(*v1.WorkerContact)(nil),      // 36: amanat.identity.v1.WorkerContact
+	(*Destination)(nil),           // 29: amanat.custody.v1.Destination
+	(*Escort)(nil),                // 30: amanat.custody.v1.Escort
+	(*OfferLetter)(nil),           // 31: amanat.custody.v1.OfferLetter
+	(*ReplyLetter)(nil),           // 32: amanat.custody.v1.ReplyLetter
+	(*ChainLetter)(nil),           // 33: amanat.custody.v1.ChainLetter
+	(*HeadQuery)(nil),             // 34: amanat.custody.v1.HeadQuery
+	(*AnnexLetter)(nil),           // 35: amanat.custody.v1.AnnexLetter
+	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
+	(*v1.WorkerContact)(nil),      // 37: amanat.identity.v1.WorkerContact
 }
 var file_amanat_custody_v1_custody_proto_depIdxs = []int32{
-	35, // 0: amanat.custody.v1.ConsentReceipt.record_time:type_name -> google.protobuf.Timestamp
-	35, // 1: amanat.custody.v1.ConsentReceipt.expire_time:type_name -> google.protobuf.Timestamp
+	36, // 0: amanat.custody.v1.ConsentReceipt.record_time:type_name -> google.protobuf.Timestamp
+	36, // 1: amanat.custody.v1.ConsentReceipt.expire_time:type_name -> google.protobuf.Timestamp
 	4,  // 2: amanat.custody.v1.Event.actor:type_name -> amanat.custody.v1.Actor
-	35, // 3: amanat.custody.v1.Event.time:type_name -> google.protobuf.Timestamp
+	36, // 3: amanat.custody.v1.Event.time:type_name -> google.protobuf.Timestamp
 	11, // 4: amanat.custody.v1.Event.submitted:type_name -> amanat.custody.v1.Submitted
 	12, // 5: amanat.custody.v1.Event.offered:type_name -> amanat.custody.v1.Offered
 	13, // 6: amanat.custody.v1.Event.reply_recorded:type_name -> amanat.custody.v1.ReplyRecorded
@@ -2819,31 +2910,32 @@ var file_amanat_custody_v1_custody_proto_depIdxs = []int32{
 	0,  // 18: amanat.custody.v1.Offered.kind:type_name -> amanat.custody.v1.ReferralKind
 	3,  // 19: amanat.custody.v1.Offered.urgency:type_name -> amanat.custody.v1.Urgency
 	5,  // 20: amanat.custody.v1.Offered.needs:type_name -> amanat.custody.v1.Needs
-	35, // 21: amanat.custody.v1.Offered.answer_by:type_name -> google.protobuf.Timestamp
+	36, // 21: amanat.custody.v1.Offered.answer_by:type_name -> google.protobuf.Timestamp
 	20, // 22: amanat.custody.v1.ReplyRecorded.reply:type_name -> amanat.custody.v1.SignedReply
-	35, // 23: amanat.custody.v1.Dispatched.expect_time:type_name -> google.protobuf.Timestamp
-	35, // 24: amanat.custody.v1.Arrived.arrive_time:type_name -> google.protobuf.Timestamp
+	36, // 23: amanat.custody.v1.Dispatched.expect_time:type_name -> google.protobuf.Timestamp
+	36, // 24: amanat.custody.v1.Arrived.arrive_time:type_name -> google.protobuf.Timestamp
 	4,  // 25: amanat.custody.v1.Reply.actor:type_name -> amanat.custody.v1.Actor
-	35, // 26: amanat.custody.v1.Reply.time:type_name -> google.protobuf.Timestamp
+	36, // 26: amanat.custody.v1.Reply.time:type_name -> google.protobuf.Timestamp
 	21, // 27: amanat.custody.v1.Reply.received:type_name -> amanat.custody.v1.Received
 	22, // 28: amanat.custody.v1.Reply.accepted:type_name -> amanat.custody.v1.Accepted
 	23, // 29: amanat.custody.v1.Reply.declined:type_name -> amanat.custody.v1.Declined
 	24, // 30: amanat.custody.v1.Reply.acceptance_withdrawn:type_name -> amanat.custody.v1.AcceptanceWithdrawn
 	25, // 31: amanat.custody.v1.Reply.ready:type_name -> amanat.custody.v1.Ready
-	35, // 32: amanat.custody.v1.Accepted.hold_expire_time:type_name -> google.protobuf.Timestamp
+	36, // 32: amanat.custody.v1.Accepted.hold_expire_time:type_name -> google.protobuf.Timestamp
 	26, // 33: amanat.custody.v1.Ready.fence:type_name -> amanat.custody.v1.Fence
-	36, // 34: amanat.custody.v1.AnnexContent.worker:type_name -> amanat.identity.v1.WorkerContact
-	29, // 35: amanat.custody.v1.AnnexContent.escort:type_name -> amanat.custody.v1.Escort
-	35, // 36: amanat.custody.v1.Escort.meeting_time:type_name -> google.protobuf.Timestamp
-	9,  // 37: amanat.custody.v1.OfferLetter.offered:type_name -> amanat.custody.v1.SignedEvent
-	20, // 38: amanat.custody.v1.ReplyLetter.reply:type_name -> amanat.custody.v1.SignedReply
-	10, // 39: amanat.custody.v1.ChainLetter.chain:type_name -> amanat.custody.v1.Chain
-	27, // 40: amanat.custody.v1.AnnexLetter.annex:type_name -> amanat.custody.v1.Annex
-	41, // [41:41] is the sub-list for method output_type
-	41, // [41:41] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	37, // 34: amanat.custody.v1.AnnexContent.worker:type_name -> amanat.identity.v1.WorkerContact
+	30, // 35: amanat.custody.v1.AnnexContent.escort:type_name -> amanat.custody.v1.Escort
+	29, // 36: amanat.custody.v1.AnnexContent.destination:type_name -> amanat.custody.v1.Destination
+	36, // 37: amanat.custody.v1.Escort.meeting_time:type_name -> google.protobuf.Timestamp
+	9,  // 38: amanat.custody.v1.OfferLetter.offered:type_name -> amanat.custody.v1.SignedEvent
+	20, // 39: amanat.custody.v1.ReplyLetter.reply:type_name -> amanat.custody.v1.SignedReply
+	10, // 40: amanat.custody.v1.ChainLetter.chain:type_name -> amanat.custody.v1.Chain
+	27, // 41: amanat.custody.v1.AnnexLetter.annex:type_name -> amanat.custody.v1.Annex
+	42, // [42:42] is the sub-list for method output_type
+	42, // [42:42] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_amanat_custody_v1_custody_proto_init() }
@@ -2878,7 +2970,7 @@ func file_amanat_custody_v1_custody_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_custody_v1_custody_proto_rawDesc), len(file_amanat_custody_v1_custody_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -21,6 +21,290 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ShelterChanged is the data of `shelter.shelter.{updated,suspended,reopened,declared-full,withdrawn-full}.v1`.
+type ShelterChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shelter.
+	Shelter string `protobuf:"bytes,1,opt,name=shelter,proto3" json:"shelter,omitempty"`
+	// Why, code of the list `suspension`; empty for all others.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShelterChanged) Reset() {
+	*x = ShelterChanged{}
+	mi := &file_amanat_shelter_v1_events_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShelterChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShelterChanged) ProtoMessage() {}
+
+func (x *ShelterChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_events_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShelterChanged.ProtoReflect.Descriptor instead.
+func (*ShelterChanged) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_events_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ShelterChanged) GetShelter() string {
+	if x != nil {
+		return x.Shelter
+	}
+	return ""
+}
+
+func (x *ShelterChanged) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// GroupChanged is the data of `shelter.group.{created,updated}.v1` and of `shelter.outage.{started,ended}.v1`.
+type GroupChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group.
+	Group         string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupChanged) Reset() {
+	*x = GroupChanged{}
+	mi := &file_amanat_shelter_v1_events_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupChanged) ProtoMessage() {}
+
+func (x *GroupChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_events_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupChanged.ProtoReflect.Descriptor instead.
+func (*GroupChanged) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_events_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GroupChanged) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+// StayChanged is the data of `shelter.stay.{admitted,moved,absent,returned,discharged}.v1`.
+type StayChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stay.
+	Stay string `protobuf:"bytes,1,opt,name=stay,proto3" json:"stay,omitempty"`
+	// Its group.
+	Group string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	// The offer it fulfils; empty for a local one.
+	Offer string `protobuf:"bytes,3,opt,name=offer,proto3" json:"offer,omitempty"`
+	// State it is in.
+	State         Stay_State `protobuf:"varint,4,opt,name=state,proto3,enum=amanat.shelter.v1.Stay_State" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StayChanged) Reset() {
+	*x = StayChanged{}
+	mi := &file_amanat_shelter_v1_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StayChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StayChanged) ProtoMessage() {}
+
+func (x *StayChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StayChanged.ProtoReflect.Descriptor instead.
+func (*StayChanged) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *StayChanged) GetStay() string {
+	if x != nil {
+		return x.Stay
+	}
+	return ""
+}
+
+func (x *StayChanged) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *StayChanged) GetOffer() string {
+	if x != nil {
+		return x.Offer
+	}
+	return ""
+}
+
+func (x *StayChanged) GetState() Stay_State {
+	if x != nil {
+		return x.State
+	}
+	return Stay_STATE_UNSPECIFIED
+}
+
+// HeadcountChanged is the data of `shelter.headcount.{recorded,explained}.v1`.
+type HeadcountChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The headcount.
+	Headcount string `protobuf:"bytes,1,opt,name=headcount,proto3" json:"headcount,omitempty"`
+	// Something differs and is not explained.
+	Open          bool `protobuf:"varint,2,opt,name=open,proto3" json:"open,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeadcountChanged) Reset() {
+	*x = HeadcountChanged{}
+	mi := &file_amanat_shelter_v1_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeadcountChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeadcountChanged) ProtoMessage() {}
+
+func (x *HeadcountChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeadcountChanged.ProtoReflect.Descriptor instead.
+func (*HeadcountChanged) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *HeadcountChanged) GetHeadcount() string {
+	if x != nil {
+		return x.Headcount
+	}
+	return ""
+}
+
+func (x *HeadcountChanged) GetOpen() bool {
+	if x != nil {
+		return x.Open
+	}
+	return false
+}
+
+// WaitlistChanged is the data of `shelter.waitlist.{entered,reviewed,review-due,closed}.v1`.
+type WaitlistChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The entry.
+	Entry string `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"`
+	// The offer it is for; empty for a local one.
+	Offer         string `protobuf:"bytes,2,opt,name=offer,proto3" json:"offer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaitlistChanged) Reset() {
+	*x = WaitlistChanged{}
+	mi := &file_amanat_shelter_v1_events_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaitlistChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaitlistChanged) ProtoMessage() {}
+
+func (x *WaitlistChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_events_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaitlistChanged.ProtoReflect.Descriptor instead.
+func (*WaitlistChanged) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_events_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *WaitlistChanged) GetEntry() string {
+	if x != nil {
+		return x.Entry
+	}
+	return ""
+}
+
+func (x *WaitlistChanged) GetOffer() string {
+	if x != nil {
+		return x.Offer
+	}
+	return ""
+}
+
 // ShelterCreated is the data of `shelter.shelter.created.v1`.
 type ShelterCreated struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -32,7 +316,7 @@ type ShelterCreated struct {
 
 func (x *ShelterCreated) Reset() {
 	*x = ShelterCreated{}
-	mi := &file_amanat_shelter_v1_events_proto_msgTypes[0]
+	mi := &file_amanat_shelter_v1_events_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -44,7 +328,7 @@ func (x *ShelterCreated) String() string {
 func (*ShelterCreated) ProtoMessage() {}
 
 func (x *ShelterCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_shelter_v1_events_proto_msgTypes[0]
+	mi := &file_amanat_shelter_v1_events_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -57,7 +341,7 @@ func (x *ShelterCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShelterCreated.ProtoReflect.Descriptor instead.
 func (*ShelterCreated) Descriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_events_proto_rawDescGZIP(), []int{0}
+	return file_amanat_shelter_v1_events_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ShelterCreated) GetShelter() string {
@@ -67,7 +351,7 @@ func (x *ShelterCreated) GetShelter() string {
 	return ""
 }
 
-// HoldChanged is the data of `shelter.hold.{placed,confirmed,released,expired,occupied}.v1`.
+// HoldChanged is the data of `shelter.hold.{placed,renewed,confirmed,released,expired,occupied}.v1`.
 type HoldChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The hold.
@@ -77,14 +361,16 @@ type HoldChanged struct {
 	// The offer it serves; empty for a local one.
 	Offer string `protobuf:"bytes,3,opt,name=offer,proto3" json:"offer,omitempty"`
 	// State it went to.
-	State         Hold_State `protobuf:"varint,4,opt,name=state,proto3,enum=amanat.shelter.v1.Hold_State" json:"state,omitempty"`
+	State Hold_State `protobuf:"varint,4,opt,name=state,proto3,enum=amanat.shelter.v1.Hold_State" json:"state,omitempty"`
+	// Why it was released: RELEASED, or SHELTER_SUSPENDED.
+	ReleaseReason string `protobuf:"bytes,5,opt,name=release_reason,json=releaseReason,proto3" json:"release_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HoldChanged) Reset() {
 	*x = HoldChanged{}
-	mi := &file_amanat_shelter_v1_events_proto_msgTypes[1]
+	mi := &file_amanat_shelter_v1_events_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -96,7 +382,7 @@ func (x *HoldChanged) String() string {
 func (*HoldChanged) ProtoMessage() {}
 
 func (x *HoldChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_shelter_v1_events_proto_msgTypes[1]
+	mi := &file_amanat_shelter_v1_events_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -109,7 +395,7 @@ func (x *HoldChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldChanged.ProtoReflect.Descriptor instead.
 func (*HoldChanged) Descriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_events_proto_rawDescGZIP(), []int{1}
+	return file_amanat_shelter_v1_events_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *HoldChanged) GetHold() string {
@@ -140,18 +426,42 @@ func (x *HoldChanged) GetState() Hold_State {
 	return Hold_STATE_UNSPECIFIED
 }
 
+func (x *HoldChanged) GetReleaseReason() string {
+	if x != nil {
+		return x.ReleaseReason
+	}
+	return ""
+}
+
 var File_amanat_shelter_v1_events_proto protoreflect.FileDescriptor
 
 const file_amanat_shelter_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1eamanat/shelter/v1/events.proto\x12\x11amanat.shelter.v1\x1a\x1famanat/shelter/v1/shelter.proto\"*\n" +
+	"\x1eamanat/shelter/v1/events.proto\x12\x11amanat.shelter.v1\x1a\x1famanat/shelter/v1/shelter.proto\"B\n" +
+	"\x0eShelterChanged\x12\x18\n" +
+	"\ashelter\x18\x01 \x01(\tR\ashelter\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"$\n" +
+	"\fGroupChanged\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\"\x82\x01\n" +
+	"\vStayChanged\x12\x12\n" +
+	"\x04stay\x18\x01 \x01(\tR\x04stay\x12\x14\n" +
+	"\x05group\x18\x02 \x01(\tR\x05group\x12\x14\n" +
+	"\x05offer\x18\x03 \x01(\tR\x05offer\x123\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x1d.amanat.shelter.v1.Stay.StateR\x05state\"D\n" +
+	"\x10HeadcountChanged\x12\x1c\n" +
+	"\theadcount\x18\x01 \x01(\tR\theadcount\x12\x12\n" +
+	"\x04open\x18\x02 \x01(\bR\x04open\"=\n" +
+	"\x0fWaitlistChanged\x12\x14\n" +
+	"\x05entry\x18\x01 \x01(\tR\x05entry\x12\x14\n" +
+	"\x05offer\x18\x02 \x01(\tR\x05offer\"*\n" +
 	"\x0eShelterCreated\x12\x18\n" +
-	"\ashelter\x18\x01 \x01(\tR\ashelter\"\x82\x01\n" +
+	"\ashelter\x18\x01 \x01(\tR\ashelter\"\xa9\x01\n" +
 	"\vHoldChanged\x12\x12\n" +
 	"\x04hold\x18\x01 \x01(\tR\x04hold\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x14\n" +
 	"\x05offer\x18\x03 \x01(\tR\x05offer\x123\n" +
-	"\x05state\x18\x04 \x01(\x0e2\x1d.amanat.shelter.v1.Hold.StateR\x05stateB2Z0amanat.example/proto/amanat/shelter/v1;shelterv1b\x06proto3"
+	"\x05state\x18\x04 \x01(\x0e2\x1d.amanat.shelter.v1.Hold.StateR\x05state\x12%\n" +
+	"\x0erelease_reason\x18\x05 \x01(\tR\rreleaseReasonB2Z0amanat.example/proto/amanat/shelter/v1;shelterv1b\x06proto3"
 
 var (
 	file_amanat_shelter_v1_events_proto_rawDescOnce sync.Once
@@ -165,19 +475,26 @@ func file_amanat_shelter_v1_events_proto_rawDescGZIP() []byte {
 	return file_amanat_shelter_v1_events_proto_rawDescData
 }
 
-var file_amanat_shelter_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_amanat_shelter_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_amanat_shelter_v1_events_proto_goTypes = []any{
-	(*ShelterCreated)(nil), // 0: amanat.shelter.v1.ShelterCreated
-	(*HoldChanged)(nil),    // 1: amanat.shelter.v1.HoldChanged
-	(Hold_State)(0),        // 2: amanat.shelter.v1.Hold.State
+	(*ShelterChanged)(nil),   // 0: amanat.shelter.v1.ShelterChanged
+	(*GroupChanged)(nil),     // 1: amanat.shelter.v1.GroupChanged
+	(*StayChanged)(nil),      // 2: amanat.shelter.v1.StayChanged
+	(*HeadcountChanged)(nil), // 3: amanat.shelter.v1.HeadcountChanged
+	(*WaitlistChanged)(nil),  // 4: amanat.shelter.v1.WaitlistChanged
+	(*ShelterCreated)(nil),   // 5: amanat.shelter.v1.ShelterCreated
+	(*HoldChanged)(nil),      // 6: amanat.shelter.v1.HoldChanged
+	(Stay_State)(0),          // 7: amanat.shelter.v1.Stay.State
+	(Hold_State)(0),          // 8: amanat.shelter.v1.Hold.State
 }
 var file_amanat_shelter_v1_events_proto_depIdxs = []int32{
-	2, // 0: amanat.shelter.v1.HoldChanged.state:type_name -> amanat.shelter.v1.Hold.State
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	7, // 0: amanat.shelter.v1.StayChanged.state:type_name -> amanat.shelter.v1.Stay.State
+	8, // 1: amanat.shelter.v1.HoldChanged.state:type_name -> amanat.shelter.v1.Hold.State
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_amanat_shelter_v1_events_proto_init() }
@@ -192,7 +509,7 @@ func file_amanat_shelter_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_shelter_v1_events_proto_rawDesc), len(file_amanat_shelter_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

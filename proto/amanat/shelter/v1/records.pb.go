@@ -76,6 +76,61 @@ func (x *HoldRecord) GetRequest() *PlaceHoldRequest {
 	return nil
 }
 
+// RequestRecord remembers a call by its key, so that the same key with another body is known for what it is.
+type RequestRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 over the request.
+	Digest []byte `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	// What it made.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestRecord) Reset() {
+	*x = RequestRecord{}
+	mi := &file_amanat_shelter_v1_records_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestRecord) ProtoMessage() {}
+
+func (x *RequestRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_records_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
+func (*RequestRecord) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_records_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RequestRecord) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *RequestRecord) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 var File_amanat_shelter_v1_records_proto protoreflect.FileDescriptor
 
 const file_amanat_shelter_v1_records_proto_rawDesc = "" +
@@ -84,7 +139,10 @@ const file_amanat_shelter_v1_records_proto_rawDesc = "" +
 	"\n" +
 	"HoldRecord\x12+\n" +
 	"\x04hold\x18\x01 \x01(\v2\x17.amanat.shelter.v1.HoldR\x04hold\x12=\n" +
-	"\arequest\x18\x02 \x01(\v2#.amanat.shelter.v1.PlaceHoldRequestR\arequestB2Z0amanat.example/proto/amanat/shelter/v1;shelterv1b\x06proto3"
+	"\arequest\x18\x02 \x01(\v2#.amanat.shelter.v1.PlaceHoldRequestR\arequest\";\n" +
+	"\rRequestRecord\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04nameB2Z0amanat.example/proto/amanat/shelter/v1;shelterv1b\x06proto3"
 
 var (
 	file_amanat_shelter_v1_records_proto_rawDescOnce sync.Once
@@ -98,15 +156,16 @@ func file_amanat_shelter_v1_records_proto_rawDescGZIP() []byte {
 	return file_amanat_shelter_v1_records_proto_rawDescData
 }
 
-var file_amanat_shelter_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_amanat_shelter_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_amanat_shelter_v1_records_proto_goTypes = []any{
 	(*HoldRecord)(nil),       // 0: amanat.shelter.v1.HoldRecord
-	(*Hold)(nil),             // 1: amanat.shelter.v1.Hold
-	(*PlaceHoldRequest)(nil), // 2: amanat.shelter.v1.PlaceHoldRequest
+	(*RequestRecord)(nil),    // 1: amanat.shelter.v1.RequestRecord
+	(*Hold)(nil),             // 2: amanat.shelter.v1.Hold
+	(*PlaceHoldRequest)(nil), // 3: amanat.shelter.v1.PlaceHoldRequest
 }
 var file_amanat_shelter_v1_records_proto_depIdxs = []int32{
-	1, // 0: amanat.shelter.v1.HoldRecord.hold:type_name -> amanat.shelter.v1.Hold
-	2, // 1: amanat.shelter.v1.HoldRecord.request:type_name -> amanat.shelter.v1.PlaceHoldRequest
+	2, // 0: amanat.shelter.v1.HoldRecord.hold:type_name -> amanat.shelter.v1.Hold
+	3, // 1: amanat.shelter.v1.HoldRecord.request:type_name -> amanat.shelter.v1.PlaceHoldRequest
 	2, // [2:2] is the sub-list for method output_type
 	2, // [2:2] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
@@ -126,7 +185,7 @@ func file_amanat_shelter_v1_records_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_shelter_v1_records_proto_rawDesc), len(file_amanat_shelter_v1_records_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

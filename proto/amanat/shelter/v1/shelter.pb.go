@@ -15,6 +15,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -27,6 +28,177 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// Cover is how a professional can be reached.
+type Cover int32
+
+const (
+	// Not known, or none.
+	Cover_COVER_UNSPECIFIED Cover = 0
+	// Comes on some days.
+	Cover_COVER_VISITING Cover = 1
+	// Is there by day.
+	Cover_COVER_BY_DAY Cover = 2
+	// Is there day and night.
+	Cover_COVER_ROUND_THE_CLOCK Cover = 3
+)
+
+// Enum value maps for Cover.
+var (
+	Cover_name = map[int32]string{
+		0: "COVER_UNSPECIFIED",
+		1: "COVER_VISITING",
+		2: "COVER_BY_DAY",
+		3: "COVER_ROUND_THE_CLOCK",
+	}
+	Cover_value = map[string]int32{
+		"COVER_UNSPECIFIED":     0,
+		"COVER_VISITING":        1,
+		"COVER_BY_DAY":          2,
+		"COVER_ROUND_THE_CLOCK": 3,
+	}
+)
+
+func (x Cover) Enum() *Cover {
+	p := new(Cover)
+	*p = x
+	return p
+}
+
+func (x Cover) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Cover) Descriptor() protoreflect.EnumDescriptor {
+	return file_amanat_shelter_v1_shelter_proto_enumTypes[0].Descriptor()
+}
+
+func (Cover) Type() protoreflect.EnumType {
+	return &file_amanat_shelter_v1_shelter_proto_enumTypes[0]
+}
+
+func (x Cover) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Cover.Descriptor instead.
+func (Cover) EnumDescriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{0}
+}
+
+// Security is how well a shelter is guarded. A greater number is safer.
+type Security int32
+
+const (
+	// Not known.
+	Security_SECURITY_UNSPECIFIED Security = 0
+	// An open house.
+	Security_SECURITY_OPEN Security = 1
+	// Somebody watches the door day and night.
+	Security_SECURITY_GUARDED Security = 2
+	// Built and staffed for people who are looked for.
+	Security_SECURITY_HIGH Security = 3
+)
+
+// Enum value maps for Security.
+var (
+	Security_name = map[int32]string{
+		0: "SECURITY_UNSPECIFIED",
+		1: "SECURITY_OPEN",
+		2: "SECURITY_GUARDED",
+		3: "SECURITY_HIGH",
+	}
+	Security_value = map[string]int32{
+		"SECURITY_UNSPECIFIED": 0,
+		"SECURITY_OPEN":        1,
+		"SECURITY_GUARDED":     2,
+		"SECURITY_HIGH":        3,
+	}
+)
+
+func (x Security) Enum() *Security {
+	p := new(Security)
+	*p = x
+	return p
+}
+
+func (x Security) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Security) Descriptor() protoreflect.EnumDescriptor {
+	return file_amanat_shelter_v1_shelter_proto_enumTypes[1].Descriptor()
+}
+
+func (Security) Type() protoreflect.EnumType {
+	return &file_amanat_shelter_v1_shelter_proto_enumTypes[1]
+}
+
+func (x Security) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Security.Descriptor instead.
+func (Security) EnumDescriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{1}
+}
+
+// Freshness is the age of a capacity claim.
+type Freshness int32
+
+const (
+	// Never written.
+	Freshness_FRESHNESS_UNSPECIFIED Freshness = 0
+	// Under 2 hours old.
+	Freshness_FRESHNESS_FRESH Freshness = 1
+	// To 8 hours old.
+	Freshness_FRESHNESS_AGEING Freshness = 2
+	// Older.
+	Freshness_FRESHNESS_STALE Freshness = 3
+)
+
+// Enum value maps for Freshness.
+var (
+	Freshness_name = map[int32]string{
+		0: "FRESHNESS_UNSPECIFIED",
+		1: "FRESHNESS_FRESH",
+		2: "FRESHNESS_AGEING",
+		3: "FRESHNESS_STALE",
+	}
+	Freshness_value = map[string]int32{
+		"FRESHNESS_UNSPECIFIED": 0,
+		"FRESHNESS_FRESH":       1,
+		"FRESHNESS_AGEING":      2,
+		"FRESHNESS_STALE":       3,
+	}
+)
+
+func (x Freshness) Enum() *Freshness {
+	p := new(Freshness)
+	*p = x
+	return p
+}
+
+func (x Freshness) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Freshness) Descriptor() protoreflect.EnumDescriptor {
+	return file_amanat_shelter_v1_shelter_proto_enumTypes[2].Descriptor()
+}
+
+func (Freshness) Type() protoreflect.EnumType {
+	return &file_amanat_shelter_v1_shelter_proto_enumTypes[2]
+}
+
+func (x Freshness) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Freshness.Descriptor instead.
+func (Freshness) EnumDescriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{2}
+}
 
 // State of a shelter.
 type Shelter_State int32
@@ -65,11 +237,11 @@ func (x Shelter_State) String() string {
 }
 
 func (Shelter_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_amanat_shelter_v1_shelter_proto_enumTypes[0].Descriptor()
+	return file_amanat_shelter_v1_shelter_proto_enumTypes[3].Descriptor()
 }
 
 func (Shelter_State) Type() protoreflect.EnumType {
-	return &file_amanat_shelter_v1_shelter_proto_enumTypes[0]
+	return &file_amanat_shelter_v1_shelter_proto_enumTypes[3]
 }
 
 func (x Shelter_State) Number() protoreflect.EnumNumber {
@@ -126,11 +298,11 @@ func (x Group_UnitKind) String() string {
 }
 
 func (Group_UnitKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_amanat_shelter_v1_shelter_proto_enumTypes[1].Descriptor()
+	return file_amanat_shelter_v1_shelter_proto_enumTypes[4].Descriptor()
 }
 
 func (Group_UnitKind) Type() protoreflect.EnumType {
-	return &file_amanat_shelter_v1_shelter_proto_enumTypes[1]
+	return &file_amanat_shelter_v1_shelter_proto_enumTypes[4]
 }
 
 func (x Group_UnitKind) Number() protoreflect.EnumNumber {
@@ -139,7 +311,7 @@ func (x Group_UnitKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Group_UnitKind.Descriptor instead.
 func (Group_UnitKind) EnumDescriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{1, 0}
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{3, 0}
 }
 
 // State of a hold.
@@ -191,11 +363,11 @@ func (x Hold_State) String() string {
 }
 
 func (Hold_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_amanat_shelter_v1_shelter_proto_enumTypes[2].Descriptor()
+	return file_amanat_shelter_v1_shelter_proto_enumTypes[5].Descriptor()
 }
 
 func (Hold_State) Type() protoreflect.EnumType {
-	return &file_amanat_shelter_v1_shelter_proto_enumTypes[2]
+	return &file_amanat_shelter_v1_shelter_proto_enumTypes[5]
 }
 
 func (x Hold_State) Number() protoreflect.EnumNumber {
@@ -204,7 +376,64 @@ func (x Hold_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Hold_State.Descriptor instead.
 func (Hold_State) EnumDescriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{2, 0}
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{4, 0}
+}
+
+// State of a stay.
+type Stay_State int32
+
+const (
+	// Never written.
+	Stay_STATE_UNSPECIFIED Stay_State = 0
+	// In the bed.
+	Stay_STATE_PRESENT Stay_State = 1
+	// Away for a time; the bed is kept.
+	Stay_STATE_ABSENT Stay_State = 2
+	// Ended; the bed is free.
+	Stay_STATE_DISCHARGED Stay_State = 3
+)
+
+// Enum value maps for Stay_State.
+var (
+	Stay_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_PRESENT",
+		2: "STATE_ABSENT",
+		3: "STATE_DISCHARGED",
+	}
+	Stay_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_PRESENT":     1,
+		"STATE_ABSENT":      2,
+		"STATE_DISCHARGED":  3,
+	}
+)
+
+func (x Stay_State) Enum() *Stay_State {
+	p := new(Stay_State)
+	*p = x
+	return p
+}
+
+func (x Stay_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Stay_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_amanat_shelter_v1_shelter_proto_enumTypes[6].Descriptor()
+}
+
+func (Stay_State) Type() protoreflect.EnumType {
+	return &file_amanat_shelter_v1_shelter_proto_enumTypes[6]
+}
+
+func (x Stay_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Stay_State.Descriptor instead.
+func (Stay_State) EnumDescriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{6, 0}
 }
 
 // Shelter is a place that takes people in.
@@ -235,7 +464,31 @@ type Shelter struct {
 	// When it was entered.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Changes with every change of the shelter.
-	Etag          string `protobuf:"bytes,13,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,13,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Who runs it (Open Referral HSDS: organization).
+	Organization string `protobuf:"bytes,14,opt,name=organization,proto3" json:"organization,omitempty"`
+	// Telephone that is answered there, E.164.
+	Phone string `protobuf:"bytes,15,opt,name=phone,proto3" json:"phone,omitempty"`
+	// When people are let in; empty for round the clock (HSDS: schedule).
+	Schedule []*Opening `protobuf:"bytes,16,rep,name=schedule,proto3" json:"schedule,omitempty"`
+	// Up to which age a boy may come in with his mother, whole years; 0: none.
+	BoysWithMotherToAge int32 `protobuf:"varint,17,opt,name=boys_with_mother_to_age,json=boysWithMotherToAge,proto3" json:"boys_with_mother_to_age,omitempty"`
+	// How many of one family it takes together; 0: no limit but its beds.
+	LargestFamily int32 `protobuf:"varint,18,opt,name=largest_family,json=largestFamily,proto3" json:"largest_family,omitempty"`
+	// How a doctor or nurse can be reached.
+	MedicalCover Cover `protobuf:"varint,19,opt,name=medical_cover,json=medicalCover,proto3,enum=amanat.shelter.v1.Cover" json:"medical_cover,omitempty"`
+	// How a counsellor can be reached.
+	PsychosocialCover Cover `protobuf:"varint,20,opt,name=psychosocial_cover,json=psychosocialCover,proto3,enum=amanat.shelter.v1.Cover" json:"psychosocial_cover,omitempty"`
+	// How well it is guarded.
+	Security Security `protobuf:"varint,21,opt,name=security,proto3,enum=amanat.shelter.v1.Security" json:"security,omitempty"`
+	// Longest stay, in days; 0: no limit.
+	LongestStayDays int32 `protobuf:"varint,22,opt,name=longest_stay_days,json=longestStayDays,proto3" json:"longest_stay_days,omitempty"`
+	// Why it takes nobody in, code of the list `suspension`; set while it is suspended.
+	SuspensionReason string `protobuf:"bytes,23,opt,name=suspension_reason,json=suspensionReason,proto3" json:"suspension_reason,omitempty"`
+	// Until when it has declared itself full; absent when it has not.
+	FullUntilTime *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=full_until_time,json=fullUntilTime,proto3" json:"full_until_time,omitempty"`
+	// When it last changed.
+	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,25,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -361,6 +614,209 @@ func (x *Shelter) GetEtag() string {
 	return ""
 }
 
+func (x *Shelter) GetOrganization() string {
+	if x != nil {
+		return x.Organization
+	}
+	return ""
+}
+
+func (x *Shelter) GetPhone() string {
+	if x != nil {
+		return x.Phone
+	}
+	return ""
+}
+
+func (x *Shelter) GetSchedule() []*Opening {
+	if x != nil {
+		return x.Schedule
+	}
+	return nil
+}
+
+func (x *Shelter) GetBoysWithMotherToAge() int32 {
+	if x != nil {
+		return x.BoysWithMotherToAge
+	}
+	return 0
+}
+
+func (x *Shelter) GetLargestFamily() int32 {
+	if x != nil {
+		return x.LargestFamily
+	}
+	return 0
+}
+
+func (x *Shelter) GetMedicalCover() Cover {
+	if x != nil {
+		return x.MedicalCover
+	}
+	return Cover_COVER_UNSPECIFIED
+}
+
+func (x *Shelter) GetPsychosocialCover() Cover {
+	if x != nil {
+		return x.PsychosocialCover
+	}
+	return Cover_COVER_UNSPECIFIED
+}
+
+func (x *Shelter) GetSecurity() Security {
+	if x != nil {
+		return x.Security
+	}
+	return Security_SECURITY_UNSPECIFIED
+}
+
+func (x *Shelter) GetLongestStayDays() int32 {
+	if x != nil {
+		return x.LongestStayDays
+	}
+	return 0
+}
+
+func (x *Shelter) GetSuspensionReason() string {
+	if x != nil {
+		return x.SuspensionReason
+	}
+	return ""
+}
+
+func (x *Shelter) GetFullUntilTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FullUntilTime
+	}
+	return nil
+}
+
+func (x *Shelter) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+// Opening is a time of the week when people are let in, in the shelter's own time zone.
+type Opening struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 Monday to 7 Sunday (ISO 8601).
+	Weekday int32 `protobuf:"varint,1,opt,name=weekday,proto3" json:"weekday,omitempty"`
+	// Such as 08:00.
+	Opens string `protobuf:"bytes,2,opt,name=opens,proto3" json:"opens,omitempty"`
+	// Such as 17:30; 24:00 for midnight.
+	Closes        string `protobuf:"bytes,3,opt,name=closes,proto3" json:"closes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Opening) Reset() {
+	*x = Opening{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Opening) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Opening) ProtoMessage() {}
+
+func (x *Opening) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Opening.ProtoReflect.Descriptor instead.
+func (*Opening) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Opening) GetWeekday() int32 {
+	if x != nil {
+		return x.Weekday
+	}
+	return 0
+}
+
+func (x *Opening) GetOpens() string {
+	if x != nil {
+		return x.Opens
+	}
+	return ""
+}
+
+func (x *Opening) GetCloses() string {
+	if x != nil {
+		return x.Closes
+	}
+	return ""
+}
+
+// Location is where a shelter is. It is told with a confirmed placement and to those who run the shelter.
+type Location struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Street address.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Telephone that is answered there.
+	Phone         string `protobuf:"bytes,2,opt,name=phone,proto3" json:"phone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Location) Reset() {
+	*x = Location{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Location) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Location) ProtoMessage() {}
+
+func (x *Location) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Location.ProtoReflect.Descriptor instead.
+func (*Location) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Location) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Location) GetPhone() string {
+	if x != nil {
+		return x.Phone
+	}
+	return ""
+}
+
 // Group is a set of like beds.
 type Group struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -376,7 +832,7 @@ type Group struct {
 	UnitKind Group_UnitKind `protobuf:"varint,5,opt,name=unit_kind,json=unitKind,proto3,enum=amanat.shelter.v1.Group_UnitKind" json:"unit_kind,omitempty"`
 	// How many there are.
 	Total int32 `protobuf:"varint,6,opt,name=total,proto3" json:"total,omitempty"`
-	// How many of them cannot be used.
+	// How many of them cannot be used now; counted from the outages.
 	OutOfService int32 `protobuf:"varint,7,opt,name=out_of_service,json=outOfService,proto3" json:"out_of_service,omitempty"`
 	// How many more can be set up in a surge.
 	Overflow int32 `protobuf:"varint,8,opt,name=overflow,proto3" json:"overflow,omitempty"`
@@ -388,15 +844,28 @@ type Group struct {
 	Held int32 `protobuf:"varint,11,opt,name=held,proto3" json:"held,omitempty"`
 	// Taken by stays; counted from the rows.
 	Occupied int32 `protobuf:"varint,12,opt,name=occupied,proto3" json:"occupied,omitempty"`
-	// Free now: total − out of service − held − occupied; derived, never stored.
-	Available     int32 `protobuf:"varint,13,opt,name=available,proto3" json:"available,omitempty"`
+	// Free now: total + open overflow − out of service − held − occupied, and 0 while the shelter is suspended or has declared itself
+	// full; derived, never stored.
+	Available int32 `protobuf:"varint,13,opt,name=available,proto3" json:"available,omitempty"`
+	// Children come in with their mother, and mothers with their children.
+	WithMother bool `protobuf:"varint,14,opt,name=with_mother,json=withMother,proto3" json:"with_mother,omitempty"`
+	// What it is equipped for, codes of the list `special_need`.
+	Needs []string `protobuf:"bytes,15,rep,name=needs,proto3" json:"needs,omitempty"`
+	// How much of the overflow is set up now.
+	OverflowOpen int32 `protobuf:"varint,16,opt,name=overflow_open,json=overflowOpen,proto3" json:"overflow_open,omitempty"`
+	// Changes with every change of the group; not with its holds and stays.
+	Etag string `protobuf:"bytes,17,opt,name=etag,proto3" json:"etag,omitempty"`
+	// When a person last vouched for the numbers: capacity, headcount, full or not.
+	VouchTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=vouch_time,json=vouchTime,proto3" json:"vouch_time,omitempty"`
+	// How far that can be relied on: under 2 h, to 8 h, beyond (domain page, "Shelters and beds").
+	Freshness     Freshness `protobuf:"varint,19,opt,name=freshness,proto3,enum=amanat.shelter.v1.Freshness" json:"freshness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Group) Reset() {
 	*x = Group{}
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[1]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -408,7 +877,7 @@ func (x *Group) String() string {
 func (*Group) ProtoMessage() {}
 
 func (x *Group) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[1]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -421,7 +890,7 @@ func (x *Group) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group.ProtoReflect.Descriptor instead.
 func (*Group) Descriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{1}
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Group) GetName() string {
@@ -515,6 +984,48 @@ func (x *Group) GetAvailable() int32 {
 	return 0
 }
 
+func (x *Group) GetWithMother() bool {
+	if x != nil {
+		return x.WithMother
+	}
+	return false
+}
+
+func (x *Group) GetNeeds() []string {
+	if x != nil {
+		return x.Needs
+	}
+	return nil
+}
+
+func (x *Group) GetOverflowOpen() int32 {
+	if x != nil {
+		return x.OverflowOpen
+	}
+	return 0
+}
+
+func (x *Group) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *Group) GetVouchTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.VouchTime
+	}
+	return nil
+}
+
+func (x *Group) GetFreshness() Freshness {
+	if x != nil {
+		return x.Freshness
+	}
+	return Freshness_FRESHNESS_UNSPECIFIED
+}
+
 // Hold keeps beds for somebody who is not there yet.
 type Hold struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -541,14 +1052,24 @@ type Hold struct {
 	// When it last changed state.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every change of the hold.
-	Etag          string `protobuf:"bytes,12,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,12,opt,name=etag,proto3" json:"etag,omitempty"`
+	// All that is held, with the group above first; empty when that is all.
+	Parts []*Part `protobuf:"bytes,13,rep,name=parts,proto3" json:"parts,omitempty"`
+	// When it was renewed; a hold is renewed once.
+	RenewTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=renew_time,json=renewTime,proto3" json:"renew_time,omitempty"`
+	// Why it was released: RELEASED by its holder, or SHELTER_SUSPENDED.
+	ReleaseReason string `protobuf:"bytes,15,opt,name=release_reason,json=releaseReason,proto3" json:"release_reason,omitempty"`
+	// When a promise is to be looked at again; it does not end by itself.
+	ReviewTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=review_time,json=reviewTime,proto3" json:"review_time,omitempty"`
+	// Where to bring the person; set once the hold is confirmed.
+	Location      *Location `protobuf:"bytes,17,opt,name=location,proto3" json:"location,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hold) Reset() {
 	*x = Hold{}
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[2]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -560,7 +1081,7 @@ func (x *Hold) String() string {
 func (*Hold) ProtoMessage() {}
 
 func (x *Hold) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[2]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -573,7 +1094,7 @@ func (x *Hold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hold.ProtoReflect.Descriptor instead.
 func (*Hold) Descriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{2}
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Hold) GetName() string {
@@ -660,6 +1181,105 @@ func (x *Hold) GetEtag() string {
 	return ""
 }
 
+func (x *Hold) GetParts() []*Part {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *Hold) GetRenewTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RenewTime
+	}
+	return nil
+}
+
+func (x *Hold) GetReleaseReason() string {
+	if x != nil {
+		return x.ReleaseReason
+	}
+	return ""
+}
+
+func (x *Hold) GetReviewTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReviewTime
+	}
+	return nil
+}
+
+func (x *Hold) GetLocation() *Location {
+	if x != nil {
+		return x.Location
+	}
+	return nil
+}
+
+// Part is what a hold takes of one group.
+type Part struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group, of the same shelter as the others.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// How many.
+	Quantity int32 `protobuf:"varint,2,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	// Who is to come; the group must take them.
+	Needs         *v1.Needs `protobuf:"bytes,3,opt,name=needs,proto3" json:"needs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Part) Reset() {
+	*x = Part{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Part) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Part) ProtoMessage() {}
+
+func (x *Part) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Part.ProtoReflect.Descriptor instead.
+func (*Part) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Part) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *Part) GetQuantity() int32 {
+	if x != nil {
+		return x.Quantity
+	}
+	return 0
+}
+
+func (x *Part) GetNeeds() *v1.Needs {
+	if x != nil {
+		return x.Needs
+	}
+	return nil
+}
+
 // Stay is a person in a bed, without saying who.
 type Stay struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -674,14 +1294,30 @@ type Stay struct {
 	// The offer it fulfils; empty for a local one.
 	Offer string `protobuf:"bytes,5,opt,name=offer,proto3" json:"offer,omitempty"`
 	// When it began.
-	AdmitTime     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=admit_time,json=admitTime,proto3" json:"admit_time,omitempty"`
+	AdmitTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=admit_time,json=admitTime,proto3" json:"admit_time,omitempty"`
+	// State.
+	State Stay_State `protobuf:"varint,7,opt,name=state,proto3,enum=amanat.shelter.v1.Stay_State" json:"state,omitempty"`
+	// The stays of those who came in on the same hold.
+	Companions []string `protobuf:"bytes,8,rep,name=companions,proto3" json:"companions,omitempty"`
+	// Why the person is away, code of the list `absence`.
+	AbsenceReason string `protobuf:"bytes,9,opt,name=absence_reason,json=absenceReason,proto3" json:"absence_reason,omitempty"`
+	// When the person is expected back.
+	ReturnTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=return_time,json=returnTime,proto3" json:"return_time,omitempty"`
+	// When it ended.
+	DischargeTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=discharge_time,json=dischargeTime,proto3" json:"discharge_time,omitempty"`
+	// Why it ended, code of the list `discharge`.
+	DischargeReason string `protobuf:"bytes,12,opt,name=discharge_reason,json=dischargeReason,proto3" json:"discharge_reason,omitempty"`
+	// By when it should end, where the shelter has a longest stay.
+	DueTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=due_time,json=dueTime,proto3" json:"due_time,omitempty"`
+	// Changes with every change of the stay.
+	Etag          string `protobuf:"bytes,14,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Stay) Reset() {
 	*x = Stay{}
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[3]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -693,7 +1329,7 @@ func (x *Stay) String() string {
 func (*Stay) ProtoMessage() {}
 
 func (x *Stay) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[3]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -706,7 +1342,7 @@ func (x *Stay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stay.ProtoReflect.Descriptor instead.
 func (*Stay) Descriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{3}
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Stay) GetName() string {
@@ -751,6 +1387,62 @@ func (x *Stay) GetAdmitTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Stay) GetState() Stay_State {
+	if x != nil {
+		return x.State
+	}
+	return Stay_STATE_UNSPECIFIED
+}
+
+func (x *Stay) GetCompanions() []string {
+	if x != nil {
+		return x.Companions
+	}
+	return nil
+}
+
+func (x *Stay) GetAbsenceReason() string {
+	if x != nil {
+		return x.AbsenceReason
+	}
+	return ""
+}
+
+func (x *Stay) GetReturnTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReturnTime
+	}
+	return nil
+}
+
+func (x *Stay) GetDischargeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DischargeTime
+	}
+	return nil
+}
+
+func (x *Stay) GetDischargeReason() string {
+	if x != nil {
+		return x.DischargeReason
+	}
+	return ""
+}
+
+func (x *Stay) GetDueTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DueTime
+	}
+	return nil
+}
+
+func (x *Stay) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // Request to enter a shelter.
 type CreateShelterRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -766,7 +1458,7 @@ type CreateShelterRequest struct {
 
 func (x *CreateShelterRequest) Reset() {
 	*x = CreateShelterRequest{}
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[4]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +1470,7 @@ func (x *CreateShelterRequest) String() string {
 func (*CreateShelterRequest) ProtoMessage() {}
 
 func (x *CreateShelterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[4]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +1483,7 @@ func (x *CreateShelterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateShelterRequest.ProtoReflect.Descriptor instead.
 func (*CreateShelterRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{4}
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateShelterRequest) GetParent() string {
@@ -826,7 +1518,7 @@ type GetShelterRequest struct {
 
 func (x *GetShelterRequest) Reset() {
 	*x = GetShelterRequest{}
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[5]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +1530,7 @@ func (x *GetShelterRequest) String() string {
 func (*GetShelterRequest) ProtoMessage() {}
 
 func (x *GetShelterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[5]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +1543,7 @@ func (x *GetShelterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetShelterRequest.ProtoReflect.Descriptor instead.
 func (*GetShelterRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{5}
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetShelterRequest) GetName() string {
@@ -878,7 +1570,7 @@ type ListSheltersRequest struct {
 
 func (x *ListSheltersRequest) Reset() {
 	*x = ListSheltersRequest{}
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[6]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -890,7 +1582,7 @@ func (x *ListSheltersRequest) String() string {
 func (*ListSheltersRequest) ProtoMessage() {}
 
 func (x *ListSheltersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[6]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -903,7 +1595,7 @@ func (x *ListSheltersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSheltersRequest.ProtoReflect.Descriptor instead.
 func (*ListSheltersRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{6}
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListSheltersRequest) GetParent() string {
@@ -947,7 +1639,7 @@ type ListSheltersResponse struct {
 
 func (x *ListSheltersResponse) Reset() {
 	*x = ListSheltersResponse{}
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[7]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1651,7 @@ func (x *ListSheltersResponse) String() string {
 func (*ListSheltersResponse) ProtoMessage() {}
 
 func (x *ListSheltersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[7]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1664,7 @@ func (x *ListSheltersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSheltersResponse.ProtoReflect.Descriptor instead.
 func (*ListSheltersResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{7}
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListSheltersResponse) GetShelters() []*Shelter {
@@ -1002,6 +1694,8 @@ type PlaceHoldRequest struct {
 	Needs *v1.Needs `protobuf:"bytes,4,opt,name=needs,proto3" json:"needs,omitempty"`
 	// When the tentative hold ends: 1 minute to 7 days ahead. Absent: 90 minutes.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// What is held besides, in the same shelter, all or none: for siblings, or a mother and her children.
+	Also []*Part `protobuf:"bytes,7,rep,name=also,proto3" json:"also,omitempty"`
 	// The same key with the same body answers with the same hold, for ever.
 	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1010,7 +1704,7 @@ type PlaceHoldRequest struct {
 
 func (x *PlaceHoldRequest) Reset() {
 	*x = PlaceHoldRequest{}
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[8]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1716,7 @@ func (x *PlaceHoldRequest) String() string {
 func (*PlaceHoldRequest) ProtoMessage() {}
 
 func (x *PlaceHoldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[8]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1729,7 @@ func (x *PlaceHoldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceHoldRequest.ProtoReflect.Descriptor instead.
 func (*PlaceHoldRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{8}
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PlaceHoldRequest) GetGroup() string {
@@ -1073,6 +1767,13 @@ func (x *PlaceHoldRequest) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *PlaceHoldRequest) GetAlso() []*Part {
+	if x != nil {
+		return x.Also
+	}
+	return nil
+}
+
 func (x *PlaceHoldRequest) GetRequestId() string {
 	if x != nil {
 		return x.RequestId
@@ -1091,7 +1792,7 @@ type GetHoldRequest struct {
 
 func (x *GetHoldRequest) Reset() {
 	*x = GetHoldRequest{}
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[9]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1103,7 +1804,7 @@ func (x *GetHoldRequest) String() string {
 func (*GetHoldRequest) ProtoMessage() {}
 
 func (x *GetHoldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[9]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1116,7 +1817,7 @@ func (x *GetHoldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHoldRequest.ProtoReflect.Descriptor instead.
 func (*GetHoldRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{9}
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetHoldRequest) GetName() string {
@@ -1141,7 +1842,7 @@ type ConfirmHoldRequest struct {
 
 func (x *ConfirmHoldRequest) Reset() {
 	*x = ConfirmHoldRequest{}
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[10]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1153,7 +1854,7 @@ func (x *ConfirmHoldRequest) String() string {
 func (*ConfirmHoldRequest) ProtoMessage() {}
 
 func (x *ConfirmHoldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[10]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +1867,7 @@ func (x *ConfirmHoldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmHoldRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmHoldRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{10}
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ConfirmHoldRequest) GetName() string {
@@ -1203,7 +1904,7 @@ type ReleaseHoldRequest struct {
 
 func (x *ReleaseHoldRequest) Reset() {
 	*x = ReleaseHoldRequest{}
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[11]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +1916,7 @@ func (x *ReleaseHoldRequest) String() string {
 func (*ReleaseHoldRequest) ProtoMessage() {}
 
 func (x *ReleaseHoldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[11]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +1929,7 @@ func (x *ReleaseHoldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseHoldRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseHoldRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{11}
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReleaseHoldRequest) GetName() string {
@@ -1258,7 +1959,7 @@ type AdmitHoldRequest struct {
 
 func (x *AdmitHoldRequest) Reset() {
 	*x = AdmitHoldRequest{}
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[12]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1971,7 @@ func (x *AdmitHoldRequest) String() string {
 func (*AdmitHoldRequest) ProtoMessage() {}
 
 func (x *AdmitHoldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[12]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1984,7 @@ func (x *AdmitHoldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitHoldRequest.ProtoReflect.Descriptor instead.
 func (*AdmitHoldRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{12}
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AdmitHoldRequest) GetName() string {
@@ -1300,6 +2001,1241 @@ func (x *AdmitHoldRequest) GetEtag() string {
 	return ""
 }
 
+// Request to change a shelter.
+type UpdateShelterRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shelter with what is to change and its name.
+	Shelter *Shelter `protobuf:"bytes,1,opt,name=shelter,proto3" json:"shelter,omitempty"`
+	// Which fields to change, such as `display_name,languages`; those that are set when it is absent.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// The shelter as the caller knows it; refused when it changed since. Empty: not compared.
+	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateShelterRequest) Reset() {
+	*x = UpdateShelterRequest{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateShelterRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateShelterRequest) ProtoMessage() {}
+
+func (x *UpdateShelterRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateShelterRequest.ProtoReflect.Descriptor instead.
+func (*UpdateShelterRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *UpdateShelterRequest) GetShelter() *Shelter {
+	if x != nil {
+		return x.Shelter
+	}
+	return nil
+}
+
+func (x *UpdateShelterRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *UpdateShelterRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Request to suspend. Suspending what is suspended is a no-op.
+type SuspendShelterRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/punjab/shelters/lahore-girls`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Why, code of the list `suspension`.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The shelter as the caller knows it; refused when it changed since. Empty: not compared.
+	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendShelterRequest) Reset() {
+	*x = SuspendShelterRequest{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendShelterRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendShelterRequest) ProtoMessage() {}
+
+func (x *SuspendShelterRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendShelterRequest.ProtoReflect.Descriptor instead.
+func (*SuspendShelterRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SuspendShelterRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SuspendShelterRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *SuspendShelterRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Request to reopen. Reopening what is open is a no-op.
+type ReopenShelterRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/punjab/shelters/lahore-girls`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The shelter as the caller knows it; refused when it changed since. Empty: not compared.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReopenShelterRequest) Reset() {
+	*x = ReopenShelterRequest{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReopenShelterRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReopenShelterRequest) ProtoMessage() {}
+
+func (x *ReopenShelterRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReopenShelterRequest.ProtoReflect.Descriptor instead.
+func (*ReopenShelterRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ReopenShelterRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReopenShelterRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Request to declare a shelter full.
+type DeclareFullRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/punjab/shelters/lahore-girls`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Until when, at most 7 days ahead; absent: 24 hours.
+	UntilTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until_time,json=untilTime,proto3" json:"until_time,omitempty"`
+	// The shelter as the caller knows it; refused when it changed since. Empty: not compared.
+	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeclareFullRequest) Reset() {
+	*x = DeclareFullRequest{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeclareFullRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeclareFullRequest) ProtoMessage() {}
+
+func (x *DeclareFullRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeclareFullRequest.ProtoReflect.Descriptor instead.
+func (*DeclareFullRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *DeclareFullRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeclareFullRequest) GetUntilTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UntilTime
+	}
+	return nil
+}
+
+func (x *DeclareFullRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Request to take back that a shelter is full.
+type WithdrawFullRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/punjab/shelters/lahore-girls`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The shelter as the caller knows it; refused when it changed since. Empty: not compared.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WithdrawFullRequest) Reset() {
+	*x = WithdrawFullRequest{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WithdrawFullRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WithdrawFullRequest) ProtoMessage() {}
+
+func (x *WithdrawFullRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WithdrawFullRequest.ProtoReflect.Descriptor instead.
+func (*WithdrawFullRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *WithdrawFullRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WithdrawFullRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Request to add a group.
+type CreateGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/punjab/shelters/lahore-girls`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Last part of the name, such as `girls-6-12`.
+	GroupId string `protobuf:"bytes,2,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	// The group.
+	Group         *Group `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateGroupRequest) Reset() {
+	*x = CreateGroupRequest{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateGroupRequest) ProtoMessage() {}
+
+func (x *CreateGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateGroupRequest.ProtoReflect.Descriptor instead.
+func (*CreateGroupRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *CreateGroupRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *CreateGroupRequest) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *CreateGroupRequest) GetGroup() *Group {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+// Request to change a group.
+type UpdateGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group with what is to change and its name.
+	Group *Group `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// Which fields to change, such as `display_name,languages`; those that are set when it is absent.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// The group as the caller knows it; refused when it changed since. Empty: not compared.
+	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateGroupRequest) Reset() {
+	*x = UpdateGroupRequest{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateGroupRequest) ProtoMessage() {}
+
+func (x *UpdateGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateGroupRequest.ProtoReflect.Descriptor instead.
+func (*UpdateGroupRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *UpdateGroupRequest) GetGroup() *Group {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *UpdateGroupRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *UpdateGroupRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Request for holds.
+type ListHoldsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/punjab`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Narrows the list; absent for all.
+	Filter *ListHoldsRequest_Filter `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
+	// At most this many; 0 means 50.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// From the previous answer.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHoldsRequest) Reset() {
+	*x = ListHoldsRequest{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHoldsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHoldsRequest) ProtoMessage() {}
+
+func (x *ListHoldsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHoldsRequest.ProtoReflect.Descriptor instead.
+func (*ListHoldsRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListHoldsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListHoldsRequest) GetFilter() *ListHoldsRequest_Filter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *ListHoldsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListHoldsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// Holds, without the location.
+type ListHoldsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In order of placing.
+	Holds []*Hold `protobuf:"bytes,1,rep,name=holds,proto3" json:"holds,omitempty"`
+	// For the next page; empty at the end.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHoldsResponse) Reset() {
+	*x = ListHoldsResponse{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHoldsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHoldsResponse) ProtoMessage() {}
+
+func (x *ListHoldsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHoldsResponse.ProtoReflect.Descriptor instead.
+func (*ListHoldsResponse) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListHoldsResponse) GetHolds() []*Hold {
+	if x != nil {
+		return x.Holds
+	}
+	return nil
+}
+
+func (x *ListHoldsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Request to renew a hold.
+type RenewHoldRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/punjab/holds/0192…`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// When it ends now: later than before, at most 7 days ahead. Absent: 90 minutes from now.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// The hold as the caller knows it; refused when it changed since. Empty: not compared.
+	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewHoldRequest) Reset() {
+	*x = RenewHoldRequest{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewHoldRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewHoldRequest) ProtoMessage() {}
+
+func (x *RenewHoldRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewHoldRequest.ProtoReflect.Descriptor instead.
+func (*RenewHoldRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RenewHoldRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RenewHoldRequest) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *RenewHoldRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Request to admit somebody without a hold.
+type AdmitWalkInRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/punjab/shelters/lahore-girls/groups/girls-6-12`.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// How many beds.
+	Quantity int32 `protobuf:"varint,2,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	// Who has come; the group must take them.
+	Needs *v1.Needs `protobuf:"bytes,3,opt,name=needs,proto3" json:"needs,omitempty"`
+	// The same key with the same body answers with the same stay, for ever.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmitWalkInRequest) Reset() {
+	*x = AdmitWalkInRequest{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmitWalkInRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmitWalkInRequest) ProtoMessage() {}
+
+func (x *AdmitWalkInRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmitWalkInRequest.ProtoReflect.Descriptor instead.
+func (*AdmitWalkInRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *AdmitWalkInRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *AdmitWalkInRequest) GetQuantity() int32 {
+	if x != nil {
+		return x.Quantity
+	}
+	return 0
+}
+
+func (x *AdmitWalkInRequest) GetNeeds() *v1.Needs {
+	if x != nil {
+		return x.Needs
+	}
+	return nil
+}
+
+func (x *AdmitWalkInRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// Request for one stay.
+type GetStayRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/punjab/stays/0192…`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetStayRequest) Reset() {
+	*x = GetStayRequest{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetStayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetStayRequest) ProtoMessage() {}
+
+func (x *GetStayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetStayRequest.ProtoReflect.Descriptor instead.
+func (*GetStayRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetStayRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// Request for stays.
+type ListStaysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/punjab`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Narrows the list; absent for all.
+	Filter *ListStaysRequest_Filter `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
+	// At most this many; 0 means 50.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// From the previous answer.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStaysRequest) Reset() {
+	*x = ListStaysRequest{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStaysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStaysRequest) ProtoMessage() {}
+
+func (x *ListStaysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStaysRequest.ProtoReflect.Descriptor instead.
+func (*ListStaysRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListStaysRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListStaysRequest) GetFilter() *ListStaysRequest_Filter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *ListStaysRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListStaysRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// Stays.
+type ListStaysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In order of admission.
+	Stays []*Stay `protobuf:"bytes,1,rep,name=stays,proto3" json:"stays,omitempty"`
+	// For the next page; empty at the end.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStaysResponse) Reset() {
+	*x = ListStaysResponse{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStaysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStaysResponse) ProtoMessage() {}
+
+func (x *ListStaysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStaysResponse.ProtoReflect.Descriptor instead.
+func (*ListStaysResponse) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ListStaysResponse) GetStays() []*Stay {
+	if x != nil {
+		return x.Stays
+	}
+	return nil
+}
+
+func (x *ListStaysResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Request to move a stay.
+type MoveStayRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/punjab/stays/0192…`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The group to move to, of the same shelter.
+	ToGroup string `protobuf:"bytes,2,opt,name=to_group,json=toGroup,proto3" json:"to_group,omitempty"`
+	// The stay as the caller knows it; refused when it changed since. Empty: not compared.
+	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveStayRequest) Reset() {
+	*x = MoveStayRequest{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveStayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveStayRequest) ProtoMessage() {}
+
+func (x *MoveStayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveStayRequest.ProtoReflect.Descriptor instead.
+func (*MoveStayRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *MoveStayRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MoveStayRequest) GetToGroup() string {
+	if x != nil {
+		return x.ToGroup
+	}
+	return ""
+}
+
+func (x *MoveStayRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Request to note an absence.
+type StartAbsenceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/punjab/stays/0192…`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Why, code of the list `absence`.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When the person is expected back, at most 90 days ahead.
+	ReturnTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=return_time,json=returnTime,proto3" json:"return_time,omitempty"`
+	// The stay as the caller knows it; refused when it changed since. Empty: not compared.
+	Etag          string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartAbsenceRequest) Reset() {
+	*x = StartAbsenceRequest{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartAbsenceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartAbsenceRequest) ProtoMessage() {}
+
+func (x *StartAbsenceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartAbsenceRequest.ProtoReflect.Descriptor instead.
+func (*StartAbsenceRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *StartAbsenceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StartAbsenceRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *StartAbsenceRequest) GetReturnTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReturnTime
+	}
+	return nil
+}
+
+func (x *StartAbsenceRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Request to note that an absence has ended.
+type EndAbsenceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/punjab/stays/0192…`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The stay as the caller knows it; refused when it changed since. Empty: not compared.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndAbsenceRequest) Reset() {
+	*x = EndAbsenceRequest{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndAbsenceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndAbsenceRequest) ProtoMessage() {}
+
+func (x *EndAbsenceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndAbsenceRequest.ProtoReflect.Descriptor instead.
+func (*EndAbsenceRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *EndAbsenceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *EndAbsenceRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Request to end a stay. Ending it again with the same reason is a no-op.
+type DischargeStayRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/punjab/stays/0192…`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Why, code of the list `discharge`.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The stay as the caller knows it; refused when it changed since. Empty: not compared.
+	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DischargeStayRequest) Reset() {
+	*x = DischargeStayRequest{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DischargeStayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DischargeStayRequest) ProtoMessage() {}
+
+func (x *DischargeStayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DischargeStayRequest.ProtoReflect.Descriptor instead.
+func (*DischargeStayRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *DischargeStayRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DischargeStayRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DischargeStayRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Request to watch what is free.
+type WatchCapacityRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/punjab`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Only this shelter; empty for all.
+	Shelter       string `protobuf:"bytes,2,opt,name=shelter,proto3" json:"shelter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchCapacityRequest) Reset() {
+	*x = WatchCapacityRequest{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchCapacityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchCapacityRequest) ProtoMessage() {}
+
+func (x *WatchCapacityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchCapacityRequest.ProtoReflect.Descriptor instead.
+func (*WatchCapacityRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *WatchCapacityRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *WatchCapacityRequest) GetShelter() string {
+	if x != nil {
+		return x.Shelter
+	}
+	return ""
+}
+
+// CapacityChange is a group as it stands, told when its numbers are other than those told before.
+type CapacityChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group, with what is derived.
+	Group *Group `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// When it was looked at.
+	LookTime      *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=look_time,json=lookTime,proto3" json:"look_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CapacityChange) Reset() {
+	*x = CapacityChange{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CapacityChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CapacityChange) ProtoMessage() {}
+
+func (x *CapacityChange) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CapacityChange.ProtoReflect.Descriptor instead.
+func (*CapacityChange) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *CapacityChange) GetGroup() *Group {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *CapacityChange) GetLookTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LookTime
+	}
+	return nil
+}
+
 // Narrows the list.
 type ListSheltersRequest_Filter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1313,7 +3249,7 @@ type ListSheltersRequest_Filter struct {
 
 func (x *ListSheltersRequest_Filter) Reset() {
 	*x = ListSheltersRequest_Filter{}
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[13]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +3261,7 @@ func (x *ListSheltersRequest_Filter) String() string {
 func (*ListSheltersRequest_Filter) ProtoMessage() {}
 
 func (x *ListSheltersRequest_Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[13]
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +3274,7 @@ func (x *ListSheltersRequest_Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSheltersRequest_Filter.ProtoReflect.Descriptor instead.
 func (*ListSheltersRequest_Filter) Descriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{6, 0}
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{9, 0}
 }
 
 func (x *ListSheltersRequest_Filter) GetDistrict() string {
@@ -1355,11 +3291,121 @@ func (x *ListSheltersRequest_Filter) GetWithAvailable() bool {
 	return false
 }
 
+// Narrows the list.
+type ListHoldsRequest_Filter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only holds on this shelter.
+	Shelter string `protobuf:"bytes,1,opt,name=shelter,proto3" json:"shelter,omitempty"`
+	// Only holds that take beds now.
+	Live          bool `protobuf:"varint,2,opt,name=live,proto3" json:"live,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHoldsRequest_Filter) Reset() {
+	*x = ListHoldsRequest_Filter{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHoldsRequest_Filter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHoldsRequest_Filter) ProtoMessage() {}
+
+func (x *ListHoldsRequest_Filter) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHoldsRequest_Filter.ProtoReflect.Descriptor instead.
+func (*ListHoldsRequest_Filter) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{23, 0}
+}
+
+func (x *ListHoldsRequest_Filter) GetShelter() string {
+	if x != nil {
+		return x.Shelter
+	}
+	return ""
+}
+
+func (x *ListHoldsRequest_Filter) GetLive() bool {
+	if x != nil {
+		return x.Live
+	}
+	return false
+}
+
+// Narrows the list.
+type ListStaysRequest_Filter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only stays in this shelter.
+	Shelter string `protobuf:"bytes,1,opt,name=shelter,proto3" json:"shelter,omitempty"`
+	// Only stays that have not ended.
+	Current       bool `protobuf:"varint,2,opt,name=current,proto3" json:"current,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStaysRequest_Filter) Reset() {
+	*x = ListStaysRequest_Filter{}
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStaysRequest_Filter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStaysRequest_Filter) ProtoMessage() {}
+
+func (x *ListStaysRequest_Filter) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_shelter_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStaysRequest_Filter.ProtoReflect.Descriptor instead.
+func (*ListStaysRequest_Filter) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{28, 0}
+}
+
+func (x *ListStaysRequest_Filter) GetShelter() string {
+	if x != nil {
+		return x.Shelter
+	}
+	return ""
+}
+
+func (x *ListStaysRequest_Filter) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
 var File_amanat_shelter_v1_shelter_proto protoreflect.FileDescriptor
 
 const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\n" +
-	"\x1famanat/shelter/v1/shelter.proto\x12\x11amanat.shelter.v1\x1a\x1famanat/custody/v1/custody.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\x05\n" +
+	"\x1famanat/shelter/v1/shelter.proto\x12\x11amanat.shelter.v1\x1a\x1famanat/custody/v1/custody.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a!amanat/shelter/v1/headcount.proto\x1a\x1eamanat/shelter/v1/outage.proto\x1a amanat/shelter/v1/waitlist.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\v\n" +
 	"\aShelter\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x120\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xc8\x01R\vdisplayName\x12(\n" +
@@ -1379,11 +3425,32 @@ const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\vcreate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12\x1e\n" +
 	"\x04etag\x18\r \x01(\tB\n" +
-	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\"E\n" +
+	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12/\n" +
+	"\forganization\x18\x0e \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xc8\x01R\forganization\x12;\n" +
+	"\x05phone\x18\x0f \x01(\tB%\xe0A\x01\xbaH\x1br\x192\x17^(\\+[1-9][0-9]{7,14})?$\x88\x80\x19\x03R\x05phone\x12C\n" +
+	"\bschedule\x18\x10 \x03(\v2\x1a.amanat.shelter.v1.OpeningB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\x15R\bschedule\x12B\n" +
+	"\x17boys_with_mother_to_age\x18\x11 \x01(\x05B\f\xe0A\x01\xbaH\x06\x1a\x04\x18\x12(\x00R\x13boysWithMotherToAge\x123\n" +
+	"\x0elargest_family\x18\x12 \x01(\x05B\f\xe0A\x01\xbaH\x06\x1a\x04\x182(\x00R\rlargestFamily\x12J\n" +
+	"\rmedical_cover\x18\x13 \x01(\x0e2\x18.amanat.shelter.v1.CoverB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\fmedicalCover\x12T\n" +
+	"\x12psychosocial_cover\x18\x14 \x01(\x0e2\x18.amanat.shelter.v1.CoverB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\x11psychosocialCover\x12D\n" +
+	"\bsecurity\x18\x15 \x01(\x0e2\x1b.amanat.shelter.v1.SecurityB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\bsecurity\x12:\n" +
+	"\x11longest_stay_days\x18\x16 \x01(\x05B\x0e\xe0A\x01\xbaH\b\x1a\x06\x18\x94\x9d\x02(\x00R\x0flongestStayDays\x120\n" +
+	"\x11suspension_reason\x18\x17 \x01(\tB\x03\xe0A\x03R\x10suspensionReason\x12G\n" +
+	"\x0ffull_until_time\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\rfullUntilTime\x12@\n" +
+	"\vupdate_time\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"updateTime\"E\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_ACTIVE\x10\x01\x12\x13\n" +
-	"\x0fSTATE_SUSPENDED\x10\x02\"\x88\a\n" +
+	"\x0fSTATE_SUSPENDED\x10\x02\"\x8e\x02\n" +
+	"\aOpening\x12&\n" +
+	"\aweekday\x18\x01 \x01(\x05B\f\xe0A\x02\xbaH\x06\x1a\x04\x18\a(\x01R\aweekday\x12?\n" +
+	"\x05opens\x18\x02 \x01(\tB)\xe0A\x02\xbaH#r!2\x1f^([01][0-9]|2[0-3]):[0-5][0-9]$R\x05opens\x12I\n" +
+	"\x06closes\x18\x03 \x01(\tB1\xe0A\x02\xbaH+r)2'^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$R\x06closes:O\xbaHL\x1aJ\n" +
+	"\ropening.order\x12\x1fcloses must be later than opens\x1a\x18this.closes > this.opens\"[\n" +
+	"\bLocation\x12)\n" +
+	"\aaddress\x18\x01 \x01(\tB\x0f\xe0A\x03\xbaH\x05r\x03\x18\xf4\x03\x88\x80\x19\x04R\aaddress\x12$\n" +
+	"\x05phone\x18\x02 \x01(\tB\x0e\xe0A\x03\xbaH\x04r\x02\x18\x14\x88\x80\x19\x03R\x05phone\"\xb1\t\n" +
 	"\x05Group\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12/\n" +
 	"\agenders\x18\x02 \x03(\tB\x15\xe0A\x02\xbaH\x0f\x92\x01\f\b\x01\x10\x06\"\x06r\x04\x10\x01\x18<R\agenders\x12'\n" +
@@ -1391,23 +3458,33 @@ const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\x06age_to\x18\x04 \x01(\x05B\f\xe0A\x02\xbaH\x06\x1a\x04\x18x(\x00R\x05ageTo\x12M\n" +
 	"\tunit_kind\x18\x05 \x01(\x0e2!.amanat.shelter.v1.Group.UnitKindB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\bunitKind\x12#\n" +
 	"\x05total\x18\x06 \x01(\x05B\r\xe0A\x02\xbaH\a\x1a\x05\x18\x88'(\x00R\x05total\x123\n" +
-	"\x0eout_of_service\x18\a \x01(\x05B\r\xe0A\x01\xbaH\a\x1a\x05\x18\x88'(\x00R\foutOfService\x12)\n" +
+	"\x0eout_of_service\x18\a \x01(\x05B\r\xe0A\x03\xbaH\a\x1a\x05\x18\x88'(\x00R\foutOfService\x12)\n" +
 	"\boverflow\x18\b \x01(\x05B\r\xe0A\x01\xbaH\a\x1a\x05\x18\x88'(\x00R\boverflow\x124\n" +
 	"\x0fcapacity_source\x18\t \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xc8\x01R\x0ecapacitySource\x12D\n" +
 	"\rcapacity_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\fcapacityTime\x12\x17\n" +
 	"\x04held\x18\v \x01(\x05B\x03\xe0A\x03R\x04held\x12\x1f\n" +
 	"\boccupied\x18\f \x01(\x05B\x03\xe0A\x03R\boccupied\x12!\n" +
-	"\tavailable\x18\r \x01(\x05B\x03\xe0A\x03R\tavailable\"{\n" +
+	"\tavailable\x18\r \x01(\x05B\x03\xe0A\x03R\tavailable\x12$\n" +
+	"\vwith_mother\x18\x0e \x01(\bB\x03\xe0A\x01R\n" +
+	"withMother\x12)\n" +
+	"\x05needs\x18\x0f \x03(\tB\x13\xe0A\x01\xbaH\r\x92\x01\n" +
+	"\x10\x14\"\x06r\x04\x10\x01\x18<R\x05needs\x122\n" +
+	"\roverflow_open\x18\x10 \x01(\x05B\r\xe0A\x01\xbaH\a\x1a\x05\x18\x88'(\x00R\foverflowOpen\x12\x1e\n" +
+	"\x04etag\x18\x11 \x01(\tB\n" +
+	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12>\n" +
+	"\n" +
+	"vouch_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tvouchTime\x12?\n" +
+	"\tfreshness\x18\x13 \x01(\x0e2\x1c.amanat.shelter.v1.FreshnessB\x03\xe0A\x03R\tfreshness\"{\n" +
 	"\bUnitKind\x12\x19\n" +
 	"\x15UNIT_KIND_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rUNIT_KIND_BED\x10\x01\x12\x12\n" +
 	"\x0eUNIT_KIND_CRIB\x10\x02\x12\x12\n" +
 	"\x0eUNIT_KIND_ROOM\x10\x03\x12\x19\n" +
-	"\x15UNIT_KIND_FAMILY_UNIT\x10\x04:\xb4\x01\xbaH\xb0\x01\x1aM\n" +
+	"\x15UNIT_KIND_FAMILY_UNIT\x10\x04:\xb7\x01\xbaH\xb3\x01\x1aM\n" +
 	"\n" +
-	"group.ages\x12!age_to must not be below age_from\x1a\x1cthis.age_to >= this.age_from\x1a_\n" +
-	"\x14group.out_of_service\x12$out_of_service must not exceed total\x1a!this.out_of_service <= this.total\"\x88\x05\n" +
+	"group.ages\x12!age_to must not be below age_from\x1a\x1cthis.age_to >= this.age_from\x1ab\n" +
+	"\x13group.overflow_open\x12&overflow_open must not exceed overflow\x1a#this.overflow_open <= this.overflow\"\xac\a\n" +
 	"\x04Hold\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x19\n" +
 	"\x05group\x18\x02 \x01(\tB\x03\xe0A\x03R\x05group\x12\x1f\n" +
@@ -1426,7 +3503,14 @@ const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\vupdate_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x1e\n" +
 	"\x04etag\x18\f \x01(\tB\n" +
-	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\"~\n" +
+	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x122\n" +
+	"\x05parts\x18\r \x03(\v2\x17.amanat.shelter.v1.PartB\x03\xe0A\x03R\x05parts\x12>\n" +
+	"\n" +
+	"renew_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\trenewTime\x12*\n" +
+	"\x0erelease_reason\x18\x0f \x01(\tB\x03\xe0A\x03R\rreleaseReason\x12@\n" +
+	"\vreview_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"reviewTime\x12@\n" +
+	"\blocation\x18\x11 \x01(\v2\x1b.amanat.shelter.v1.LocationB\a\xe0A\x03\x88\x80\x19\x04R\blocation\"~\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -1434,7 +3518,11 @@ const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\x0fSTATE_CONFIRMED\x10\x02\x12\x12\n" +
 	"\x0eSTATE_OCCUPIED\x10\x03\x12\x12\n" +
 	"\x0eSTATE_RELEASED\x10\x04\x12\x11\n" +
-	"\rSTATE_EXPIRED\x10\x05\"\xcf\x01\n" +
+	"\rSTATE_EXPIRED\x10\x05\"\xe3\x01\n" +
+	"\x04Part\x12v\n" +
+	"\x05group\x18\x01 \x01(\tB`\xe0A\x02\xbaHZrX2V^nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60}/groups/[a-z][a-z0-9-]{1,60}$R\x05group\x12(\n" +
+	"\bquantity\x18\x02 \x01(\x05B\f\xe0A\x02\xbaH\x06\x1a\x04\x182(\x01R\bquantity\x129\n" +
+	"\x05needs\x18\x03 \x01(\v2\x18.amanat.custody.v1.NeedsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05needs\"\xcb\x05\n" +
 	"\x04Stay\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x19\n" +
 	"\x05group\x18\x02 \x01(\tB\x03\xe0A\x03R\x05group\x12\x1f\n" +
@@ -1442,7 +3530,25 @@ const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\x04hold\x18\x04 \x01(\tB\x03\xe0A\x03R\x04hold\x12\x19\n" +
 	"\x05offer\x18\x05 \x01(\tB\x03\xe0A\x03R\x05offer\x12>\n" +
 	"\n" +
-	"admit_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tadmitTime\"\xd8\x01\n" +
+	"admit_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tadmitTime\x128\n" +
+	"\x05state\x18\a \x01(\x0e2\x1d.amanat.shelter.v1.Stay.StateB\x03\xe0A\x03R\x05state\x12#\n" +
+	"\n" +
+	"companions\x18\b \x03(\tB\x03\xe0A\x03R\n" +
+	"companions\x12*\n" +
+	"\x0eabsence_reason\x18\t \x01(\tB\x03\xe0A\x03R\rabsenceReason\x12@\n" +
+	"\vreturn_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"returnTime\x12F\n" +
+	"\x0edischarge_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\rdischargeTime\x12.\n" +
+	"\x10discharge_reason\x18\f \x01(\tB\x03\xe0A\x03R\x0fdischargeReason\x12:\n" +
+	"\bdue_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\adueTime\x12\x1e\n" +
+	"\x04etag\x18\x0e \x01(\tB\n" +
+	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\"Y\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSTATE_PRESENT\x10\x01\x12\x10\n" +
+	"\fSTATE_ABSENT\x10\x02\x12\x14\n" +
+	"\x10STATE_DISCHARGED\x10\x03\"\xd8\x01\n" +
 	"\x14CreateShelterRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12?\n" +
 	"\n" +
@@ -1461,14 +3567,16 @@ const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\x0ewith_available\x18\x02 \x01(\bR\rwithAvailable\"v\n" +
 	"\x14ListSheltersResponse\x126\n" +
 	"\bshelters\x18\x01 \x03(\v2\x1a.amanat.shelter.v1.ShelterR\bshelters\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xcb\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x85\x04\n" +
 	"\x10PlaceHoldRequest\x12v\n" +
 	"\x05group\x18\x01 \x01(\tB`\xe0A\x02\xbaHZrX2V^nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60}/groups/[a-z][a-z0-9-]{1,60}$R\x05group\x12(\n" +
 	"\bquantity\x18\x02 \x01(\x05B\f\xe0A\x02\xbaH\x06\x1a\x04\x182(\x01R\bquantity\x12k\n" +
 	"\x05offer\x18\x03 \x01(\tBU\xe0A\x01\xbaHOrM2K^(nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/offers/[0-9a-f]{64})?$R\x05offer\x129\n" +
 	"\x05needs\x18\x04 \x01(\v2\x18.amanat.custody.v1.NeedsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05needs\x12@\n" +
 	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\n" +
-	"expireTime\x12+\n" +
+	"expireTime\x128\n" +
+	"\x04also\x18\a \x03(\v2\x17.amanat.shelter.v1.PartB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\n" +
+	"R\x04also\x12+\n" +
 	"\n" +
 	"request_id\x18\x06 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\b\x18dR\trequestId\"`\n" +
 	"\x0eGetHoldRequest\x12N\n" +
@@ -1485,17 +3593,160 @@ const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\x10AdmitHoldRequest\x12N\n" +
 	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/holds/[0-9a-f-]{36}$R\x04name\x12\x1e\n" +
 	"\x04etag\x18\x02 \x01(\tB\n" +
-	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag2\x80\b\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xb9\x01\n" +
+	"\x14UpdateShelterRequest\x12?\n" +
+	"\ashelter\x18\x01 \x01(\v2\x1a.amanat.shelter.v1.ShelterB\t\xe0A\x02\xbaH\x03\xd8\x01\x03R\ashelter\x12@\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x03\xe0A\x01R\n" +
+	"updateMask\x12\x1e\n" +
+	"\x04etag\x18\x03 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xb7\x01\n" +
+	"\x15SuspendShelterRequest\x12X\n" +
+	"\x04name\x18\x01 \x01(\tBD\xe0A\x02\xbaH>r<2:^nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60}$R\x04name\x12$\n" +
+	"\x06reason\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18<R\x06reason\x12\x1e\n" +
+	"\x04etag\x18\x03 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\x90\x01\n" +
+	"\x14ReopenShelterRequest\x12X\n" +
+	"\x04name\x18\x01 \x01(\tBD\xe0A\x02\xbaH>r<2:^nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60}$R\x04name\x12\x1e\n" +
+	"\x04etag\x18\x02 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xce\x01\n" +
+	"\x12DeclareFullRequest\x12X\n" +
+	"\x04name\x18\x01 \x01(\tBD\xe0A\x02\xbaH>r<2:^nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60}$R\x04name\x12>\n" +
+	"\n" +
+	"until_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\tuntilTime\x12\x1e\n" +
+	"\x04etag\x18\x03 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\x8f\x01\n" +
+	"\x13WithdrawFullRequest\x12X\n" +
+	"\x04name\x18\x01 \x01(\tBD\xe0A\x02\xbaH>r<2:^nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60}$R\x04name\x12\x1e\n" +
+	"\x04etag\x18\x02 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xea\x01\n" +
+	"\x12CreateGroupRequest\x12\\\n" +
+	"\x06parent\x18\x01 \x01(\tBD\xe0A\x02\xbaH>r<2:^nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60}$R\x06parent\x12;\n" +
+	"\bgroup_id\x18\x02 \x01(\tB \xe0A\x02\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{1,60}$R\agroupId\x129\n" +
+	"\x05group\x18\x03 \x01(\v2\x18.amanat.shelter.v1.GroupB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05group\"\xb1\x01\n" +
+	"\x12UpdateGroupRequest\x129\n" +
+	"\x05group\x18\x01 \x01(\v2\x18.amanat.shelter.v1.GroupB\t\xe0A\x02\xbaH\x03\xd8\x01\x03R\x05group\x12@\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x03\xe0A\x01R\n" +
+	"updateMask\x12\x1e\n" +
+	"\x04etag\x18\x03 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xb5\x02\n" +
+	"\x10ListHoldsRequest\x12>\n" +
+	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12G\n" +
+	"\x06filter\x18\x02 \x01(\v2*.amanat.shelter.v1.ListHoldsRequest.FilterB\x03\xe0A\x01R\x06filter\x12*\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\r\xe0A\x01\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\x12*\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xe8\aR\tpageToken\x1a@\n" +
+	"\x06Filter\x12\"\n" +
+	"\ashelter\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\ashelter\x12\x12\n" +
+	"\x04live\x18\x02 \x01(\bR\x04live\"j\n" +
+	"\x11ListHoldsResponse\x12-\n" +
+	"\x05holds\x18\x01 \x03(\v2\x17.amanat.shelter.v1.HoldR\x05holds\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc4\x01\n" +
+	"\x10RenewHoldRequest\x12N\n" +
+	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/holds/[0-9a-f-]{36}$R\x04name\x12@\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\n" +
+	"expireTime\x12\x1e\n" +
+	"\x04etag\x18\x03 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\x9e\x02\n" +
+	"\x12AdmitWalkInRequest\x12v\n" +
+	"\x05group\x18\x01 \x01(\tB`\xe0A\x02\xbaHZrX2V^nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60}/groups/[a-z][a-z0-9-]{1,60}$R\x05group\x12(\n" +
+	"\bquantity\x18\x02 \x01(\x05B\f\xe0A\x02\xbaH\x06\x1a\x04\x182(\x01R\bquantity\x129\n" +
+	"\x05needs\x18\x03 \x01(\v2\x18.amanat.custody.v1.NeedsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05needs\x12+\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\b\x18dR\trequestId\"`\n" +
+	"\x0eGetStayRequest\x12N\n" +
+	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/stays/[0-9a-f-]{36}$R\x04name\"\xbb\x02\n" +
+	"\x10ListStaysRequest\x12>\n" +
+	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12G\n" +
+	"\x06filter\x18\x02 \x01(\v2*.amanat.shelter.v1.ListStaysRequest.FilterB\x03\xe0A\x01R\x06filter\x12*\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\r\xe0A\x01\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\x12*\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xe8\aR\tpageToken\x1aF\n" +
+	"\x06Filter\x12\"\n" +
+	"\ashelter\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\ashelter\x12\x18\n" +
+	"\acurrent\x18\x02 \x01(\bR\acurrent\"j\n" +
+	"\x11ListStaysResponse\x12-\n" +
+	"\x05stays\x18\x01 \x03(\v2\x17.amanat.shelter.v1.StayR\x05stays\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xfe\x01\n" +
+	"\x0fMoveStayRequest\x12N\n" +
+	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/stays/[0-9a-f-]{36}$R\x04name\x12{\n" +
+	"\bto_group\x18\x02 \x01(\tB`\xe0A\x02\xbaHZrX2V^nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60}/groups/[a-z][a-z0-9-]{1,60}$R\atoGroup\x12\x1e\n" +
+	"\x04etag\x18\x03 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xf3\x01\n" +
+	"\x13StartAbsenceRequest\x12N\n" +
+	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/stays/[0-9a-f-]{36}$R\x04name\x12$\n" +
+	"\x06reason\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18<R\x06reason\x12F\n" +
+	"\vreturn_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\n" +
+	"returnTime\x12\x1e\n" +
+	"\x04etag\x18\x04 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\x83\x01\n" +
+	"\x11EndAbsenceRequest\x12N\n" +
+	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/stays/[0-9a-f-]{36}$R\x04name\x12\x1e\n" +
+	"\x04etag\x18\x02 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xac\x01\n" +
+	"\x14DischargeStayRequest\x12N\n" +
+	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/stays/[0-9a-f-]{36}$R\x04name\x12$\n" +
+	"\x06reason\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18<R\x06reason\x12\x1e\n" +
+	"\x04etag\x18\x03 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xb9\x01\n" +
+	"\x14WatchCapacityRequest\x12>\n" +
+	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12a\n" +
+	"\ashelter\x18\x02 \x01(\tBG\xe0A\x01\xbaHAr?2=^(nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60})?$R\ashelter\"y\n" +
+	"\x0eCapacityChange\x12.\n" +
+	"\x05group\x18\x01 \x01(\v2\x18.amanat.shelter.v1.GroupR\x05group\x127\n" +
+	"\tlook_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\blookTime*_\n" +
+	"\x05Cover\x12\x15\n" +
+	"\x11COVER_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eCOVER_VISITING\x10\x01\x12\x10\n" +
+	"\fCOVER_BY_DAY\x10\x02\x12\x19\n" +
+	"\x15COVER_ROUND_THE_CLOCK\x10\x03*`\n" +
+	"\bSecurity\x12\x18\n" +
+	"\x14SECURITY_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSECURITY_OPEN\x10\x01\x12\x14\n" +
+	"\x10SECURITY_GUARDED\x10\x02\x12\x11\n" +
+	"\rSECURITY_HIGH\x10\x03*f\n" +
+	"\tFreshness\x12\x19\n" +
+	"\x15FRESHNESS_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fFRESHNESS_FRESH\x10\x01\x12\x14\n" +
+	"\x10FRESHNESS_AGEING\x10\x02\x12\x13\n" +
+	"\x0fFRESHNESS_STALE\x10\x032\xf3%\n" +
 	"\x0eShelterService\x12\x84\x01\n" +
 	"\rCreateShelter\x12'.amanat.shelter.v1.CreateShelterRequest\x1a\x1a.amanat.shelter.v1.Shelter\".\x82\xd3\xe4\x93\x02(:\ashelter\"\x1d/v1/{parent=nodes/*}/shelters\x12u\n" +
 	"\n" +
 	"GetShelter\x12$.amanat.shelter.v1.GetShelterRequest\x1a\x1a.amanat.shelter.v1.Shelter\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{name=nodes/*/shelters/*}\x12\x86\x01\n" +
-	"\fListShelters\x12&.amanat.shelter.v1.ListSheltersRequest\x1a'.amanat.shelter.v1.ListSheltersResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=nodes/*}/shelters\x12\x87\x01\n" +
+	"\fListShelters\x12&.amanat.shelter.v1.ListSheltersRequest\x1a'.amanat.shelter.v1.ListSheltersResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=nodes/*}/shelters\x12\x8c\x01\n" +
+	"\rUpdateShelter\x12'.amanat.shelter.v1.UpdateShelterRequest\x1a\x1a.amanat.shelter.v1.Shelter\"6\x82\xd3\xe4\x93\x020:\ashelter2%/v1/{shelter.name=nodes/*/shelters/*}\x12\x88\x01\n" +
+	"\x0eSuspendShelter\x12(.amanat.shelter.v1.SuspendShelterRequest\x1a\x1a.amanat.shelter.v1.Shelter\"0\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{name=nodes/*/shelters/*}:suspend\x12\x85\x01\n" +
+	"\rReopenShelter\x12'.amanat.shelter.v1.ReopenShelterRequest\x1a\x1a.amanat.shelter.v1.Shelter\"/\x82\xd3\xe4\x93\x02):\x01*\"$/v1/{name=nodes/*/shelters/*}:reopen\x12\x86\x01\n" +
+	"\vDeclareFull\x12%.amanat.shelter.v1.DeclareFullRequest\x1a\x1a.amanat.shelter.v1.Shelter\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/{name=nodes/*/shelters/*}:declareFull\x12\x89\x01\n" +
+	"\fWithdrawFull\x12&.amanat.shelter.v1.WithdrawFullRequest\x1a\x1a.amanat.shelter.v1.Shelter\"5\x82\xd3\xe4\x93\x02/:\x01*\"*/v1/{name=nodes/*/shelters/*}:withdrawFull\x12\x85\x01\n" +
+	"\vCreateGroup\x12%.amanat.shelter.v1.CreateGroupRequest\x1a\x18.amanat.shelter.v1.Group\"5\x82\xd3\xe4\x93\x02/:\x05group\"&/v1/{parent=nodes/*/shelters/*}/groups\x12\x8b\x01\n" +
+	"\vUpdateGroup\x12%.amanat.shelter.v1.UpdateGroupRequest\x1a\x18.amanat.shelter.v1.Group\";\x82\xd3\xe4\x93\x025:\x05group2,/v1/{group.name=nodes/*/shelters/*/groups/*}\x12\x93\x01\n" +
+	"\fCreateOutage\x12&.amanat.shelter.v1.CreateOutageRequest\x1a\x19.amanat.shelter.v1.Outage\"@\x82\xd3\xe4\x93\x02::\x06outage\"0/v1/{parent=nodes/*/shelters/*/groups/*}/outages\x12\x8c\x01\n" +
+	"\tEndOutage\x12#.amanat.shelter.v1.EndOutageRequest\x1a\x19.amanat.shelter.v1.Outage\"?\x82\xd3\xe4\x93\x029:\x01*\"4/v1/{name=nodes/*/shelters/*/groups/*/outages/*}:end\x12\x8d\x01\n" +
+	"\vListOutages\x12%.amanat.shelter.v1.ListOutagesRequest\x1a&.amanat.shelter.v1.ListOutagesResponse\"/\x82\xd3\xe4\x93\x02)\x12'/v1/{parent=nodes/*/shelters/*}/outages\x12]\n" +
+	"\rWatchCapacity\x12'.amanat.shelter.v1.WatchCapacityRequest\x1a!.amanat.shelter.v1.CapacityChange0\x01\x12\x87\x01\n" +
 	"\tPlaceHold\x12#.amanat.shelter.v1.PlaceHoldRequest\x1a\x17.amanat.shelter.v1.Hold\"<\x82\xd3\xe4\x93\x026:\x01*\"1/v1/{group=nodes/*/shelters/*/groups/*}:placeHold\x12i\n" +
-	"\aGetHold\x12!.amanat.shelter.v1.GetHoldRequest\x1a\x17.amanat.shelter.v1.Hold\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=nodes/*/holds/*}\x12|\n" +
+	"\aGetHold\x12!.amanat.shelter.v1.GetHoldRequest\x1a\x17.amanat.shelter.v1.Hold\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=nodes/*/holds/*}\x12z\n" +
+	"\tListHolds\x12#.amanat.shelter.v1.ListHoldsRequest\x1a$.amanat.shelter.v1.ListHoldsResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{parent=nodes/*}/holds\x12v\n" +
+	"\tRenewHold\x12#.amanat.shelter.v1.RenewHoldRequest\x1a\x17.amanat.shelter.v1.Hold\"+\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{name=nodes/*/holds/*}:renew\x12|\n" +
 	"\vConfirmHold\x12%.amanat.shelter.v1.ConfirmHoldRequest\x1a\x17.amanat.shelter.v1.Hold\"-\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/{name=nodes/*/holds/*}:confirm\x12|\n" +
 	"\vReleaseHold\x12%.amanat.shelter.v1.ReleaseHoldRequest\x1a\x17.amanat.shelter.v1.Hold\"-\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/{name=nodes/*/holds/*}:release\x12v\n" +
-	"\tAdmitHold\x12#.amanat.shelter.v1.AdmitHoldRequest\x1a\x17.amanat.shelter.v1.Stay\"+\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{name=nodes/*/holds/*}:admitB2Z0amanat.example/proto/amanat/shelter/v1;shelterv1b\x06proto3"
+	"\tAdmitHold\x12#.amanat.shelter.v1.AdmitHoldRequest\x1a\x17.amanat.shelter.v1.Stay\"+\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{name=nodes/*/holds/*}:admit\x12\x8d\x01\n" +
+	"\vAdmitWalkIn\x12%.amanat.shelter.v1.AdmitWalkInRequest\x1a\x17.amanat.shelter.v1.Stay\">\x82\xd3\xe4\x93\x028:\x01*\"3/v1/{group=nodes/*/shelters/*/groups/*}:admitWalkIn\x12i\n" +
+	"\aGetStay\x12!.amanat.shelter.v1.GetStayRequest\x1a\x17.amanat.shelter.v1.Stay\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=nodes/*/stays/*}\x12z\n" +
+	"\tListStays\x12#.amanat.shelter.v1.ListStaysRequest\x1a$.amanat.shelter.v1.ListStaysResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{parent=nodes/*}/stays\x12s\n" +
+	"\bMoveStay\x12\".amanat.shelter.v1.MoveStayRequest\x1a\x17.amanat.shelter.v1.Stay\"*\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/{name=nodes/*/stays/*}:move\x12\x83\x01\n" +
+	"\fStartAbsence\x12&.amanat.shelter.v1.StartAbsenceRequest\x1a\x17.amanat.shelter.v1.Stay\"2\x82\xd3\xe4\x93\x02,:\x01*\"'/v1/{name=nodes/*/stays/*}:startAbsence\x12}\n" +
+	"\n" +
+	"EndAbsence\x12$.amanat.shelter.v1.EndAbsenceRequest\x1a\x17.amanat.shelter.v1.Stay\"0\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{name=nodes/*/stays/*}:endAbsence\x12\x82\x01\n" +
+	"\rDischargeStay\x12'.amanat.shelter.v1.DischargeStayRequest\x1a\x17.amanat.shelter.v1.Stay\"/\x82\xd3\xe4\x93\x02):\x01*\"$/v1/{name=nodes/*/stays/*}:discharge\x12\x99\x01\n" +
+	"\x0fCreateHeadcount\x12).amanat.shelter.v1.CreateHeadcountRequest\x1a\x1c.amanat.shelter.v1.Headcount\"=\x82\xd3\xe4\x93\x027:\theadcount\"*/v1/{parent=nodes/*/shelters/*}/headcounts\x12\x9b\x01\n" +
+	"\x10ExplainHeadcount\x12*.amanat.shelter.v1.ExplainHeadcountRequest\x1a\x1c.amanat.shelter.v1.Headcount\"=\x82\xd3\xe4\x93\x027:\x01*\"2/v1/{name=nodes/*/shelters/*/headcounts/*}:explain\x12\x99\x01\n" +
+	"\x0eListHeadcounts\x12(.amanat.shelter.v1.ListHeadcountsRequest\x1a).amanat.shelter.v1.ListHeadcountsResponse\"2\x82\xd3\xe4\x93\x02,\x12*/v1/{parent=nodes/*/shelters/*}/headcounts\x12\xb8\x01\n" +
+	"\x13CreateWaitlistEntry\x12-.amanat.shelter.v1.CreateWaitlistEntryRequest\x1a .amanat.shelter.v1.WaitlistEntry\"P\x82\xd3\xe4\x93\x02J:\x0ewaitlist_entry\"8/v1/{parent=nodes/*/shelters/*/groups/*}/waitlistEntries\x12\xb2\x01\n" +
+	"\x13ReviewWaitlistEntry\x12-.amanat.shelter.v1.ReviewWaitlistEntryRequest\x1a .amanat.shelter.v1.WaitlistEntry\"J\x82\xd3\xe4\x93\x02D:\x01*\"?/v1/{name=nodes/*/shelters/*/groups/*/waitlistEntries/*}:review\x12\xaf\x01\n" +
+	"\x12CloseWaitlistEntry\x12,.amanat.shelter.v1.CloseWaitlistEntryRequest\x1a .amanat.shelter.v1.WaitlistEntry\"I\x82\xd3\xe4\x93\x02C:\x01*\">/v1/{name=nodes/*/shelters/*/groups/*/waitlistEntries/*}:close\x12\xad\x01\n" +
+	"\x13ListWaitlistEntries\x12-.amanat.shelter.v1.ListWaitlistEntriesRequest\x1a..amanat.shelter.v1.ListWaitlistEntriesResponse\"7\x82\xd3\xe4\x93\x021\x12//v1/{parent=nodes/*/shelters/*}/waitlistEntriesB2Z0amanat.example/proto/amanat/shelter/v1;shelterv1b\x06proto3"
 
 var (
 	file_amanat_shelter_v1_shelter_proto_rawDescOnce sync.Once
@@ -1509,69 +3760,202 @@ func file_amanat_shelter_v1_shelter_proto_rawDescGZIP() []byte {
 	return file_amanat_shelter_v1_shelter_proto_rawDescData
 }
 
-var file_amanat_shelter_v1_shelter_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_amanat_shelter_v1_shelter_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_amanat_shelter_v1_shelter_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_amanat_shelter_v1_shelter_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_amanat_shelter_v1_shelter_proto_goTypes = []any{
-	(Shelter_State)(0),                 // 0: amanat.shelter.v1.Shelter.State
-	(Group_UnitKind)(0),                // 1: amanat.shelter.v1.Group.UnitKind
-	(Hold_State)(0),                    // 2: amanat.shelter.v1.Hold.State
-	(*Shelter)(nil),                    // 3: amanat.shelter.v1.Shelter
-	(*Group)(nil),                      // 4: amanat.shelter.v1.Group
-	(*Hold)(nil),                       // 5: amanat.shelter.v1.Hold
-	(*Stay)(nil),                       // 6: amanat.shelter.v1.Stay
-	(*CreateShelterRequest)(nil),       // 7: amanat.shelter.v1.CreateShelterRequest
-	(*GetShelterRequest)(nil),          // 8: amanat.shelter.v1.GetShelterRequest
-	(*ListSheltersRequest)(nil),        // 9: amanat.shelter.v1.ListSheltersRequest
-	(*ListSheltersResponse)(nil),       // 10: amanat.shelter.v1.ListSheltersResponse
-	(*PlaceHoldRequest)(nil),           // 11: amanat.shelter.v1.PlaceHoldRequest
-	(*GetHoldRequest)(nil),             // 12: amanat.shelter.v1.GetHoldRequest
-	(*ConfirmHoldRequest)(nil),         // 13: amanat.shelter.v1.ConfirmHoldRequest
-	(*ReleaseHoldRequest)(nil),         // 14: amanat.shelter.v1.ReleaseHoldRequest
-	(*AdmitHoldRequest)(nil),           // 15: amanat.shelter.v1.AdmitHoldRequest
-	(*ListSheltersRequest_Filter)(nil), // 16: amanat.shelter.v1.ListSheltersRequest.Filter
-	(*timestamppb.Timestamp)(nil),      // 17: google.protobuf.Timestamp
-	(*v1.Fence)(nil),                   // 18: amanat.custody.v1.Fence
-	(*v1.Needs)(nil),                   // 19: amanat.custody.v1.Needs
+	(Cover)(0),                          // 0: amanat.shelter.v1.Cover
+	(Security)(0),                       // 1: amanat.shelter.v1.Security
+	(Freshness)(0),                      // 2: amanat.shelter.v1.Freshness
+	(Shelter_State)(0),                  // 3: amanat.shelter.v1.Shelter.State
+	(Group_UnitKind)(0),                 // 4: amanat.shelter.v1.Group.UnitKind
+	(Hold_State)(0),                     // 5: amanat.shelter.v1.Hold.State
+	(Stay_State)(0),                     // 6: amanat.shelter.v1.Stay.State
+	(*Shelter)(nil),                     // 7: amanat.shelter.v1.Shelter
+	(*Opening)(nil),                     // 8: amanat.shelter.v1.Opening
+	(*Location)(nil),                    // 9: amanat.shelter.v1.Location
+	(*Group)(nil),                       // 10: amanat.shelter.v1.Group
+	(*Hold)(nil),                        // 11: amanat.shelter.v1.Hold
+	(*Part)(nil),                        // 12: amanat.shelter.v1.Part
+	(*Stay)(nil),                        // 13: amanat.shelter.v1.Stay
+	(*CreateShelterRequest)(nil),        // 14: amanat.shelter.v1.CreateShelterRequest
+	(*GetShelterRequest)(nil),           // 15: amanat.shelter.v1.GetShelterRequest
+	(*ListSheltersRequest)(nil),         // 16: amanat.shelter.v1.ListSheltersRequest
+	(*ListSheltersResponse)(nil),        // 17: amanat.shelter.v1.ListSheltersResponse
+	(*PlaceHoldRequest)(nil),            // 18: amanat.shelter.v1.PlaceHoldRequest
+	(*GetHoldRequest)(nil),              // 19: amanat.shelter.v1.GetHoldRequest
+	(*ConfirmHoldRequest)(nil),          // 20: amanat.shelter.v1.ConfirmHoldRequest
+	(*ReleaseHoldRequest)(nil),          // 21: amanat.shelter.v1.ReleaseHoldRequest
+	(*AdmitHoldRequest)(nil),            // 22: amanat.shelter.v1.AdmitHoldRequest
+	(*UpdateShelterRequest)(nil),        // 23: amanat.shelter.v1.UpdateShelterRequest
+	(*SuspendShelterRequest)(nil),       // 24: amanat.shelter.v1.SuspendShelterRequest
+	(*ReopenShelterRequest)(nil),        // 25: amanat.shelter.v1.ReopenShelterRequest
+	(*DeclareFullRequest)(nil),          // 26: amanat.shelter.v1.DeclareFullRequest
+	(*WithdrawFullRequest)(nil),         // 27: amanat.shelter.v1.WithdrawFullRequest
+	(*CreateGroupRequest)(nil),          // 28: amanat.shelter.v1.CreateGroupRequest
+	(*UpdateGroupRequest)(nil),          // 29: amanat.shelter.v1.UpdateGroupRequest
+	(*ListHoldsRequest)(nil),            // 30: amanat.shelter.v1.ListHoldsRequest
+	(*ListHoldsResponse)(nil),           // 31: amanat.shelter.v1.ListHoldsResponse
+	(*RenewHoldRequest)(nil),            // 32: amanat.shelter.v1.RenewHoldRequest
+	(*AdmitWalkInRequest)(nil),          // 33: amanat.shelter.v1.AdmitWalkInRequest
+	(*GetStayRequest)(nil),              // 34: amanat.shelter.v1.GetStayRequest
+	(*ListStaysRequest)(nil),            // 35: amanat.shelter.v1.ListStaysRequest
+	(*ListStaysResponse)(nil),           // 36: amanat.shelter.v1.ListStaysResponse
+	(*MoveStayRequest)(nil),             // 37: amanat.shelter.v1.MoveStayRequest
+	(*StartAbsenceRequest)(nil),         // 38: amanat.shelter.v1.StartAbsenceRequest
+	(*EndAbsenceRequest)(nil),           // 39: amanat.shelter.v1.EndAbsenceRequest
+	(*DischargeStayRequest)(nil),        // 40: amanat.shelter.v1.DischargeStayRequest
+	(*WatchCapacityRequest)(nil),        // 41: amanat.shelter.v1.WatchCapacityRequest
+	(*CapacityChange)(nil),              // 42: amanat.shelter.v1.CapacityChange
+	(*ListSheltersRequest_Filter)(nil),  // 43: amanat.shelter.v1.ListSheltersRequest.Filter
+	(*ListHoldsRequest_Filter)(nil),     // 44: amanat.shelter.v1.ListHoldsRequest.Filter
+	(*ListStaysRequest_Filter)(nil),     // 45: amanat.shelter.v1.ListStaysRequest.Filter
+	(*timestamppb.Timestamp)(nil),       // 46: google.protobuf.Timestamp
+	(*v1.Fence)(nil),                    // 47: amanat.custody.v1.Fence
+	(*v1.Needs)(nil),                    // 48: amanat.custody.v1.Needs
+	(*fieldmaskpb.FieldMask)(nil),       // 49: google.protobuf.FieldMask
+	(*CreateOutageRequest)(nil),         // 50: amanat.shelter.v1.CreateOutageRequest
+	(*EndOutageRequest)(nil),            // 51: amanat.shelter.v1.EndOutageRequest
+	(*ListOutagesRequest)(nil),          // 52: amanat.shelter.v1.ListOutagesRequest
+	(*CreateHeadcountRequest)(nil),      // 53: amanat.shelter.v1.CreateHeadcountRequest
+	(*ExplainHeadcountRequest)(nil),     // 54: amanat.shelter.v1.ExplainHeadcountRequest
+	(*ListHeadcountsRequest)(nil),       // 55: amanat.shelter.v1.ListHeadcountsRequest
+	(*CreateWaitlistEntryRequest)(nil),  // 56: amanat.shelter.v1.CreateWaitlistEntryRequest
+	(*ReviewWaitlistEntryRequest)(nil),  // 57: amanat.shelter.v1.ReviewWaitlistEntryRequest
+	(*CloseWaitlistEntryRequest)(nil),   // 58: amanat.shelter.v1.CloseWaitlistEntryRequest
+	(*ListWaitlistEntriesRequest)(nil),  // 59: amanat.shelter.v1.ListWaitlistEntriesRequest
+	(*Outage)(nil),                      // 60: amanat.shelter.v1.Outage
+	(*ListOutagesResponse)(nil),         // 61: amanat.shelter.v1.ListOutagesResponse
+	(*Headcount)(nil),                   // 62: amanat.shelter.v1.Headcount
+	(*ListHeadcountsResponse)(nil),      // 63: amanat.shelter.v1.ListHeadcountsResponse
+	(*WaitlistEntry)(nil),               // 64: amanat.shelter.v1.WaitlistEntry
+	(*ListWaitlistEntriesResponse)(nil), // 65: amanat.shelter.v1.ListWaitlistEntriesResponse
 }
 var file_amanat_shelter_v1_shelter_proto_depIdxs = []int32{
-	4,  // 0: amanat.shelter.v1.Shelter.groups:type_name -> amanat.shelter.v1.Group
-	0,  // 1: amanat.shelter.v1.Shelter.state:type_name -> amanat.shelter.v1.Shelter.State
-	17, // 2: amanat.shelter.v1.Shelter.create_time:type_name -> google.protobuf.Timestamp
-	1,  // 3: amanat.shelter.v1.Group.unit_kind:type_name -> amanat.shelter.v1.Group.UnitKind
-	17, // 4: amanat.shelter.v1.Group.capacity_time:type_name -> google.protobuf.Timestamp
-	2,  // 5: amanat.shelter.v1.Hold.state:type_name -> amanat.shelter.v1.Hold.State
-	17, // 6: amanat.shelter.v1.Hold.expire_time:type_name -> google.protobuf.Timestamp
-	18, // 7: amanat.shelter.v1.Hold.fence:type_name -> amanat.custody.v1.Fence
-	17, // 8: amanat.shelter.v1.Hold.create_time:type_name -> google.protobuf.Timestamp
-	17, // 9: amanat.shelter.v1.Hold.update_time:type_name -> google.protobuf.Timestamp
-	17, // 10: amanat.shelter.v1.Stay.admit_time:type_name -> google.protobuf.Timestamp
-	3,  // 11: amanat.shelter.v1.CreateShelterRequest.shelter:type_name -> amanat.shelter.v1.Shelter
-	16, // 12: amanat.shelter.v1.ListSheltersRequest.filter:type_name -> amanat.shelter.v1.ListSheltersRequest.Filter
-	3,  // 13: amanat.shelter.v1.ListSheltersResponse.shelters:type_name -> amanat.shelter.v1.Shelter
-	19, // 14: amanat.shelter.v1.PlaceHoldRequest.needs:type_name -> amanat.custody.v1.Needs
-	17, // 15: amanat.shelter.v1.PlaceHoldRequest.expire_time:type_name -> google.protobuf.Timestamp
-	18, // 16: amanat.shelter.v1.ConfirmHoldRequest.fence:type_name -> amanat.custody.v1.Fence
-	7,  // 17: amanat.shelter.v1.ShelterService.CreateShelter:input_type -> amanat.shelter.v1.CreateShelterRequest
-	8,  // 18: amanat.shelter.v1.ShelterService.GetShelter:input_type -> amanat.shelter.v1.GetShelterRequest
-	9,  // 19: amanat.shelter.v1.ShelterService.ListShelters:input_type -> amanat.shelter.v1.ListSheltersRequest
-	11, // 20: amanat.shelter.v1.ShelterService.PlaceHold:input_type -> amanat.shelter.v1.PlaceHoldRequest
-	12, // 21: amanat.shelter.v1.ShelterService.GetHold:input_type -> amanat.shelter.v1.GetHoldRequest
-	13, // 22: amanat.shelter.v1.ShelterService.ConfirmHold:input_type -> amanat.shelter.v1.ConfirmHoldRequest
-	14, // 23: amanat.shelter.v1.ShelterService.ReleaseHold:input_type -> amanat.shelter.v1.ReleaseHoldRequest
-	15, // 24: amanat.shelter.v1.ShelterService.AdmitHold:input_type -> amanat.shelter.v1.AdmitHoldRequest
-	3,  // 25: amanat.shelter.v1.ShelterService.CreateShelter:output_type -> amanat.shelter.v1.Shelter
-	3,  // 26: amanat.shelter.v1.ShelterService.GetShelter:output_type -> amanat.shelter.v1.Shelter
-	10, // 27: amanat.shelter.v1.ShelterService.ListShelters:output_type -> amanat.shelter.v1.ListSheltersResponse
-	5,  // 28: amanat.shelter.v1.ShelterService.PlaceHold:output_type -> amanat.shelter.v1.Hold
-	5,  // 29: amanat.shelter.v1.ShelterService.GetHold:output_type -> amanat.shelter.v1.Hold
-	5,  // 30: amanat.shelter.v1.ShelterService.ConfirmHold:output_type -> amanat.shelter.v1.Hold
-	5,  // 31: amanat.shelter.v1.ShelterService.ReleaseHold:output_type -> amanat.shelter.v1.Hold
-	6,  // 32: amanat.shelter.v1.ShelterService.AdmitHold:output_type -> amanat.shelter.v1.Stay
-	25, // [25:33] is the sub-list for method output_type
-	17, // [17:25] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	10, // 0: amanat.shelter.v1.Shelter.groups:type_name -> amanat.shelter.v1.Group
+	3,  // 1: amanat.shelter.v1.Shelter.state:type_name -> amanat.shelter.v1.Shelter.State
+	46, // 2: amanat.shelter.v1.Shelter.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 3: amanat.shelter.v1.Shelter.schedule:type_name -> amanat.shelter.v1.Opening
+	0,  // 4: amanat.shelter.v1.Shelter.medical_cover:type_name -> amanat.shelter.v1.Cover
+	0,  // 5: amanat.shelter.v1.Shelter.psychosocial_cover:type_name -> amanat.shelter.v1.Cover
+	1,  // 6: amanat.shelter.v1.Shelter.security:type_name -> amanat.shelter.v1.Security
+	46, // 7: amanat.shelter.v1.Shelter.full_until_time:type_name -> google.protobuf.Timestamp
+	46, // 8: amanat.shelter.v1.Shelter.update_time:type_name -> google.protobuf.Timestamp
+	4,  // 9: amanat.shelter.v1.Group.unit_kind:type_name -> amanat.shelter.v1.Group.UnitKind
+	46, // 10: amanat.shelter.v1.Group.capacity_time:type_name -> google.protobuf.Timestamp
+	46, // 11: amanat.shelter.v1.Group.vouch_time:type_name -> google.protobuf.Timestamp
+	2,  // 12: amanat.shelter.v1.Group.freshness:type_name -> amanat.shelter.v1.Freshness
+	5,  // 13: amanat.shelter.v1.Hold.state:type_name -> amanat.shelter.v1.Hold.State
+	46, // 14: amanat.shelter.v1.Hold.expire_time:type_name -> google.protobuf.Timestamp
+	47, // 15: amanat.shelter.v1.Hold.fence:type_name -> amanat.custody.v1.Fence
+	46, // 16: amanat.shelter.v1.Hold.create_time:type_name -> google.protobuf.Timestamp
+	46, // 17: amanat.shelter.v1.Hold.update_time:type_name -> google.protobuf.Timestamp
+	12, // 18: amanat.shelter.v1.Hold.parts:type_name -> amanat.shelter.v1.Part
+	46, // 19: amanat.shelter.v1.Hold.renew_time:type_name -> google.protobuf.Timestamp
+	46, // 20: amanat.shelter.v1.Hold.review_time:type_name -> google.protobuf.Timestamp
+	9,  // 21: amanat.shelter.v1.Hold.location:type_name -> amanat.shelter.v1.Location
+	48, // 22: amanat.shelter.v1.Part.needs:type_name -> amanat.custody.v1.Needs
+	46, // 23: amanat.shelter.v1.Stay.admit_time:type_name -> google.protobuf.Timestamp
+	6,  // 24: amanat.shelter.v1.Stay.state:type_name -> amanat.shelter.v1.Stay.State
+	46, // 25: amanat.shelter.v1.Stay.return_time:type_name -> google.protobuf.Timestamp
+	46, // 26: amanat.shelter.v1.Stay.discharge_time:type_name -> google.protobuf.Timestamp
+	46, // 27: amanat.shelter.v1.Stay.due_time:type_name -> google.protobuf.Timestamp
+	7,  // 28: amanat.shelter.v1.CreateShelterRequest.shelter:type_name -> amanat.shelter.v1.Shelter
+	43, // 29: amanat.shelter.v1.ListSheltersRequest.filter:type_name -> amanat.shelter.v1.ListSheltersRequest.Filter
+	7,  // 30: amanat.shelter.v1.ListSheltersResponse.shelters:type_name -> amanat.shelter.v1.Shelter
+	48, // 31: amanat.shelter.v1.PlaceHoldRequest.needs:type_name -> amanat.custody.v1.Needs
+	46, // 32: amanat.shelter.v1.PlaceHoldRequest.expire_time:type_name -> google.protobuf.Timestamp
+	12, // 33: amanat.shelter.v1.PlaceHoldRequest.also:type_name -> amanat.shelter.v1.Part
+	47, // 34: amanat.shelter.v1.ConfirmHoldRequest.fence:type_name -> amanat.custody.v1.Fence
+	7,  // 35: amanat.shelter.v1.UpdateShelterRequest.shelter:type_name -> amanat.shelter.v1.Shelter
+	49, // 36: amanat.shelter.v1.UpdateShelterRequest.update_mask:type_name -> google.protobuf.FieldMask
+	46, // 37: amanat.shelter.v1.DeclareFullRequest.until_time:type_name -> google.protobuf.Timestamp
+	10, // 38: amanat.shelter.v1.CreateGroupRequest.group:type_name -> amanat.shelter.v1.Group
+	10, // 39: amanat.shelter.v1.UpdateGroupRequest.group:type_name -> amanat.shelter.v1.Group
+	49, // 40: amanat.shelter.v1.UpdateGroupRequest.update_mask:type_name -> google.protobuf.FieldMask
+	44, // 41: amanat.shelter.v1.ListHoldsRequest.filter:type_name -> amanat.shelter.v1.ListHoldsRequest.Filter
+	11, // 42: amanat.shelter.v1.ListHoldsResponse.holds:type_name -> amanat.shelter.v1.Hold
+	46, // 43: amanat.shelter.v1.RenewHoldRequest.expire_time:type_name -> google.protobuf.Timestamp
+	48, // 44: amanat.shelter.v1.AdmitWalkInRequest.needs:type_name -> amanat.custody.v1.Needs
+	45, // 45: amanat.shelter.v1.ListStaysRequest.filter:type_name -> amanat.shelter.v1.ListStaysRequest.Filter
+	13, // 46: amanat.shelter.v1.ListStaysResponse.stays:type_name -> amanat.shelter.v1.Stay
+	46, // 47: amanat.shelter.v1.StartAbsenceRequest.return_time:type_name -> google.protobuf.Timestamp
+	10, // 48: amanat.shelter.v1.CapacityChange.group:type_name -> amanat.shelter.v1.Group
+	46, // 49: amanat.shelter.v1.CapacityChange.look_time:type_name -> google.protobuf.Timestamp
+	14, // 50: amanat.shelter.v1.ShelterService.CreateShelter:input_type -> amanat.shelter.v1.CreateShelterRequest
+	15, // 51: amanat.shelter.v1.ShelterService.GetShelter:input_type -> amanat.shelter.v1.GetShelterRequest
+	16, // 52: amanat.shelter.v1.ShelterService.ListShelters:input_type -> amanat.shelter.v1.ListSheltersRequest
+	23, // 53: amanat.shelter.v1.ShelterService.UpdateShelter:input_type -> amanat.shelter.v1.UpdateShelterRequest
+	24, // 54: amanat.shelter.v1.ShelterService.SuspendShelter:input_type -> amanat.shelter.v1.SuspendShelterRequest
+	25, // 55: amanat.shelter.v1.ShelterService.ReopenShelter:input_type -> amanat.shelter.v1.ReopenShelterRequest
+	26, // 56: amanat.shelter.v1.ShelterService.DeclareFull:input_type -> amanat.shelter.v1.DeclareFullRequest
+	27, // 57: amanat.shelter.v1.ShelterService.WithdrawFull:input_type -> amanat.shelter.v1.WithdrawFullRequest
+	28, // 58: amanat.shelter.v1.ShelterService.CreateGroup:input_type -> amanat.shelter.v1.CreateGroupRequest
+	29, // 59: amanat.shelter.v1.ShelterService.UpdateGroup:input_type -> amanat.shelter.v1.UpdateGroupRequest
+	50, // 60: amanat.shelter.v1.ShelterService.CreateOutage:input_type -> amanat.shelter.v1.CreateOutageRequest
+	51, // 61: amanat.shelter.v1.ShelterService.EndOutage:input_type -> amanat.shelter.v1.EndOutageRequest
+	52, // 62: amanat.shelter.v1.ShelterService.ListOutages:input_type -> amanat.shelter.v1.ListOutagesRequest
+	41, // 63: amanat.shelter.v1.ShelterService.WatchCapacity:input_type -> amanat.shelter.v1.WatchCapacityRequest
+	18, // 64: amanat.shelter.v1.ShelterService.PlaceHold:input_type -> amanat.shelter.v1.PlaceHoldRequest
+	19, // 65: amanat.shelter.v1.ShelterService.GetHold:input_type -> amanat.shelter.v1.GetHoldRequest
+	30, // 66: amanat.shelter.v1.ShelterService.ListHolds:input_type -> amanat.shelter.v1.ListHoldsRequest
+	32, // 67: amanat.shelter.v1.ShelterService.RenewHold:input_type -> amanat.shelter.v1.RenewHoldRequest
+	20, // 68: amanat.shelter.v1.ShelterService.ConfirmHold:input_type -> amanat.shelter.v1.ConfirmHoldRequest
+	21, // 69: amanat.shelter.v1.ShelterService.ReleaseHold:input_type -> amanat.shelter.v1.ReleaseHoldRequest
+	22, // 70: amanat.shelter.v1.ShelterService.AdmitHold:input_type -> amanat.shelter.v1.AdmitHoldRequest
+	33, // 71: amanat.shelter.v1.ShelterService.AdmitWalkIn:input_type -> amanat.shelter.v1.AdmitWalkInRequest
+	34, // 72: amanat.shelter.v1.ShelterService.GetStay:input_type -> amanat.shelter.v1.GetStayRequest
+	35, // 73: amanat.shelter.v1.ShelterService.ListStays:input_type -> amanat.shelter.v1.ListStaysRequest
+	37, // 74: amanat.shelter.v1.ShelterService.MoveStay:input_type -> amanat.shelter.v1.MoveStayRequest
+	38, // 75: amanat.shelter.v1.ShelterService.StartAbsence:input_type -> amanat.shelter.v1.StartAbsenceRequest
+	39, // 76: amanat.shelter.v1.ShelterService.EndAbsence:input_type -> amanat.shelter.v1.EndAbsenceRequest
+	40, // 77: amanat.shelter.v1.ShelterService.DischargeStay:input_type -> amanat.shelter.v1.DischargeStayRequest
+	53, // 78: amanat.shelter.v1.ShelterService.CreateHeadcount:input_type -> amanat.shelter.v1.CreateHeadcountRequest
+	54, // 79: amanat.shelter.v1.ShelterService.ExplainHeadcount:input_type -> amanat.shelter.v1.ExplainHeadcountRequest
+	55, // 80: amanat.shelter.v1.ShelterService.ListHeadcounts:input_type -> amanat.shelter.v1.ListHeadcountsRequest
+	56, // 81: amanat.shelter.v1.ShelterService.CreateWaitlistEntry:input_type -> amanat.shelter.v1.CreateWaitlistEntryRequest
+	57, // 82: amanat.shelter.v1.ShelterService.ReviewWaitlistEntry:input_type -> amanat.shelter.v1.ReviewWaitlistEntryRequest
+	58, // 83: amanat.shelter.v1.ShelterService.CloseWaitlistEntry:input_type -> amanat.shelter.v1.CloseWaitlistEntryRequest
+	59, // 84: amanat.shelter.v1.ShelterService.ListWaitlistEntries:input_type -> amanat.shelter.v1.ListWaitlistEntriesRequest
+	7,  // 85: amanat.shelter.v1.ShelterService.CreateShelter:output_type -> amanat.shelter.v1.Shelter
+	7,  // 86: amanat.shelter.v1.ShelterService.GetShelter:output_type -> amanat.shelter.v1.Shelter
+	17, // 87: amanat.shelter.v1.ShelterService.ListShelters:output_type -> amanat.shelter.v1.ListSheltersResponse
+	7,  // 88: amanat.shelter.v1.ShelterService.UpdateShelter:output_type -> amanat.shelter.v1.Shelter
+	7,  // 89: amanat.shelter.v1.ShelterService.SuspendShelter:output_type -> amanat.shelter.v1.Shelter
+	7,  // 90: amanat.shelter.v1.ShelterService.ReopenShelter:output_type -> amanat.shelter.v1.Shelter
+	7,  // 91: amanat.shelter.v1.ShelterService.DeclareFull:output_type -> amanat.shelter.v1.Shelter
+	7,  // 92: amanat.shelter.v1.ShelterService.WithdrawFull:output_type -> amanat.shelter.v1.Shelter
+	10, // 93: amanat.shelter.v1.ShelterService.CreateGroup:output_type -> amanat.shelter.v1.Group
+	10, // 94: amanat.shelter.v1.ShelterService.UpdateGroup:output_type -> amanat.shelter.v1.Group
+	60, // 95: amanat.shelter.v1.ShelterService.CreateOutage:output_type -> amanat.shelter.v1.Outage
+	60, // 96: amanat.shelter.v1.ShelterService.EndOutage:output_type -> amanat.shelter.v1.Outage
+	61, // 97: amanat.shelter.v1.ShelterService.ListOutages:output_type -> amanat.shelter.v1.ListOutagesResponse
+	42, // 98: amanat.shelter.v1.ShelterService.WatchCapacity:output_type -> amanat.shelter.v1.CapacityChange
+	11, // 99: amanat.shelter.v1.ShelterService.PlaceHold:output_type -> amanat.shelter.v1.Hold
+	11, // 100: amanat.shelter.v1.ShelterService.GetHold:output_type -> amanat.shelter.v1.Hold
+	31, // 101: amanat.shelter.v1.ShelterService.ListHolds:output_type -> amanat.shelter.v1.ListHoldsResponse
+	11, // 102: amanat.shelter.v1.ShelterService.RenewHold:output_type -> amanat.shelter.v1.Hold
+	11, // 103: amanat.shelter.v1.ShelterService.ConfirmHold:output_type -> amanat.shelter.v1.Hold
+	11, // 104: amanat.shelter.v1.ShelterService.ReleaseHold:output_type -> amanat.shelter.v1.Hold
+	13, // 105: amanat.shelter.v1.ShelterService.AdmitHold:output_type -> amanat.shelter.v1.Stay
+	13, // 106: amanat.shelter.v1.ShelterService.AdmitWalkIn:output_type -> amanat.shelter.v1.Stay
+	13, // 107: amanat.shelter.v1.ShelterService.GetStay:output_type -> amanat.shelter.v1.Stay
+	36, // 108: amanat.shelter.v1.ShelterService.ListStays:output_type -> amanat.shelter.v1.ListStaysResponse
+	13, // 109: amanat.shelter.v1.ShelterService.MoveStay:output_type -> amanat.shelter.v1.Stay
+	13, // 110: amanat.shelter.v1.ShelterService.StartAbsence:output_type -> amanat.shelter.v1.Stay
+	13, // 111: amanat.shelter.v1.ShelterService.EndAbsence:output_type -> amanat.shelter.v1.Stay
+	13, // 112: amanat.shelter.v1.ShelterService.DischargeStay:output_type -> amanat.shelter.v1.Stay
+	62, // 113: amanat.shelter.v1.ShelterService.CreateHeadcount:output_type -> amanat.shelter.v1.Headcount
+	62, // 114: amanat.shelter.v1.ShelterService.ExplainHeadcount:output_type -> amanat.shelter.v1.Headcount
+	63, // 115: amanat.shelter.v1.ShelterService.ListHeadcounts:output_type -> amanat.shelter.v1.ListHeadcountsResponse
+	64, // 116: amanat.shelter.v1.ShelterService.CreateWaitlistEntry:output_type -> amanat.shelter.v1.WaitlistEntry
+	64, // 117: amanat.shelter.v1.ShelterService.ReviewWaitlistEntry:output_type -> amanat.shelter.v1.WaitlistEntry
+	64, // 118: amanat.shelter.v1.ShelterService.CloseWaitlistEntry:output_type -> amanat.shelter.v1.WaitlistEntry
+	65, // 119: amanat.shelter.v1.ShelterService.ListWaitlistEntries:output_type -> amanat.shelter.v1.ListWaitlistEntriesResponse
+	85, // [85:120] is the sub-list for method output_type
+	50, // [50:85] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_amanat_shelter_v1_shelter_proto_init() }
@@ -1579,13 +3963,16 @@ func file_amanat_shelter_v1_shelter_proto_init() {
 	if File_amanat_shelter_v1_shelter_proto != nil {
 		return
 	}
+	file_amanat_shelter_v1_headcount_proto_init()
+	file_amanat_shelter_v1_outage_proto_init()
+	file_amanat_shelter_v1_waitlist_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_shelter_v1_shelter_proto_rawDesc), len(file_amanat_shelter_v1_shelter_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   14,
+			NumEnums:      7,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,14 +21,41 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ShelterService_CreateShelter_FullMethodName = "/amanat.shelter.v1.ShelterService/CreateShelter"
-	ShelterService_GetShelter_FullMethodName    = "/amanat.shelter.v1.ShelterService/GetShelter"
-	ShelterService_ListShelters_FullMethodName  = "/amanat.shelter.v1.ShelterService/ListShelters"
-	ShelterService_PlaceHold_FullMethodName     = "/amanat.shelter.v1.ShelterService/PlaceHold"
-	ShelterService_GetHold_FullMethodName       = "/amanat.shelter.v1.ShelterService/GetHold"
-	ShelterService_ConfirmHold_FullMethodName   = "/amanat.shelter.v1.ShelterService/ConfirmHold"
-	ShelterService_ReleaseHold_FullMethodName   = "/amanat.shelter.v1.ShelterService/ReleaseHold"
-	ShelterService_AdmitHold_FullMethodName     = "/amanat.shelter.v1.ShelterService/AdmitHold"
+	ShelterService_CreateShelter_FullMethodName       = "/amanat.shelter.v1.ShelterService/CreateShelter"
+	ShelterService_GetShelter_FullMethodName          = "/amanat.shelter.v1.ShelterService/GetShelter"
+	ShelterService_ListShelters_FullMethodName        = "/amanat.shelter.v1.ShelterService/ListShelters"
+	ShelterService_UpdateShelter_FullMethodName       = "/amanat.shelter.v1.ShelterService/UpdateShelter"
+	ShelterService_SuspendShelter_FullMethodName      = "/amanat.shelter.v1.ShelterService/SuspendShelter"
+	ShelterService_ReopenShelter_FullMethodName       = "/amanat.shelter.v1.ShelterService/ReopenShelter"
+	ShelterService_DeclareFull_FullMethodName         = "/amanat.shelter.v1.ShelterService/DeclareFull"
+	ShelterService_WithdrawFull_FullMethodName        = "/amanat.shelter.v1.ShelterService/WithdrawFull"
+	ShelterService_CreateGroup_FullMethodName         = "/amanat.shelter.v1.ShelterService/CreateGroup"
+	ShelterService_UpdateGroup_FullMethodName         = "/amanat.shelter.v1.ShelterService/UpdateGroup"
+	ShelterService_CreateOutage_FullMethodName        = "/amanat.shelter.v1.ShelterService/CreateOutage"
+	ShelterService_EndOutage_FullMethodName           = "/amanat.shelter.v1.ShelterService/EndOutage"
+	ShelterService_ListOutages_FullMethodName         = "/amanat.shelter.v1.ShelterService/ListOutages"
+	ShelterService_WatchCapacity_FullMethodName       = "/amanat.shelter.v1.ShelterService/WatchCapacity"
+	ShelterService_PlaceHold_FullMethodName           = "/amanat.shelter.v1.ShelterService/PlaceHold"
+	ShelterService_GetHold_FullMethodName             = "/amanat.shelter.v1.ShelterService/GetHold"
+	ShelterService_ListHolds_FullMethodName           = "/amanat.shelter.v1.ShelterService/ListHolds"
+	ShelterService_RenewHold_FullMethodName           = "/amanat.shelter.v1.ShelterService/RenewHold"
+	ShelterService_ConfirmHold_FullMethodName         = "/amanat.shelter.v1.ShelterService/ConfirmHold"
+	ShelterService_ReleaseHold_FullMethodName         = "/amanat.shelter.v1.ShelterService/ReleaseHold"
+	ShelterService_AdmitHold_FullMethodName           = "/amanat.shelter.v1.ShelterService/AdmitHold"
+	ShelterService_AdmitWalkIn_FullMethodName         = "/amanat.shelter.v1.ShelterService/AdmitWalkIn"
+	ShelterService_GetStay_FullMethodName             = "/amanat.shelter.v1.ShelterService/GetStay"
+	ShelterService_ListStays_FullMethodName           = "/amanat.shelter.v1.ShelterService/ListStays"
+	ShelterService_MoveStay_FullMethodName            = "/amanat.shelter.v1.ShelterService/MoveStay"
+	ShelterService_StartAbsence_FullMethodName        = "/amanat.shelter.v1.ShelterService/StartAbsence"
+	ShelterService_EndAbsence_FullMethodName          = "/amanat.shelter.v1.ShelterService/EndAbsence"
+	ShelterService_DischargeStay_FullMethodName       = "/amanat.shelter.v1.ShelterService/DischargeStay"
+	ShelterService_CreateHeadcount_FullMethodName     = "/amanat.shelter.v1.ShelterService/CreateHeadcount"
+	ShelterService_ExplainHeadcount_FullMethodName    = "/amanat.shelter.v1.ShelterService/ExplainHeadcount"
+	ShelterService_ListHeadcounts_FullMethodName      = "/amanat.shelter.v1.ShelterService/ListHeadcounts"
+	ShelterService_CreateWaitlistEntry_FullMethodName = "/amanat.shelter.v1.ShelterService/CreateWaitlistEntry"
+	ShelterService_ReviewWaitlistEntry_FullMethodName = "/amanat.shelter.v1.ShelterService/ReviewWaitlistEntry"
+	ShelterService_CloseWaitlistEntry_FullMethodName  = "/amanat.shelter.v1.ShelterService/CloseWaitlistEntry"
+	ShelterService_ListWaitlistEntries_FullMethodName = "/amanat.shelter.v1.ShelterService/ListWaitlistEntries"
 )
 
 // ShelterServiceClient is the client API for ShelterService service.
@@ -43,16 +70,72 @@ type ShelterServiceClient interface {
 	GetShelter(ctx context.Context, in *GetShelterRequest, opts ...grpc.CallOption) (*Shelter, error)
 	// Lists the node's shelters, with what is free now.
 	ListShelters(ctx context.Context, in *ListSheltersRequest, opts ...grpc.CallOption) (*ListSheltersResponse, error)
-	// Holds beds of one group, all or none. The same key and body answers with the same hold.
+	// Changes what the directory says of a shelter. Groups have their own methods.
+	UpdateShelter(ctx context.Context, in *UpdateShelterRequest, opts ...grpc.CallOption) (*Shelter, error)
+	// Takes a shelter out of use: nobody is let in, and every live hold ends with it. Who is in a bed stays.
+	SuspendShelter(ctx context.Context, in *SuspendShelterRequest, opts ...grpc.CallOption) (*Shelter, error)
+	// Takes a suspended shelter back into use.
+	ReopenShelter(ctx context.Context, in *ReopenShelterRequest, opts ...grpc.CallOption) (*Shelter, error)
+	// "We are full": nothing is free here, whatever the rows say, until a time or until it is withdrawn.
+	DeclareFull(ctx context.Context, in *DeclareFullRequest, opts ...grpc.CallOption) (*Shelter, error)
+	// Takes back that a shelter is full.
+	WithdrawFull(ctx context.Context, in *WithdrawFullRequest, opts ...grpc.CallOption) (*Shelter, error)
+	// Adds a group of like beds.
+	CreateGroup(ctx context.Context, in *CreateGroupRequest, opts ...grpc.CallOption) (*Group, error)
+	// Changes a group. Its inventory is never cut below what is taken.
+	UpdateGroup(ctx context.Context, in *UpdateGroupRequest, opts ...grpc.CallOption) (*Group, error)
+	// Takes beds out of service for a time.
+	CreateOutage(ctx context.Context, in *CreateOutageRequest, opts ...grpc.CallOption) (*Outage, error)
+	// Brings beds back into service before their time.
+	EndOutage(ctx context.Context, in *EndOutageRequest, opts ...grpc.CallOption) (*Outage, error)
+	// Lists what is out of service in a shelter, or was.
+	ListOutages(ctx context.Context, in *ListOutagesRequest, opts ...grpc.CallOption) (*ListOutagesResponse, error)
+	// Tells what is free in every group, as it stands and whenever it changes. A stream ends after some minutes; it is then opened
+	// again. Browsers get it as server-sent events.
+	WatchCapacity(ctx context.Context, in *WatchCapacityRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CapacityChange], error)
+	// Holds beds, all or none: also beds of several groups of one shelter, so that siblings, or a mother and her children,
+	// are held as one. The same key and body answers with the same hold.
 	PlaceHold(ctx context.Context, in *PlaceHoldRequest, opts ...grpc.CallOption) (*Hold, error)
 	// Reads a hold.
 	GetHold(ctx context.Context, in *GetHoldRequest, opts ...grpc.CallOption) (*Hold, error)
+	// Lists holds.
+	ListHolds(ctx context.Context, in *ListHoldsRequest, opts ...grpc.CallOption) (*ListHoldsResponse, error)
+	// Lets a tentative hold last longer, once.
+	RenewHold(ctx context.Context, in *RenewHoldRequest, opts ...grpc.CallOption) (*Hold, error)
 	// Turns a live tentative hold into a promise without expiry.
 	ConfirmHold(ctx context.Context, in *ConfirmHoldRequest, opts ...grpc.CallOption) (*Hold, error)
 	// Gives the beds of a hold back.
 	ReleaseHold(ctx context.Context, in *ReleaseHoldRequest, opts ...grpc.CallOption) (*Hold, error)
 	// Admits the person a confirmed hold waits for: held becomes occupied in one step.
 	AdmitHold(ctx context.Context, in *AdmitHoldRequest, opts ...grpc.CallOption) (*Stay, error)
+	// Admits somebody who stands at the door, without a hold. The same key and body answers with the same stay.
+	AdmitWalkIn(ctx context.Context, in *AdmitWalkInRequest, opts ...grpc.CallOption) (*Stay, error)
+	// Reads a stay.
+	GetStay(ctx context.Context, in *GetStayRequest, opts ...grpc.CallOption) (*Stay, error)
+	// Lists stays.
+	ListStays(ctx context.Context, in *ListStaysRequest, opts ...grpc.CallOption) (*ListStaysResponse, error)
+	// Moves a stay to another group of the same shelter, in one step.
+	MoveStay(ctx context.Context, in *MoveStayRequest, opts ...grpc.CallOption) (*Stay, error)
+	// Notes that somebody is away for a time; the bed stays theirs.
+	StartAbsence(ctx context.Context, in *StartAbsenceRequest, opts ...grpc.CallOption) (*Stay, error)
+	// Notes that somebody is back.
+	EndAbsence(ctx context.Context, in *EndAbsenceRequest, opts ...grpc.CallOption) (*Stay, error)
+	// Ends a stay: the bed is free.
+	DischargeStay(ctx context.Context, in *DischargeStayRequest, opts ...grpc.CallOption) (*Stay, error)
+	// Puts down how many were counted tonight. What differs from the stays is shown, not overwritten.
+	CreateHeadcount(ctx context.Context, in *CreateHeadcountRequest, opts ...grpc.CallOption) (*Headcount, error)
+	// Says why a headcount differs.
+	ExplainHeadcount(ctx context.Context, in *ExplainHeadcountRequest, opts ...grpc.CallOption) (*Headcount, error)
+	// Lists a shelter's headcounts, the newest first.
+	ListHeadcounts(ctx context.Context, in *ListHeadcountsRequest, opts ...grpc.CallOption) (*ListHeadcountsResponse, error)
+	// Puts somebody on a group's waitlist. The same key and body answers with the same entry.
+	CreateWaitlistEntry(ctx context.Context, in *CreateWaitlistEntryRequest, opts ...grpc.CallOption) (*WaitlistEntry, error)
+	// Looks at an entry again and sets the next date for that.
+	ReviewWaitlistEntry(ctx context.Context, in *ReviewWaitlistEntryRequest, opts ...grpc.CallOption) (*WaitlistEntry, error)
+	// Takes an entry off the waitlist, and says why.
+	CloseWaitlistEntry(ctx context.Context, in *CloseWaitlistEntryRequest, opts ...grpc.CallOption) (*WaitlistEntry, error)
+	// Lists a shelter's waitlist, the longest waiting first.
+	ListWaitlistEntries(ctx context.Context, in *ListWaitlistEntriesRequest, opts ...grpc.CallOption) (*ListWaitlistEntriesResponse, error)
 }
 
 type shelterServiceClient struct {
@@ -93,6 +176,125 @@ func (c *shelterServiceClient) ListShelters(ctx context.Context, in *ListShelter
 	return out, nil
 }
 
+func (c *shelterServiceClient) UpdateShelter(ctx context.Context, in *UpdateShelterRequest, opts ...grpc.CallOption) (*Shelter, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Shelter)
+	err := c.cc.Invoke(ctx, ShelterService_UpdateShelter_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) SuspendShelter(ctx context.Context, in *SuspendShelterRequest, opts ...grpc.CallOption) (*Shelter, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Shelter)
+	err := c.cc.Invoke(ctx, ShelterService_SuspendShelter_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) ReopenShelter(ctx context.Context, in *ReopenShelterRequest, opts ...grpc.CallOption) (*Shelter, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Shelter)
+	err := c.cc.Invoke(ctx, ShelterService_ReopenShelter_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) DeclareFull(ctx context.Context, in *DeclareFullRequest, opts ...grpc.CallOption) (*Shelter, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Shelter)
+	err := c.cc.Invoke(ctx, ShelterService_DeclareFull_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) WithdrawFull(ctx context.Context, in *WithdrawFullRequest, opts ...grpc.CallOption) (*Shelter, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Shelter)
+	err := c.cc.Invoke(ctx, ShelterService_WithdrawFull_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) CreateGroup(ctx context.Context, in *CreateGroupRequest, opts ...grpc.CallOption) (*Group, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Group)
+	err := c.cc.Invoke(ctx, ShelterService_CreateGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) UpdateGroup(ctx context.Context, in *UpdateGroupRequest, opts ...grpc.CallOption) (*Group, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Group)
+	err := c.cc.Invoke(ctx, ShelterService_UpdateGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) CreateOutage(ctx context.Context, in *CreateOutageRequest, opts ...grpc.CallOption) (*Outage, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Outage)
+	err := c.cc.Invoke(ctx, ShelterService_CreateOutage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) EndOutage(ctx context.Context, in *EndOutageRequest, opts ...grpc.CallOption) (*Outage, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Outage)
+	err := c.cc.Invoke(ctx, ShelterService_EndOutage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) ListOutages(ctx context.Context, in *ListOutagesRequest, opts ...grpc.CallOption) (*ListOutagesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListOutagesResponse)
+	err := c.cc.Invoke(ctx, ShelterService_ListOutages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) WatchCapacity(ctx context.Context, in *WatchCapacityRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CapacityChange], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ShelterService_ServiceDesc.Streams[0], ShelterService_WatchCapacity_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchCapacityRequest, CapacityChange]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ShelterService_WatchCapacityClient = grpc.ServerStreamingClient[CapacityChange]
+
 func (c *shelterServiceClient) PlaceHold(ctx context.Context, in *PlaceHoldRequest, opts ...grpc.CallOption) (*Hold, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Hold)
@@ -107,6 +309,26 @@ func (c *shelterServiceClient) GetHold(ctx context.Context, in *GetHoldRequest, 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Hold)
 	err := c.cc.Invoke(ctx, ShelterService_GetHold_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) ListHolds(ctx context.Context, in *ListHoldsRequest, opts ...grpc.CallOption) (*ListHoldsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListHoldsResponse)
+	err := c.cc.Invoke(ctx, ShelterService_ListHolds_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) RenewHold(ctx context.Context, in *RenewHoldRequest, opts ...grpc.CallOption) (*Hold, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Hold)
+	err := c.cc.Invoke(ctx, ShelterService_RenewHold_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -143,6 +365,146 @@ func (c *shelterServiceClient) AdmitHold(ctx context.Context, in *AdmitHoldReque
 	return out, nil
 }
 
+func (c *shelterServiceClient) AdmitWalkIn(ctx context.Context, in *AdmitWalkInRequest, opts ...grpc.CallOption) (*Stay, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Stay)
+	err := c.cc.Invoke(ctx, ShelterService_AdmitWalkIn_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) GetStay(ctx context.Context, in *GetStayRequest, opts ...grpc.CallOption) (*Stay, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Stay)
+	err := c.cc.Invoke(ctx, ShelterService_GetStay_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) ListStays(ctx context.Context, in *ListStaysRequest, opts ...grpc.CallOption) (*ListStaysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListStaysResponse)
+	err := c.cc.Invoke(ctx, ShelterService_ListStays_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) MoveStay(ctx context.Context, in *MoveStayRequest, opts ...grpc.CallOption) (*Stay, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Stay)
+	err := c.cc.Invoke(ctx, ShelterService_MoveStay_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) StartAbsence(ctx context.Context, in *StartAbsenceRequest, opts ...grpc.CallOption) (*Stay, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Stay)
+	err := c.cc.Invoke(ctx, ShelterService_StartAbsence_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) EndAbsence(ctx context.Context, in *EndAbsenceRequest, opts ...grpc.CallOption) (*Stay, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Stay)
+	err := c.cc.Invoke(ctx, ShelterService_EndAbsence_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) DischargeStay(ctx context.Context, in *DischargeStayRequest, opts ...grpc.CallOption) (*Stay, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Stay)
+	err := c.cc.Invoke(ctx, ShelterService_DischargeStay_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) CreateHeadcount(ctx context.Context, in *CreateHeadcountRequest, opts ...grpc.CallOption) (*Headcount, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Headcount)
+	err := c.cc.Invoke(ctx, ShelterService_CreateHeadcount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) ExplainHeadcount(ctx context.Context, in *ExplainHeadcountRequest, opts ...grpc.CallOption) (*Headcount, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Headcount)
+	err := c.cc.Invoke(ctx, ShelterService_ExplainHeadcount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) ListHeadcounts(ctx context.Context, in *ListHeadcountsRequest, opts ...grpc.CallOption) (*ListHeadcountsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListHeadcountsResponse)
+	err := c.cc.Invoke(ctx, ShelterService_ListHeadcounts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) CreateWaitlistEntry(ctx context.Context, in *CreateWaitlistEntryRequest, opts ...grpc.CallOption) (*WaitlistEntry, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WaitlistEntry)
+	err := c.cc.Invoke(ctx, ShelterService_CreateWaitlistEntry_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) ReviewWaitlistEntry(ctx context.Context, in *ReviewWaitlistEntryRequest, opts ...grpc.CallOption) (*WaitlistEntry, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WaitlistEntry)
+	err := c.cc.Invoke(ctx, ShelterService_ReviewWaitlistEntry_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) CloseWaitlistEntry(ctx context.Context, in *CloseWaitlistEntryRequest, opts ...grpc.CallOption) (*WaitlistEntry, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WaitlistEntry)
+	err := c.cc.Invoke(ctx, ShelterService_CloseWaitlistEntry_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *shelterServiceClient) ListWaitlistEntries(ctx context.Context, in *ListWaitlistEntriesRequest, opts ...grpc.CallOption) (*ListWaitlistEntriesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListWaitlistEntriesResponse)
+	err := c.cc.Invoke(ctx, ShelterService_ListWaitlistEntries_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ShelterServiceServer is the server API for ShelterService service.
 // All implementations must embed UnimplementedShelterServiceServer
 // for forward compatibility.
@@ -155,16 +517,72 @@ type ShelterServiceServer interface {
 	GetShelter(context.Context, *GetShelterRequest) (*Shelter, error)
 	// Lists the node's shelters, with what is free now.
 	ListShelters(context.Context, *ListSheltersRequest) (*ListSheltersResponse, error)
-	// Holds beds of one group, all or none. The same key and body answers with the same hold.
+	// Changes what the directory says of a shelter. Groups have their own methods.
+	UpdateShelter(context.Context, *UpdateShelterRequest) (*Shelter, error)
+	// Takes a shelter out of use: nobody is let in, and every live hold ends with it. Who is in a bed stays.
+	SuspendShelter(context.Context, *SuspendShelterRequest) (*Shelter, error)
+	// Takes a suspended shelter back into use.
+	ReopenShelter(context.Context, *ReopenShelterRequest) (*Shelter, error)
+	// "We are full": nothing is free here, whatever the rows say, until a time or until it is withdrawn.
+	DeclareFull(context.Context, *DeclareFullRequest) (*Shelter, error)
+	// Takes back that a shelter is full.
+	WithdrawFull(context.Context, *WithdrawFullRequest) (*Shelter, error)
+	// Adds a group of like beds.
+	CreateGroup(context.Context, *CreateGroupRequest) (*Group, error)
+	// Changes a group. Its inventory is never cut below what is taken.
+	UpdateGroup(context.Context, *UpdateGroupRequest) (*Group, error)
+	// Takes beds out of service for a time.
+	CreateOutage(context.Context, *CreateOutageRequest) (*Outage, error)
+	// Brings beds back into service before their time.
+	EndOutage(context.Context, *EndOutageRequest) (*Outage, error)
+	// Lists what is out of service in a shelter, or was.
+	ListOutages(context.Context, *ListOutagesRequest) (*ListOutagesResponse, error)
+	// Tells what is free in every group, as it stands and whenever it changes. A stream ends after some minutes; it is then opened
+	// again. Browsers get it as server-sent events.
+	WatchCapacity(*WatchCapacityRequest, grpc.ServerStreamingServer[CapacityChange]) error
+	// Holds beds, all or none: also beds of several groups of one shelter, so that siblings, or a mother and her children,
+	// are held as one. The same key and body answers with the same hold.
 	PlaceHold(context.Context, *PlaceHoldRequest) (*Hold, error)
 	// Reads a hold.
 	GetHold(context.Context, *GetHoldRequest) (*Hold, error)
+	// Lists holds.
+	ListHolds(context.Context, *ListHoldsRequest) (*ListHoldsResponse, error)
+	// Lets a tentative hold last longer, once.
+	RenewHold(context.Context, *RenewHoldRequest) (*Hold, error)
 	// Turns a live tentative hold into a promise without expiry.
 	ConfirmHold(context.Context, *ConfirmHoldRequest) (*Hold, error)
 	// Gives the beds of a hold back.
 	ReleaseHold(context.Context, *ReleaseHoldRequest) (*Hold, error)
 	// Admits the person a confirmed hold waits for: held becomes occupied in one step.
 	AdmitHold(context.Context, *AdmitHoldRequest) (*Stay, error)
+	// Admits somebody who stands at the door, without a hold. The same key and body answers with the same stay.
+	AdmitWalkIn(context.Context, *AdmitWalkInRequest) (*Stay, error)
+	// Reads a stay.
+	GetStay(context.Context, *GetStayRequest) (*Stay, error)
+	// Lists stays.
+	ListStays(context.Context, *ListStaysRequest) (*ListStaysResponse, error)
+	// Moves a stay to another group of the same shelter, in one step.
+	MoveStay(context.Context, *MoveStayRequest) (*Stay, error)
+	// Notes that somebody is away for a time; the bed stays theirs.
+	StartAbsence(context.Context, *StartAbsenceRequest) (*Stay, error)
+	// Notes that somebody is back.
+	EndAbsence(context.Context, *EndAbsenceRequest) (*Stay, error)
+	// Ends a stay: the bed is free.
+	DischargeStay(context.Context, *DischargeStayRequest) (*Stay, error)
+	// Puts down how many were counted tonight. What differs from the stays is shown, not overwritten.
+	CreateHeadcount(context.Context, *CreateHeadcountRequest) (*Headcount, error)
+	// Says why a headcount differs.
+	ExplainHeadcount(context.Context, *ExplainHeadcountRequest) (*Headcount, error)
+	// Lists a shelter's headcounts, the newest first.
+	ListHeadcounts(context.Context, *ListHeadcountsRequest) (*ListHeadcountsResponse, error)
+	// Puts somebody on a group's waitlist. The same key and body answers with the same entry.
+	CreateWaitlistEntry(context.Context, *CreateWaitlistEntryRequest) (*WaitlistEntry, error)
+	// Looks at an entry again and sets the next date for that.
+	ReviewWaitlistEntry(context.Context, *ReviewWaitlistEntryRequest) (*WaitlistEntry, error)
+	// Takes an entry off the waitlist, and says why.
+	CloseWaitlistEntry(context.Context, *CloseWaitlistEntryRequest) (*WaitlistEntry, error)
+	// Lists a shelter's waitlist, the longest waiting first.
+	ListWaitlistEntries(context.Context, *ListWaitlistEntriesRequest) (*ListWaitlistEntriesResponse, error)
 	mustEmbedUnimplementedShelterServiceServer()
 }
 
@@ -184,11 +602,50 @@ func (UnimplementedShelterServiceServer) GetShelter(context.Context, *GetShelter
 func (UnimplementedShelterServiceServer) ListShelters(context.Context, *ListSheltersRequest) (*ListSheltersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListShelters not implemented")
 }
+func (UnimplementedShelterServiceServer) UpdateShelter(context.Context, *UpdateShelterRequest) (*Shelter, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateShelter not implemented")
+}
+func (UnimplementedShelterServiceServer) SuspendShelter(context.Context, *SuspendShelterRequest) (*Shelter, error) {
+	return nil, status.Error(codes.Unimplemented, "method SuspendShelter not implemented")
+}
+func (UnimplementedShelterServiceServer) ReopenShelter(context.Context, *ReopenShelterRequest) (*Shelter, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReopenShelter not implemented")
+}
+func (UnimplementedShelterServiceServer) DeclareFull(context.Context, *DeclareFullRequest) (*Shelter, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeclareFull not implemented")
+}
+func (UnimplementedShelterServiceServer) WithdrawFull(context.Context, *WithdrawFullRequest) (*Shelter, error) {
+	return nil, status.Error(codes.Unimplemented, "method WithdrawFull not implemented")
+}
+func (UnimplementedShelterServiceServer) CreateGroup(context.Context, *CreateGroupRequest) (*Group, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateGroup not implemented")
+}
+func (UnimplementedShelterServiceServer) UpdateGroup(context.Context, *UpdateGroupRequest) (*Group, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateGroup not implemented")
+}
+func (UnimplementedShelterServiceServer) CreateOutage(context.Context, *CreateOutageRequest) (*Outage, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateOutage not implemented")
+}
+func (UnimplementedShelterServiceServer) EndOutage(context.Context, *EndOutageRequest) (*Outage, error) {
+	return nil, status.Error(codes.Unimplemented, "method EndOutage not implemented")
+}
+func (UnimplementedShelterServiceServer) ListOutages(context.Context, *ListOutagesRequest) (*ListOutagesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListOutages not implemented")
+}
+func (UnimplementedShelterServiceServer) WatchCapacity(*WatchCapacityRequest, grpc.ServerStreamingServer[CapacityChange]) error {
+	return status.Error(codes.Unimplemented, "method WatchCapacity not implemented")
+}
 func (UnimplementedShelterServiceServer) PlaceHold(context.Context, *PlaceHoldRequest) (*Hold, error) {
 	return nil, status.Error(codes.Unimplemented, "method PlaceHold not implemented")
 }
 func (UnimplementedShelterServiceServer) GetHold(context.Context, *GetHoldRequest) (*Hold, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetHold not implemented")
+}
+func (UnimplementedShelterServiceServer) ListHolds(context.Context, *ListHoldsRequest) (*ListHoldsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListHolds not implemented")
+}
+func (UnimplementedShelterServiceServer) RenewHold(context.Context, *RenewHoldRequest) (*Hold, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenewHold not implemented")
 }
 func (UnimplementedShelterServiceServer) ConfirmHold(context.Context, *ConfirmHoldRequest) (*Hold, error) {
 	return nil, status.Error(codes.Unimplemented, "method ConfirmHold not implemented")
@@ -198,6 +655,48 @@ func (UnimplementedShelterServiceServer) ReleaseHold(context.Context, *ReleaseHo
 }
 func (UnimplementedShelterServiceServer) AdmitHold(context.Context, *AdmitHoldRequest) (*Stay, error) {
 	return nil, status.Error(codes.Unimplemented, "method AdmitHold not implemented")
+}
+func (UnimplementedShelterServiceServer) AdmitWalkIn(context.Context, *AdmitWalkInRequest) (*Stay, error) {
+	return nil, status.Error(codes.Unimplemented, "method AdmitWalkIn not implemented")
+}
+func (UnimplementedShelterServiceServer) GetStay(context.Context, *GetStayRequest) (*Stay, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetStay not implemented")
+}
+func (UnimplementedShelterServiceServer) ListStays(context.Context, *ListStaysRequest) (*ListStaysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListStays not implemented")
+}
+func (UnimplementedShelterServiceServer) MoveStay(context.Context, *MoveStayRequest) (*Stay, error) {
+	return nil, status.Error(codes.Unimplemented, "method MoveStay not implemented")
+}
+func (UnimplementedShelterServiceServer) StartAbsence(context.Context, *StartAbsenceRequest) (*Stay, error) {
+	return nil, status.Error(codes.Unimplemented, "method StartAbsence not implemented")
+}
+func (UnimplementedShelterServiceServer) EndAbsence(context.Context, *EndAbsenceRequest) (*Stay, error) {
+	return nil, status.Error(codes.Unimplemented, "method EndAbsence not implemented")
+}
+func (UnimplementedShelterServiceServer) DischargeStay(context.Context, *DischargeStayRequest) (*Stay, error) {
+	return nil, status.Error(codes.Unimplemented, "method DischargeStay not implemented")
+}
+func (UnimplementedShelterServiceServer) CreateHeadcount(context.Context, *CreateHeadcountRequest) (*Headcount, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateHeadcount not implemented")
+}
+func (UnimplementedShelterServiceServer) ExplainHeadcount(context.Context, *ExplainHeadcountRequest) (*Headcount, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainHeadcount not implemented")
+}
+func (UnimplementedShelterServiceServer) ListHeadcounts(context.Context, *ListHeadcountsRequest) (*ListHeadcountsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListHeadcounts not implemented")
+}
+func (UnimplementedShelterServiceServer) CreateWaitlistEntry(context.Context, *CreateWaitlistEntryRequest) (*WaitlistEntry, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateWaitlistEntry not implemented")
+}
+func (UnimplementedShelterServiceServer) ReviewWaitlistEntry(context.Context, *ReviewWaitlistEntryRequest) (*WaitlistEntry, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReviewWaitlistEntry not implemented")
+}
+func (UnimplementedShelterServiceServer) CloseWaitlistEntry(context.Context, *CloseWaitlistEntryRequest) (*WaitlistEntry, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloseWaitlistEntry not implemented")
+}
+func (UnimplementedShelterServiceServer) ListWaitlistEntries(context.Context, *ListWaitlistEntriesRequest) (*ListWaitlistEntriesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListWaitlistEntries not implemented")
 }
 func (UnimplementedShelterServiceServer) mustEmbedUnimplementedShelterServiceServer() {}
 func (UnimplementedShelterServiceServer) testEmbeddedByValue()                        {}
@@ -274,6 +773,197 @@ func _ShelterService_ListShelters_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ShelterService_UpdateShelter_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateShelterRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).UpdateShelter(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_UpdateShelter_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).UpdateShelter(ctx, req.(*UpdateShelterRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_SuspendShelter_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SuspendShelterRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).SuspendShelter(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_SuspendShelter_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).SuspendShelter(ctx, req.(*SuspendShelterRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_ReopenShelter_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReopenShelterRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).ReopenShelter(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_ReopenShelter_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).ReopenShelter(ctx, req.(*ReopenShelterRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_DeclareFull_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeclareFullRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).DeclareFull(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_DeclareFull_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).DeclareFull(ctx, req.(*DeclareFullRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_WithdrawFull_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WithdrawFullRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).WithdrawFull(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_WithdrawFull_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).WithdrawFull(ctx, req.(*WithdrawFullRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_CreateGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).CreateGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_CreateGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).CreateGroup(ctx, req.(*CreateGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_UpdateGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).UpdateGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_UpdateGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).UpdateGroup(ctx, req.(*UpdateGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_CreateOutage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateOutageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).CreateOutage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_CreateOutage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).CreateOutage(ctx, req.(*CreateOutageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_EndOutage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EndOutageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).EndOutage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_EndOutage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).EndOutage(ctx, req.(*EndOutageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_ListOutages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListOutagesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).ListOutages(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_ListOutages_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).ListOutages(ctx, req.(*ListOutagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_WatchCapacity_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchCapacityRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ShelterServiceServer).WatchCapacity(m, &grpc.GenericServerStream[WatchCapacityRequest, CapacityChange]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ShelterService_WatchCapacityServer = grpc.ServerStreamingServer[CapacityChange]
+
 func _ShelterService_PlaceHold_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(PlaceHoldRequest)
 	if err := dec(in); err != nil {
@@ -306,6 +996,42 @@ func _ShelterService_GetHold_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ShelterServiceServer).GetHold(ctx, req.(*GetHoldRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_ListHolds_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListHoldsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).ListHolds(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_ListHolds_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).ListHolds(ctx, req.(*ListHoldsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_RenewHold_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenewHoldRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).RenewHold(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_RenewHold_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).RenewHold(ctx, req.(*RenewHoldRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -364,6 +1090,258 @@ func _ShelterService_AdmitHold_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ShelterService_AdmitWalkIn_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdmitWalkInRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).AdmitWalkIn(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_AdmitWalkIn_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).AdmitWalkIn(ctx, req.(*AdmitWalkInRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_GetStay_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetStayRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).GetStay(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_GetStay_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).GetStay(ctx, req.(*GetStayRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_ListStays_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListStaysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).ListStays(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_ListStays_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).ListStays(ctx, req.(*ListStaysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_MoveStay_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MoveStayRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).MoveStay(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_MoveStay_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).MoveStay(ctx, req.(*MoveStayRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_StartAbsence_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartAbsenceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).StartAbsence(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_StartAbsence_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).StartAbsence(ctx, req.(*StartAbsenceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_EndAbsence_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EndAbsenceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).EndAbsence(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_EndAbsence_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).EndAbsence(ctx, req.(*EndAbsenceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_DischargeStay_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DischargeStayRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).DischargeStay(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_DischargeStay_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).DischargeStay(ctx, req.(*DischargeStayRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_CreateHeadcount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateHeadcountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).CreateHeadcount(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_CreateHeadcount_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).CreateHeadcount(ctx, req.(*CreateHeadcountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_ExplainHeadcount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainHeadcountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).ExplainHeadcount(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_ExplainHeadcount_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).ExplainHeadcount(ctx, req.(*ExplainHeadcountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_ListHeadcounts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListHeadcountsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).ListHeadcounts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_ListHeadcounts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).ListHeadcounts(ctx, req.(*ListHeadcountsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_CreateWaitlistEntry_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateWaitlistEntryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).CreateWaitlistEntry(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_CreateWaitlistEntry_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).CreateWaitlistEntry(ctx, req.(*CreateWaitlistEntryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_ReviewWaitlistEntry_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReviewWaitlistEntryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).ReviewWaitlistEntry(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_ReviewWaitlistEntry_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).ReviewWaitlistEntry(ctx, req.(*ReviewWaitlistEntryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_CloseWaitlistEntry_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloseWaitlistEntryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).CloseWaitlistEntry(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_CloseWaitlistEntry_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).CloseWaitlistEntry(ctx, req.(*CloseWaitlistEntryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ShelterService_ListWaitlistEntries_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListWaitlistEntriesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).ListWaitlistEntries(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_ListWaitlistEntries_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).ListWaitlistEntries(ctx, req.(*ListWaitlistEntriesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ShelterService_ServiceDesc is the grpc.ServiceDesc for ShelterService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -384,12 +1362,60 @@ var ShelterService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ShelterService_ListShelters_Handler,
 		},
 		{
+			MethodName: "UpdateShelter",
+			Handler:    _ShelterService_UpdateShelter_Handler,
+		},
+		{
+			MethodName: "SuspendShelter",
+			Handler:    _ShelterService_SuspendShelter_Handler,
+		},
+		{
+			MethodName: "ReopenShelter",
+			Handler:    _ShelterService_ReopenShelter_Handler,
+		},
+		{
+			MethodName: "DeclareFull",
+			Handler:    _ShelterService_DeclareFull_Handler,
+		},
+		{
+			MethodName: "WithdrawFull",
+			Handler:    _ShelterService_WithdrawFull_Handler,
+		},
+		{
+			MethodName: "CreateGroup",
+			Handler:    _ShelterService_CreateGroup_Handler,
+		},
+		{
+			MethodName: "UpdateGroup",
+			Handler:    _ShelterService_UpdateGroup_Handler,
+		},
+		{
+			MethodName: "CreateOutage",
+			Handler:    _ShelterService_CreateOutage_Handler,
+		},
+		{
+			MethodName: "EndOutage",
+			Handler:    _ShelterService_EndOutage_Handler,
+		},
+		{
+			MethodName: "ListOutages",
+			Handler:    _ShelterService_ListOutages_Handler,
+		},
+		{
 			MethodName: "PlaceHold",
 			Handler:    _ShelterService_PlaceHold_Handler,
 		},
 		{
 			MethodName: "GetHold",
 			Handler:    _ShelterService_GetHold_Handler,
+		},
+		{
+			MethodName: "ListHolds",
+			Handler:    _ShelterService_ListHolds_Handler,
+		},
+		{
+			MethodName: "RenewHold",
+			Handler:    _ShelterService_RenewHold_Handler,
 		},
 		{
 			MethodName: "ConfirmHold",
@@ -403,7 +1429,69 @@ var ShelterService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "AdmitHold",
 			Handler:    _ShelterService_AdmitHold_Handler,
 		},
+		{
+			MethodName: "AdmitWalkIn",
+			Handler:    _ShelterService_AdmitWalkIn_Handler,
+		},
+		{
+			MethodName: "GetStay",
+			Handler:    _ShelterService_GetStay_Handler,
+		},
+		{
+			MethodName: "ListStays",
+			Handler:    _ShelterService_ListStays_Handler,
+		},
+		{
+			MethodName: "MoveStay",
+			Handler:    _ShelterService_MoveStay_Handler,
+		},
+		{
+			MethodName: "StartAbsence",
+			Handler:    _ShelterService_StartAbsence_Handler,
+		},
+		{
+			MethodName: "EndAbsence",
+			Handler:    _ShelterService_EndAbsence_Handler,
+		},
+		{
+			MethodName: "DischargeStay",
+			Handler:    _ShelterService_DischargeStay_Handler,
+		},
+		{
+			MethodName: "CreateHeadcount",
+			Handler:    _ShelterService_CreateHeadcount_Handler,
+		},
+		{
+			MethodName: "ExplainHeadcount",
+			Handler:    _ShelterService_ExplainHeadcount_Handler,
+		},
+		{
+			MethodName: "ListHeadcounts",
+			Handler:    _ShelterService_ListHeadcounts_Handler,
+		},
+		{
+			MethodName: "CreateWaitlistEntry",
+			Handler:    _ShelterService_CreateWaitlistEntry_Handler,
+		},
+		{
+			MethodName: "ReviewWaitlistEntry",
+			Handler:    _ShelterService_ReviewWaitlistEntry_Handler,
+		},
+		{
+			MethodName: "CloseWaitlistEntry",
+			Handler:    _ShelterService_CloseWaitlistEntry_Handler,
+		},
+		{
+			MethodName: "ListWaitlistEntries",
+			Handler:    _ShelterService_ListWaitlistEntries_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchCapacity",
+			Handler:       _ShelterService_WatchCapacity_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "amanat/shelter/v1/shelter.proto",
 }

@@ -3,7 +3,6 @@ package rpctest
 import (
 	"bytes"
 	"context"
-	"slices"
 	"testing"
 	"time"
 
@@ -37,23 +36,29 @@ func (s *Suite) Callers(t *testing.T, services ...string) {
 			row := s.row(m)
 			valid, caller := s.allowed(t, m)
 			for _, other := range services {
-				if !slices.Contains(row.Callers, other) {
+				if _, may := row.May(other); !may {
 					try("called by "+other, valid, other, Refusal{codes.PermissionDenied, "NOT_ALLOWED", "caller=" + other})
 				}
 			}
-			role := nobody
-			if len(row.Roles) > 0 {
-				role = row.Roles[0]
-				try("without a token", t.Context(), caller, Refusal{codes.Unauthenticated, "UNAUTHENTICATED", ""})
-				other := rpc.WithPersonToken(t.Context(), s.tokenFor(t, nobody))
-				try("another role", other, caller, Refusal{codes.PermissionDenied, "NOT_ALLOWED", "method=" + fullName(m)})
-			}
-			for what, token := range s.badTokens(t, role) {
-				ctx := t.Context()
-				for _, raw := range token {
-					ctx = rpc.WithPersonToken(ctx, raw)
+			tokens := func(as string) {
+				role := nobody
+				if roles, _ := row.May(as); len(roles) > 0 {
+					role = roles[0]
+					try("without a token by "+as, t.Context(), as, Refusal{codes.Unauthenticated, "UNAUTHENTICATED", ""})
+					other := rpc.WithPersonToken(t.Context(), s.tokenFor(t, nobody))
+					try("another role by "+as, other, as, Refusal{codes.PermissionDenied, "NOT_ALLOWED", "method=" + fullName(m)})
 				}
-				try(what, ctx, caller, Refusal{codes.Unauthenticated, "UNAUTHENTICATED", ""})
+				for what, token := range s.badTokens(t, role) {
+					ctx := t.Context()
+					for _, raw := range token {
+						ctx = rpc.WithPersonToken(ctx, raw)
+					}
+					try(what+" by "+as, ctx, as, Refusal{codes.Unauthenticated, "UNAUTHENTICATED", ""})
+				}
+			}
+			tokens(caller)
+			if len(row.People) > 0 && caller != rpc.Gateway {
+				tokens(rpc.Gateway)
 			}
 		})
 	}

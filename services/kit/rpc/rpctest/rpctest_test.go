@@ -54,6 +54,9 @@ func TestASuiteBites(t *testing.T) {
 	for _, m := range shelterv1.ShelterService_ServiceDesc.Methods {
 		policy["/"+shelterv1.ShelterService_ServiceDesc.ServiceName+"/"+m.MethodName] = rpc.Row{Callers: []string{"referral"}}
 	}
+	for _, m := range shelterv1.ShelterService_ServiceDesc.Streams {
+		policy["/"+shelterv1.ShelterService_ServiceDesc.ServiceName+"/"+m.StreamName] = rpc.Row{Callers: []string{"referral"}}
+	}
 	address := place.Serve(t, policy, func(context.Context, rpc.Reading) error { return nil }, func(r grpc.ServiceRegistrar) { shelterv1.RegisterShelterServiceServer(r, service) })
 	s := &Suite{Place: place, Address: address, Descriptor: &shelterv1.ShelterService_ServiceDesc, Policy: policy, Writes: Watch(db)}
 	conn := place.Dial(t, address, "referral")

@@ -51,7 +51,8 @@ type Call struct {
 	// has two members.
 	Requests func(t testing.TB) []proto.Message
 	// Except are the mutants that have another fate than INVALID_ARGUMENT, by their names such as
-	// "filter.unit unknown". An exception that no mutant has is a fault.
+	// "filter.unit unknown", or by its path a field that no valid request has. An exception that no
+	// mutant has is a fault.
 	Except map[string]Exception
 }
 
@@ -69,6 +70,9 @@ func Accepted(why string) Exception { return Exception{codes.OK, why} }
 // Answered excepts a mutant that is refused with another code.
 func Answered(code codes.Code, why string) Exception { return Exception{code, why} }
 
+// Never excepts a field, by its path, that no valid request has.
+func Never(why string) Exception { return Exception{codes.InvalidArgument, why} }
+
 // methods are the service's RPCs with their descriptors, in order of name.
 func (s *Suite) methods(t testing.TB) []protoreflect.MethodDescriptor {
 	t.Helper()
@@ -79,7 +83,9 @@ func (s *Suite) methods(t testing.TB) []protoreflect.MethodDescriptor {
 	service := found.(protoreflect.ServiceDescriptor)
 	var all []protoreflect.MethodDescriptor
 	for i := range service.Methods().Len() {
-		all = append(all, service.Methods().Get(i))
+		if m := service.Methods().Get(i); !m.IsStreamingServer() { // streams have tests of their own
+			all = append(all, m)
+		}
 	}
 	slices.SortFunc(all, func(a, b protoreflect.MethodDescriptor) int {
 		return strings.Compare(string(a.Name()), string(b.Name()))

@@ -3,7 +3,9 @@
 package app
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strconv"
@@ -26,6 +28,11 @@ type Events interface {
 	Append(tx *kitstore.Tx, kind, subject string, now time.Time, data proto.Message) error
 }
 
+// Rules are those of a resource's proto. field is where it stands in the request; except are fields kept elsewhere.
+type Rules interface {
+	Check(field string, resource proto.Message, except ...string) error
+}
+
 // App has the use cases. All fields are needed.
 type App struct {
 	// DB is the service's store, with store.Schema.
@@ -34,6 +41,8 @@ type App struct {
 	Node string
 	// Now is the clock.
 	Now func() time.Time
+	// After is time.After, or a test's.
+	After func(time.Duration) <-chan time.Time
 	// NewID makes the last part of a name: a UUID, version 7.
 	NewID func() (string, error)
 	// Keys seal addresses.
@@ -42,6 +51,10 @@ type App struct {
 	Events Events
 	// Tokens makes page tokens.
 	Tokens *paging.Tokens
+	// Watchers are told of changes.
+	Watchers *Watchers
+	// Rules judge a shelter or a group as it would be stored.
+	Rules Rules
 	// Wake is called after a commit that changes when the next hold runs out; it must not block.
 	Wake func()
 }
@@ -70,16 +83,13 @@ func (a *App) newName(collection string) (string, error) {
 // hold is a stored hold as it is shown: with the row's version as etag.
 func hold(row kitstore.Row[*shelterv1.HoldRecord]) *shelterv1.Hold {
 	h := row.Value.GetHold()
-	h.Etag = strconv.FormatUint(row.Version, 10)
+	h.Etag = etagOf(row.Version)
 	return h
 }
 
 func getHold(r kitstore.Reader, name string) (kitstore.Row[*shelterv1.HoldRecord], error) {
 	row, err := store.Holds.Row(r, kitstore.K(name))
-	if errors.Is(err, kitstore.ErrNotFound) {
-		return row, fault.NotFound("hold")
-	}
-	return row, err
+	return row, found(err, "hold")
 }
 
 // put stores a changed hold, says so, and shows it.
@@ -95,8 +105,11 @@ func (a *App) put(tx *kitstore.Tx, record *shelterv1.HoldRecord, now time.Time) 
 		shelterv1.Hold_STATE_OCCUPIED: "occupied", shelterv1.Hold_STATE_RELEASED: "released",
 		shelterv1.Hold_STATE_EXPIRED: "expired",
 	}[h.GetState()]
+	if h.GetState() == shelterv1.Hold_STATE_HELD && h.GetRenewTime() != nil {
+		kind = "renewed"
+	}
 	err := a.Events.Append(tx, "shelter.hold."+kind+".v1", h.GetName(), now, &shelterv1.HoldChanged{
-		Hold: h.GetName(), Group: h.GetGroup(), Offer: h.GetOffer(), State: h.GetState(),
+		Hold: h.GetName(), Group: h.GetGroup(), Offer: h.GetOffer(), State: h.GetState(), ReleaseReason: h.GetReleaseReason(),
 	})
 	if err != nil {
 		return nil, err
@@ -127,8 +140,8 @@ func (a *App) change(ctx context.Context, name, etag string, decide func(tx *kit
 		if err != nil {
 			return err
 		}
-		if etag != "" && etag != strconv.FormatUint(row.Version, 10) {
-			return fault.StaleEtag()
+		if err := compare(etag, row.Version); err != nil {
+			return err
 		}
 		changed, err := decide(tx, row.Value.GetHold(), now)
 		if err != nil {
@@ -148,36 +161,117 @@ func (a *App) change(ctx context.Context, name, etag string, decide func(tx *kit
 	return shown, err
 }
 
-// expireDue ends the tentative holds that have run out.
+// expireDue ends the tentative holds and outages whose time has come, and notes which waitlist entries nobody has looked at.
+// Every use case that counts beds calls it first, so no bed waits for a timer.
 func (a *App) expireDue(tx *kitstore.Tx, now time.Time) error {
-	var due []*shelterv1.HoldRecord
-	until := kitstore.Range{Before: kitstore.K(now.Add(1))} // so that a hold that is not due is not even read
-	err := store.ExpiringHolds.Scan(tx, until, func(_ kitstore.Key, r *shelterv1.HoldRecord) error {
-		if !rules.Expired(r.GetHold(), now) || len(due) == sweep {
-			return kitstore.Stop
-		}
-		due = append(due, r)
-		return nil
-	})
+	until := kitstore.Range{Before: kitstore.K(now.Add(1))} // so that what is not due is not even read
+	holds, _, err := store.ExpiringHolds.Page(tx, until, sweep)
 	if err != nil {
 		return err
 	}
-	for _, r := range due {
-		rules.Expire(r.GetHold(), now)
-		if _, err := a.put(tx, r, now); err != nil {
+	for _, row := range holds {
+		rules.Expire(row.Value.GetHold(), now)
+		if _, err := a.put(tx, row.Value, now); err != nil {
+			return err
+		}
+	}
+	outages, _, err := store.EndingOutages.Page(tx, until, sweep)
+	if err != nil {
+		return err
+	}
+	for _, row := range outages {
+		if err := a.endOutage(tx, row.Key, row.Value, now); err != nil {
+			return err
+		}
+	}
+	entries, _, err := store.DueReviews.Page(tx, until, sweep)
+	if err != nil {
+		return err
+	}
+	for _, row := range entries {
+		row.Value.Overdue = true
+		if err := a.putEntry(tx, row.Value, "review-due", now); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// count says from the rows' indexes how much of a group is taken.
-func count(r kitstore.Reader, group string) (rules.Count, error) {
-	beds := kitstore.Range{Prefix: kitstore.K(group)}
-	held, err := store.HeldBeds.Count(r, beds)
-	if err != nil {
-		return rules.Count{}, err
+// pager collects a page of rows that a filter lets pass, and answers where the next one begins.
+func pager[M proto.Message](limit int, after kitstore.Key, page func(after kitstore.Key, limit int) ([]kitstore.Row[M], kitstore.Key, error), take func(kitstore.Row[M]) (bool, error)) (next kitstore.Key, err error) {
+	for taken := 0; taken < limit; {
+		rows, n, err := page(after, limit-taken)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			took, err := take(row)
+			if err != nil {
+				return nil, err
+			}
+			if took {
+				taken++
+			}
+		}
+		if after = n; n == nil {
+			return nil, nil
+		}
 	}
-	occupied, err := store.OccupiedBeds.Count(r, beds)
-	return rules.Count{Held: int32(held), Occupied: int32(occupied)}, err
+	return after, nil
+}
+
+// count says from the rows' indexes how much of a group is taken.
+func count(r kitstore.Reader, group string) (c rules.Count, err error) {
+	beds := kitstore.Range{Prefix: kitstore.K(group)}
+	n := func(index interface {
+		Count(kitstore.Reader, kitstore.Range) (int, error)
+	},
+	) (counted int) {
+		if err == nil {
+			counted, err = index.Count(r, beds)
+		}
+		return counted
+	}
+	c.Held, c.Occupied, c.Out = int32(n(store.HeldBeds)), int32(n(store.OccupiedBeds)), int32(n(store.OutBeds))
+	return c, err
+}
+
+// etagOf is a row's version as callers see it.
+func etagOf(version uint64) string { return strconv.FormatUint(version, 10) }
+
+// compare refuses a caller who has not seen the latest version of a row; an empty etag is not compared.
+func compare(etag string, version uint64) error {
+	if etag != "" && etag != etagOf(version) {
+		return fault.StaleEtag()
+	}
+	return nil
+}
+
+// found turns "no such row" into an error that says what kind of thing is not there.
+func found(err error, kind string) error {
+	if errors.Is(err, kitstore.ErrNotFound) {
+		return fault.NotFound(kind)
+	}
+	return err
+}
+
+// once finds what a call with this key made before; empty when the key is new. remember keeps it.
+func once(tx *kitstore.Tx, key string, request proto.Message) (name string, remember func(name string) error, err error) {
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(request)
+	if err != nil {
+		return "", nil, err
+	}
+	digest := sha256.Sum256(body)
+	record, err := store.Requests.Get(tx, kitstore.K(key))
+	switch {
+	case errors.Is(err, kitstore.ErrNotFound):
+		return "", func(name string) error {
+			return store.Requests.Insert(tx, kitstore.K(key), &shelterv1.RequestRecord{Digest: digest[:], Name: name})
+		}, nil
+	case err != nil:
+		return "", nil, err
+	case !bytes.Equal(record.GetDigest(), digest[:]):
+		return "", nil, fault.New(fault.IdempotencyMismatch, "This request_id was used for something else. Use a new one.", "made", record.GetName())
+	}
+	return record.GetName(), nil, nil
 }

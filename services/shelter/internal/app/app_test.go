@@ -19,6 +19,7 @@ import (
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/privacy"
+	"amanat.example/services/kit/rpc"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/shelter/internal/app"
 	"amanat.example/services/shelter/internal/store"
@@ -71,11 +72,29 @@ func (r *recorder) String() string {
 
 func newApp(t testing.TB) *bench {
 	t.Helper()
-	db, err := kitstore.Open(context.Background(), kitstore.Options{Path: filepath.Join(t.TempDir(), "shelter.db"), Schema: store.Schema})
+	b, end := openApp(t, kitstore.Options{Path: filepath.Join(t.TempDir(), "shelter.db"), Schema: store.Schema}, t.TempDir())
+	t.Cleanup(end)
+	return b
+}
+
+// openApp opens the use cases over a store; end checks and closes it.
+func openApp(t testing.TB, o kitstore.Options, keyDir string) (b *bench, end func()) {
+	t.Helper()
+	db, err := kitstore.Open(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	keys, err := privacy.OpenKeyring(context.Background(), privacy.Options{Dir: keyDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = &bench{clock: &clock{now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)}, events: &recorder{}}
+	b.App = &app.App{
+		DB: db, Node: "punjab", Now: b.clock.Now, Keys: keys, Rules: resources(t), Watchers: app.NewWatchers(db), After: time.After,
+		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
+		Events: b.events, Tokens: paging.New([]byte("test")), Wake: func() {},
+	}
+	return b, func() {
 		report, err := db.Check(context.Background())
 		if err == nil {
 			err = report.Err()
@@ -83,27 +102,24 @@ func newApp(t testing.TB) *bench {
 		if err != nil {
 			t.Errorf("the store is damaged: %v", err)
 		}
-		if err := db.Close(); err != nil {
+		if err := errors.Join(db.Close(), keys.Close()); err != nil {
 			t.Error(err)
 		}
-	})
-	keys, err := privacy.OpenKeyring(context.Background(), privacy.Options{Dir: t.TempDir()})
+	}
+}
+
+var resourceRules = sync.OnceValues(func() (app.Rules, error) { return rpc.NewResourceRules(&shelterv1.Shelter{}, &shelterv1.Group{}) })
+
+func resources(t testing.TB) app.Rules {
+	t.Helper()
+	rules, err := resourceRules()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := keys.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	b := &bench{clock: &clock{now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)}, events: &recorder{}}
-	b.App = &app.App{
-		DB: db, Node: "punjab", Now: b.clock.Now, Keys: keys,
-		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
-		Events: b.events, Tokens: paging.New([]byte("test")), Wake: func() {},
-	}
-	return b
+	return rules
 }
+
+const manager = "nodes/punjab/workers/manager"
 
 const (
 	shelterName = "nodes/punjab/shelters/lahore-girls"
@@ -123,7 +139,7 @@ func (b *bench) shelter(t testing.TB, beds int32) {
 				UnitKind: shelterv1.Group_UNIT_KIND_BED, Total: beds,
 			}},
 		},
-	})
+	}, manager)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +163,7 @@ func (b *bench) mustPlace(t testing.TB, quantity int32, request string) *shelter
 // free says held, occupied and available of the one group.
 func (b *bench) free(t testing.TB) string {
 	t.Helper()
-	s, err := b.GetShelter(context.Background(), shelterName)
+	s, err := b.GetShelter(context.Background(), shelterName, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +193,7 @@ func TestHoldConfirmAdmit(t *testing.T) {
 		t.Fatalf("%v", confirmed)
 	}
 	b.clock.Add(30 * 24 * time.Hour) // a promise does not run out
-	if _, err := b.ExpireHolds(ctx); err != nil {
+	if _, err := b.FireDue(ctx); err != nil {
 		t.Fatal(err)
 	}
 	stay, err := b.AdmitHold(ctx, &shelterv1.AdmitHoldRequest{Name: h.GetName()})
@@ -191,7 +207,7 @@ func TestHoldConfirmAdmit(t *testing.T) {
 	if err != nil || !proto.Equal(stay, again) {
 		t.Fatalf("admitting again: %v, %v", again, err)
 	}
-	if got := b.events.String(); got != "shelter.shelter.created.v1 shelter.hold.placed.v1 shelter.hold.confirmed.v1 shelter.hold.occupied.v1" {
+	if got := b.events.String(); got != "shelter.shelter.created.v1 shelter.hold.placed.v1 shelter.hold.confirmed.v1 shelter.stay.admitted.v1 shelter.hold.occupied.v1" {
 		t.Fatalf("events: %s", got)
 	}
 }
@@ -242,7 +258,7 @@ func TestExpiry(t *testing.T) {
 	b, ctx := newApp(t), t.Context()
 	b.shelter(t, 1)
 	h := b.mustPlace(t, 1, "a")
-	next, err := b.ExpireHolds(ctx)
+	next, err := b.FireDue(ctx)
 	if err != nil || !next.Equal(h.GetExpireTime().AsTime()) {
 		t.Fatalf("the next expiry is %v, %v", next, err)
 	}
@@ -261,14 +277,14 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
-func TestExpireHoldsByItself(t *testing.T) {
+func TestHoldsExpireByThemselves(t *testing.T) {
 	b, ctx := newApp(t), t.Context()
 	b.shelter(t, 600)
 	for i := range 600 {
 		b.mustPlace(t, 1, fmt.Sprint("bulk-", i))
 	}
 	b.clock.Add(2 * time.Hour)
-	next, err := b.ExpireHolds(ctx)
+	next, err := b.FireDue(ctx)
 	if err != nil || !next.IsZero() {
 		t.Fatalf("%v, %v", next, err)
 	}
@@ -312,7 +328,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 			Groups: []*shelterv1.Group{{Name: "g1", Genders: []string{"Feminine"}, AgeTo: 5, Total: 1, UnitKind: shelterv1.Group_UNIT_KIND_BED}},
 		}}
 		change(r)
-		_, err := b.CreateShelter(ctx, r)
+		_, err := b.CreateShelter(ctx, r, manager)
 		return err
 	}
 	second := func(_ any, err error) error { return err }
@@ -333,7 +349,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 		"unknown hold":         {second(b.ConfirmHold(ctx, &shelterv1.ConfirmHoldRequest{Name: "nodes/punjab/holds/none"})), fault.Missing, ""},
 		"double release":       {second(b.ReleaseHold(ctx, &shelterv1.ReleaseHoldRequest{Name: released.GetName()})), fault.HoldEnded, ""},
 		"admit tentative":      {second(b.AdmitHold(ctx, &shelterv1.AdmitHoldRequest{Name: held.GetName()})), fault.WrongState, ""},
-		"unknown shelter":      {second(b.GetShelter(ctx, "nodes/punjab/shelters/none")), fault.Missing, ""},
+		"unknown shelter":      {second(b.GetShelter(ctx, "nodes/punjab/shelters/none", true)), fault.Missing, ""},
 		"unknown district":     {create(func(r *shelterv1.CreateShelterRequest) { r.Shelter.District = "PK999" }), fault.UnknownCode, "shelter.district"},
 		"unknown group gender": {create(func(r *shelterv1.CreateShelterRequest) { r.Shelter.Groups[0].Genders[0] = "all" }), fault.UnknownCode, "shelter.groups[0].genders[0]"},
 		"group twice": {create(func(r *shelterv1.CreateShelterRequest) {
@@ -361,7 +377,7 @@ func TestListShelters(t *testing.T) {
 		_, err := b.CreateShelter(ctx, &shelterv1.CreateShelterRequest{Parent: "nodes/punjab", ShelterId: fmt.Sprint("other-", i), Shelter: &shelterv1.Shelter{
 			DisplayName: "Other", District: "PK608", Address: "canary-address",
 			Groups: []*shelterv1.Group{{Name: "g1", Genders: []string{"Masculine"}, AgeTo: 15, UnitKind: shelterv1.Group_UNIT_KIND_BED}},
-		}})
+		}}, manager)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,7 +5,11 @@ import (
 	"errors"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/paging"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/shelter/internal/rules"
 	"amanat.example/services/shelter/internal/store"
@@ -20,40 +24,113 @@ func (a *App) GetHold(ctx context.Context, name string) (shown *shelterv1.Hold, 
 			return err
 		}
 		shown = hold(row)
-		return nil
+		return a.locate(r, shown)
 	})
 	return shown, err
 }
 
-// ConfirmHold turns a live tentative hold into a promise without expiry.
-func (a *App) ConfirmHold(ctx context.Context, request *shelterv1.ConfirmHoldRequest) (*shelterv1.Hold, error) {
+// locate says where to bring the person, once the place is promised.
+func (a *App) locate(r kitstore.Reader, h *shelterv1.Hold) error {
+	if h.GetState() != shelterv1.Hold_STATE_CONFIRMED && h.GetState() != shelterv1.Hold_STATE_OCCUPIED {
+		return nil
+	}
+	s, err := store.Shelters.Get(r, a.Keys, kitstore.K(store.ShelterOf(h.GetGroup())))
+	if err != nil {
+		return err
+	}
+	if s.GetAddress() != "" || s.GetPhone() != "" {
+		h.Location = &shelterv1.Location{Address: s.GetAddress(), Phone: s.GetPhone()}
+	}
+	return nil
+}
+
+// ListHolds lists holds in order of placing, without the location.
+func (a *App) ListHolds(ctx context.Context, request *shelterv1.ListHoldsRequest) (*shelterv1.ListHoldsResponse, error) {
+	if err := a.checkNode("parent", request.GetParent()); err != nil {
+		return nil, err
+	}
+	after, err := a.Tokens.Read("holds", request.GetFilter(), request.GetPageToken())
+	if err != nil {
+		return nil, fault.InvalidField("page_token", err.Error())
+	}
+	response, shelter := &shelterv1.ListHoldsResponse{}, request.GetFilter().GetShelter()
+	err = a.DB.View(ctx, func(r kitstore.Reader) (err error) {
+		page := func(after kitstore.Key, limit int) ([]kitstore.Row[*shelterv1.HoldRecord], kitstore.Key, error) {
+			if shelter != "" && request.GetFilter().GetLive() {
+				return store.LiveHolds.Page(r, kitstore.Range{Prefix: kitstore.K(shelter), After: after}, limit)
+			}
+			return store.Holds.Page(r, kitstore.Range{After: after}, limit)
+		}
+		after, err = pager(paging.Size(request.GetPageSize(), 50), after, page, func(row kitstore.Row[*shelterv1.HoldRecord]) (bool, error) {
+			h := row.Value.GetHold()
+			if shelter != "" && store.ShelterOf(h.GetGroup()) != shelter || request.GetFilter().GetLive() && !store.Live(h) {
+				return false, nil
+			}
+			response.Holds = append(response.Holds, hold(row))
+			return true, nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	response.NextPageToken, err = a.Tokens.Make("holds", request.GetFilter(), after)
+	return response, err
+}
+
+// RenewHold lets a tentative hold last longer, once.
+func (a *App) RenewHold(ctx context.Context, request *shelterv1.RenewHoldRequest) (*shelterv1.Hold, error) {
 	return a.change(ctx, request.GetName(), request.GetEtag(), func(_ *kitstore.Tx, h *shelterv1.Hold, now time.Time) (bool, error) {
+		return true, rules.Renew(h, request.GetExpireTime(), now)
+	})
+}
+
+// ConfirmHold turns a live tentative hold into a promise without expiry, and says where the place is.
+func (a *App) ConfirmHold(ctx context.Context, request *shelterv1.ConfirmHoldRequest) (*shelterv1.Hold, error) {
+	h, err := a.change(ctx, request.GetName(), request.GetEtag(), func(_ *kitstore.Tx, h *shelterv1.Hold, now time.Time) (bool, error) {
 		return rules.Confirm(h, request.GetFence(), now)
 	})
+	if err != nil {
+		return nil, err
+	}
+	return h, a.DB.View(ctx, func(r kitstore.Reader) error { return a.locate(r, h) })
 }
 
 // ReleaseHold gives the beds of a live hold back.
 func (a *App) ReleaseHold(ctx context.Context, request *shelterv1.ReleaseHoldRequest) (*shelterv1.Hold, error) {
 	return a.change(ctx, request.GetName(), request.GetEtag(), func(_ *kitstore.Tx, h *shelterv1.Hold, now time.Time) (bool, error) {
-		return true, rules.Release(h, now)
+		return true, rules.Release(h, rules.ByHolder, now)
 	})
 }
 
-// AdmitHold makes a stay of a confirmed hold. Repeating it answers with the same stay.
+// AdmitHold makes a stay of each part of a confirmed hold, and answers with the first. Repeating it answers with the same stay.
 func (a *App) AdmitHold(ctx context.Context, request *shelterv1.AdmitHoldRequest) (stay *shelterv1.Stay, err error) {
-	name, err := a.newName("stays")
-	if err != nil {
-		return nil, err
+	names := make([]string, maxParts)
+	for i := range names {
+		if names[i], err = a.newName("stays"); err != nil {
+			return nil, err
+		}
 	}
 	_, err = a.change(ctx, request.GetName(), request.GetEtag(), func(tx *kitstore.Tx, h *shelterv1.Hold, now time.Time) (bool, error) {
 		if h.GetState() == shelterv1.Hold_STATE_OCCUPIED {
-			stay, err = store.Stays.Get(tx, kitstore.K(h.GetStay()))
+			stay, err = getStay(tx, h.GetStay())
 			return false, err
 		}
-		if stay, err = rules.Admit(h, name, now); err != nil {
+		s, err := store.Shelters.GetPublic(tx, kitstore.K(store.ShelterOf(h.GetGroup())))
+		if err != nil {
 			return false, err
 		}
-		return true, store.Stays.Insert(tx, kitstore.K(name), stay)
+		stays, err := rules.Admit(h, store.Parts(h), names, s.GetLongestStayDays(), now)
+		if err != nil {
+			return false, err
+		}
+		for _, one := range stays {
+			if err := a.putStay(tx, one, "admitted", now); err != nil {
+				return false, err
+			}
+		}
+		stay, err = getStay(tx, names[0])
+		return true, err
 	})
 	if err != nil {
 		return nil, err
@@ -61,11 +138,14 @@ func (a *App) AdmitHold(ctx context.Context, request *shelterv1.AdmitHoldRequest
 	return stay, nil
 }
 
-// ExpireHolds ends the tentative holds that have run out, and says when the next one does; zero
-// when there is none.
-func (a *App) ExpireHolds(ctx context.Context) (next time.Time, err error) {
+// maxParts is how many parts a hold has at most: the first and ten besides.
+const maxParts = 11
+
+// FireDue ends the tentative holds and outages whose time has come, and says which waitlist entries are due for review. It
+// answers when the next one is; zero when there is none.
+func (a *App) FireDue(ctx context.Context) (next time.Time, err error) {
 	for {
-		if next, err = a.nextExpiry(ctx); err != nil || next.IsZero() || next.After(a.Now()) {
+		if next, err = a.nextDue(ctx); err != nil || next.IsZero() || next.After(a.Now()) {
 			return next, err
 		}
 		if err = a.DB.Update(ctx, func(tx *kitstore.Tx) error { return a.expireDue(tx, a.Now()) }); err != nil {
@@ -74,16 +154,29 @@ func (a *App) ExpireHolds(ctx context.Context) (next time.Time, err error) {
 	}
 }
 
-func (a *App) nextExpiry(ctx context.Context) (next time.Time, err error) {
+func (a *App) nextDue(ctx context.Context) (next time.Time, err error) {
+	sooner := func(at *timestamppb.Timestamp) {
+		if t := at.AsTime(); next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
 	err = a.DB.View(ctx, func(r kitstore.Reader) error {
-		row, err := store.ExpiringHolds.First(r, kitstore.Range{})
-		if errors.Is(err, kitstore.ErrNotFound) {
-			return nil
+		if row, err := store.ExpiringHolds.First(r, kitstore.Range{}); err == nil {
+			sooner(row.Value.GetHold().GetExpireTime())
+		} else if !errors.Is(err, kitstore.ErrNotFound) {
+			return err
 		}
-		if err == nil {
-			next = row.Value.GetHold().GetExpireTime().AsTime()
+		if row, err := store.EndingOutages.First(r, kitstore.Range{}); err == nil {
+			sooner(row.Value.GetUntilTime())
+		} else if !errors.Is(err, kitstore.ErrNotFound) {
+			return err
 		}
-		return err
+		if row, err := store.DueReviews.First(r, kitstore.Range{}); err == nil {
+			sooner(row.Value.GetReviewTime())
+		} else if !errors.Is(err, kitstore.ErrNotFound) {
+			return err
+		}
+		return nil
 	})
 	return next, err
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -24,7 +25,7 @@ func (a *App) PlaceHold(ctx context.Context, request *shelterv1.PlaceHoldRequest
 	if err := a.checkNode("group", request.GetGroup()); err != nil {
 		return nil, err
 	}
-	if err := codes.CheckNeeds("needs", request.GetNeeds()); err != nil {
+	if err := checkParts(request); err != nil {
 		return nil, err
 	}
 	name, err := a.newName("holds")
@@ -61,59 +62,84 @@ func (a *App) placed(tx *kitstore.Tx, request *shelterv1.PlaceHoldRequest) (*she
 	return hold(row), nil
 }
 
+// checkParts holds what the proto's own rules cannot: codes, and that all is held in one shelter.
+func checkParts(request *shelterv1.PlaceHoldRequest) error {
+	if err := codes.CheckNeeds("needs", request.GetNeeds()); err != nil {
+		return err
+	}
+	for i, part := range request.GetAlso() {
+		field := "also[" + strconv.Itoa(i) + "]"
+		if store.ShelterOf(part.GetGroup()) != store.ShelterOf(request.GetGroup()) {
+			return fault.InvalidField(field+".group", "must be a group of the same shelter; people who belong together are not torn apart")
+		}
+		if err := codes.CheckNeeds(field+".needs", part.GetNeeds()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// partsOf is all that a request asks to hold.
+func partsOf(request *shelterv1.PlaceHoldRequest) []*shelterv1.Part {
+	first := &shelterv1.Part{Group: request.GetGroup(), Quantity: request.GetQuantity(), Needs: request.GetNeeds()}
+	return append([]*shelterv1.Part{first}, request.GetAlso()...)
+}
+
 func (a *App) place(tx *kitstore.Tx, request *shelterv1.PlaceHoldRequest, name string, now time.Time) (*shelterv1.Hold, error) {
 	if err := a.expireDue(tx, now); err != nil {
 		return nil, err
 	}
-	shelter, group, err := a.open(tx, request.GetGroup())
-	if err != nil {
-		return nil, err
-	}
-	if err := rules.Fits(shelter, group, request.GetNeeds()); err != nil {
+	parts := partsOf(request)
+	if err := a.room(tx, parts, now); err != nil {
 		return nil, err
 	}
 	until, err := rules.HoldUntil(request.GetExpireTime(), now)
 	if err != nil {
 		return nil, err
 	}
-	taken, err := count(tx, group.GetName())
-	if err != nil {
-		return nil, err
-	}
-	if rules.Available(group, taken) < request.GetQuantity() {
-		return nil, fault.New(fault.NoCapacity, "Not enough beds are free in this group. Choose another group, or ask again later.", "group", group.GetName())
-	}
 	fence, err := a.nextFence(tx)
 	if err != nil {
 		return nil, err
 	}
-	return a.put(tx, &shelterv1.HoldRecord{
-		Request: request,
-		Hold: &shelterv1.Hold{
-			Name: name, Group: group.GetName(), Quantity: request.GetQuantity(), Offer: request.GetOffer(),
-			State: shelterv1.Hold_STATE_HELD, ExpireTime: timestamppb.New(until), Fence: fence,
-			RequestId: request.GetRequestId(), CreateTime: timestamppb.New(now), UpdateTime: timestamppb.New(now),
-		},
-	}, now)
+	h := &shelterv1.Hold{
+		Name: name, Group: request.GetGroup(), Quantity: request.GetQuantity(), Offer: request.GetOffer(),
+		State: shelterv1.Hold_STATE_HELD, ExpireTime: timestamppb.New(until), Fence: fence,
+		RequestId: request.GetRequestId(), CreateTime: timestamppb.New(now), UpdateTime: timestamppb.New(now),
+	}
+	if len(parts) > 1 {
+		h.Parts = parts
+	}
+	return a.put(tx, &shelterv1.HoldRecord{Request: request, Hold: h}, now)
 }
 
-// open finds a group of a shelter that takes people in.
-func (a *App) open(tx *kitstore.Tx, name string) (*shelterv1.Shelter, *shelterv1.Group, error) {
-	group, err := store.Groups.Get(tx, store.GroupKey(name))
-	if errors.Is(err, kitstore.ErrNotFound) {
-		return nil, nil, fault.NotFound("group")
+// room refuses parts that a shelter does not take, or has no room for: all of them, or none.
+func (a *App) room(tx *kitstore.Tx, parts []*shelterv1.Part, now time.Time) error {
+	asked, family := map[string]int32{}, int32(0)
+	for _, part := range parts {
+		s, row, err := a.group(tx, part.GetGroup())
+		if err != nil {
+			return err
+		}
+		if err := rules.LetsIn(s, now); err != nil {
+			return err
+		}
+		if err := rules.Fits(s, row.Value, part.GetNeeds()); err != nil {
+			return err
+		}
+		taken, err := count(tx, part.GetGroup())
+		if err != nil {
+			return err
+		}
+		asked[part.GetGroup()] += part.GetQuantity()
+		if err := rules.Room(row.Value, taken, asked[part.GetGroup()]); err != nil {
+			return err
+		}
+		family += part.GetQuantity()
+		if err := rules.FamilyFits(s, family); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	shelter, err := store.Shelters.GetPublic(tx, kitstore.K(store.ShelterOf(name)))
-	if err != nil {
-		return nil, nil, err
-	}
-	if shelter.GetState() != shelterv1.Shelter_STATE_ACTIVE {
-		return nil, nil, fault.New(fault.WrongState, "The shelter takes nobody in at present. Choose another shelter.", "state", "SUSPENDED")
-	}
-	return shelter, group, nil
+	return nil
 }
 
 // nextFence grows with every hold of this store; the incarnation tells a restored store's

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"regexp"
 	"strconv"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -20,8 +21,8 @@ import (
 
 var groupID = regexp.MustCompile(`^[a-z][a-z0-9-]{1,60}$`)
 
-// CreateShelter enters a shelter with its inventory.
-func (a *App) CreateShelter(ctx context.Context, request *shelterv1.CreateShelterRequest) (created *shelterv1.Shelter, err error) {
+// CreateShelter enters a shelter with its inventory. manager is who vouches for it.
+func (a *App) CreateShelter(ctx context.Context, request *shelterv1.CreateShelterRequest, manager string) (created *shelterv1.Shelter, err error) {
 	if err := a.checkNode("parent", request.GetParent()); err != nil {
 		return nil, err
 	}
@@ -37,7 +38,8 @@ func (a *App) CreateShelter(ctx context.Context, request *shelterv1.CreateShelte
 		shelter := proto.CloneOf(request.GetShelter())
 		groups := shelter.GetGroups()
 		shelter.Name, shelter.Groups, shelter.Etag = name, nil, ""
-		shelter.State, shelter.CreateTime = shelterv1.Shelter_STATE_ACTIVE, timestamppb.New(now)
+		shelter.State, shelter.CreateTime, shelter.UpdateTime = shelterv1.Shelter_STATE_ACTIVE, timestamppb.New(now), timestamppb.New(now)
+		shelter.SuspensionReason, shelter.FullUntilTime = "", nil
 		if err := store.Shelters.Insert(tx, a.Keys, kitstore.K(name), shelter); errors.Is(err, kitstore.ErrExists) {
 			return fault.InvalidField("shelter_id", "is taken by another shelter of this node; choose another")
 		} else if err != nil {
@@ -45,21 +47,33 @@ func (a *App) CreateShelter(ctx context.Context, request *shelterv1.CreateShelte
 		}
 		for _, g := range groups {
 			g.Name = name + "/groups/" + g.GetName()
-			g.Held, g.Occupied, g.Available = 0, 0, 0
-			if err := store.Groups.Insert(tx, store.GroupKey(g.GetName()), g); err != nil {
+			if err := store.Groups.Insert(tx, store.GroupKey(g.GetName()), vouched(g, manager, now)); err != nil {
 				return err
 			}
 		}
 		if err := a.Events.Append(tx, "shelter.shelter.created.v1", name, now, &shelterv1.ShelterCreated{Shelter: name}); err != nil {
 			return err
 		}
-		created, err = a.show(tx, name)
+		created, err = a.show(tx, name, true)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return created, nil
+}
+
+// vouched is a group as it is stored: without what is derived, and with who says so.
+func vouched(g *shelterv1.Group, manager string, now time.Time) *shelterv1.Group {
+	g.Held, g.Occupied, g.OutOfService, g.Available, g.Freshness, g.Etag = 0, 0, 0, 0, 0, ""
+	if g.GetCapacitySource() == "" {
+		g.CapacitySource = manager
+	}
+	if g.GetCapacityTime() == nil {
+		g.CapacityTime = timestamppb.New(now)
+	}
+	g.VouchTime = timestamppb.New(now)
+	return g
 }
 
 // checkShelter holds what the proto's own rules cannot: codes and the names of groups.
@@ -83,17 +97,24 @@ func checkShelter(s *shelterv1.Shelter) error {
 			return fault.InvalidField(field+".name", "stands twice; give each group a name of its own")
 		}
 		seen[g.GetName()] = true
-		if err := codes.CheckFields(field+".genders", codes.Gender, g.GetGenders()); err != nil {
+		if err := checkGroup(field, g); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// GetShelter reads a shelter with its address, and with what is free now.
-func (a *App) GetShelter(ctx context.Context, name string) (shown *shelterv1.Shelter, err error) {
+func checkGroup(field string, g *shelterv1.Group) error {
+	if err := codes.CheckFields(field+".genders", codes.Gender, g.GetGenders()); err != nil {
+		return err
+	}
+	return codes.CheckFields(field+".needs", codes.SpecialNeed, g.GetNeeds())
+}
+
+// GetShelter reads a shelter with what is free now. Address and telephone of a confidential one are for those who run it.
+func (a *App) GetShelter(ctx context.Context, name string, runs bool) (shown *shelterv1.Shelter, err error) {
 	err = a.DB.View(ctx, func(r kitstore.Reader) error {
-		shown, err = a.show(r, name)
+		shown, err = a.show(r, name, runs)
 		return err
 	})
 	return shown, err
@@ -158,29 +179,46 @@ func matches(f *shelterv1.ListSheltersRequest_Filter, s *shelterv1.Shelter) bool
 	return false
 }
 
-func (a *App) show(r kitstore.Reader, name string) (*shelterv1.Shelter, error) {
+func (a *App) show(r kitstore.Reader, name string, runs bool) (*shelterv1.Shelter, error) {
 	row, err := store.Shelters.Row(r, a.Keys, kitstore.K(name))
-	if errors.Is(err, kitstore.ErrNotFound) {
-		return nil, fault.NotFound("shelter")
-	}
 	if err != nil {
-		return nil, err
+		return nil, found(err, "shelter")
+	}
+	if s := row.Value; s.GetConfidential() && !runs {
+		s.Address, s.Phone = "", ""
 	}
 	return a.complete(r, row.Value, row.Version)
 }
 
 // complete adds the groups, and what is derived.
 func (a *App) complete(r kitstore.Reader, s *shelterv1.Shelter, version uint64) (*shelterv1.Shelter, error) {
-	s.Etag = strconv.FormatUint(version, 10)
-	s.Groups = nil
-	err := store.Groups.Scan(r, kitstore.Range{Prefix: kitstore.K(s.GetName())}, func(_ kitstore.Key, g *shelterv1.Group) error {
-		taken, err := count(r, g.GetName())
+	s.Etag, s.Groups = etagOf(version), nil
+	for after := kitstore.Key(nil); ; {
+		rows, next, err := store.Groups.Page(r, kitstore.Range{Prefix: kitstore.K(s.GetName()), After: after}, 50)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		g.Held, g.Occupied, g.Available = taken.Held, taken.Occupied, rules.Available(g, taken)
-		s.Groups = append(s.Groups, g)
-		return nil
-	})
-	return s, err
+		for _, row := range rows {
+			g, err := a.completeGroup(r, s, row)
+			if err != nil {
+				return nil, err
+			}
+			s.Groups = append(s.Groups, g)
+		}
+		if after = next; next == nil {
+			return s, nil
+		}
+	}
+}
+
+// completeGroup adds what is derived from holds, stays and outages.
+func (a *App) completeGroup(r kitstore.Reader, s *shelterv1.Shelter, row kitstore.Row[*shelterv1.Group]) (*shelterv1.Group, error) {
+	g, now := row.Value, a.Now()
+	taken, err := count(r, g.GetName())
+	if err != nil {
+		return nil, err
+	}
+	g.Held, g.Occupied, g.OutOfService = taken.Held, taken.Occupied, taken.Out
+	g.Available, g.Freshness, g.Etag = rules.Available(s, g, taken, now), rules.Fresh(g.GetVouchTime(), now), etagOf(row.Version)
+	return g, nil
 }

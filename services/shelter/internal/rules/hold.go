@@ -3,7 +3,6 @@
 package rules
 
 import (
-	"slices"
 	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -20,34 +19,15 @@ const (
 	// ShortestHold and LongestHold bound what a caller may ask.
 	ShortestHold = time.Minute
 	LongestHold  = 7 * 24 * time.Hour
+	// Review is when a promise, which does not end by itself, is looked at again.
+	Review = 7 * 24 * time.Hour
 )
 
-// Count is what the rows say of a group.
-type Count struct{ Held, Occupied int32 }
-
-// Available is what is free now: total − out of service − held − occupied. Overflow is for a
-// surge and is not offered. Below zero it is zero: inventory was cut under what is taken.
-func Available(g *shelterv1.Group, c Count) int32 {
-	return max(0, g.GetTotal()-g.GetOutOfService()-c.Held-c.Occupied)
-}
-
-// Fits says whether a group of a shelter takes a person with these needs.
-func Fits(s *shelterv1.Shelter, g *shelterv1.Group, needs *custodyv1.Needs) error {
-	because := func(sentence, need string) error {
-		return fault.New(fault.CannotMeetNeeds, sentence, "need", need)
-	}
-	switch {
-	case !slices.Contains(g.GetGenders(), needs.GetGender()):
-		return because("This group does not take this gender. Choose another group.", "gender")
-	case needs.GetAgeFrom() < g.GetAgeFrom() || needs.GetAgeTo() > g.GetAgeTo():
-		return because("This group does not take this age. Choose another group.", "age")
-	case needs.GetWheelchair() && !s.GetWheelchair():
-		return because("This shelter is not free of steps. Choose another shelter.", "wheelchair")
-	case slices.Contains(needs.GetExcludedDistricts(), s.GetDistrict()):
-		return because("The person must not be brought to this shelter's district. Choose another shelter.", "excluded_districts")
-	}
-	return nil
-}
+// Reasons why a hold was released.
+const (
+	ByHolder    = "RELEASED"
+	BySuspended = "SHELTER_SUSPENDED"
+)
 
 // HoldUntil is when a tentative hold ends that is asked for at now.
 func HoldUntil(asked *timestamppb.Timestamp, now time.Time) (time.Time, error) {
@@ -59,6 +39,27 @@ func HoldUntil(asked *timestamppb.Timestamp, now time.Time) (time.Time, error) {
 		return time.Time{}, fault.InvalidField("expire_time", "must lie between 1 minute and 7 days ahead")
 	}
 	return until, nil
+}
+
+// Renew lets a live tentative hold last longer, once.
+func Renew(h *shelterv1.Hold, asked *timestamppb.Timestamp, now time.Time) error {
+	switch {
+	case h.GetState() == shelterv1.Hold_STATE_CONFIRMED:
+		return fault.New(fault.WrongState, "A confirmed hold does not run out; it needs no renewal.", "state", "CONFIRMED")
+	case h.GetState() != shelterv1.Hold_STATE_HELD:
+		return ended(h)
+	case h.GetRenewTime() != nil:
+		return fault.New(fault.WrongState, "A hold is renewed once, and this one was. Confirm it, or place a new one when it has ended.", "state", "HELD")
+	}
+	until, err := HoldUntil(asked, now)
+	if err != nil {
+		return err
+	}
+	if !until.After(h.GetExpireTime().AsTime()) {
+		return fault.InvalidField("expire_time", "must be later than the hold's present end")
+	}
+	h.ExpireTime, h.RenewTime, h.UpdateTime = timestamppb.New(until), timestamppb.New(now), timestamppb.New(now)
+	return nil
 }
 
 // Expired says that a tentative hold has run out.
@@ -77,7 +78,7 @@ func Confirm(h *shelterv1.Hold, fence *custodyv1.Fence, now time.Time) (changed 
 		return false, nil
 	case shelterv1.Hold_STATE_HELD:
 		move(h, shelterv1.Hold_STATE_CONFIRMED, now)
-		h.ExpireTime = nil
+		h.ExpireTime, h.ReviewTime = nil, timestamppb.New(now.Add(Review))
 		return true, nil
 	}
 	return false, ended(h)
@@ -91,12 +92,12 @@ func checkFence(h *shelterv1.Hold, fence *custodyv1.Fence) error {
 	return fault.New(fault.StaleFence, "The fence is not this hold's: the shelter's store was restored, or the hold is another one. Read the hold again.")
 }
 
-// Release gives a live hold's beds back.
-func Release(h *shelterv1.Hold, now time.Time) error {
+// Release gives a live hold's beds back; reason is ByHolder or BySuspended.
+func Release(h *shelterv1.Hold, reason string, now time.Time) error {
 	switch h.GetState() {
 	case shelterv1.Hold_STATE_HELD, shelterv1.Hold_STATE_CONFIRMED:
 		move(h, shelterv1.Hold_STATE_RELEASED, now)
-		h.ExpireTime = nil
+		h.ExpireTime, h.ReviewTime, h.ReleaseReason = nil, nil, reason
 		return nil
 	}
 	return ended(h)
@@ -107,16 +108,20 @@ func Expire(h *shelterv1.Hold, now time.Time) {
 	move(h, shelterv1.Hold_STATE_EXPIRED, now)
 }
 
-// Admit makes a stay of a confirmed hold: held becomes occupied in one step.
-func Admit(h *shelterv1.Hold, stay string, now time.Time) (*shelterv1.Stay, error) {
+// Admit makes stays of a confirmed hold, one for each of its parts: held becomes occupied in one
+// step. names are the stays', as many as parts.
+func Admit(h *shelterv1.Hold, parts []*shelterv1.Part, names []string, longest int32, now time.Time) ([]*shelterv1.Stay, error) {
 	switch h.GetState() {
 	case shelterv1.Hold_STATE_CONFIRMED:
 		move(h, shelterv1.Hold_STATE_OCCUPIED, now)
-		h.Stay = stay
-		return &shelterv1.Stay{
-			Name: stay, Group: h.GetGroup(), Quantity: h.GetQuantity(), Hold: h.GetName(),
-			Offer: h.GetOffer(), AdmitTime: timestamppb.New(now),
-		}, nil
+		h.Stay, h.ReviewTime = names[0], nil
+		stays := make([]*shelterv1.Stay, len(parts))
+		for i, part := range parts {
+			stays[i] = NewStay(names[i], part.GetGroup(), part.GetQuantity(), longest, now)
+			stays[i].Hold, stays[i].Offer = h.GetName(), h.GetOffer()
+			stays[i].Companions = append(append([]string{}, names[:i]...), names[i+1:len(parts)]...)
+		}
+		return stays, nil
 	case shelterv1.Hold_STATE_HELD:
 		return nil, fault.New(fault.WrongState, "The hold is tentative. Confirm it before admitting.", "state", "HELD")
 	}
@@ -133,6 +138,9 @@ func ended(h *shelterv1.Hold) error {
 	case shelterv1.Hold_STATE_EXPIRED:
 		return fault.New(fault.HoldEnded, "The hold has expired. Place a new one.", "state", "EXPIRED")
 	case shelterv1.Hold_STATE_RELEASED:
+		if h.GetReleaseReason() == BySuspended {
+			return fault.New(fault.HoldEnded, "The shelter was suspended, and the hold ended with it. Choose another shelter.", "state", "RELEASED")
+		}
 		return fault.New(fault.HoldEnded, "The hold was released. Place a new one.", "state", "RELEASED")
 	}
 	return fault.New(fault.WrongState, "The person is already admitted on this hold.", "state", "OCCUPIED")

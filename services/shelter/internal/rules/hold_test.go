@@ -28,8 +28,11 @@ func TestEveryStateEveryAction(t *testing.T) {
 	)
 	actions := map[string]func(h *shelterv1.Hold) error{
 		"confirm": func(h *shelterv1.Hold) error { _, err := rules.Confirm(h, nil, now); return err },
-		"release": func(h *shelterv1.Hold) error { return rules.Release(h, now) },
-		"admit":   func(h *shelterv1.Hold) error { _, err := rules.Admit(h, "nodes/punjab/stays/s", now); return err },
+		"release": func(h *shelterv1.Hold) error { return rules.Release(h, rules.ByHolder, now) },
+		"admit": func(h *shelterv1.Hold) error {
+			_, err := rules.Admit(h, []*shelterv1.Part{{Group: "g", Quantity: 1}}, []string{"nodes/punjab/stays/s"}, 0, now)
+			return err
+		},
 	}
 	table := map[shelterv1.Hold_State]map[string]result{
 		held:      {"confirm": {to: confirmed}, "release": {to: released}, "admit": {reason: fault.WrongState}},
@@ -131,15 +134,6 @@ func TestHoldUntil(t *testing.T) {
 			}
 		} else if err != nil || until.Sub(now) != c.want {
 			t.Errorf("%s: %v, %v", name, until, err)
-		}
-	}
-}
-
-func TestAvailableIsNeverNegative(t *testing.T) {
-	group := &shelterv1.Group{Total: 10, OutOfService: 3, Overflow: 5}
-	for _, c := range []struct{ held, occupied, want int32 }{{0, 0, 7}, {3, 4, 0}, {2, 3, 2}, {9, 9, 0}} {
-		if got := rules.Available(group, rules.Count{Held: c.held, Occupied: c.occupied}); got != c.want {
-			t.Errorf("%d held, %d occupied: %d", c.held, c.occupied, got)
 		}
 	}
 }

@@ -5,6 +5,9 @@ package server
 
 import (
 	"context"
+	"slices"
+
+	"google.golang.org/grpc"
 
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/codes"
@@ -13,23 +16,25 @@ import (
 )
 
 // Policy says who may call what. Beds are placed, promised and filled by the node's referral
-// service for offers, and by shelter managers for local needs.
+// service for offers, and by those who run shelters for local needs.
 func Policy() rpc.Policy {
 	managers := []string{codes.RoleShelterManager, codes.RoleSupervisor}
 	readers := []string{codes.RoleShelterManager, codes.RoleSupervisor, codes.RoleCaseWorker}
-	method := func(name string) string { return "/" + shelterv1.ShelterService_ServiceDesc.ServiceName + "/" + name }
-	byService := []string{"referral"}
-	byPerson := []string{"gateway"}
-	return rpc.Policy{
-		method("CreateShelter"): {Callers: byPerson, Roles: managers},
-		method("GetShelter"):    {Callers: byPerson, Roles: readers},
-		method("ListShelters"):  {Callers: byPerson, Roles: readers},
-		method("PlaceHold"):     {Callers: byService},
-		method("GetHold"):       {Callers: append(byService, "operator")},
-		method("ConfirmHold"):   {Callers: byService},
-		method("ReleaseHold"):   {Callers: byService},
-		method("AdmitHold"):     {Callers: byService},
+	p := rpc.Policy{}
+	row := func(row rpc.Row, names ...string) {
+		for _, name := range names {
+			p["/"+shelterv1.ShelterService_ServiceDesc.ServiceName+"/"+name] = row
+		}
 	}
+	row(rpc.Row{Callers: []string{rpc.Gateway}, Roles: managers},
+		"CreateShelter", "UpdateShelter", "SuspendShelter", "ReopenShelter", "DeclareFull", "WithdrawFull", "CreateGroup", "UpdateGroup",
+		"CreateOutage", "EndOutage", "CreateHeadcount", "ExplainHeadcount", "AdmitWalkIn", "MoveStay", "StartAbsence", "EndAbsence", "DischargeStay")
+	row(rpc.Row{Callers: []string{rpc.Gateway}, Roles: readers},
+		"GetShelter", "ListShelters", "WatchCapacity", "ListOutages", "ListHolds", "GetStay", "ListStays", "ListHeadcounts", "ListWaitlistEntries",
+		"CreateWaitlistEntry", "ReviewWaitlistEntry", "CloseWaitlistEntry")
+	row(rpc.Row{Callers: []string{"referral"}, People: managers}, "PlaceHold", "ConfirmHold", "RenewHold", "ReleaseHold", "AdmitHold")
+	row(rpc.Row{Callers: []string{"referral", "operator"}, People: managers}, "GetHold")
+	return p
 }
 
 // Server is a shelterv1.ShelterServiceServer.
@@ -45,12 +50,12 @@ func New(a *app.App) *Server { return &Server{app: a} }
 
 // CreateShelter implements the RPC.
 func (s *Server) CreateShelter(ctx context.Context, r *shelterv1.CreateShelterRequest) (*shelterv1.Shelter, error) {
-	return s.app.CreateShelter(ctx, r)
+	return s.app.CreateShelter(ctx, r, rpc.Person(ctx).GetPerson())
 }
 
 // GetShelter implements the RPC.
 func (s *Server) GetShelter(ctx context.Context, r *shelterv1.GetShelterRequest) (*shelterv1.Shelter, error) {
-	return s.app.GetShelter(ctx, r.GetName())
+	return s.app.GetShelter(ctx, r.GetName(), slices.Contains(rpc.Person(ctx).GetRoles(), codes.RoleShelterManager))
 }
 
 // ListShelters implements the RPC.
@@ -81,4 +86,139 @@ func (s *Server) ReleaseHold(ctx context.Context, r *shelterv1.ReleaseHoldReques
 // AdmitHold implements the RPC.
 func (s *Server) AdmitHold(ctx context.Context, r *shelterv1.AdmitHoldRequest) (*shelterv1.Stay, error) {
 	return s.app.AdmitHold(ctx, r)
+}
+
+// UpdateShelter implements the RPC.
+func (s *Server) UpdateShelter(ctx context.Context, r *shelterv1.UpdateShelterRequest) (*shelterv1.Shelter, error) {
+	return s.app.UpdateShelter(ctx, r)
+}
+
+// SuspendShelter implements the RPC.
+func (s *Server) SuspendShelter(ctx context.Context, r *shelterv1.SuspendShelterRequest) (*shelterv1.Shelter, error) {
+	return s.app.SuspendShelter(ctx, r)
+}
+
+// ReopenShelter implements the RPC.
+func (s *Server) ReopenShelter(ctx context.Context, r *shelterv1.ReopenShelterRequest) (*shelterv1.Shelter, error) {
+	return s.app.ReopenShelter(ctx, r)
+}
+
+// DeclareFull implements the RPC.
+func (s *Server) DeclareFull(ctx context.Context, r *shelterv1.DeclareFullRequest) (*shelterv1.Shelter, error) {
+	return s.app.DeclareFull(ctx, r)
+}
+
+// WithdrawFull implements the RPC.
+func (s *Server) WithdrawFull(ctx context.Context, r *shelterv1.WithdrawFullRequest) (*shelterv1.Shelter, error) {
+	return s.app.WithdrawFull(ctx, r)
+}
+
+// CreateGroup implements the RPC.
+func (s *Server) CreateGroup(ctx context.Context, r *shelterv1.CreateGroupRequest) (*shelterv1.Group, error) {
+	return s.app.CreateGroup(ctx, r, rpc.Person(ctx).GetPerson())
+}
+
+// UpdateGroup implements the RPC.
+func (s *Server) UpdateGroup(ctx context.Context, r *shelterv1.UpdateGroupRequest) (*shelterv1.Group, error) {
+	return s.app.UpdateGroup(ctx, r, rpc.Person(ctx).GetPerson())
+}
+
+// CreateOutage implements the RPC.
+func (s *Server) CreateOutage(ctx context.Context, r *shelterv1.CreateOutageRequest) (*shelterv1.Outage, error) {
+	return s.app.CreateOutage(ctx, r)
+}
+
+// EndOutage implements the RPC.
+func (s *Server) EndOutage(ctx context.Context, r *shelterv1.EndOutageRequest) (*shelterv1.Outage, error) {
+	return s.app.EndOutage(ctx, r)
+}
+
+// ListOutages implements the RPC.
+func (s *Server) ListOutages(ctx context.Context, r *shelterv1.ListOutagesRequest) (*shelterv1.ListOutagesResponse, error) {
+	return s.app.ListOutages(ctx, r)
+}
+
+// ListHolds implements the RPC.
+func (s *Server) ListHolds(ctx context.Context, r *shelterv1.ListHoldsRequest) (*shelterv1.ListHoldsResponse, error) {
+	return s.app.ListHolds(ctx, r)
+}
+
+// RenewHold implements the RPC.
+func (s *Server) RenewHold(ctx context.Context, r *shelterv1.RenewHoldRequest) (*shelterv1.Hold, error) {
+	return s.app.RenewHold(ctx, r)
+}
+
+// AdmitWalkIn implements the RPC.
+func (s *Server) AdmitWalkIn(ctx context.Context, r *shelterv1.AdmitWalkInRequest) (*shelterv1.Stay, error) {
+	return s.app.AdmitWalkIn(ctx, r)
+}
+
+// GetStay implements the RPC.
+func (s *Server) GetStay(ctx context.Context, r *shelterv1.GetStayRequest) (*shelterv1.Stay, error) {
+	return s.app.GetStay(ctx, r.GetName())
+}
+
+// ListStays implements the RPC.
+func (s *Server) ListStays(ctx context.Context, r *shelterv1.ListStaysRequest) (*shelterv1.ListStaysResponse, error) {
+	return s.app.ListStays(ctx, r)
+}
+
+// MoveStay implements the RPC.
+func (s *Server) MoveStay(ctx context.Context, r *shelterv1.MoveStayRequest) (*shelterv1.Stay, error) {
+	return s.app.MoveStay(ctx, r)
+}
+
+// StartAbsence implements the RPC.
+func (s *Server) StartAbsence(ctx context.Context, r *shelterv1.StartAbsenceRequest) (*shelterv1.Stay, error) {
+	return s.app.StartAbsence(ctx, r)
+}
+
+// EndAbsence implements the RPC.
+func (s *Server) EndAbsence(ctx context.Context, r *shelterv1.EndAbsenceRequest) (*shelterv1.Stay, error) {
+	return s.app.EndAbsence(ctx, r)
+}
+
+// DischargeStay implements the RPC.
+func (s *Server) DischargeStay(ctx context.Context, r *shelterv1.DischargeStayRequest) (*shelterv1.Stay, error) {
+	return s.app.DischargeStay(ctx, r)
+}
+
+// CreateHeadcount implements the RPC.
+func (s *Server) CreateHeadcount(ctx context.Context, r *shelterv1.CreateHeadcountRequest) (*shelterv1.Headcount, error) {
+	return s.app.CreateHeadcount(ctx, r)
+}
+
+// ExplainHeadcount implements the RPC.
+func (s *Server) ExplainHeadcount(ctx context.Context, r *shelterv1.ExplainHeadcountRequest) (*shelterv1.Headcount, error) {
+	return s.app.ExplainHeadcount(ctx, r)
+}
+
+// ListHeadcounts implements the RPC.
+func (s *Server) ListHeadcounts(ctx context.Context, r *shelterv1.ListHeadcountsRequest) (*shelterv1.ListHeadcountsResponse, error) {
+	return s.app.ListHeadcounts(ctx, r)
+}
+
+// CreateWaitlistEntry implements the RPC.
+func (s *Server) CreateWaitlistEntry(ctx context.Context, r *shelterv1.CreateWaitlistEntryRequest) (*shelterv1.WaitlistEntry, error) {
+	return s.app.CreateWaitlistEntry(ctx, r)
+}
+
+// ReviewWaitlistEntry implements the RPC.
+func (s *Server) ReviewWaitlistEntry(ctx context.Context, r *shelterv1.ReviewWaitlistEntryRequest) (*shelterv1.WaitlistEntry, error) {
+	return s.app.ReviewWaitlistEntry(ctx, r)
+}
+
+// CloseWaitlistEntry implements the RPC.
+func (s *Server) CloseWaitlistEntry(ctx context.Context, r *shelterv1.CloseWaitlistEntryRequest) (*shelterv1.WaitlistEntry, error) {
+	return s.app.CloseWaitlistEntry(ctx, r)
+}
+
+// ListWaitlistEntries implements the RPC.
+func (s *Server) ListWaitlistEntries(ctx context.Context, r *shelterv1.ListWaitlistEntriesRequest) (*shelterv1.ListWaitlistEntriesResponse, error) {
+	return s.app.ListWaitlistEntries(ctx, r)
+}
+
+// WatchCapacity implements the RPC.
+func (s *Server) WatchCapacity(r *shelterv1.WatchCapacityRequest, stream grpc.ServerStreamingServer[shelterv1.CapacityChange]) error {
+	return s.app.WatchCapacity(stream.Context(), r, stream.Send)
 }

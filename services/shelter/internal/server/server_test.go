@@ -100,8 +100,12 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 		t.Fatal(err)
 	}
 	w.keys = keys
+	resources, err := rpc.NewResourceRules(&shelterv1.Shelter{}, &shelterv1.Group{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	a := &app.App{
-		DB: db, Node: "punjab", Now: time.Now, Keys: keys, Events: store.Events, Tokens: paging.New([]byte("t")), Wake: func() {},
+		Rules: resources, Watchers: app.NewWatchers(db), After: time.After, DB: db, Node: "punjab", Now: time.Now, Keys: keys, Events: store.Events, Tokens: paging.New([]byte("t")), Wake: func() {},
 		NewID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 	}
 	s, err := rpc.NewServer(rpc.Config{
@@ -147,7 +151,7 @@ func (w *world) create(t testing.TB, id string, beds int32) (group string) {
 	s, err := w.gateway.CreateShelter(w.token("shelter-manager"), &shelterv1.CreateShelterRequest{
 		Parent: "nodes/punjab", ShelterId: id, Shelter: &shelterv1.Shelter{
 			DisplayName: "Girls", District: "PK617", Address: "a street", Groups: []*shelterv1.Group{{
-				Name: "girls", Genders: []string{"Feminine"}, AgeFrom: 6, AgeTo: 12, UnitKind: shelterv1.Group_UNIT_KIND_BED, Total: beds,
+				Name: "girls", Genders: []string{"Feminine"}, AgeFrom: 6, AgeTo: 12, UnitKind: shelterv1.Group_UNIT_KIND_BED, Total: beds, Needs: []string{"INFANT"},
 			}},
 		},
 	}, grpc.WaitForReady(true))

@@ -26,5 +26,6 @@
 //	referral.deadline.missed.v1                                                              DeadlineMissed
 //
 // It calls the node's shelter service: PlaceHold to accept, ConfirmHold when chosen, AdmitHold at
-// arrival, ReleaseHold when an offer is withdrawn.
+// arrival, ReleaseHold when an offer is withdrawn. It follows the shelter service's events: a hold that
+// ended without it takes the acceptance back that rested on it.
 package referral

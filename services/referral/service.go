@@ -9,9 +9,11 @@ import (
 
 	"github.com/google/uuid"
 
+	eventsv1 "amanat.example/proto/amanat/events/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/config"
+	"amanat.example/services/kit/events"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/post"
@@ -69,6 +71,17 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		return nil, err
 	}
 	a.Post, a.Commands = letters, commands
+	shelter, err := p.Dial("shelter", c.ShelterAddress)
+	if err != nil {
+		return nil, err
+	}
+	err = p.Follow(events.NewFollower(events.FollowerConfig{
+		DB: p.DB, Log: store.Events, Node: c.Node, From: "shelter", Source: eventsv1.NewEventServiceClient(shelter),
+		Handle: a.FollowShelter, Waker: p.Bus, Logger: p.Log,
+	}))
+	if err != nil {
+		return nil, err
+	}
 	due := process.NewDue("fire deadlines", a.FireDeadlines)
 	a.Wake = due.Wake
 	referralv1.RegisterReferralServiceServer(p.Server, server.New(a))

@@ -206,9 +206,17 @@ func (a *App) promised(tx *kitstore.Tx, r outbox.Result) error {
 	}
 	hold, _ := r.Reply.(*shelterv1.Hold)
 	reply := &custodyv1.Reply{Actor: a.self()}
+	var annex *custodyv1.AnnexLetter
 	if r.Fault == nil && proto.Equal(hold.GetFence(), o.record.GetFence()) {
 		o.record.State = custodyv1.OfferState_OFFER_STATE_READY
 		reply.Body = &custodyv1.Reply_Ready{Ready: &custodyv1.Ready{Hold: o.record.GetHold(), Fence: hold.GetFence()}}
+		if at := hold.GetLocation(); at != nil {
+			annex, err = a.newAnnex(o.event.GetReferral(), &custodyv1.AnnexContent{Destination: &custodyv1.Destination{Address: at.GetAddress(), Phone: at.GetPhone()}})
+			if err != nil {
+				return err
+			}
+			reply.AnnexCommitment = commitment(annex)
+		}
 	} else {
 		o.record.State, o.record.DeclineReason = custodyv1.OfferState_OFFER_STATE_DECLINED, codes.DeclineHoldEnded
 		reply.Body = &custodyv1.Reply_AcceptanceWithdrawn{AcceptanceWithdrawn: &custodyv1.AcceptanceWithdrawn{Reason: codes.DeclineHoldEnded}}
@@ -219,6 +227,9 @@ func (a *App) promised(tx *kitstore.Tx, r outbox.Result) error {
 		}
 	}
 	if err := o.reply(reply); err != nil {
+		return err
+	}
+	if err := a.sendAnnex(tx, lane(o.event.GetOffered().GetUrgency()), annex, o.event.GetOwner()); err != nil {
 		return err
 	}
 	return o.put()

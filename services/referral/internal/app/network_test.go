@@ -141,6 +141,9 @@ func (n *node) runCommands() (worked bool) {
 	return worked
 }
 
+// shelterAddress is where the shelter of every node is.
+const shelterAddress = "canary shelter address"
+
 func (n *node) shelter(c outbox.Command) (proto.Message, *fault.Error) {
 	if refusal := n.refuse[c.Method]; refusal != nil {
 		return nil, refusal
@@ -156,7 +159,7 @@ func (n *node) shelter(c outbox.Command) (proto.Message, *fault.Error) {
 		return h, nil
 	case *shelterv1.ConfirmHoldRequest:
 		h := n.holds[r.GetName()]
-		h.State = shelterv1.Hold_STATE_CONFIRMED
+		h.State, h.Location = shelterv1.Hold_STATE_CONFIRMED, &shelterv1.Location{Address: shelterAddress, Phone: "+924211111111"}
 		return h, nil
 	case *shelterv1.ReleaseHoldRequest:
 		return n.holds[r.GetName()], nil
@@ -342,7 +345,7 @@ const (
 	theFeedback = "Canary-Feedback-Well"
 )
 
-var canaries = []string{theNote, thePhone, theEscort, theMeeting, theWorker, theFeedback}
+var canaries = []string{theNote, thePhone, theEscort, theMeeting, theWorker, theFeedback, shelterAddress}
 
 var actor = &custodyv1.Actor{Person: "nodes/punjab/workers/1", Unit: "nodes/punjab/units/lahore", Service: "referral"}
 

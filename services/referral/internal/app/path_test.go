@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	eventsv1 "amanat.example/proto/amanat/events/v1"
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
@@ -90,7 +92,7 @@ func TestWholePathWithEveryLetterTwice(t *testing.T) {
 	for _, n := range []*node{origin, dest} {
 		got := n.get(v.GetName())
 		if got.GetState() != custodyv1.ReferralState_REFERRAL_STATE_COMPLETED || got.GetOutcome() != "REUNIFIED" ||
-			got.GetOwnerNode() != "punjab" || got.GetNextDeadline() != nil || len(got.GetAnnexes()) != 5 {
+			got.GetOwnerNode() != "punjab" || got.GetNextDeadline() != nil || len(got.GetAnnexes()) != 6 {
 			t.Errorf("%s sees %v", n.Node, got)
 		}
 	}
@@ -294,6 +296,49 @@ func TestHoldEndedBeforeConfirmationAsksAgain(t *testing.T) {
 		}
 		return err
 	}))
+}
+
+// The shelter ends a hold by itself: the acceptance goes with it, and the origin asks another unit.
+// That the confirmation crosses it on the way changes nothing.
+func TestHoldThatTheShelterEndsTakesTheAcceptanceBack(t *testing.T) {
+	for _, confirmed := range []bool{false, true} {
+		net := newNetwork(t)
+		net.again = true
+		v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED)
+		origin, dest, offer := net.nodes["balochistan"], net.nodes["punjab"], v.GetOffers()[0].GetName()
+		_, err := dest.AcceptOffer(context.Background(), acceptRequest(offer), actor)
+		must(t, err)
+		dest.runCommands()
+		hold := ""
+		for name := range dest.holds {
+			hold = name
+		}
+		dest.refuse[shelterv1.ShelterService_ConfirmHold_FullMethodName] = fault.New(fault.HoldEnded, "The shelter was suspended.")
+		ends := func(kind string, data proto.Message) {
+			packed, err := anypb.New(data)
+			must(t, err)
+			for range 2 { // events may come twice
+				must(t, dest.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
+					return dest.FollowShelter(tx, &eventsv1.Event{Type: kind, Data: packed})
+				}))
+			}
+		}
+		if confirmed {
+			net.settle() // the confirmation has come, and the shelter has refused it
+		}
+		ends("shelter.hold.placed.v1", &shelterv1.HoldChanged{Hold: hold, Offer: offer})
+		ends("shelter.hold.released.v1", &shelterv1.HoldChanged{Hold: "nodes/punjab/holds/another", Offer: offer})
+		if got := dest.offer(offer).GetState(); !confirmed && got != custodyv1.OfferState_OFFER_STATE_ACCEPTED {
+			t.Fatalf("another hold's end made the offer %v", got)
+		}
+		ends("shelter.hold.released.v1", &shelterv1.HoldChanged{Hold: hold, Offer: offer, ReleaseReason: "SHELTER_SUSPENDED"})
+		net.settle()
+		got := origin.get(v.GetName())
+		if got.GetState() != custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED || got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_ASK_AGAIN ||
+			got.GetOffers()[0].GetDeclineReason() != "HOLD_ENDED" || len(net.refused) > 0 {
+			t.Errorf("confirmed %v: the origin sees %v; refused %v", confirmed, got, net.refused)
+		}
+	}
 }
 
 func TestForeignFenceIsNoPromise(t *testing.T) {

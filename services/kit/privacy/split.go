@@ -30,6 +30,38 @@ func Redact[M proto.Message](m M) M {
 	return public
 }
 
+// Carries says whether anything marked is set in a message, itself or in the messages within it; what
+// nobody here knows counts as marked.
+func Carries(m proto.Message) bool { return carries(m.ProtoReflect()) }
+
+func carries(m protoreflect.Message) (found bool) {
+	if len(m.GetUnknown()) > 0 {
+		return true
+	}
+	m.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		switch {
+		case isMarked(field) || isOpaqueAny(m, field):
+			found = true
+		case field.IsMap():
+			if field.MapValue().Message() != nil {
+				value.Map().Range(func(_ protoreflect.MapKey, part protoreflect.Value) bool {
+					found = carries(part.Message())
+					return !found
+				})
+			}
+		case field.Message() == nil:
+		case field.IsList():
+			for i := 0; i < value.List().Len() && !found; i++ {
+				found = carries(value.List().Get(i).Message())
+			}
+		default:
+			found = carries(value.Message())
+		}
+		return !found
+	})
+	return found
+}
+
 // move takes what is marked from one message into an empty one of the same type, and says
 // whether there was any.
 func move(from, to protoreflect.Message) (moved bool) {

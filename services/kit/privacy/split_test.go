@@ -18,6 +18,7 @@ import (
 	eventsv1 "amanat.example/proto/amanat/events/v1"
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 	privacyv1 "amanat.example/proto/amanat/privacy/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 
 	"amanat.example/services/kit/privacy"
 	"amanat.example/services/kit/privacy/privacytest"
@@ -320,5 +321,33 @@ func TestAnyIsOpaqueUnlessKnownUnmarked(t *testing.T) {
 		if (len(got.GetData().GetValue()) > 0) != c.kept || got.GetData().GetTypeUrl() != c.data.GetTypeUrl() {
 			t.Errorf("%s: redacted to %v", name, got)
 		}
+	}
+}
+
+// What Split would take out is what Carries sees.
+func TestCarries(t *testing.T) {
+	for name, c := range map[string]struct {
+		message proto.Message
+		want    bool
+	}{
+		"nothing set":          {&shelterv1.Hold{}, false},
+		"nothing marked set":   {&shelterv1.Hold{Name: "nodes/punjab/holds/x", Quantity: 1}, false},
+		"a marked message":     {&shelterv1.Hold{Location: &shelterv1.Location{}}, true},
+		"a marked text":        {&shelterv1.Shelter{Address: "a"}, true},
+		"within a list":        {&shelterv1.ListSheltersResponse{Shelters: []*shelterv1.Shelter{{Name: "n"}, {Phone: "+92"}}}, true},
+		"a list without marks": {&shelterv1.ListSheltersResponse{Shelters: []*shelterv1.Shelter{{Name: "n"}}}, false},
+	} {
+		if got := privacy.Carries(c.message); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+		public, _ := privacy.Split(c.message)
+		if got := !proto.Equal(public, c.message); got != c.want {
+			t.Errorf("%s: Split differs: %v", name, got)
+		}
+	}
+	unknown := &shelterv1.Hold{}
+	unknown.ProtoReflect().SetUnknown([]byte{0xf8, 0x7f, 1})
+	if !privacy.Carries(unknown) {
+		t.Error("what nobody knows is taken for harmless")
 	}
 }

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	gateway, referral shelterv1.ShelterServiceClient
 	token             func(role string) context.Context
+	mu                sync.Mutex
 	readings          []rpc.Reading
 	path              string // of the store's file
 	place             rpctest.Place
@@ -110,7 +111,12 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 	}
 	s, err := rpc.NewServer(rpc.Config{
 		Identity: self, Policy: server.Policy(), Log: logging.Discard(),
-		Audit: func(_ context.Context, r rpc.Reading) error { w.readings = append(w.readings, r); return nil },
+		Audit: func(_ context.Context, r rpc.Reading) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.readings = append(w.readings, r)
+			return nil
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -268,7 +268,7 @@ func TestExpiry(t *testing.T) {
 	b.clock.Add(time.Nanosecond)
 	_, err = b.ConfirmHold(ctx, &shelterv1.ConfirmHoldRequest{Name: h.GetName()})
 	want(t, "confirm after expiry", err, fault.HoldEnded)
-	if got, err := b.GetHold(ctx, h.GetName()); err != nil || got.GetState() != shelterv1.Hold_STATE_EXPIRED {
+	if got, err := b.GetHold(ctx, h.GetName(), true); err != nil || got.GetState() != shelterv1.Hold_STATE_EXPIRED {
 		t.Fatalf("%v, %v", got, err)
 	}
 	b.mustPlace(t, 1, "c")
@@ -408,4 +408,19 @@ func TestListShelters(t *testing.T) {
 	}
 	_, err = b.ListShelters(ctx, &shelterv1.ListSheltersRequest{Parent: "nodes/punjab", PageToken: "forged"})
 	want(t, "a forged token", err, fault.Field)
+}
+
+// An operator sees a hold, and not where the person is.
+func TestHoldWithoutLocation(t *testing.T) {
+	b, ctx := newApp(t), t.Context()
+	b.shelter(t, 1)
+	h := b.mustPlace(t, 1, "a")
+	if _, err := b.ConfirmHold(ctx, &shelterv1.ConfirmHoldRequest{Name: h.GetName()}); err != nil {
+		t.Fatal(err)
+	}
+	for tell, want := range map[bool]string{true: "canary-address", false: ""} {
+		if got, err := b.GetHold(ctx, h.GetName(), tell); err != nil || got.GetLocation().GetAddress() != want {
+			t.Errorf("tell %v: %v, %v", tell, got, err)
+		}
+	}
 }

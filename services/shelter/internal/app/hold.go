@@ -17,13 +17,18 @@ import (
 
 // GetHold reads a hold. One that has run out is shown as it stands in the store until the next
 // change or [App.ExpireHolds] ends it.
-func (a *App) GetHold(ctx context.Context, name string) (shown *shelterv1.Hold, err error) {
+//
+// tell says whether the caller may learn where a promised place is.
+func (a *App) GetHold(ctx context.Context, name string, tell bool) (shown *shelterv1.Hold, err error) {
 	err = a.DB.View(ctx, func(r kitstore.Reader) error {
 		row, err := getHold(r, name)
 		if err != nil {
 			return err
 		}
 		shown = hold(row)
+		if !tell {
+			return nil
+		}
 		return a.locate(r, shown)
 	})
 	return shown, err

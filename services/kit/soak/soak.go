@@ -1,0 +1,42 @@
+// Package soak says how long the tests go on that are repeated: a fixed number of rounds in `make test`, and a time in
+// `make soak`. It is used by tests alone.
+package soak
+
+import (
+	"iter"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// Variable of the environment that makes a soak: how many minutes each repeated test goes on. It does not begin with
+// AMANAT_, since the services, some of which such tests start, refuse a setting that they do not know.
+const Variable = "SOAK_MINUTES"
+
+// Rounds yields 0, 1, 2 and so on: usual times; in a soak at least longest times, and until its minutes are over; with -short
+// once.
+func Rounds(t *testing.T, usual, longest int) iter.Seq[int] {
+	t.Helper()
+	minutes := 0
+	if text := os.Getenv(Variable); text != "" {
+		var err error
+		if minutes, err = strconv.Atoi(text); err != nil || minutes < 1 {
+			t.Fatalf("%s=%q: give a number of minutes, such as 10", Variable, text)
+		}
+	}
+	switch {
+	case minutes > 0:
+		usual = longest
+	case testing.Short():
+		usual = 1
+	}
+	until := time.Now().Add(time.Duration(minutes) * time.Minute)
+	return func(yield func(int) bool) {
+		for n := 0; n < usual || minutes > 0 && time.Now().Before(until); n++ {
+			if !yield(n) {
+				return
+			}
+		}
+	}
+}

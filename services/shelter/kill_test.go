@@ -357,7 +357,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	defer cancel()
 	random, kills, compared := rand.New(rand.NewPCG(seed, killedCallers)), 0, 0
 	for range soak.Rounds(t, 20, 200) {
-		enough := l.acks.Load() + random.Int64N(300) + 1
+		enough := l.acks.Load() + random.Int64N(150) + 1
 		for l.acks.Load() < enough {
 			select {
 			case err := <-failed:

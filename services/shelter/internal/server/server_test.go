@@ -44,9 +44,17 @@ type world struct {
 	address           string
 	db                *kitstore.DB
 	keys              *privacy.Keyring
+	now               func() time.Time
+	app               *app.App
 }
 
 func newWorld(t testing.TB) *world {
+	t.Helper()
+	return newWorldAt(t, time.Now)
+}
+
+// newWorldAt is a world with a clock of its own.
+func newWorldAt(t testing.TB, now func() time.Time) *world {
 	t.Helper()
 	root := t.TempDir()
 	if err := identity.InitNetwork(identity.Options{
@@ -63,7 +71,7 @@ func newWorld(t testing.TB) *world {
 		}
 		return s
 	}
-	w := &world{place: rpctest.Place{Root: root, Node: "punjab", Service: "shelter"}}
+	w := &world{now: now, place: rpctest.Place{Root: root, Node: "punjab", Service: "shelter"}}
 	w.address = w.serve(t, root, load("shelter"))
 	dial := func(service string) shelterv1.ShelterServiceClient {
 		conn, err := rpc.Dial(w.address, load(service).ClientTLS("shelter"))
@@ -105,8 +113,8 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &app.App{
-		Rules: resources, Watchers: app.NewWatchers(db), After: time.After, DB: db, Node: "punjab", Now: time.Now, Keys: keys, Events: store.Events, Tokens: paging.New([]byte("t")), Wake: func() {},
+	w.app = &app.App{
+		Rules: resources, Watchers: app.NewWatchers(db), After: time.After, DB: db, Node: "punjab", Now: w.now, Keys: keys, Events: store.Events, Tokens: paging.New([]byte("t")), Wake: func() {},
 		NewID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 	}
 	s, err := rpc.NewServer(rpc.Config{
@@ -121,7 +129,7 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 	if err != nil {
 		t.Fatal(err)
 	}
-	shelterv1.RegisterShelterServiceServer(s, server.New(a))
+	shelterv1.RegisterShelterServiceServer(s, server.New(w.app))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ TOOLS_GO := cd proto/tools && GOWORK=off go
 RACE := $(if $(shell command -v gcc || command -v clang),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick bench check check-format check-vet check-proto check-breaking check-generated \
+.PHONY: help run test quick soak bench check check-format check-vet check-proto check-breaking check-generated \
 	check-tidy check-imports gen clean-data need-go need-git
 
 help: ## List what make can do
@@ -37,6 +37,13 @@ test: need-go ## Run every test with the race detector, and build each module al
 
 quick: need-go ## Run the short tests, in less than a minute
 	go test -short work
+
+# Each test goes on for this long; those that must do many rounds, such as 200 kills, go on until they are done.
+MINUTES ?= 5
+
+soak: need-go ## Repeat the random tests for MINUTES=n each: programs, histories, kills, callers for one bed
+	cd services && SOAK_MINUTES=$(MINUTES) go test $(RACE) -count=1 -v -p 1 -timeout $$((4 * $(MINUTES) + 30))m \
+		-run 'RandomPrograms|HistoriesAreLinearizable|KilledUnderLoad|OneBed' ./shelter/...
 
 bench: need-go ## Run the benchmarks of every package
 	go test -run '^$$' -bench . -benchmem work

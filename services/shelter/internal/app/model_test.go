@@ -14,6 +14,7 @@ import (
 
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/soak"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/shelter/internal/store"
 )
@@ -409,7 +410,7 @@ func TestRandomPrograms(t *testing.T) {
 		}
 		return own
 	}
-	rapid.Check(t, func(r *rapid.T) {
+	program := func(r *rapid.T) {
 		b, end := openApp(t, kitstore.Options{Engine: kitstore.NewMemory(), Inline: true, Schema: store.Schema}, keys())
 		defer end()
 		m := &model{bench: b}
@@ -435,6 +436,9 @@ func TestRandomPrograms(t *testing.T) {
 			m.invariants(r)
 			steps++
 		}
-	})
+	}
+	for range soak.Rounds(t, 1, 1) {
+		rapid.Check(t, program)
+	}
 	t.Logf("%d steps", steps)
 }

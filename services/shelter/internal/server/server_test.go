@@ -25,6 +25,7 @@ import (
 	"amanat.example/services/kit/privacy"
 	"amanat.example/services/kit/rpc"
 	"amanat.example/services/kit/rpc/rpctest"
+	"amanat.example/services/kit/soak"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/shelter/internal/app"
 	"amanat.example/services/shelter/internal/server"
@@ -213,12 +214,10 @@ var oneBed = porcupine.Model{
 
 // One bed, a thousand callers at once, through the real server: exactly one wins, in every round.
 func TestOneBedThousandCallers(t *testing.T) {
-	rounds, callers := 100, 1000
-	if testing.Short() {
-		rounds = 3
-	}
-	w := newWorld(t)
-	for round := range rounds {
+	const callers = 1000
+	w, rounds := newWorld(t), 0
+	for round := range soak.Rounds(t, 100, 100) {
+		rounds++
 		group := w.create(t, fmt.Sprintf("shelter-%d", round), 1)
 		history := make([]porcupine.Operation, callers)
 		begin := make(chan struct{})

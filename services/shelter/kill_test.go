@@ -25,7 +25,7 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/rpc"
-	"amanat.example/services/kit/soak"
+	"amanat.example/services/kit/soaktest"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/shelter/internal/store"
 )
@@ -356,7 +356,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	defer callers.Wait()
 	defer cancel()
 	random, kills, compared := rand.New(rand.NewPCG(seed, killedCallers)), 0, 0
-	for range soak.Rounds(t, 20, 200) {
+	for range soaktest.Rounds(t, 20, 200) {
 		enough := l.acks.Load() + random.Int64N(150) + 1
 		for l.acks.Load() < enough {
 			select {

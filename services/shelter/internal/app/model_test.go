@@ -14,7 +14,7 @@ import (
 
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/fault"
-	"amanat.example/services/kit/soak"
+	"amanat.example/services/kit/soaktest"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/shelter/internal/store"
 )
@@ -437,7 +437,7 @@ func TestRandomPrograms(t *testing.T) {
 			steps++
 		}
 	}
-	for range soak.Rounds(t, 1, 1) {
+	for range soaktest.Rounds(t, 1, 1) {
 		rapid.Check(t, program)
 	}
 	t.Logf("%d steps", steps)

@@ -17,7 +17,7 @@ import (
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
-	"amanat.example/services/kit/soak"
+	"amanat.example/services/kit/soaktest"
 )
 
 // What callers of a history do.
@@ -460,7 +460,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 	clock := &handClock{now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)}
 	w := newWorldAt(t, clock.Now)
 	rounds, operations, refused := 0, 0, map[string]int{}
-	for round := range soak.Rounds(t, 20, 100) {
+	for round := range soaktest.Rounds(t, 20, 100) {
 		seed := rand.Uint64()
 		h := &historian{world: w, clock: clock, round: round, begin: time.Now(), manager: w.token("shelter-manager")}
 		for number := range shelters {

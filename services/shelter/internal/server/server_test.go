@@ -25,7 +25,7 @@ import (
 	"amanat.example/services/kit/privacy"
 	"amanat.example/services/kit/rpc"
 	"amanat.example/services/kit/rpc/rpctest"
-	"amanat.example/services/kit/soak"
+	"amanat.example/services/kit/soaktest"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/shelter/internal/app"
 	"amanat.example/services/shelter/internal/server"
@@ -216,7 +216,7 @@ var oneBed = porcupine.Model{
 func TestOneBedThousandCallers(t *testing.T) {
 	const callers = 1000
 	w, rounds := newWorld(t), 0
-	for round := range soak.Rounds(t, 100, 100) {
+	for round := range soaktest.Rounds(t, 100, 100) {
 		rounds++
 		group := w.create(t, fmt.Sprintf("shelter-%d", round), 1)
 		history := make([]porcupine.Operation, callers)

@@ -1,6 +1,6 @@
-// Package soak says how long the tests go on that are repeated: a fixed number of rounds in `make test`, and a time in
+// Package soaktest says how long the tests go on that are repeated: a fixed number of rounds in `make test`, and a time in
 // `make soak`. It is used by tests alone.
-package soak
+package soaktest
 
 import (
 	"iter"

@@ -44,13 +44,13 @@ func start(t *testing.T, root string) (address string, stop func()) {
 	}
 }
 
-func dial(t *testing.T, root, as, address string) *grpc.ClientConn {
+func dial(t *testing.T, root, as, address string, options ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
 	caller, err := identity.Load(root, "punjab", as)
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := rpc.Dial(address, caller.ClientTLS("shelter"))
+	conn, err := rpc.Dial(address, caller.ClientTLS("shelter"), options...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -460,7 +460,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 	clock := &handClock{now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)}
 	w := newWorldAt(t, clock.Now)
 	rounds, operations, refused := 0, 0, map[string]int{}
-	for round := range soaktest.Rounds(t, 20, 100) {
+	for round := range soaktest.Rounds(t, 15, 100) {
 		seed := rand.Uint64()
 		h := &historian{world: w, clock: clock, round: round, begin: time.Now(), manager: w.token("shelter-manager")}
 		for number := range shelters {

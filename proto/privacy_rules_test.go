@@ -55,6 +55,7 @@ func privacyRules() []rule {
 				"amanat.protection.v1.Unit.display_name":       "name of an institution",
 				"amanat.shelter.v1.Group.age_from":             "the ages a group takes",
 				"amanat.shelter.v1.Group.age_to":               "the ages a group takes",
+				"amanat.shelter.v1.Place.display_name":         "name of an institution",
 				"amanat.shelter.v1.Shelter.display_name":       "name of an institution",
 			},
 		},

@@ -41,8 +41,13 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
+	directory, err := app.OpenDirectory(ctx, p.DB, c.Node)
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
 	a := &app.App{
-		Rules: resources, Watchers: app.NewWatchers(p.DB), After: time.After,
+		Directory: directory,
+		Rules:     resources, Watchers: app.NewWatchers(p.DB), After: time.After,
 		DB: p.DB, Node: c.Node, Now: time.Now, Keys: p.Keys, Events: store.Events,
 		// What only this service can sign is a secret that outlives a restart.
 		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),

@@ -106,6 +106,17 @@ func (t *SealedTable[M]) GetPublic(r store.Reader, key store.Key) (M, error) {
 	return row.Value, err
 }
 
+// DecodePublic answers what is not marked in a row that a store.Change carries.
+func (t *SealedTable[M]) DecodePublic(payload []byte) (M, error) {
+	record, err := t.inner.Decode(payload)
+	if err != nil {
+		var none M
+		return none, err
+	}
+	row, err := t.open(nil, store.Row[*privacyv1.SealedRecord]{Value: record})
+	return row.Value, err
+}
+
 // Scan is store.Table.Scan over opened rows; their Version is 0.
 func (t *SealedTable[M]) Scan(r store.Reader, keys *Keyring, rg store.Range, fn func(Row[M]) error) error {
 	return t.inner.Scan(r, rg, func(key store.Key, record *privacyv1.SealedRecord) error {

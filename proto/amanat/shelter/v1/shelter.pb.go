@@ -29,177 +29,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Cover is how a professional can be reached.
-type Cover int32
-
-const (
-	// Not known, or none.
-	Cover_COVER_UNSPECIFIED Cover = 0
-	// Comes on some days.
-	Cover_COVER_VISITING Cover = 1
-	// Is there by day.
-	Cover_COVER_BY_DAY Cover = 2
-	// Is there day and night.
-	Cover_COVER_ROUND_THE_CLOCK Cover = 3
-)
-
-// Enum value maps for Cover.
-var (
-	Cover_name = map[int32]string{
-		0: "COVER_UNSPECIFIED",
-		1: "COVER_VISITING",
-		2: "COVER_BY_DAY",
-		3: "COVER_ROUND_THE_CLOCK",
-	}
-	Cover_value = map[string]int32{
-		"COVER_UNSPECIFIED":     0,
-		"COVER_VISITING":        1,
-		"COVER_BY_DAY":          2,
-		"COVER_ROUND_THE_CLOCK": 3,
-	}
-)
-
-func (x Cover) Enum() *Cover {
-	p := new(Cover)
-	*p = x
-	return p
-}
-
-func (x Cover) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (Cover) Descriptor() protoreflect.EnumDescriptor {
-	return file_amanat_shelter_v1_shelter_proto_enumTypes[0].Descriptor()
-}
-
-func (Cover) Type() protoreflect.EnumType {
-	return &file_amanat_shelter_v1_shelter_proto_enumTypes[0]
-}
-
-func (x Cover) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use Cover.Descriptor instead.
-func (Cover) EnumDescriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{0}
-}
-
-// Security is how well a shelter is guarded. A greater number is safer.
-type Security int32
-
-const (
-	// Not known.
-	Security_SECURITY_UNSPECIFIED Security = 0
-	// An open house.
-	Security_SECURITY_OPEN Security = 1
-	// Somebody watches the door day and night.
-	Security_SECURITY_GUARDED Security = 2
-	// Built and staffed for people who are looked for.
-	Security_SECURITY_HIGH Security = 3
-)
-
-// Enum value maps for Security.
-var (
-	Security_name = map[int32]string{
-		0: "SECURITY_UNSPECIFIED",
-		1: "SECURITY_OPEN",
-		2: "SECURITY_GUARDED",
-		3: "SECURITY_HIGH",
-	}
-	Security_value = map[string]int32{
-		"SECURITY_UNSPECIFIED": 0,
-		"SECURITY_OPEN":        1,
-		"SECURITY_GUARDED":     2,
-		"SECURITY_HIGH":        3,
-	}
-)
-
-func (x Security) Enum() *Security {
-	p := new(Security)
-	*p = x
-	return p
-}
-
-func (x Security) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (Security) Descriptor() protoreflect.EnumDescriptor {
-	return file_amanat_shelter_v1_shelter_proto_enumTypes[1].Descriptor()
-}
-
-func (Security) Type() protoreflect.EnumType {
-	return &file_amanat_shelter_v1_shelter_proto_enumTypes[1]
-}
-
-func (x Security) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use Security.Descriptor instead.
-func (Security) EnumDescriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{1}
-}
-
-// Freshness is the age of a capacity claim.
-type Freshness int32
-
-const (
-	// Never written.
-	Freshness_FRESHNESS_UNSPECIFIED Freshness = 0
-	// Under 2 hours old.
-	Freshness_FRESHNESS_FRESH Freshness = 1
-	// To 8 hours old.
-	Freshness_FRESHNESS_AGEING Freshness = 2
-	// Older.
-	Freshness_FRESHNESS_STALE Freshness = 3
-)
-
-// Enum value maps for Freshness.
-var (
-	Freshness_name = map[int32]string{
-		0: "FRESHNESS_UNSPECIFIED",
-		1: "FRESHNESS_FRESH",
-		2: "FRESHNESS_AGEING",
-		3: "FRESHNESS_STALE",
-	}
-	Freshness_value = map[string]int32{
-		"FRESHNESS_UNSPECIFIED": 0,
-		"FRESHNESS_FRESH":       1,
-		"FRESHNESS_AGEING":      2,
-		"FRESHNESS_STALE":       3,
-	}
-)
-
-func (x Freshness) Enum() *Freshness {
-	p := new(Freshness)
-	*p = x
-	return p
-}
-
-func (x Freshness) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (Freshness) Descriptor() protoreflect.EnumDescriptor {
-	return file_amanat_shelter_v1_shelter_proto_enumTypes[2].Descriptor()
-}
-
-func (Freshness) Type() protoreflect.EnumType {
-	return &file_amanat_shelter_v1_shelter_proto_enumTypes[2]
-}
-
-func (x Freshness) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use Freshness.Descriptor instead.
-func (Freshness) EnumDescriptor() ([]byte, []int) {
-	return file_amanat_shelter_v1_shelter_proto_rawDescGZIP(), []int{2}
-}
-
 // State of a shelter.
 type Shelter_State int32
 
@@ -237,11 +66,11 @@ func (x Shelter_State) String() string {
 }
 
 func (Shelter_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_amanat_shelter_v1_shelter_proto_enumTypes[3].Descriptor()
+	return file_amanat_shelter_v1_shelter_proto_enumTypes[0].Descriptor()
 }
 
 func (Shelter_State) Type() protoreflect.EnumType {
-	return &file_amanat_shelter_v1_shelter_proto_enumTypes[3]
+	return &file_amanat_shelter_v1_shelter_proto_enumTypes[0]
 }
 
 func (x Shelter_State) Number() protoreflect.EnumNumber {
@@ -298,11 +127,11 @@ func (x Group_UnitKind) String() string {
 }
 
 func (Group_UnitKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_amanat_shelter_v1_shelter_proto_enumTypes[4].Descriptor()
+	return file_amanat_shelter_v1_shelter_proto_enumTypes[1].Descriptor()
 }
 
 func (Group_UnitKind) Type() protoreflect.EnumType {
-	return &file_amanat_shelter_v1_shelter_proto_enumTypes[4]
+	return &file_amanat_shelter_v1_shelter_proto_enumTypes[1]
 }
 
 func (x Group_UnitKind) Number() protoreflect.EnumNumber {
@@ -363,11 +192,11 @@ func (x Hold_State) String() string {
 }
 
 func (Hold_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_amanat_shelter_v1_shelter_proto_enumTypes[5].Descriptor()
+	return file_amanat_shelter_v1_shelter_proto_enumTypes[2].Descriptor()
 }
 
 func (Hold_State) Type() protoreflect.EnumType {
-	return &file_amanat_shelter_v1_shelter_proto_enumTypes[5]
+	return &file_amanat_shelter_v1_shelter_proto_enumTypes[2]
 }
 
 func (x Hold_State) Number() protoreflect.EnumNumber {
@@ -420,11 +249,11 @@ func (x Stay_State) String() string {
 }
 
 func (Stay_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_amanat_shelter_v1_shelter_proto_enumTypes[6].Descriptor()
+	return file_amanat_shelter_v1_shelter_proto_enumTypes[3].Descriptor()
 }
 
 func (Stay_State) Type() protoreflect.EnumType {
-	return &file_amanat_shelter_v1_shelter_proto_enumTypes[6]
+	return &file_amanat_shelter_v1_shelter_proto_enumTypes[3]
 }
 
 func (x Stay_State) Number() protoreflect.EnumNumber {
@@ -3405,7 +3234,7 @@ var File_amanat_shelter_v1_shelter_proto protoreflect.FileDescriptor
 
 const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\n" +
-	"\x1famanat/shelter/v1/shelter.proto\x12\x11amanat.shelter.v1\x1a\x1famanat/custody/v1/custody.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a!amanat/shelter/v1/headcount.proto\x1a\x1eamanat/shelter/v1/outage.proto\x1a amanat/shelter/v1/waitlist.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\v\n" +
+	"\x1famanat/shelter/v1/shelter.proto\x12\x11amanat.shelter.v1\x1a\x1famanat/custody/v1/custody.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a\"amanat/shelter/v1/attributes.proto\x1a!amanat/shelter/v1/headcount.proto\x1a\x1eamanat/shelter/v1/outage.proto\x1a\x1eamanat/shelter/v1/search.proto\x1a amanat/shelter/v1/waitlist.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\v\n" +
 	"\aShelter\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x120\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xc8\x01R\vdisplayName\x12(\n" +
@@ -3693,22 +3522,7 @@ const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\ashelter\x18\x02 \x01(\tBG\xe0A\x01\xbaHAr?2=^(nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60})?$R\ashelter\"y\n" +
 	"\x0eCapacityChange\x12.\n" +
 	"\x05group\x18\x01 \x01(\v2\x18.amanat.shelter.v1.GroupR\x05group\x127\n" +
-	"\tlook_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\blookTime*_\n" +
-	"\x05Cover\x12\x15\n" +
-	"\x11COVER_UNSPECIFIED\x10\x00\x12\x12\n" +
-	"\x0eCOVER_VISITING\x10\x01\x12\x10\n" +
-	"\fCOVER_BY_DAY\x10\x02\x12\x19\n" +
-	"\x15COVER_ROUND_THE_CLOCK\x10\x03*`\n" +
-	"\bSecurity\x12\x18\n" +
-	"\x14SECURITY_UNSPECIFIED\x10\x00\x12\x11\n" +
-	"\rSECURITY_OPEN\x10\x01\x12\x14\n" +
-	"\x10SECURITY_GUARDED\x10\x02\x12\x11\n" +
-	"\rSECURITY_HIGH\x10\x03*f\n" +
-	"\tFreshness\x12\x19\n" +
-	"\x15FRESHNESS_UNSPECIFIED\x10\x00\x12\x13\n" +
-	"\x0fFRESHNESS_FRESH\x10\x01\x12\x14\n" +
-	"\x10FRESHNESS_AGEING\x10\x02\x12\x13\n" +
-	"\x0fFRESHNESS_STALE\x10\x032\xf3%\n" +
+	"\tlook_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\blookTime2\x84'\n" +
 	"\x0eShelterService\x12\x84\x01\n" +
 	"\rCreateShelter\x12'.amanat.shelter.v1.CreateShelterRequest\x1a\x1a.amanat.shelter.v1.Shelter\".\x82\xd3\xe4\x93\x02(:\ashelter\"\x1d/v1/{parent=nodes/*}/shelters\x12u\n" +
 	"\n" +
@@ -3746,7 +3560,9 @@ const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\x13CreateWaitlistEntry\x12-.amanat.shelter.v1.CreateWaitlistEntryRequest\x1a .amanat.shelter.v1.WaitlistEntry\"P\x82\xd3\xe4\x93\x02J:\x0ewaitlist_entry\"8/v1/{parent=nodes/*/shelters/*/groups/*}/waitlistEntries\x12\xb2\x01\n" +
 	"\x13ReviewWaitlistEntry\x12-.amanat.shelter.v1.ReviewWaitlistEntryRequest\x1a .amanat.shelter.v1.WaitlistEntry\"J\x82\xd3\xe4\x93\x02D:\x01*\"?/v1/{name=nodes/*/shelters/*/groups/*/waitlistEntries/*}:review\x12\xaf\x01\n" +
 	"\x12CloseWaitlistEntry\x12,.amanat.shelter.v1.CloseWaitlistEntryRequest\x1a .amanat.shelter.v1.WaitlistEntry\"I\x82\xd3\xe4\x93\x02C:\x01*\">/v1/{name=nodes/*/shelters/*/groups/*/waitlistEntries/*}:close\x12\xad\x01\n" +
-	"\x13ListWaitlistEntries\x12-.amanat.shelter.v1.ListWaitlistEntriesRequest\x1a..amanat.shelter.v1.ListWaitlistEntriesResponse\"7\x82\xd3\xe4\x93\x021\x12//v1/{parent=nodes/*/shelters/*}/waitlistEntriesB2Z0amanat.example/proto/amanat/shelter/v1;shelterv1b\x06proto3"
+	"\x13ListWaitlistEntries\x12-.amanat.shelter.v1.ListWaitlistEntriesRequest\x1a..amanat.shelter.v1.ListWaitlistEntriesResponse\"7\x82\xd3\xe4\x93\x021\x12//v1/{parent=nodes/*/shelters/*}/waitlistEntries\x12\x8e\x01\n" +
+	"\n" +
+	"FindPlaces\x12$.amanat.shelter.v1.FindPlacesRequest\x1a%.amanat.shelter.v1.FindPlacesResponse\"3\x82\xd3\xe4\x93\x02-:\x01*\"(/v1/{parent=nodes/*}/shelters:findPlacesB2Z0amanat.example/proto/amanat/shelter/v1;shelterv1b\x06proto3"
 
 var (
 	file_amanat_shelter_v1_shelter_proto_rawDescOnce sync.Once
@@ -3760,56 +3576,56 @@ func file_amanat_shelter_v1_shelter_proto_rawDescGZIP() []byte {
 	return file_amanat_shelter_v1_shelter_proto_rawDescData
 }
 
-var file_amanat_shelter_v1_shelter_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_amanat_shelter_v1_shelter_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_amanat_shelter_v1_shelter_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_amanat_shelter_v1_shelter_proto_goTypes = []any{
-	(Cover)(0),                          // 0: amanat.shelter.v1.Cover
-	(Security)(0),                       // 1: amanat.shelter.v1.Security
-	(Freshness)(0),                      // 2: amanat.shelter.v1.Freshness
-	(Shelter_State)(0),                  // 3: amanat.shelter.v1.Shelter.State
-	(Group_UnitKind)(0),                 // 4: amanat.shelter.v1.Group.UnitKind
-	(Hold_State)(0),                     // 5: amanat.shelter.v1.Hold.State
-	(Stay_State)(0),                     // 6: amanat.shelter.v1.Stay.State
-	(*Shelter)(nil),                     // 7: amanat.shelter.v1.Shelter
-	(*Opening)(nil),                     // 8: amanat.shelter.v1.Opening
-	(*Location)(nil),                    // 9: amanat.shelter.v1.Location
-	(*Group)(nil),                       // 10: amanat.shelter.v1.Group
-	(*Hold)(nil),                        // 11: amanat.shelter.v1.Hold
-	(*Part)(nil),                        // 12: amanat.shelter.v1.Part
-	(*Stay)(nil),                        // 13: amanat.shelter.v1.Stay
-	(*CreateShelterRequest)(nil),        // 14: amanat.shelter.v1.CreateShelterRequest
-	(*GetShelterRequest)(nil),           // 15: amanat.shelter.v1.GetShelterRequest
-	(*ListSheltersRequest)(nil),         // 16: amanat.shelter.v1.ListSheltersRequest
-	(*ListSheltersResponse)(nil),        // 17: amanat.shelter.v1.ListSheltersResponse
-	(*PlaceHoldRequest)(nil),            // 18: amanat.shelter.v1.PlaceHoldRequest
-	(*GetHoldRequest)(nil),              // 19: amanat.shelter.v1.GetHoldRequest
-	(*ConfirmHoldRequest)(nil),          // 20: amanat.shelter.v1.ConfirmHoldRequest
-	(*ReleaseHoldRequest)(nil),          // 21: amanat.shelter.v1.ReleaseHoldRequest
-	(*AdmitHoldRequest)(nil),            // 22: amanat.shelter.v1.AdmitHoldRequest
-	(*UpdateShelterRequest)(nil),        // 23: amanat.shelter.v1.UpdateShelterRequest
-	(*SuspendShelterRequest)(nil),       // 24: amanat.shelter.v1.SuspendShelterRequest
-	(*ReopenShelterRequest)(nil),        // 25: amanat.shelter.v1.ReopenShelterRequest
-	(*DeclareFullRequest)(nil),          // 26: amanat.shelter.v1.DeclareFullRequest
-	(*WithdrawFullRequest)(nil),         // 27: amanat.shelter.v1.WithdrawFullRequest
-	(*CreateGroupRequest)(nil),          // 28: amanat.shelter.v1.CreateGroupRequest
-	(*UpdateGroupRequest)(nil),          // 29: amanat.shelter.v1.UpdateGroupRequest
-	(*ListHoldsRequest)(nil),            // 30: amanat.shelter.v1.ListHoldsRequest
-	(*ListHoldsResponse)(nil),           // 31: amanat.shelter.v1.ListHoldsResponse
-	(*RenewHoldRequest)(nil),            // 32: amanat.shelter.v1.RenewHoldRequest
-	(*AdmitWalkInRequest)(nil),          // 33: amanat.shelter.v1.AdmitWalkInRequest
-	(*GetStayRequest)(nil),              // 34: amanat.shelter.v1.GetStayRequest
-	(*ListStaysRequest)(nil),            // 35: amanat.shelter.v1.ListStaysRequest
-	(*ListStaysResponse)(nil),           // 36: amanat.shelter.v1.ListStaysResponse
-	(*MoveStayRequest)(nil),             // 37: amanat.shelter.v1.MoveStayRequest
-	(*StartAbsenceRequest)(nil),         // 38: amanat.shelter.v1.StartAbsenceRequest
-	(*EndAbsenceRequest)(nil),           // 39: amanat.shelter.v1.EndAbsenceRequest
-	(*DischargeStayRequest)(nil),        // 40: amanat.shelter.v1.DischargeStayRequest
-	(*WatchCapacityRequest)(nil),        // 41: amanat.shelter.v1.WatchCapacityRequest
-	(*CapacityChange)(nil),              // 42: amanat.shelter.v1.CapacityChange
-	(*ListSheltersRequest_Filter)(nil),  // 43: amanat.shelter.v1.ListSheltersRequest.Filter
-	(*ListHoldsRequest_Filter)(nil),     // 44: amanat.shelter.v1.ListHoldsRequest.Filter
-	(*ListStaysRequest_Filter)(nil),     // 45: amanat.shelter.v1.ListStaysRequest.Filter
-	(*timestamppb.Timestamp)(nil),       // 46: google.protobuf.Timestamp
+	(Shelter_State)(0),                  // 0: amanat.shelter.v1.Shelter.State
+	(Group_UnitKind)(0),                 // 1: amanat.shelter.v1.Group.UnitKind
+	(Hold_State)(0),                     // 2: amanat.shelter.v1.Hold.State
+	(Stay_State)(0),                     // 3: amanat.shelter.v1.Stay.State
+	(*Shelter)(nil),                     // 4: amanat.shelter.v1.Shelter
+	(*Opening)(nil),                     // 5: amanat.shelter.v1.Opening
+	(*Location)(nil),                    // 6: amanat.shelter.v1.Location
+	(*Group)(nil),                       // 7: amanat.shelter.v1.Group
+	(*Hold)(nil),                        // 8: amanat.shelter.v1.Hold
+	(*Part)(nil),                        // 9: amanat.shelter.v1.Part
+	(*Stay)(nil),                        // 10: amanat.shelter.v1.Stay
+	(*CreateShelterRequest)(nil),        // 11: amanat.shelter.v1.CreateShelterRequest
+	(*GetShelterRequest)(nil),           // 12: amanat.shelter.v1.GetShelterRequest
+	(*ListSheltersRequest)(nil),         // 13: amanat.shelter.v1.ListSheltersRequest
+	(*ListSheltersResponse)(nil),        // 14: amanat.shelter.v1.ListSheltersResponse
+	(*PlaceHoldRequest)(nil),            // 15: amanat.shelter.v1.PlaceHoldRequest
+	(*GetHoldRequest)(nil),              // 16: amanat.shelter.v1.GetHoldRequest
+	(*ConfirmHoldRequest)(nil),          // 17: amanat.shelter.v1.ConfirmHoldRequest
+	(*ReleaseHoldRequest)(nil),          // 18: amanat.shelter.v1.ReleaseHoldRequest
+	(*AdmitHoldRequest)(nil),            // 19: amanat.shelter.v1.AdmitHoldRequest
+	(*UpdateShelterRequest)(nil),        // 20: amanat.shelter.v1.UpdateShelterRequest
+	(*SuspendShelterRequest)(nil),       // 21: amanat.shelter.v1.SuspendShelterRequest
+	(*ReopenShelterRequest)(nil),        // 22: amanat.shelter.v1.ReopenShelterRequest
+	(*DeclareFullRequest)(nil),          // 23: amanat.shelter.v1.DeclareFullRequest
+	(*WithdrawFullRequest)(nil),         // 24: amanat.shelter.v1.WithdrawFullRequest
+	(*CreateGroupRequest)(nil),          // 25: amanat.shelter.v1.CreateGroupRequest
+	(*UpdateGroupRequest)(nil),          // 26: amanat.shelter.v1.UpdateGroupRequest
+	(*ListHoldsRequest)(nil),            // 27: amanat.shelter.v1.ListHoldsRequest
+	(*ListHoldsResponse)(nil),           // 28: amanat.shelter.v1.ListHoldsResponse
+	(*RenewHoldRequest)(nil),            // 29: amanat.shelter.v1.RenewHoldRequest
+	(*AdmitWalkInRequest)(nil),          // 30: amanat.shelter.v1.AdmitWalkInRequest
+	(*GetStayRequest)(nil),              // 31: amanat.shelter.v1.GetStayRequest
+	(*ListStaysRequest)(nil),            // 32: amanat.shelter.v1.ListStaysRequest
+	(*ListStaysResponse)(nil),           // 33: amanat.shelter.v1.ListStaysResponse
+	(*MoveStayRequest)(nil),             // 34: amanat.shelter.v1.MoveStayRequest
+	(*StartAbsenceRequest)(nil),         // 35: amanat.shelter.v1.StartAbsenceRequest
+	(*EndAbsenceRequest)(nil),           // 36: amanat.shelter.v1.EndAbsenceRequest
+	(*DischargeStayRequest)(nil),        // 37: amanat.shelter.v1.DischargeStayRequest
+	(*WatchCapacityRequest)(nil),        // 38: amanat.shelter.v1.WatchCapacityRequest
+	(*CapacityChange)(nil),              // 39: amanat.shelter.v1.CapacityChange
+	(*ListSheltersRequest_Filter)(nil),  // 40: amanat.shelter.v1.ListSheltersRequest.Filter
+	(*ListHoldsRequest_Filter)(nil),     // 41: amanat.shelter.v1.ListHoldsRequest.Filter
+	(*ListStaysRequest_Filter)(nil),     // 42: amanat.shelter.v1.ListStaysRequest.Filter
+	(*timestamppb.Timestamp)(nil),       // 43: google.protobuf.Timestamp
+	(Cover)(0),                          // 44: amanat.shelter.v1.Cover
+	(Security)(0),                       // 45: amanat.shelter.v1.Security
+	(Freshness)(0),                      // 46: amanat.shelter.v1.Freshness
 	(*v1.Fence)(nil),                    // 47: amanat.custody.v1.Fence
 	(*v1.Needs)(nil),                    // 48: amanat.custody.v1.Needs
 	(*fieldmaskpb.FieldMask)(nil),       // 49: google.protobuf.FieldMask
@@ -3823,92 +3639,94 @@ var file_amanat_shelter_v1_shelter_proto_goTypes = []any{
 	(*ReviewWaitlistEntryRequest)(nil),  // 57: amanat.shelter.v1.ReviewWaitlistEntryRequest
 	(*CloseWaitlistEntryRequest)(nil),   // 58: amanat.shelter.v1.CloseWaitlistEntryRequest
 	(*ListWaitlistEntriesRequest)(nil),  // 59: amanat.shelter.v1.ListWaitlistEntriesRequest
-	(*Outage)(nil),                      // 60: amanat.shelter.v1.Outage
-	(*ListOutagesResponse)(nil),         // 61: amanat.shelter.v1.ListOutagesResponse
-	(*Headcount)(nil),                   // 62: amanat.shelter.v1.Headcount
-	(*ListHeadcountsResponse)(nil),      // 63: amanat.shelter.v1.ListHeadcountsResponse
-	(*WaitlistEntry)(nil),               // 64: amanat.shelter.v1.WaitlistEntry
-	(*ListWaitlistEntriesResponse)(nil), // 65: amanat.shelter.v1.ListWaitlistEntriesResponse
+	(*FindPlacesRequest)(nil),           // 60: amanat.shelter.v1.FindPlacesRequest
+	(*Outage)(nil),                      // 61: amanat.shelter.v1.Outage
+	(*ListOutagesResponse)(nil),         // 62: amanat.shelter.v1.ListOutagesResponse
+	(*Headcount)(nil),                   // 63: amanat.shelter.v1.Headcount
+	(*ListHeadcountsResponse)(nil),      // 64: amanat.shelter.v1.ListHeadcountsResponse
+	(*WaitlistEntry)(nil),               // 65: amanat.shelter.v1.WaitlistEntry
+	(*ListWaitlistEntriesResponse)(nil), // 66: amanat.shelter.v1.ListWaitlistEntriesResponse
+	(*FindPlacesResponse)(nil),          // 67: amanat.shelter.v1.FindPlacesResponse
 }
 var file_amanat_shelter_v1_shelter_proto_depIdxs = []int32{
-	10, // 0: amanat.shelter.v1.Shelter.groups:type_name -> amanat.shelter.v1.Group
-	3,  // 1: amanat.shelter.v1.Shelter.state:type_name -> amanat.shelter.v1.Shelter.State
-	46, // 2: amanat.shelter.v1.Shelter.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 3: amanat.shelter.v1.Shelter.schedule:type_name -> amanat.shelter.v1.Opening
-	0,  // 4: amanat.shelter.v1.Shelter.medical_cover:type_name -> amanat.shelter.v1.Cover
-	0,  // 5: amanat.shelter.v1.Shelter.psychosocial_cover:type_name -> amanat.shelter.v1.Cover
-	1,  // 6: amanat.shelter.v1.Shelter.security:type_name -> amanat.shelter.v1.Security
-	46, // 7: amanat.shelter.v1.Shelter.full_until_time:type_name -> google.protobuf.Timestamp
-	46, // 8: amanat.shelter.v1.Shelter.update_time:type_name -> google.protobuf.Timestamp
-	4,  // 9: amanat.shelter.v1.Group.unit_kind:type_name -> amanat.shelter.v1.Group.UnitKind
-	46, // 10: amanat.shelter.v1.Group.capacity_time:type_name -> google.protobuf.Timestamp
-	46, // 11: amanat.shelter.v1.Group.vouch_time:type_name -> google.protobuf.Timestamp
-	2,  // 12: amanat.shelter.v1.Group.freshness:type_name -> amanat.shelter.v1.Freshness
-	5,  // 13: amanat.shelter.v1.Hold.state:type_name -> amanat.shelter.v1.Hold.State
-	46, // 14: amanat.shelter.v1.Hold.expire_time:type_name -> google.protobuf.Timestamp
+	7,  // 0: amanat.shelter.v1.Shelter.groups:type_name -> amanat.shelter.v1.Group
+	0,  // 1: amanat.shelter.v1.Shelter.state:type_name -> amanat.shelter.v1.Shelter.State
+	43, // 2: amanat.shelter.v1.Shelter.create_time:type_name -> google.protobuf.Timestamp
+	5,  // 3: amanat.shelter.v1.Shelter.schedule:type_name -> amanat.shelter.v1.Opening
+	44, // 4: amanat.shelter.v1.Shelter.medical_cover:type_name -> amanat.shelter.v1.Cover
+	44, // 5: amanat.shelter.v1.Shelter.psychosocial_cover:type_name -> amanat.shelter.v1.Cover
+	45, // 6: amanat.shelter.v1.Shelter.security:type_name -> amanat.shelter.v1.Security
+	43, // 7: amanat.shelter.v1.Shelter.full_until_time:type_name -> google.protobuf.Timestamp
+	43, // 8: amanat.shelter.v1.Shelter.update_time:type_name -> google.protobuf.Timestamp
+	1,  // 9: amanat.shelter.v1.Group.unit_kind:type_name -> amanat.shelter.v1.Group.UnitKind
+	43, // 10: amanat.shelter.v1.Group.capacity_time:type_name -> google.protobuf.Timestamp
+	43, // 11: amanat.shelter.v1.Group.vouch_time:type_name -> google.protobuf.Timestamp
+	46, // 12: amanat.shelter.v1.Group.freshness:type_name -> amanat.shelter.v1.Freshness
+	2,  // 13: amanat.shelter.v1.Hold.state:type_name -> amanat.shelter.v1.Hold.State
+	43, // 14: amanat.shelter.v1.Hold.expire_time:type_name -> google.protobuf.Timestamp
 	47, // 15: amanat.shelter.v1.Hold.fence:type_name -> amanat.custody.v1.Fence
-	46, // 16: amanat.shelter.v1.Hold.create_time:type_name -> google.protobuf.Timestamp
-	46, // 17: amanat.shelter.v1.Hold.update_time:type_name -> google.protobuf.Timestamp
-	12, // 18: amanat.shelter.v1.Hold.parts:type_name -> amanat.shelter.v1.Part
-	46, // 19: amanat.shelter.v1.Hold.renew_time:type_name -> google.protobuf.Timestamp
-	46, // 20: amanat.shelter.v1.Hold.review_time:type_name -> google.protobuf.Timestamp
-	9,  // 21: amanat.shelter.v1.Hold.location:type_name -> amanat.shelter.v1.Location
+	43, // 16: amanat.shelter.v1.Hold.create_time:type_name -> google.protobuf.Timestamp
+	43, // 17: amanat.shelter.v1.Hold.update_time:type_name -> google.protobuf.Timestamp
+	9,  // 18: amanat.shelter.v1.Hold.parts:type_name -> amanat.shelter.v1.Part
+	43, // 19: amanat.shelter.v1.Hold.renew_time:type_name -> google.protobuf.Timestamp
+	43, // 20: amanat.shelter.v1.Hold.review_time:type_name -> google.protobuf.Timestamp
+	6,  // 21: amanat.shelter.v1.Hold.location:type_name -> amanat.shelter.v1.Location
 	48, // 22: amanat.shelter.v1.Part.needs:type_name -> amanat.custody.v1.Needs
-	46, // 23: amanat.shelter.v1.Stay.admit_time:type_name -> google.protobuf.Timestamp
-	6,  // 24: amanat.shelter.v1.Stay.state:type_name -> amanat.shelter.v1.Stay.State
-	46, // 25: amanat.shelter.v1.Stay.return_time:type_name -> google.protobuf.Timestamp
-	46, // 26: amanat.shelter.v1.Stay.discharge_time:type_name -> google.protobuf.Timestamp
-	46, // 27: amanat.shelter.v1.Stay.due_time:type_name -> google.protobuf.Timestamp
-	7,  // 28: amanat.shelter.v1.CreateShelterRequest.shelter:type_name -> amanat.shelter.v1.Shelter
-	43, // 29: amanat.shelter.v1.ListSheltersRequest.filter:type_name -> amanat.shelter.v1.ListSheltersRequest.Filter
-	7,  // 30: amanat.shelter.v1.ListSheltersResponse.shelters:type_name -> amanat.shelter.v1.Shelter
+	43, // 23: amanat.shelter.v1.Stay.admit_time:type_name -> google.protobuf.Timestamp
+	3,  // 24: amanat.shelter.v1.Stay.state:type_name -> amanat.shelter.v1.Stay.State
+	43, // 25: amanat.shelter.v1.Stay.return_time:type_name -> google.protobuf.Timestamp
+	43, // 26: amanat.shelter.v1.Stay.discharge_time:type_name -> google.protobuf.Timestamp
+	43, // 27: amanat.shelter.v1.Stay.due_time:type_name -> google.protobuf.Timestamp
+	4,  // 28: amanat.shelter.v1.CreateShelterRequest.shelter:type_name -> amanat.shelter.v1.Shelter
+	40, // 29: amanat.shelter.v1.ListSheltersRequest.filter:type_name -> amanat.shelter.v1.ListSheltersRequest.Filter
+	4,  // 30: amanat.shelter.v1.ListSheltersResponse.shelters:type_name -> amanat.shelter.v1.Shelter
 	48, // 31: amanat.shelter.v1.PlaceHoldRequest.needs:type_name -> amanat.custody.v1.Needs
-	46, // 32: amanat.shelter.v1.PlaceHoldRequest.expire_time:type_name -> google.protobuf.Timestamp
-	12, // 33: amanat.shelter.v1.PlaceHoldRequest.also:type_name -> amanat.shelter.v1.Part
+	43, // 32: amanat.shelter.v1.PlaceHoldRequest.expire_time:type_name -> google.protobuf.Timestamp
+	9,  // 33: amanat.shelter.v1.PlaceHoldRequest.also:type_name -> amanat.shelter.v1.Part
 	47, // 34: amanat.shelter.v1.ConfirmHoldRequest.fence:type_name -> amanat.custody.v1.Fence
-	7,  // 35: amanat.shelter.v1.UpdateShelterRequest.shelter:type_name -> amanat.shelter.v1.Shelter
+	4,  // 35: amanat.shelter.v1.UpdateShelterRequest.shelter:type_name -> amanat.shelter.v1.Shelter
 	49, // 36: amanat.shelter.v1.UpdateShelterRequest.update_mask:type_name -> google.protobuf.FieldMask
-	46, // 37: amanat.shelter.v1.DeclareFullRequest.until_time:type_name -> google.protobuf.Timestamp
-	10, // 38: amanat.shelter.v1.CreateGroupRequest.group:type_name -> amanat.shelter.v1.Group
-	10, // 39: amanat.shelter.v1.UpdateGroupRequest.group:type_name -> amanat.shelter.v1.Group
+	43, // 37: amanat.shelter.v1.DeclareFullRequest.until_time:type_name -> google.protobuf.Timestamp
+	7,  // 38: amanat.shelter.v1.CreateGroupRequest.group:type_name -> amanat.shelter.v1.Group
+	7,  // 39: amanat.shelter.v1.UpdateGroupRequest.group:type_name -> amanat.shelter.v1.Group
 	49, // 40: amanat.shelter.v1.UpdateGroupRequest.update_mask:type_name -> google.protobuf.FieldMask
-	44, // 41: amanat.shelter.v1.ListHoldsRequest.filter:type_name -> amanat.shelter.v1.ListHoldsRequest.Filter
-	11, // 42: amanat.shelter.v1.ListHoldsResponse.holds:type_name -> amanat.shelter.v1.Hold
-	46, // 43: amanat.shelter.v1.RenewHoldRequest.expire_time:type_name -> google.protobuf.Timestamp
+	41, // 41: amanat.shelter.v1.ListHoldsRequest.filter:type_name -> amanat.shelter.v1.ListHoldsRequest.Filter
+	8,  // 42: amanat.shelter.v1.ListHoldsResponse.holds:type_name -> amanat.shelter.v1.Hold
+	43, // 43: amanat.shelter.v1.RenewHoldRequest.expire_time:type_name -> google.protobuf.Timestamp
 	48, // 44: amanat.shelter.v1.AdmitWalkInRequest.needs:type_name -> amanat.custody.v1.Needs
-	45, // 45: amanat.shelter.v1.ListStaysRequest.filter:type_name -> amanat.shelter.v1.ListStaysRequest.Filter
-	13, // 46: amanat.shelter.v1.ListStaysResponse.stays:type_name -> amanat.shelter.v1.Stay
-	46, // 47: amanat.shelter.v1.StartAbsenceRequest.return_time:type_name -> google.protobuf.Timestamp
-	10, // 48: amanat.shelter.v1.CapacityChange.group:type_name -> amanat.shelter.v1.Group
-	46, // 49: amanat.shelter.v1.CapacityChange.look_time:type_name -> google.protobuf.Timestamp
-	14, // 50: amanat.shelter.v1.ShelterService.CreateShelter:input_type -> amanat.shelter.v1.CreateShelterRequest
-	15, // 51: amanat.shelter.v1.ShelterService.GetShelter:input_type -> amanat.shelter.v1.GetShelterRequest
-	16, // 52: amanat.shelter.v1.ShelterService.ListShelters:input_type -> amanat.shelter.v1.ListSheltersRequest
-	23, // 53: amanat.shelter.v1.ShelterService.UpdateShelter:input_type -> amanat.shelter.v1.UpdateShelterRequest
-	24, // 54: amanat.shelter.v1.ShelterService.SuspendShelter:input_type -> amanat.shelter.v1.SuspendShelterRequest
-	25, // 55: amanat.shelter.v1.ShelterService.ReopenShelter:input_type -> amanat.shelter.v1.ReopenShelterRequest
-	26, // 56: amanat.shelter.v1.ShelterService.DeclareFull:input_type -> amanat.shelter.v1.DeclareFullRequest
-	27, // 57: amanat.shelter.v1.ShelterService.WithdrawFull:input_type -> amanat.shelter.v1.WithdrawFullRequest
-	28, // 58: amanat.shelter.v1.ShelterService.CreateGroup:input_type -> amanat.shelter.v1.CreateGroupRequest
-	29, // 59: amanat.shelter.v1.ShelterService.UpdateGroup:input_type -> amanat.shelter.v1.UpdateGroupRequest
+	42, // 45: amanat.shelter.v1.ListStaysRequest.filter:type_name -> amanat.shelter.v1.ListStaysRequest.Filter
+	10, // 46: amanat.shelter.v1.ListStaysResponse.stays:type_name -> amanat.shelter.v1.Stay
+	43, // 47: amanat.shelter.v1.StartAbsenceRequest.return_time:type_name -> google.protobuf.Timestamp
+	7,  // 48: amanat.shelter.v1.CapacityChange.group:type_name -> amanat.shelter.v1.Group
+	43, // 49: amanat.shelter.v1.CapacityChange.look_time:type_name -> google.protobuf.Timestamp
+	11, // 50: amanat.shelter.v1.ShelterService.CreateShelter:input_type -> amanat.shelter.v1.CreateShelterRequest
+	12, // 51: amanat.shelter.v1.ShelterService.GetShelter:input_type -> amanat.shelter.v1.GetShelterRequest
+	13, // 52: amanat.shelter.v1.ShelterService.ListShelters:input_type -> amanat.shelter.v1.ListSheltersRequest
+	20, // 53: amanat.shelter.v1.ShelterService.UpdateShelter:input_type -> amanat.shelter.v1.UpdateShelterRequest
+	21, // 54: amanat.shelter.v1.ShelterService.SuspendShelter:input_type -> amanat.shelter.v1.SuspendShelterRequest
+	22, // 55: amanat.shelter.v1.ShelterService.ReopenShelter:input_type -> amanat.shelter.v1.ReopenShelterRequest
+	23, // 56: amanat.shelter.v1.ShelterService.DeclareFull:input_type -> amanat.shelter.v1.DeclareFullRequest
+	24, // 57: amanat.shelter.v1.ShelterService.WithdrawFull:input_type -> amanat.shelter.v1.WithdrawFullRequest
+	25, // 58: amanat.shelter.v1.ShelterService.CreateGroup:input_type -> amanat.shelter.v1.CreateGroupRequest
+	26, // 59: amanat.shelter.v1.ShelterService.UpdateGroup:input_type -> amanat.shelter.v1.UpdateGroupRequest
 	50, // 60: amanat.shelter.v1.ShelterService.CreateOutage:input_type -> amanat.shelter.v1.CreateOutageRequest
 	51, // 61: amanat.shelter.v1.ShelterService.EndOutage:input_type -> amanat.shelter.v1.EndOutageRequest
 	52, // 62: amanat.shelter.v1.ShelterService.ListOutages:input_type -> amanat.shelter.v1.ListOutagesRequest
-	41, // 63: amanat.shelter.v1.ShelterService.WatchCapacity:input_type -> amanat.shelter.v1.WatchCapacityRequest
-	18, // 64: amanat.shelter.v1.ShelterService.PlaceHold:input_type -> amanat.shelter.v1.PlaceHoldRequest
-	19, // 65: amanat.shelter.v1.ShelterService.GetHold:input_type -> amanat.shelter.v1.GetHoldRequest
-	30, // 66: amanat.shelter.v1.ShelterService.ListHolds:input_type -> amanat.shelter.v1.ListHoldsRequest
-	32, // 67: amanat.shelter.v1.ShelterService.RenewHold:input_type -> amanat.shelter.v1.RenewHoldRequest
-	20, // 68: amanat.shelter.v1.ShelterService.ConfirmHold:input_type -> amanat.shelter.v1.ConfirmHoldRequest
-	21, // 69: amanat.shelter.v1.ShelterService.ReleaseHold:input_type -> amanat.shelter.v1.ReleaseHoldRequest
-	22, // 70: amanat.shelter.v1.ShelterService.AdmitHold:input_type -> amanat.shelter.v1.AdmitHoldRequest
-	33, // 71: amanat.shelter.v1.ShelterService.AdmitWalkIn:input_type -> amanat.shelter.v1.AdmitWalkInRequest
-	34, // 72: amanat.shelter.v1.ShelterService.GetStay:input_type -> amanat.shelter.v1.GetStayRequest
-	35, // 73: amanat.shelter.v1.ShelterService.ListStays:input_type -> amanat.shelter.v1.ListStaysRequest
-	37, // 74: amanat.shelter.v1.ShelterService.MoveStay:input_type -> amanat.shelter.v1.MoveStayRequest
-	38, // 75: amanat.shelter.v1.ShelterService.StartAbsence:input_type -> amanat.shelter.v1.StartAbsenceRequest
-	39, // 76: amanat.shelter.v1.ShelterService.EndAbsence:input_type -> amanat.shelter.v1.EndAbsenceRequest
-	40, // 77: amanat.shelter.v1.ShelterService.DischargeStay:input_type -> amanat.shelter.v1.DischargeStayRequest
+	38, // 63: amanat.shelter.v1.ShelterService.WatchCapacity:input_type -> amanat.shelter.v1.WatchCapacityRequest
+	15, // 64: amanat.shelter.v1.ShelterService.PlaceHold:input_type -> amanat.shelter.v1.PlaceHoldRequest
+	16, // 65: amanat.shelter.v1.ShelterService.GetHold:input_type -> amanat.shelter.v1.GetHoldRequest
+	27, // 66: amanat.shelter.v1.ShelterService.ListHolds:input_type -> amanat.shelter.v1.ListHoldsRequest
+	29, // 67: amanat.shelter.v1.ShelterService.RenewHold:input_type -> amanat.shelter.v1.RenewHoldRequest
+	17, // 68: amanat.shelter.v1.ShelterService.ConfirmHold:input_type -> amanat.shelter.v1.ConfirmHoldRequest
+	18, // 69: amanat.shelter.v1.ShelterService.ReleaseHold:input_type -> amanat.shelter.v1.ReleaseHoldRequest
+	19, // 70: amanat.shelter.v1.ShelterService.AdmitHold:input_type -> amanat.shelter.v1.AdmitHoldRequest
+	30, // 71: amanat.shelter.v1.ShelterService.AdmitWalkIn:input_type -> amanat.shelter.v1.AdmitWalkInRequest
+	31, // 72: amanat.shelter.v1.ShelterService.GetStay:input_type -> amanat.shelter.v1.GetStayRequest
+	32, // 73: amanat.shelter.v1.ShelterService.ListStays:input_type -> amanat.shelter.v1.ListStaysRequest
+	34, // 74: amanat.shelter.v1.ShelterService.MoveStay:input_type -> amanat.shelter.v1.MoveStayRequest
+	35, // 75: amanat.shelter.v1.ShelterService.StartAbsence:input_type -> amanat.shelter.v1.StartAbsenceRequest
+	36, // 76: amanat.shelter.v1.ShelterService.EndAbsence:input_type -> amanat.shelter.v1.EndAbsenceRequest
+	37, // 77: amanat.shelter.v1.ShelterService.DischargeStay:input_type -> amanat.shelter.v1.DischargeStayRequest
 	53, // 78: amanat.shelter.v1.ShelterService.CreateHeadcount:input_type -> amanat.shelter.v1.CreateHeadcountRequest
 	54, // 79: amanat.shelter.v1.ShelterService.ExplainHeadcount:input_type -> amanat.shelter.v1.ExplainHeadcountRequest
 	55, // 80: amanat.shelter.v1.ShelterService.ListHeadcounts:input_type -> amanat.shelter.v1.ListHeadcountsRequest
@@ -3916,43 +3734,45 @@ var file_amanat_shelter_v1_shelter_proto_depIdxs = []int32{
 	57, // 82: amanat.shelter.v1.ShelterService.ReviewWaitlistEntry:input_type -> amanat.shelter.v1.ReviewWaitlistEntryRequest
 	58, // 83: amanat.shelter.v1.ShelterService.CloseWaitlistEntry:input_type -> amanat.shelter.v1.CloseWaitlistEntryRequest
 	59, // 84: amanat.shelter.v1.ShelterService.ListWaitlistEntries:input_type -> amanat.shelter.v1.ListWaitlistEntriesRequest
-	7,  // 85: amanat.shelter.v1.ShelterService.CreateShelter:output_type -> amanat.shelter.v1.Shelter
-	7,  // 86: amanat.shelter.v1.ShelterService.GetShelter:output_type -> amanat.shelter.v1.Shelter
-	17, // 87: amanat.shelter.v1.ShelterService.ListShelters:output_type -> amanat.shelter.v1.ListSheltersResponse
-	7,  // 88: amanat.shelter.v1.ShelterService.UpdateShelter:output_type -> amanat.shelter.v1.Shelter
-	7,  // 89: amanat.shelter.v1.ShelterService.SuspendShelter:output_type -> amanat.shelter.v1.Shelter
-	7,  // 90: amanat.shelter.v1.ShelterService.ReopenShelter:output_type -> amanat.shelter.v1.Shelter
-	7,  // 91: amanat.shelter.v1.ShelterService.DeclareFull:output_type -> amanat.shelter.v1.Shelter
-	7,  // 92: amanat.shelter.v1.ShelterService.WithdrawFull:output_type -> amanat.shelter.v1.Shelter
-	10, // 93: amanat.shelter.v1.ShelterService.CreateGroup:output_type -> amanat.shelter.v1.Group
-	10, // 94: amanat.shelter.v1.ShelterService.UpdateGroup:output_type -> amanat.shelter.v1.Group
-	60, // 95: amanat.shelter.v1.ShelterService.CreateOutage:output_type -> amanat.shelter.v1.Outage
-	60, // 96: amanat.shelter.v1.ShelterService.EndOutage:output_type -> amanat.shelter.v1.Outage
-	61, // 97: amanat.shelter.v1.ShelterService.ListOutages:output_type -> amanat.shelter.v1.ListOutagesResponse
-	42, // 98: amanat.shelter.v1.ShelterService.WatchCapacity:output_type -> amanat.shelter.v1.CapacityChange
-	11, // 99: amanat.shelter.v1.ShelterService.PlaceHold:output_type -> amanat.shelter.v1.Hold
-	11, // 100: amanat.shelter.v1.ShelterService.GetHold:output_type -> amanat.shelter.v1.Hold
-	31, // 101: amanat.shelter.v1.ShelterService.ListHolds:output_type -> amanat.shelter.v1.ListHoldsResponse
-	11, // 102: amanat.shelter.v1.ShelterService.RenewHold:output_type -> amanat.shelter.v1.Hold
-	11, // 103: amanat.shelter.v1.ShelterService.ConfirmHold:output_type -> amanat.shelter.v1.Hold
-	11, // 104: amanat.shelter.v1.ShelterService.ReleaseHold:output_type -> amanat.shelter.v1.Hold
-	13, // 105: amanat.shelter.v1.ShelterService.AdmitHold:output_type -> amanat.shelter.v1.Stay
-	13, // 106: amanat.shelter.v1.ShelterService.AdmitWalkIn:output_type -> amanat.shelter.v1.Stay
-	13, // 107: amanat.shelter.v1.ShelterService.GetStay:output_type -> amanat.shelter.v1.Stay
-	36, // 108: amanat.shelter.v1.ShelterService.ListStays:output_type -> amanat.shelter.v1.ListStaysResponse
-	13, // 109: amanat.shelter.v1.ShelterService.MoveStay:output_type -> amanat.shelter.v1.Stay
-	13, // 110: amanat.shelter.v1.ShelterService.StartAbsence:output_type -> amanat.shelter.v1.Stay
-	13, // 111: amanat.shelter.v1.ShelterService.EndAbsence:output_type -> amanat.shelter.v1.Stay
-	13, // 112: amanat.shelter.v1.ShelterService.DischargeStay:output_type -> amanat.shelter.v1.Stay
-	62, // 113: amanat.shelter.v1.ShelterService.CreateHeadcount:output_type -> amanat.shelter.v1.Headcount
-	62, // 114: amanat.shelter.v1.ShelterService.ExplainHeadcount:output_type -> amanat.shelter.v1.Headcount
-	63, // 115: amanat.shelter.v1.ShelterService.ListHeadcounts:output_type -> amanat.shelter.v1.ListHeadcountsResponse
-	64, // 116: amanat.shelter.v1.ShelterService.CreateWaitlistEntry:output_type -> amanat.shelter.v1.WaitlistEntry
-	64, // 117: amanat.shelter.v1.ShelterService.ReviewWaitlistEntry:output_type -> amanat.shelter.v1.WaitlistEntry
-	64, // 118: amanat.shelter.v1.ShelterService.CloseWaitlistEntry:output_type -> amanat.shelter.v1.WaitlistEntry
-	65, // 119: amanat.shelter.v1.ShelterService.ListWaitlistEntries:output_type -> amanat.shelter.v1.ListWaitlistEntriesResponse
-	85, // [85:120] is the sub-list for method output_type
-	50, // [50:85] is the sub-list for method input_type
+	60, // 85: amanat.shelter.v1.ShelterService.FindPlaces:input_type -> amanat.shelter.v1.FindPlacesRequest
+	4,  // 86: amanat.shelter.v1.ShelterService.CreateShelter:output_type -> amanat.shelter.v1.Shelter
+	4,  // 87: amanat.shelter.v1.ShelterService.GetShelter:output_type -> amanat.shelter.v1.Shelter
+	14, // 88: amanat.shelter.v1.ShelterService.ListShelters:output_type -> amanat.shelter.v1.ListSheltersResponse
+	4,  // 89: amanat.shelter.v1.ShelterService.UpdateShelter:output_type -> amanat.shelter.v1.Shelter
+	4,  // 90: amanat.shelter.v1.ShelterService.SuspendShelter:output_type -> amanat.shelter.v1.Shelter
+	4,  // 91: amanat.shelter.v1.ShelterService.ReopenShelter:output_type -> amanat.shelter.v1.Shelter
+	4,  // 92: amanat.shelter.v1.ShelterService.DeclareFull:output_type -> amanat.shelter.v1.Shelter
+	4,  // 93: amanat.shelter.v1.ShelterService.WithdrawFull:output_type -> amanat.shelter.v1.Shelter
+	7,  // 94: amanat.shelter.v1.ShelterService.CreateGroup:output_type -> amanat.shelter.v1.Group
+	7,  // 95: amanat.shelter.v1.ShelterService.UpdateGroup:output_type -> amanat.shelter.v1.Group
+	61, // 96: amanat.shelter.v1.ShelterService.CreateOutage:output_type -> amanat.shelter.v1.Outage
+	61, // 97: amanat.shelter.v1.ShelterService.EndOutage:output_type -> amanat.shelter.v1.Outage
+	62, // 98: amanat.shelter.v1.ShelterService.ListOutages:output_type -> amanat.shelter.v1.ListOutagesResponse
+	39, // 99: amanat.shelter.v1.ShelterService.WatchCapacity:output_type -> amanat.shelter.v1.CapacityChange
+	8,  // 100: amanat.shelter.v1.ShelterService.PlaceHold:output_type -> amanat.shelter.v1.Hold
+	8,  // 101: amanat.shelter.v1.ShelterService.GetHold:output_type -> amanat.shelter.v1.Hold
+	28, // 102: amanat.shelter.v1.ShelterService.ListHolds:output_type -> amanat.shelter.v1.ListHoldsResponse
+	8,  // 103: amanat.shelter.v1.ShelterService.RenewHold:output_type -> amanat.shelter.v1.Hold
+	8,  // 104: amanat.shelter.v1.ShelterService.ConfirmHold:output_type -> amanat.shelter.v1.Hold
+	8,  // 105: amanat.shelter.v1.ShelterService.ReleaseHold:output_type -> amanat.shelter.v1.Hold
+	10, // 106: amanat.shelter.v1.ShelterService.AdmitHold:output_type -> amanat.shelter.v1.Stay
+	10, // 107: amanat.shelter.v1.ShelterService.AdmitWalkIn:output_type -> amanat.shelter.v1.Stay
+	10, // 108: amanat.shelter.v1.ShelterService.GetStay:output_type -> amanat.shelter.v1.Stay
+	33, // 109: amanat.shelter.v1.ShelterService.ListStays:output_type -> amanat.shelter.v1.ListStaysResponse
+	10, // 110: amanat.shelter.v1.ShelterService.MoveStay:output_type -> amanat.shelter.v1.Stay
+	10, // 111: amanat.shelter.v1.ShelterService.StartAbsence:output_type -> amanat.shelter.v1.Stay
+	10, // 112: amanat.shelter.v1.ShelterService.EndAbsence:output_type -> amanat.shelter.v1.Stay
+	10, // 113: amanat.shelter.v1.ShelterService.DischargeStay:output_type -> amanat.shelter.v1.Stay
+	63, // 114: amanat.shelter.v1.ShelterService.CreateHeadcount:output_type -> amanat.shelter.v1.Headcount
+	63, // 115: amanat.shelter.v1.ShelterService.ExplainHeadcount:output_type -> amanat.shelter.v1.Headcount
+	64, // 116: amanat.shelter.v1.ShelterService.ListHeadcounts:output_type -> amanat.shelter.v1.ListHeadcountsResponse
+	65, // 117: amanat.shelter.v1.ShelterService.CreateWaitlistEntry:output_type -> amanat.shelter.v1.WaitlistEntry
+	65, // 118: amanat.shelter.v1.ShelterService.ReviewWaitlistEntry:output_type -> amanat.shelter.v1.WaitlistEntry
+	65, // 119: amanat.shelter.v1.ShelterService.CloseWaitlistEntry:output_type -> amanat.shelter.v1.WaitlistEntry
+	66, // 120: amanat.shelter.v1.ShelterService.ListWaitlistEntries:output_type -> amanat.shelter.v1.ListWaitlistEntriesResponse
+	67, // 121: amanat.shelter.v1.ShelterService.FindPlaces:output_type -> amanat.shelter.v1.FindPlacesResponse
+	86, // [86:122] is the sub-list for method output_type
+	50, // [50:86] is the sub-list for method input_type
 	50, // [50:50] is the sub-list for extension type_name
 	50, // [50:50] is the sub-list for extension extendee
 	0,  // [0:50] is the sub-list for field type_name
@@ -3963,15 +3783,17 @@ func file_amanat_shelter_v1_shelter_proto_init() {
 	if File_amanat_shelter_v1_shelter_proto != nil {
 		return
 	}
+	file_amanat_shelter_v1_attributes_proto_init()
 	file_amanat_shelter_v1_headcount_proto_init()
 	file_amanat_shelter_v1_outage_proto_init()
+	file_amanat_shelter_v1_search_proto_init()
 	file_amanat_shelter_v1_waitlist_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_shelter_v1_shelter_proto_rawDesc), len(file_amanat_shelter_v1_shelter_proto_rawDesc)),
-			NumEnums:      7,
+			NumEnums:      4,
 			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,

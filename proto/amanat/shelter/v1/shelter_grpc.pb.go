@@ -56,6 +56,7 @@ const (
 	ShelterService_ReviewWaitlistEntry_FullMethodName = "/amanat.shelter.v1.ShelterService/ReviewWaitlistEntry"
 	ShelterService_CloseWaitlistEntry_FullMethodName  = "/amanat.shelter.v1.ShelterService/CloseWaitlistEntry"
 	ShelterService_ListWaitlistEntries_FullMethodName = "/amanat.shelter.v1.ShelterService/ListWaitlistEntries"
+	ShelterService_FindPlaces_FullMethodName          = "/amanat.shelter.v1.ShelterService/FindPlaces"
 )
 
 // ShelterServiceClient is the client API for ShelterService service.
@@ -136,6 +137,9 @@ type ShelterServiceClient interface {
 	CloseWaitlistEntry(ctx context.Context, in *CloseWaitlistEntryRequest, opts ...grpc.CallOption) (*WaitlistEntry, error)
 	// Lists a shelter's waitlist, the longest waiting first.
 	ListWaitlistEntries(ctx context.Context, in *ListWaitlistEntriesRequest, opts ...grpc.CallOption) (*ListWaitlistEntriesResponse, error)
+	// Finds places for one person, or for people who stay together: the best first, each with its reasons, and for what
+	// was left out why. It says nothing of where a shelter is but its district.
+	FindPlaces(ctx context.Context, in *FindPlacesRequest, opts ...grpc.CallOption) (*FindPlacesResponse, error)
 }
 
 type shelterServiceClient struct {
@@ -505,6 +509,16 @@ func (c *shelterServiceClient) ListWaitlistEntries(ctx context.Context, in *List
 	return out, nil
 }
 
+func (c *shelterServiceClient) FindPlaces(ctx context.Context, in *FindPlacesRequest, opts ...grpc.CallOption) (*FindPlacesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FindPlacesResponse)
+	err := c.cc.Invoke(ctx, ShelterService_FindPlaces_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ShelterServiceServer is the server API for ShelterService service.
 // All implementations must embed UnimplementedShelterServiceServer
 // for forward compatibility.
@@ -583,6 +597,9 @@ type ShelterServiceServer interface {
 	CloseWaitlistEntry(context.Context, *CloseWaitlistEntryRequest) (*WaitlistEntry, error)
 	// Lists a shelter's waitlist, the longest waiting first.
 	ListWaitlistEntries(context.Context, *ListWaitlistEntriesRequest) (*ListWaitlistEntriesResponse, error)
+	// Finds places for one person, or for people who stay together: the best first, each with its reasons, and for what
+	// was left out why. It says nothing of where a shelter is but its district.
+	FindPlaces(context.Context, *FindPlacesRequest) (*FindPlacesResponse, error)
 	mustEmbedUnimplementedShelterServiceServer()
 }
 
@@ -697,6 +714,9 @@ func (UnimplementedShelterServiceServer) CloseWaitlistEntry(context.Context, *Cl
 }
 func (UnimplementedShelterServiceServer) ListWaitlistEntries(context.Context, *ListWaitlistEntriesRequest) (*ListWaitlistEntriesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListWaitlistEntries not implemented")
+}
+func (UnimplementedShelterServiceServer) FindPlaces(context.Context, *FindPlacesRequest) (*FindPlacesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FindPlaces not implemented")
 }
 func (UnimplementedShelterServiceServer) mustEmbedUnimplementedShelterServiceServer() {}
 func (UnimplementedShelterServiceServer) testEmbeddedByValue()                        {}
@@ -1342,6 +1362,24 @@ func _ShelterService_ListWaitlistEntries_Handler(srv interface{}, ctx context.Co
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ShelterService_FindPlaces_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FindPlacesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShelterServiceServer).FindPlaces(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShelterService_FindPlaces_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShelterServiceServer).FindPlaces(ctx, req.(*FindPlacesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ShelterService_ServiceDesc is the grpc.ServiceDesc for ShelterService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1484,6 +1522,10 @@ var ShelterService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListWaitlistEntries",
 			Handler:    _ShelterService_ListWaitlistEntries_Handler,
+		},
+		{
+			MethodName: "FindPlaces",
+			Handler:    _ShelterService_FindPlaces_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

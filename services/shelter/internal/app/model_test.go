@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
 
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/soaktest"
@@ -379,6 +380,7 @@ func (m *model) invariants(t *rapid.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	m.search(t, s)
 	for i, g := range s.GetGroups() {
 		held, occupied, out, _ := m.taken(int32(i))
 		want := m.free(int32(i))
@@ -394,6 +396,39 @@ func (m *model) invariants(t *rapid.T) {
 		}
 	}
 }
+
+// search holds the directory in memory against what the tables say: the same beds are free, and it says so in the right words.
+func (m *model) search(t *rapid.T, s *shelterv1.Shelter) {
+	found, err := m.FindPlaces(context.Background(), &shelterv1.FindPlacesRequest{Parent: "nodes/punjab", People: []*custodyv1.Needs{girl()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := int32(0)
+	for _, g := range s.GetGroups() {
+		most = max(most, g.GetAvailable())
+	}
+	if len(found.GetPlaces()) == 1 != (most > 0) {
+		t.Fatalf("a search finds %v; %d beds are free", found, most)
+	}
+	switch {
+	case most > 0:
+		if got := found.GetPlaces()[0].GetGroups()[0]; s.GetGroups()[groupAt(got.GetGroup())].GetAvailable() != got.GetAvailable() {
+			t.Fatalf("a search finds %v; the shelter shows %v", got, s)
+		}
+	default:
+		code := "FULL"
+		if m.suspended {
+			code = "SUSPENDED"
+		} else if m.full() {
+			code = "DECLARED_FULL"
+		}
+		if left := found.GetLeftOut(); len(left) != 1 || left[0].GetCode() != code || left[0].GetCount() != 1 {
+			t.Fatalf("a search says %v, want %s", left, code)
+		}
+	}
+}
+
+func groupAt(name string) int { return int(name[len(name)-1] - '0') }
 
 // TestRandomPrograms does what people do, in any order, and compares the service with the model after every step.
 func TestRandomPrograms(t *testing.T) {

@@ -105,23 +105,57 @@ func CheckInventory(g *shelterv1.Group, c Count) error {
 // Unfit is one reason why a group does not take a person; Need names what it is about.
 type Unfit struct{ Need, Sentence string }
 
+// obstacle is a reason why a group of a shelter may not take a person.
+type obstacle struct {
+	Unfit
+	stands func(s *shelterv1.Shelter, g *shelterv1.Group, needs *custodyv1.Needs) bool
+}
+
+// obstacles in the order in which they are told. A group that fails at a later one is nearer to taking the person.
+var obstacles = []obstacle{
+	{Unfit{"gender", "This group does not take this gender. Choose another group."}, func(s *shelterv1.Shelter, g *shelterv1.Group, needs *custodyv1.Needs) bool {
+		return !takesGender(s, g, needs)
+	}},
+	{Unfit{"age", "This group does not take this age. Choose another group."}, func(_ *shelterv1.Shelter, g *shelterv1.Group, needs *custodyv1.Needs) bool {
+		return needs.GetAgeFrom() < g.GetAgeFrom() || needs.GetAgeTo() > g.GetAgeTo()
+	}},
+	{Unfit{"with_mother", "This group does not take mothers with children. Choose another group."}, func(_ *shelterv1.Shelter, g *shelterv1.Group, needs *custodyv1.Needs) bool {
+		return needs.GetWithMother() && !g.GetWithMother()
+	}},
+	{Unfit{"wheelchair", "This shelter is not free of steps. Choose another shelter."}, func(s *shelterv1.Shelter, _ *shelterv1.Group, needs *custodyv1.Needs) bool {
+		return needs.GetWheelchair() && !s.GetWheelchair()
+	}},
+	{Unfit{"special_needs", "This group is not equipped for these needs. Choose another group."}, func(s *shelterv1.Shelter, g *shelterv1.Group, needs *custodyv1.Needs) bool {
+		for _, need := range needs.GetSpecialNeeds() {
+			if !slices.Contains(g.GetNeeds(), need) && !(need == codes.SpecialNeedWheelchair && s.GetWheelchair()) {
+				return true
+			}
+		}
+		return false
+	}},
+	{Unfit{"excluded_districts", "The person must not be brought to this shelter's district. Choose another shelter."}, func(s *shelterv1.Shelter, _ *shelterv1.Group, needs *custodyv1.Needs) bool {
+		return slices.Contains(needs.GetExcludedDistricts(), s.GetDistrict())
+	}},
+}
+
 // Unfits lists every reason why a group of a shelter does not take a person with these needs.
 func Unfits(s *shelterv1.Shelter, g *shelterv1.Group, needs *custodyv1.Needs) (why []Unfit) {
-	because := func(not bool, need, sentence string) {
-		if not {
-			why = append(why, Unfit{need, sentence})
+	for _, o := range obstacles {
+		if o.stands(s, g, needs) {
+			why = append(why, o.Unfit)
 		}
 	}
-	because(!takesGender(s, g, needs), "gender", "This group does not take this gender. Choose another group.")
-	because(needs.GetAgeFrom() < g.GetAgeFrom() || needs.GetAgeTo() > g.GetAgeTo(), "age", "This group does not take this age. Choose another group.")
-	because(needs.GetWithMother() && !g.GetWithMother(), "with_mother", "This group does not take mothers with children. Choose another group.")
-	because(needs.GetWheelchair() && !s.GetWheelchair(), "wheelchair", "This shelter is not free of steps. Choose another shelter.")
-	because(slices.ContainsFunc(needs.GetSpecialNeeds(), func(need string) bool {
-		return !slices.Contains(g.GetNeeds(), need) && !(need == codes.SpecialNeedWheelchair && s.GetWheelchair())
-	}), "special_needs", "This group is not equipped for these needs. Choose another group.")
-	because(slices.Contains(needs.GetExcludedDistricts(), s.GetDistrict()), "excluded_districts",
-		"The person must not be brought to this shelter's district. Choose another shelter.")
 	return why
+}
+
+// passed is how many obstacles a person gets past before one stands in the way: all of them where the group takes the person.
+func passed(s *shelterv1.Shelter, g *shelterv1.Group, needs *custodyv1.Needs) int {
+	for i := range obstacles {
+		if obstacles[i].stands(s, g, needs) {
+			return i
+		}
+	}
+	return len(obstacles)
 }
 
 // takesGender: a boy may come in with his mother where boys alone may not, up to an age.

@@ -151,6 +151,12 @@ func newSuite(t testing.TB) (*requests, *rpctest.Suite) {
 			"ListShelters": {Requests: one(func(testing.TB) proto.Message {
 				return &shelterv1.ListSheltersRequest{Parent: "nodes/punjab", PageSize: 1, Filter: &shelterv1.ListSheltersRequest_Filter{District: "PK617"}}
 			})},
+			"FindPlaces": {Requests: one(func(testing.TB) proto.Message {
+				return &shelterv1.FindPlacesRequest{
+					Parent: "nodes/punjab", People: []*custodyv1.Needs{r.placeHold().GetNeeds()}, NearDistrict: "PK622", PageSize: 1,
+					Security: shelterv1.Security_SECURITY_OPEN, MedicalCover: shelterv1.Cover_COVER_VISITING, PsychosocialCover: shelterv1.Cover_COVER_VISITING,
+				}
+			})},
 			"PlaceHold": {
 				Requests: one(func(testing.TB) proto.Message { return r.placeHold() }),
 				Except: map[string]rpctest.Exception{

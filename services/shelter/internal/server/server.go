@@ -30,7 +30,7 @@ func Policy() rpc.Policy {
 		"CreateShelter", "UpdateShelter", "SuspendShelter", "ReopenShelter", "DeclareFull", "WithdrawFull", "CreateGroup", "UpdateGroup",
 		"CreateOutage", "EndOutage", "CreateHeadcount", "ExplainHeadcount", "AdmitWalkIn", "MoveStay", "StartAbsence", "EndAbsence", "DischargeStay")
 	row(rpc.Row{Callers: []string{rpc.Gateway}, Roles: readers},
-		"GetShelter", "ListShelters", "WatchCapacity", "ListOutages", "ListHolds", "GetStay", "ListStays", "ListHeadcounts", "ListWaitlistEntries",
+		"GetShelter", "ListShelters", "FindPlaces", "WatchCapacity", "ListOutages", "ListHolds", "GetStay", "ListStays", "ListHeadcounts", "ListWaitlistEntries",
 		"CreateWaitlistEntry", "ReviewWaitlistEntry", "CloseWaitlistEntry")
 	row(rpc.Row{Callers: []string{"referral"}, People: managers}, "PlaceHold", "ConfirmHold", "RenewHold", "ReleaseHold", "AdmitHold")
 	row(rpc.Row{Callers: []string{"referral", "operator"}, People: managers}, "GetHold")
@@ -61,6 +61,11 @@ func (s *Server) GetShelter(ctx context.Context, r *shelterv1.GetShelterRequest)
 // ListShelters implements the RPC.
 func (s *Server) ListShelters(ctx context.Context, r *shelterv1.ListSheltersRequest) (*shelterv1.ListSheltersResponse, error) {
 	return s.app.ListShelters(ctx, r)
+}
+
+// FindPlaces implements the RPC.
+func (s *Server) FindPlaces(ctx context.Context, r *shelterv1.FindPlacesRequest) (*shelterv1.FindPlacesResponse, error) {
+	return s.app.FindPlaces(ctx, r)
 }
 
 // PlaceHold implements the RPC.

@@ -44,6 +44,7 @@ type world struct {
 	place             rpctest.Place
 	address           string
 	db                *kitstore.DB
+	directory         *app.Directory
 	keys              *privacy.Keyring
 	now               func() time.Time
 	app               *app.App
@@ -114,8 +115,14 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 	if err != nil {
 		t.Fatal(err)
 	}
+	directory, err := app.OpenDirectory(context.Background(), db, "punjab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.directory = directory
 	w.app = &app.App{
-		Rules: resources, Watchers: app.NewWatchers(db), After: time.After, DB: db, Node: "punjab", Now: w.now, Keys: keys, Events: store.Events, Tokens: paging.New([]byte("t")), Wake: func() {},
+		Directory: directory, Rules: resources, Watchers: app.NewWatchers(db), After: time.After, DB: db, Node: "punjab", Now: w.now,
+		Keys: keys, Events: store.Events, Tokens: paging.New([]byte("t")), Wake: func() {},
 		NewID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 	}
 	s, err := rpc.NewServer(rpc.Config{

@@ -16,6 +16,8 @@
 //     that a restored store's promises are not mistaken for those before (DESIGN section 4).
 //   - Address and telephone are sealed at rest and told after an audit row: to who runs shelters, to others where the location is not
 //     confidential, and with a confirmed hold. No list, event or search tells them.
+//   - A search reads a directory in memory that the store's change sets keep, and sees every commit that returned before it
+//     began. Of where a shelter is it tells the district, and distances between centres of districts in tens of kilometres.
 //   - A headcount changes no stay: what differs is shown until it is explained.
 //   - Nobody waits on a waitlist without a date on which somebody looks again.
 //

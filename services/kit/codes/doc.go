@@ -12,5 +12,7 @@
 //   - labels are complete in three languages; a district may lack one, and then shows the English;
 //   - a successor or predecessor is a code of the same list.
 //
+// Beside the lists it has the centre of each district, for distances.
+//
 // A district without an OCHA P-code has a code of ours, such as PK-BA-HUB, until it gets one.
 package codes

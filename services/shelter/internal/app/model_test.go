@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
@@ -17,6 +18,7 @@ import (
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/soaktest"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/shelter/internal/app"
 	"amanat.example/services/shelter/internal/store"
 )
 
@@ -428,6 +430,30 @@ func (m *model) search(t *rapid.T, s *shelterv1.Shelter) {
 	}
 }
 
+// sameDirectory builds the directory anew from the tables and holds the one that was kept by the change sets against it.
+func (m *model) sameDirectory(t *rapid.T) {
+	built, err := app.OpenDirectory(context.Background(), m.DB, "punjab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	anew := *m.App
+	anew.Directory = built
+	for _, people := range [][]*custodyv1.Needs{{girl()}, {girl(), girl()}, {girl(), girl(), girl(), girl(), girl(), girl(), girl(), girl()}} {
+		request := &shelterv1.FindPlacesRequest{Parent: "nodes/punjab", People: people, NearDistrict: "PK617"}
+		kept, err := m.FindPlaces(context.Background(), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fresh, err := anew.FindPlaces(context.Background(), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !proto.Equal(kept, fresh) {
+			t.Fatalf("the directory says %v; the tables say %v", kept, fresh)
+		}
+	}
+}
+
 func groupAt(name string) int { return int(name[len(name)-1] - '0') }
 
 // TestRandomPrograms does what people do, in any order, and compares the service with the model after every step.
@@ -471,6 +497,7 @@ func TestRandomPrograms(t *testing.T) {
 			m.invariants(r)
 			steps++
 		}
+		m.sameDirectory(r)
 	}
 	for range soaktest.Rounds(t, 1, 1) {
 		rapid.Check(t, program)

@@ -127,10 +127,7 @@ func entered(only []string) (n int) {
 	return n
 }
 
-type (
-	changes = map[string]func(*shelterv1.Shelter)
-	people  = []*custodyv1.Needs
-)
+type changes = map[string]func(*shelterv1.Shelter)
 
 func TestThirtySituations(t *testing.T) {
 	girl, boy := "Feminine", "Masculine"

@@ -2,7 +2,9 @@ package rules
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -172,7 +174,9 @@ func (p *Places) kindOf(c Candidate) (k *kind, order []int) {
 		keys[i] = marshalled(groups[i])
 		order = append(order, i)
 	}
-	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(keys[a], keys[b]) })
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(bytes.Compare(keys[a], keys[b]), strings.Compare(c.Beds[a].Group.GetName(), c.Beds[b].Group.GetName()))
+	})
 	for _, i := range order {
 		like.Groups = append(like.Groups, groups[i])
 	}

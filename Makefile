@@ -24,7 +24,8 @@ help: ## List what make can do
 		while IFS='|' read -r target text; do printf '  %-16s %s\n' "$$target" "$$text"; done
 
 run: need-go ## Run the demo: three provinces and the federal cell on this machine
-	go run ./deploy/amanat demo
+	go build -o $(BIN)/amanat ./deploy/amanat
+	@$(BIN)/amanat demo
 
 test: need-go ## Run every test with the race detector, and build each module alone
 	@test -n "$(RACE)" || echo 'no C compiler, so no race detector: apt-get install gcc libc6-dev'

@@ -66,19 +66,11 @@ func (t *SealedTable[M]) Insert(tx *store.Tx, keys *Keyring, key store.Key, m M)
 	return t.inner.Insert(tx, key, record)
 }
 
-// Delete is store.Table.Delete. The person's key stays.
-func (t *SealedTable[M]) Delete(tx *store.Tx, key store.Key) error { return t.inner.Delete(tx, key) }
-
 // Has is store.Table.Has.
 func (t *SealedTable[M]) Has(r store.Reader, key store.Key) (bool, error) { return t.inner.Has(r, key) }
 
 // Count is store.Table.Count.
 func (t *SealedTable[M]) Count(r store.Reader) (uint64, error) { return t.inner.Count(r) }
-
-// Version is store.Table.Version.
-func (t *SealedTable[M]) Version(r store.Reader, key store.Key) (uint64, error) {
-	return t.inner.Version(r, key)
-}
 
 // Get answers the whole message of a key, or an error wrapping store.ErrNotFound. Of a person
 // whose key was erased it answers what is not marked, together with ErrErased.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/fault"
@@ -177,20 +178,21 @@ func (a *App) expireDue(tx *kitstore.Tx, now time.Time) error {
 			return err
 		}
 	}
-	outages, _, err := store.EndingOutages.Page(tx, until, sweep)
+	ending, _, err := store.EndingOutages.Page(tx, until, sweep)
 	if err != nil {
 		return err
 	}
-	for _, row := range outages {
-		if err := a.endOutage(tx, row.Key, row.Value, now); err != nil {
+	for _, row := range ending {
+		row.Value.EndTime = timestamppb.New(now)
+		if err := a.putOutage(tx, row.Value, "ended", now); err != nil {
 			return err
 		}
 	}
-	entries, _, err := store.DueReviews.Page(tx, until, sweep)
+	waiting, _, err := store.DueReviews.Page(tx, until, sweep)
 	if err != nil {
 		return err
 	}
-	for _, row := range entries {
+	for _, row := range waiting {
 		row.Value.Overdue = true
 		if err := a.putEntry(tx, row.Value, "review-due", now); err != nil {
 			return err
@@ -257,23 +259,84 @@ func found(err error, kind string) error {
 	return err
 }
 
-// once finds what a call with this key made before; empty when the key is new. remember keeps it.
-func once(tx *kitstore.Tx, key string, request proto.Message) (name string, remember func(name string) error, err error) {
+// making is the frame of what makes a thing: the same key with the same body answers with what it made before, else do makes it
+// with the id and says its name.
+func making[M proto.Message](ctx context.Context, a *App, key string, request proto.Message, get func(kitstore.Reader, string) (M, error),
+	do func(tx *kitstore.Tx, id string, now time.Time) (name string, err error),
+) (made M, err error) {
+	id, err := a.NewID()
+	if err != nil {
+		return made, fmt.Errorf("make an id: %w", err)
+	}
 	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(request)
 	if err != nil {
-		return "", nil, err
+		return made, err
 	}
 	digest := sha256.Sum256(body)
-	record, err := store.Requests.Get(tx, kitstore.K(key))
-	switch {
-	case errors.Is(err, kitstore.ErrNotFound):
-		return "", func(name string) error {
-			return store.Requests.Insert(tx, kitstore.K(key), &shelterv1.RequestRecord{Digest: digest[:], Name: name})
-		}, nil
-	case err != nil:
-		return "", nil, err
-	case !bytes.Equal(record.GetDigest(), digest[:]):
-		return "", nil, fault.New(fault.IdempotencyMismatch, "This request_id was used for something else. Use a new one.", "made", record.GetName())
+	var shown M
+	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		record, err := store.Requests.Get(tx, kitstore.K(key))
+		switch {
+		case errors.Is(err, kitstore.ErrNotFound):
+			name, err := do(tx, id, a.Now())
+			if err != nil {
+				return err
+			}
+			record = &shelterv1.RequestRecord{Digest: digest[:], Name: name}
+			if err := store.Requests.Insert(tx, kitstore.K(key), record); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		case !bytes.Equal(record.GetDigest(), digest[:]):
+			return fault.New(fault.IdempotencyMismatch, "This request_id was used for something else. Use a new one.", "made", record.GetName())
+		}
+		shown, err = get(tx, record.GetName())
+		return err
+	})
+	if err != nil {
+		return made, err
 	}
-	return record.GetName(), nil, nil
+	return shown, nil
+}
+
+// kind is a thing that is changed under its etag.
+type kind[M proto.Message] struct {
+	row func(r kitstore.Reader, name string) (kitstore.Row[M], error)
+	get func(r kitstore.Reader, name string) (M, error)
+	put func(a *App, tx *kitstore.Tx, m M, event string, now time.Time) error
+}
+
+// changing is the frame of what changes a thing: find it, compare the etag, let decide change it, and store it with the event that
+// decide names; with none, nothing has changed.
+func changing[M proto.Message](ctx context.Context, a *App, k kind[M], name, etag string, decide func(tx *kitstore.Tx, m M, now time.Time) (event string, err error)) (changed M, err error) {
+	if err := a.checkNode("name", name); err != nil {
+		return changed, err
+	}
+	var shown M
+	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		now := a.Now()
+		row, err := k.row(tx, name)
+		if err != nil {
+			return err
+		}
+		if err := compare(etag, row.Version); err != nil {
+			return err
+		}
+		event, err := decide(tx, row.Value, now)
+		if err != nil {
+			return err
+		}
+		if event != "" {
+			if err := k.put(a, tx, row.Value, event, now); err != nil {
+				return err
+			}
+		}
+		shown, err = k.get(tx, name)
+		return err
+	})
+	if err != nil {
+		return changed, err
+	}
+	return shown, nil
 }

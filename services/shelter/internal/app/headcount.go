@@ -18,45 +18,21 @@ import (
 )
 
 // CreateHeadcount puts down what was counted beside what the stays say. No stay is changed by it.
-func (a *App) CreateHeadcount(ctx context.Context, request *shelterv1.CreateHeadcountRequest) (created *shelterv1.Headcount, err error) {
+func (a *App) CreateHeadcount(ctx context.Context, request *shelterv1.CreateHeadcountRequest) (*shelterv1.Headcount, error) {
 	if err := a.checkNode("parent", request.GetParent()); err != nil {
 		return nil, err
 	}
-	id, err := a.NewID()
-	if err != nil {
-		return nil, err
-	}
-	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-		now := a.Now()
-		made, remember, err := once(tx, request.GetRequestId(), request)
-		if err != nil {
-			return err
-		}
-		if made != "" {
-			created, err = getHeadcount(tx, made)
-			return err
-		}
+	return making(ctx, a, request.GetRequestId(), request, getHeadcount, func(tx *kitstore.Tx, id string, now time.Time) (string, error) {
 		h, err := a.compareCounts(tx, request, now)
 		if err != nil {
-			return err
+			return "", err
 		}
 		h.Name = request.GetParent() + "/headcounts/" + id
-		if err := remember(h.GetName()); err != nil {
-			return err
-		}
 		if err := vouch(tx, request.GetParent(), now); err != nil {
-			return err
+			return "", err
 		}
-		if err := a.putHeadcount(tx, h, "recorded", now); err != nil {
-			return err
-		}
-		created, err = getHeadcount(tx, h.GetName())
-		return err
+		return h.GetName(), a.putHeadcount(tx, h, "recorded", now)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return created, nil
 }
 
 func (a *App) compareCounts(tx *kitstore.Tx, request *shelterv1.CreateHeadcountRequest, now time.Time) (*shelterv1.Headcount, error) {
@@ -107,47 +83,32 @@ func (a *App) putHeadcount(tx *kitstore.Tx, h *shelterv1.Headcount, what string,
 	return a.Events.Append(tx, "shelter.headcount."+what+".v1", h.GetName(), now, &shelterv1.HeadcountChanged{Headcount: h.GetName(), Open: h.GetOpen()})
 }
 
-func getHeadcount(r kitstore.Reader, name string) (*shelterv1.Headcount, error) {
+var headcounts = kind[*shelterv1.Headcount]{row: headcountRow, get: getHeadcount, put: (*App).putHeadcount}
+
+func headcountRow(r kitstore.Reader, name string) (kitstore.Row[*shelterv1.Headcount], error) {
 	row, err := store.Headcounts.Row(r, store.HeadcountKey(name))
+	return row, found(err, "headcount")
+}
+
+func getHeadcount(r kitstore.Reader, name string) (*shelterv1.Headcount, error) {
+	row, err := headcountRow(r, name)
 	if err != nil {
-		return nil, found(err, "headcount")
+		return nil, err
 	}
 	row.Value.Etag = etagOf(row.Version)
 	return row.Value, nil
 }
 
 // ExplainHeadcount says why a group's count differs.
-func (a *App) ExplainHeadcount(ctx context.Context, request *shelterv1.ExplainHeadcountRequest) (shown *shelterv1.Headcount, err error) {
-	if err := a.checkNode("name", request.GetName()); err != nil {
-		return nil, err
-	}
+func (a *App) ExplainHeadcount(ctx context.Context, request *shelterv1.ExplainHeadcountRequest) (*shelterv1.Headcount, error) {
 	if err := codes.CheckField("explanation", codes.HeadcountDifference, request.GetExplanation()); err != nil {
 		return nil, err
 	}
-	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-		row, err := store.Headcounts.Row(tx, store.HeadcountKey(request.GetName()))
-		if err != nil {
-			return found(err, "headcount")
-		}
-		if err := compare(request.GetEtag(), row.Version); err != nil {
-			return err
-		}
-		changed, err := rules.Explain(row.Value, request.GetGroup(), request.GetExplanation())
-		if err != nil {
-			return err
-		}
-		if changed {
-			if err := a.putHeadcount(tx, row.Value, "explained", a.Now()); err != nil {
-				return err
-			}
-		}
-		shown, err = getHeadcount(tx, request.GetName())
-		return err
+	return changing(ctx, a, headcounts, request.GetName(), request.GetEtag(), func(_ *kitstore.Tx, h *shelterv1.Headcount, _ time.Time) (string, error) {
+		return eventIf("explained", func(h *shelterv1.Headcount) (bool, error) {
+			return rules.Explain(h, request.GetGroup(), request.GetExplanation())
+		}, h)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return shown, nil
 }
 
 // ListHeadcounts lists a shelter's headcounts, the newest first.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
@@ -20,7 +19,7 @@ import (
 const oldest = 366 * 24 * time.Hour
 
 // CreateOutage takes beds out of service: only beds that are free.
-func (a *App) CreateOutage(ctx context.Context, request *shelterv1.CreateOutageRequest) (created *shelterv1.Outage, err error) {
+func (a *App) CreateOutage(ctx context.Context, request *shelterv1.CreateOutageRequest) (*shelterv1.Outage, error) {
 	if err := a.checkNode("parent", request.GetParent()); err != nil {
 		return nil, err
 	}
@@ -28,36 +27,23 @@ func (a *App) CreateOutage(ctx context.Context, request *shelterv1.CreateOutageR
 	if err := codes.CheckField("outage.reason", codes.Outage, asked.GetReason()); err != nil {
 		return nil, err
 	}
-	id, err := a.NewID()
-	if err != nil {
-		return nil, err
-	}
-	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-		now := a.Now()
-		made, remember, err := once(tx, request.GetRequestId(), request)
-		if err != nil {
-			return err
-		}
-		if made != "" {
-			created, err = getOutage(tx, made)
-			return err
-		}
+	return making(ctx, a, request.GetRequestId(), request, getOutage, func(tx *kitstore.Tx, id string, now time.Time) (string, error) {
 		if err := checkDates(asked, now); err != nil {
-			return err
+			return "", err
 		}
 		if err := a.expireDue(tx, now); err != nil {
-			return err
+			return "", err
 		}
 		_, row, err := a.group(tx, request.GetParent())
 		if err != nil {
-			return err
+			return "", err
 		}
 		taken, err := count(tx, request.GetParent())
 		if err != nil {
-			return err
+			return "", err
 		}
 		if err := rules.Room(row.Value, taken, asked.GetQuantity()); err != nil {
-			return err
+			return "", err
 		}
 		o := &shelterv1.Outage{
 			Name: request.GetParent() + "/outages/" + id, Quantity: asked.GetQuantity(), Reason: asked.GetReason(),
@@ -66,23 +52,8 @@ func (a *App) CreateOutage(ctx context.Context, request *shelterv1.CreateOutageR
 		if o.FromTime == nil {
 			o.FromTime = timestamppb.New(now)
 		}
-		if err := store.Outages.Insert(tx, store.OutageKey(o.GetName()), o); err != nil {
-			return err
-		}
-		if err := remember(o.GetName()); err != nil {
-			return err
-		}
-		if err := a.told(tx, "outage.started", request.GetParent(), now); err != nil {
-			return err
-		}
-		created = proto.CloneOf(o)
-		created.Etag = etagOf(1)
-		return nil
+		return o.GetName(), a.putOutage(tx, o, "started", now)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return created, nil
 }
 
 func checkDates(o *shelterv1.Outage, now time.Time) error {
@@ -95,48 +66,39 @@ func checkDates(o *shelterv1.Outage, now time.Time) error {
 	return nil
 }
 
-func getOutage(r kitstore.Reader, name string) (*shelterv1.Outage, error) {
+var outages = kind[*shelterv1.Outage]{row: outageRow, get: getOutage, put: (*App).putOutage}
+
+func outageRow(r kitstore.Reader, name string) (kitstore.Row[*shelterv1.Outage], error) {
 	row, err := store.Outages.Row(r, store.OutageKey(name))
+	return row, found(err, "outage")
+}
+
+func getOutage(r kitstore.Reader, name string) (*shelterv1.Outage, error) {
+	row, err := outageRow(r, name)
 	if err != nil {
-		return nil, found(err, "outage")
+		return nil, err
 	}
 	row.Value.Etag = etagOf(row.Version)
 	return row.Value, nil
 }
 
-// EndOutage brings beds back into service before their time.
-func (a *App) EndOutage(ctx context.Context, request *shelterv1.EndOutageRequest) (shown *shelterv1.Outage, err error) {
-	if err := a.checkNode("name", request.GetName()); err != nil {
-		return nil, err
-	}
-	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-		row, err := store.Outages.Row(tx, store.OutageKey(request.GetName()))
-		if err != nil {
-			return found(err, "outage")
-		}
-		if err := compare(request.GetEtag(), row.Version); err != nil {
-			return err
-		}
-		if row.Value.GetEndTime() == nil {
-			if err := a.endOutage(tx, row.Key, row.Value, a.Now()); err != nil {
-				return err
-			}
-		}
-		shown, err = getOutage(tx, request.GetName())
+func (a *App) putOutage(tx *kitstore.Tx, o *shelterv1.Outage, what string, now time.Time) error {
+	o.Etag = ""
+	if err := store.Outages.Put(tx, store.OutageKey(o.GetName()), o); err != nil {
 		return err
-	})
-	if err != nil {
-		return nil, err
 	}
-	return shown, nil
+	return a.told(tx, "outage."+what, store.GroupOf(o.GetName()), now)
 }
 
-func (a *App) endOutage(tx *kitstore.Tx, key kitstore.Key, o *shelterv1.Outage, now time.Time) error {
-	o.EndTime, o.Etag = timestamppb.New(now), ""
-	if err := store.Outages.Put(tx, key, o); err != nil {
-		return err
-	}
-	return a.told(tx, "outage.ended", store.GroupOf(o.GetName()), now)
+// EndOutage brings beds back into service before their time.
+func (a *App) EndOutage(ctx context.Context, request *shelterv1.EndOutageRequest) (*shelterv1.Outage, error) {
+	return changing(ctx, a, outages, request.GetName(), request.GetEtag(), func(_ *kitstore.Tx, o *shelterv1.Outage, now time.Time) (string, error) {
+		if o.GetEndTime() != nil {
+			return "", nil
+		}
+		o.EndTime = timestamppb.New(now)
+		return "ended", nil
+	})
 }
 
 // ListOutages lists what is or was out of service in a shelter.

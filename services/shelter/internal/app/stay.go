@@ -14,51 +14,28 @@ import (
 )
 
 // AdmitWalkIn admits somebody who stands at the door.
-func (a *App) AdmitWalkIn(ctx context.Context, request *shelterv1.AdmitWalkInRequest) (stay *shelterv1.Stay, err error) {
+func (a *App) AdmitWalkIn(ctx context.Context, request *shelterv1.AdmitWalkInRequest) (*shelterv1.Stay, error) {
 	if err := a.checkNode("group", request.GetGroup()); err != nil {
 		return nil, err
 	}
 	if err := codes.CheckNeeds("needs", request.GetNeeds()); err != nil {
 		return nil, err
 	}
-	name, err := a.newName("stays")
-	if err != nil {
-		return nil, err
-	}
-	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-		now := a.Now()
-		made, remember, err := once(tx, request.GetRequestId(), request)
-		if err != nil {
-			return err
-		}
-		if made != "" {
-			stay, err = getStay(tx, made)
-			return err
-		}
+	return making(ctx, a, request.GetRequestId(), request, getStay, func(tx *kitstore.Tx, id string, now time.Time) (string, error) {
 		if err := a.expireDue(tx, now); err != nil {
-			return err
+			return "", err
 		}
 		part := &shelterv1.Part{Group: request.GetGroup(), Quantity: request.GetQuantity(), Needs: request.GetNeeds()}
 		if err := a.room(tx, []*shelterv1.Part{part}, now); err != nil {
-			return err
+			return "", err
 		}
 		s, err := store.Shelters.GetPublic(tx, kitstore.K(store.ShelterOf(request.GetGroup())))
 		if err != nil {
-			return err
+			return "", err
 		}
-		if err := remember(name); err != nil {
-			return err
-		}
-		if err := a.putStay(tx, rules.NewStay(name, request.GetGroup(), request.GetQuantity(), s.GetLongestStayDays(), now), "admitted", now); err != nil {
-			return err
-		}
-		stay, err = getStay(tx, name)
-		return err
+		name := a.parent() + "/stays/" + id
+		return name, a.putStay(tx, rules.NewStay(name, request.GetGroup(), request.GetQuantity(), s.GetLongestStayDays(), now), "admitted", now)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return stay, nil
 }
 
 func (a *App) putStay(tx *kitstore.Tx, s *shelterv1.Stay, what string, now time.Time) error {
@@ -72,10 +49,17 @@ func (a *App) putStay(tx *kitstore.Tx, s *shelterv1.Stay, what string, now time.
 	})
 }
 
-func getStay(r kitstore.Reader, name string) (*shelterv1.Stay, error) {
+var stays = kind[*shelterv1.Stay]{row: stayRow, get: getStay, put: (*App).putStay}
+
+func stayRow(r kitstore.Reader, name string) (kitstore.Row[*shelterv1.Stay], error) {
 	row, err := store.Stays.Row(r, kitstore.K(name))
+	return row, found(err, "stay")
+}
+
+func getStay(r kitstore.Reader, name string) (*shelterv1.Stay, error) {
+	row, err := stayRow(r, name)
 	if err != nil {
-		return nil, found(err, "stay")
+		return nil, err
 	}
 	return stayOf(row), nil
 }
@@ -132,44 +116,12 @@ func (a *App) ListStays(ctx context.Context, request *shelterv1.ListStaysRequest
 	return response, err
 }
 
-// changeStay is the frame of what changes a stay. decide says which event it is; empty when nothing changed.
-func (a *App) changeStay(ctx context.Context, name, etag string, decide func(tx *kitstore.Tx, s *shelterv1.Stay, now time.Time) (event string, err error)) (shown *shelterv1.Stay, err error) {
-	if err := a.checkNode("name", name); err != nil {
-		return nil, err
-	}
-	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-		now := a.Now()
-		row, err := store.Stays.Row(tx, kitstore.K(name))
-		if err != nil {
-			return found(err, "stay")
-		}
-		if err := compare(etag, row.Version); err != nil {
-			return err
-		}
-		event, err := decide(tx, row.Value, now)
-		if err != nil {
-			return err
-		}
-		if event != "" {
-			if err := a.putStay(tx, row.Value, event, now); err != nil {
-				return err
-			}
-		}
-		shown, err = getStay(tx, name)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return shown, nil
-}
-
 // MoveStay moves a stay to another group of the shelter: the one bed is free and the other taken in one step.
 func (a *App) MoveStay(ctx context.Context, request *shelterv1.MoveStayRequest) (*shelterv1.Stay, error) {
 	if err := a.checkNode("to_group", request.GetToGroup()); err != nil {
 		return nil, err
 	}
-	return a.changeStay(ctx, request.GetName(), request.GetEtag(), func(tx *kitstore.Tx, s *shelterv1.Stay, now time.Time) (string, error) {
+	return changing(ctx, a, stays, request.GetName(), request.GetEtag(), func(tx *kitstore.Tx, s *shelterv1.Stay, now time.Time) (string, error) {
 		if err := rules.CheckMovable(s, store.ShelterOf(request.GetToGroup()) == store.ShelterOf(s.GetGroup())); err != nil {
 			return "", err
 		}
@@ -197,14 +149,14 @@ func (a *App) StartAbsence(ctx context.Context, request *shelterv1.StartAbsenceR
 	if err := codes.CheckField("reason", codes.Absence, request.GetReason()); err != nil {
 		return nil, err
 	}
-	return a.changeStay(ctx, request.GetName(), request.GetEtag(), func(_ *kitstore.Tx, s *shelterv1.Stay, now time.Time) (string, error) {
+	return changing(ctx, a, stays, request.GetName(), request.GetEtag(), func(_ *kitstore.Tx, s *shelterv1.Stay, now time.Time) (string, error) {
 		return "absent", rules.Leave(s, request.GetReason(), request.GetReturnTime(), now)
 	})
 }
 
 // EndAbsence notes that somebody is back.
 func (a *App) EndAbsence(ctx context.Context, request *shelterv1.EndAbsenceRequest) (*shelterv1.Stay, error) {
-	return a.changeStay(ctx, request.GetName(), request.GetEtag(), func(_ *kitstore.Tx, s *shelterv1.Stay, _ time.Time) (string, error) {
+	return changing(ctx, a, stays, request.GetName(), request.GetEtag(), func(_ *kitstore.Tx, s *shelterv1.Stay, _ time.Time) (string, error) {
 		return eventIf("returned", rules.Return, s)
 	})
 }
@@ -214,7 +166,7 @@ func (a *App) DischargeStay(ctx context.Context, request *shelterv1.DischargeSta
 	if err := codes.CheckField("reason", codes.Discharge, request.GetReason()); err != nil {
 		return nil, err
 	}
-	return a.changeStay(ctx, request.GetName(), request.GetEtag(), func(_ *kitstore.Tx, s *shelterv1.Stay, now time.Time) (string, error) {
+	return changing(ctx, a, stays, request.GetName(), request.GetEtag(), func(_ *kitstore.Tx, s *shelterv1.Stay, now time.Time) (string, error) {
 		return eventIf("discharged", func(s *shelterv1.Stay) (bool, error) { return rules.Discharge(s, request.GetReason(), now) }, s)
 	})
 }

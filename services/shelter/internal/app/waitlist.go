@@ -17,7 +17,7 @@ import (
 )
 
 // CreateWaitlistEntry puts somebody on a group's waitlist. The group must take them; it need not have room.
-func (a *App) CreateWaitlistEntry(ctx context.Context, request *shelterv1.CreateWaitlistEntryRequest) (created *shelterv1.WaitlistEntry, err error) {
+func (a *App) CreateWaitlistEntry(ctx context.Context, request *shelterv1.CreateWaitlistEntryRequest) (*shelterv1.WaitlistEntry, error) {
 	if err := a.checkNode("parent", request.GetParent()); err != nil {
 		return nil, err
 	}
@@ -25,47 +25,23 @@ func (a *App) CreateWaitlistEntry(ctx context.Context, request *shelterv1.Create
 	if err := codes.CheckNeeds("waitlist_entry.needs", asked.GetNeeds()); err != nil {
 		return nil, err
 	}
-	id, err := a.NewID()
-	if err != nil {
-		return nil, err
-	}
-	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-		now := a.Now()
-		made, remember, err := once(tx, request.GetRequestId(), request)
-		if err != nil {
-			return err
-		}
-		if made != "" {
-			created, err = getEntry(tx, made)
-			return err
-		}
+	return making(ctx, a, request.GetRequestId(), request, getEntry, func(tx *kitstore.Tx, id string, now time.Time) (string, error) {
 		if err := rules.CheckReview("waitlist_entry.review_time", asked.GetReviewTime(), now); err != nil {
-			return err
+			return "", err
 		}
 		s, row, err := a.group(tx, request.GetParent())
 		if err != nil {
-			return err
+			return "", err
 		}
 		if err := rules.Fits(s, row.Value, asked.GetNeeds()); err != nil {
-			return err
+			return "", err
 		}
 		e := &shelterv1.WaitlistEntry{
 			Name: request.GetParent() + "/waitlistEntries/" + id, Quantity: asked.GetQuantity(), Offer: asked.GetOffer(), Needs: asked.GetNeeds(),
 			ReviewTime: asked.GetReviewTime(), State: shelterv1.WaitlistEntry_STATE_WAITING, CreateTime: timestamppb.New(now),
 		}
-		if err := remember(e.GetName()); err != nil {
-			return err
-		}
-		if err := a.putEntry(tx, e, "entered", now); err != nil {
-			return err
-		}
-		created, err = getEntry(tx, e.GetName())
-		return err
+		return e.GetName(), a.putEntry(tx, e, "entered", now)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return created, nil
 }
 
 func (a *App) putEntry(tx *kitstore.Tx, e *shelterv1.WaitlistEntry, what string, now time.Time) error {
@@ -77,50 +53,25 @@ func (a *App) putEntry(tx *kitstore.Tx, e *shelterv1.WaitlistEntry, what string,
 	return a.Events.Append(tx, "shelter.waitlist."+what+".v1", e.GetName(), now, &shelterv1.WaitlistChanged{Entry: e.GetName(), Offer: e.GetOffer()})
 }
 
-func getEntry(r kitstore.Reader, name string) (*shelterv1.WaitlistEntry, error) {
+var entries = kind[*shelterv1.WaitlistEntry]{row: entryRow, get: getEntry, put: (*App).putEntry}
+
+func entryRow(r kitstore.Reader, name string) (kitstore.Row[*shelterv1.WaitlistEntry], error) {
 	row, err := store.Waitlist.Row(r, kitstore.K(name))
+	return row, found(err, "waitlist entry")
+}
+
+func getEntry(r kitstore.Reader, name string) (*shelterv1.WaitlistEntry, error) {
+	row, err := entryRow(r, name)
 	if err != nil {
-		return nil, found(err, "waitlist entry")
+		return nil, err
 	}
 	row.Value.Etag = etagOf(row.Version)
 	return row.Value, nil
 }
 
-// changeEntry is the frame of what changes an entry. decide says which event it is; empty when nothing changed.
-func (a *App) changeEntry(ctx context.Context, name, etag string, decide func(e *shelterv1.WaitlistEntry, now time.Time) (event string, err error)) (shown *shelterv1.WaitlistEntry, err error) {
-	if err := a.checkNode("name", name); err != nil {
-		return nil, err
-	}
-	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-		now := a.Now()
-		row, err := store.Waitlist.Row(tx, kitstore.K(name))
-		if err != nil {
-			return found(err, "waitlist entry")
-		}
-		if err := compare(etag, row.Version); err != nil {
-			return err
-		}
-		event, err := decide(row.Value, now)
-		if err != nil {
-			return err
-		}
-		if event != "" {
-			if err := a.putEntry(tx, row.Value, event, now); err != nil {
-				return err
-			}
-		}
-		shown, err = getEntry(tx, name)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return shown, nil
-}
-
 // ReviewWaitlistEntry sets the next date to look at an entry.
 func (a *App) ReviewWaitlistEntry(ctx context.Context, request *shelterv1.ReviewWaitlistEntryRequest) (*shelterv1.WaitlistEntry, error) {
-	return a.changeEntry(ctx, request.GetName(), request.GetEtag(), func(e *shelterv1.WaitlistEntry, now time.Time) (string, error) {
+	return changing(ctx, a, entries, request.GetName(), request.GetEtag(), func(_ *kitstore.Tx, e *shelterv1.WaitlistEntry, now time.Time) (string, error) {
 		return "reviewed", rules.ReviewEntry(e, request.GetReviewTime(), now)
 	})
 }
@@ -130,7 +81,7 @@ func (a *App) CloseWaitlistEntry(ctx context.Context, request *shelterv1.CloseWa
 	if err := codes.CheckField("reason", codes.WaitlistClose, request.GetReason()); err != nil {
 		return nil, err
 	}
-	return a.changeEntry(ctx, request.GetName(), request.GetEtag(), func(e *shelterv1.WaitlistEntry, _ time.Time) (string, error) {
+	return changing(ctx, a, entries, request.GetName(), request.GetEtag(), func(_ *kitstore.Tx, e *shelterv1.WaitlistEntry, _ time.Time) (string, error) {
 		return eventIf("closed", func(e *shelterv1.WaitlistEntry) (bool, error) { return rules.CloseEntry(e, request.GetReason()) }, e)
 	})
 }

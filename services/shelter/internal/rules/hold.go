@@ -62,11 +62,6 @@ func Renew(h *shelterv1.Hold, asked *timestamppb.Timestamp, now time.Time) error
 	return nil
 }
 
-// Expired says that a tentative hold has run out.
-func Expired(h *shelterv1.Hold, now time.Time) bool {
-	return h.GetState() == shelterv1.Hold_STATE_HELD && !h.GetExpireTime().AsTime().After(now)
-}
-
 // Confirm turns a live tentative hold into a promise. It reports whether anything changed:
 // confirming a promise again is a no-op.
 func Confirm(h *shelterv1.Hold, fence *custodyv1.Fence, now time.Time) (changed bool, err error) {

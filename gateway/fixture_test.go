@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"amanat.example/gateway/session"
@@ -69,6 +70,11 @@ type shelter struct {
 	place  func(context.Context, *shelterv1.PlaceHoldRequest) (*shelterv1.Hold, error)
 	get    func(context.Context, *shelterv1.GetHoldRequest) (*shelterv1.Hold, error)
 	list   func(context.Context, *shelterv1.ListSheltersRequest) (*shelterv1.ListSheltersResponse, error)
+	watch  func(*shelterv1.WatchCapacityRequest, grpc.ServerStreamingServer[shelterv1.CapacityChange]) error
+}
+
+func (s *shelter) WatchCapacity(r *shelterv1.WatchCapacityRequest, stream grpc.ServerStreamingServer[shelterv1.CapacityChange]) error {
+	return s.watch(r, stream)
 }
 
 func (s *shelter) CreateShelter(ctx context.Context, r *shelterv1.CreateShelterRequest) (*shelterv1.Shelter, error) {

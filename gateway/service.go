@@ -92,6 +92,7 @@ func open(ctx context.Context, c Config, output io.Writer, now func() time.Time)
 	}
 	s.public = s.server(guard(http.HandlerFunc(s.route)))
 	s.public.TLSConfig = s.identity.PublicTLS()
+	s.public.RegisterOnShutdown(s.rest.EndStreams)
 	s.private = s.server(s.adminPages(registry))
 	return s, nil
 }

@@ -23,7 +23,6 @@ func methodRules() []rule {
 			check: checkRoutes,
 			except: map[name]string{
 				"amanat.events.v1.EventService.ListEvents":            "services of the node read it, over gRPC alone",
-				"amanat.shelter.v1.ShelterService.WatchCapacity":      "a stream: browsers get it as server-sent events, which no annotation can say",
 				"amanat.referral.v1.ReferralService.CompleteReferral": "protection calls it when it records the outcome; people use RecordOutcome",
 			},
 		},
@@ -106,7 +105,7 @@ func checkRoutes(files files, report report) {
 			report(method.FullName(), "has no GET, POST or PATCH route")
 		case !strings.HasPrefix(path, "/v1/"):
 			report(method.FullName(), "has a route outside /v1/")
-		case verbIs(method, "Get", "List") != (route.GetGet() != ""):
+		case verbIs(method, "Get", "List", "Watch") != (route.GetGet() != ""):
 			report(method.FullName(), "must be GET if it only reads, else POST or PATCH")
 		case verbIs(method, "Update") != (route.GetPatch() != ""):
 			report(method.FullName(), "must be PATCH if it updates, and only then")

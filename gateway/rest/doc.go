@@ -10,4 +10,6 @@
 //   - A field or parameter that the request's message does not have is refused by its name.
 //   - No log line and no metric holds anything of a path, query, header or body; the request id
 //     is taken over only where it has the form of one.
+//   - A call that streams is answered with server-sent events: `data` is a message as in any other answer, `problem` what
+//     ended it. It says something every 15 seconds, ends after four minutes at most, and its reader opens it again.
 package rest

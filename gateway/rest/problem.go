@@ -200,6 +200,10 @@ func (h *Handler) onError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Ma
 	if p.GetStatus() == http.StatusInternalServerError {
 		h.log.Error("a call failed", logging.RPC(x.rpc), logging.Err(err), logging.ID("request", x.requestID))
 	}
+	if x.live.stream { // It could not be opened.
+		x.live.fail(p)
+		return
+	}
 	h.refuse(w, x, p)
 }
 

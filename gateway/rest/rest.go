@@ -71,6 +71,11 @@ type Handler struct {
 	now      func() time.Time
 	conns    []*grpc.ClientConn
 	names    []string
+
+	streams  streams
+	draining context.Context
+	// EndStreams ends those that are open, and all that are opened later: a server that drains would wait for them.
+	EndStreams context.CancelFunc
 }
 
 // exchange is one request and what becomes known of it on its way.
@@ -80,6 +85,8 @@ type exchange struct {
 	rpc       string // full method name, once routed
 	query     map[string][]string
 	body      *body
+	live      *live
+	head      bool // only the headers are wanted
 }
 
 type exchangeKey struct{}
@@ -96,6 +103,8 @@ func New(ctx context.Context, c Config) (*Handler, error) {
 	h := &Handler{
 		tokens: c.Tokens, issuer: session.NewIssuer(c.Identity, c.Now), perToken: limit.New[string](c.PerToken), log: c.Log, now: c.Now,
 	}
+	h.streams.open = map[string]int{}
+	h.draining, h.EndStreams = context.WithCancel(context.WithoutCancel(ctx))
 	var err error
 	if h.metrics, err = newMetrics(c.Metrics); err != nil {
 		return nil, err
@@ -104,6 +113,7 @@ func New(ctx context.Context, c Config) (*Handler, error) {
 	h.mux = runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newMarshaler()),
 		runtime.WithErrorHandler(h.onError),
+		runtime.WithStreamErrorHandler(h.onStreamError),
 		runtime.WithRoutingErrorHandler(h.onRoute),
 		runtime.WithIncomingHeaderMatcher(none),
 		runtime.WithOutgoingHeaderMatcher(none),
@@ -120,7 +130,7 @@ func New(ctx context.Context, c Config) (*Handler, error) {
 }
 
 func (h *Handler) connect(ctx context.Context, c Config, s Service) error {
-	conn, err := rpc.Dial(s.Address, c.Identity.ClientTLS(s.Name), append(slices.Clip(c.Dial), grpc.WithChainUnaryInterceptor(h.actFor(s.Name)))...)
+	conn, err := rpc.Dial(s.Address, c.Identity.ClientTLS(s.Name), append(slices.Clip(c.Dial), grpc.WithChainUnaryInterceptor(h.actFor(s.Name)), grpc.WithChainStreamInterceptor(h.watchFor(s.Name)))...)
 	if err != nil {
 		return err
 	}
@@ -145,14 +155,25 @@ func (h *Handler) actFor(service string) grpc.UnaryClientInterceptor {
 				return err
 			}
 		}
-		token, err := h.issuer.Token(x.grant, service)
+		ctx, cancel := context.WithTimeout(ctx, maxCall)
+		defer cancel()
+		ctx, err := h.actingFor(ctx, x, service)
 		if err != nil {
 			return err
 		}
-		// Made anew, so that nothing of the HTTP request goes along.
-		ctx = metadata.NewOutgoingContext(ctx, metadata.Pairs(rpc.RequestIDKey, x.requestID))
-		return invoke(rpc.WithPersonToken(ctx, token), method, request, reply, conn, options...)
+		return invoke(ctx, method, request, reply, conn, options...)
 	}
+}
+
+// actingFor is a context for a call that acts for the person of the request.
+func (h *Handler) actingFor(ctx context.Context, x *exchange, service string) (context.Context, error) {
+	token, err := h.issuer.Token(x.grant, service)
+	if err != nil {
+		return nil, err
+	}
+	// Made anew, so that nothing of the HTTP request goes along.
+	ctx = metadata.NewOutgoingContext(ctx, metadata.Pairs(rpc.RequestIDKey, x.requestID))
+	return rpc.WithPersonToken(ctx, token), nil
 }
 
 // ServeHTTP answers one request.
@@ -162,13 +183,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.refuse(answer, x, p)
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), exchangeKey{}, x), maxCall)
-		defer cancel()
-		r = r.WithContext(ctx)
+		x.live = &live{ResponseWriter: answer}
+		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 		if r.Method == http.MethodHead {
-			r.Method = http.MethodGet // the server sends no body for it
+			r.Method, x.head = http.MethodGet, true // the server sends no body for it
 		}
-		h.mux.ServeHTTP(answer, r)
+		defer h.finish(x)
+		h.mux.ServeHTTP(x.live, r)
 	})
 }
 
@@ -275,6 +296,9 @@ type recorder struct {
 	http.ResponseWriter
 	status int
 }
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 func (r *recorder) WriteHeader(code int) {
 	if r.status == 0 {

@@ -100,6 +100,7 @@ type servedStream struct {
 	ctx    context.Context
 	method *method
 	last   proto.Message // the latest request
+	begun  bool          // the caller knows that it is served
 }
 
 func (s *servedStream) Context() context.Context { return s.ctx }
@@ -114,7 +115,12 @@ func (s *servedStream) RecvMsg(v any) error {
 		return err
 	}
 	s.last = message
-	return s.method.check(in)
+	if err := s.method.check(in); err != nil || s.begun {
+		return err
+	}
+	// Headers travel with the first message, which may be long in coming.
+	s.begun = true
+	return s.SendHeader(nil)
 }
 
 func (s *servedStream) SendMsg(v any) error {

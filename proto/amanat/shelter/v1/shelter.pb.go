@@ -3522,7 +3522,7 @@ const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\ashelter\x18\x02 \x01(\tBG\xe0A\x01\xbaHAr?2=^(nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60})?$R\ashelter\"y\n" +
 	"\x0eCapacityChange\x12.\n" +
 	"\x05group\x18\x01 \x01(\v2\x18.amanat.shelter.v1.GroupR\x05group\x127\n" +
-	"\tlook_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\blookTime2\x84'\n" +
+	"\tlook_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\blookTime2\xba'\n" +
 	"\x0eShelterService\x12\x84\x01\n" +
 	"\rCreateShelter\x12'.amanat.shelter.v1.CreateShelterRequest\x1a\x1a.amanat.shelter.v1.Shelter\".\x82\xd3\xe4\x93\x02(:\ashelter\"\x1d/v1/{parent=nodes/*}/shelters\x12u\n" +
 	"\n" +
@@ -3537,8 +3537,8 @@ const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\vUpdateGroup\x12%.amanat.shelter.v1.UpdateGroupRequest\x1a\x18.amanat.shelter.v1.Group\";\x82\xd3\xe4\x93\x025:\x05group2,/v1/{group.name=nodes/*/shelters/*/groups/*}\x12\x93\x01\n" +
 	"\fCreateOutage\x12&.amanat.shelter.v1.CreateOutageRequest\x1a\x19.amanat.shelter.v1.Outage\"@\x82\xd3\xe4\x93\x02::\x06outage\"0/v1/{parent=nodes/*/shelters/*/groups/*}/outages\x12\x8c\x01\n" +
 	"\tEndOutage\x12#.amanat.shelter.v1.EndOutageRequest\x1a\x19.amanat.shelter.v1.Outage\"?\x82\xd3\xe4\x93\x029:\x01*\"4/v1/{name=nodes/*/shelters/*/groups/*/outages/*}:end\x12\x8d\x01\n" +
-	"\vListOutages\x12%.amanat.shelter.v1.ListOutagesRequest\x1a&.amanat.shelter.v1.ListOutagesResponse\"/\x82\xd3\xe4\x93\x02)\x12'/v1/{parent=nodes/*/shelters/*}/outages\x12]\n" +
-	"\rWatchCapacity\x12'.amanat.shelter.v1.WatchCapacityRequest\x1a!.amanat.shelter.v1.CapacityChange0\x01\x12\x87\x01\n" +
+	"\vListOutages\x12%.amanat.shelter.v1.ListOutagesRequest\x1a&.amanat.shelter.v1.ListOutagesResponse\"/\x82\xd3\xe4\x93\x02)\x12'/v1/{parent=nodes/*/shelters/*}/outages\x12\x92\x01\n" +
+	"\rWatchCapacity\x12'.amanat.shelter.v1.WatchCapacityRequest\x1a!.amanat.shelter.v1.CapacityChange\"3\x82\xd3\xe4\x93\x02-\x12+/v1/{parent=nodes/*}/shelters:watchCapacity0\x01\x12\x87\x01\n" +
 	"\tPlaceHold\x12#.amanat.shelter.v1.PlaceHoldRequest\x1a\x17.amanat.shelter.v1.Hold\"<\x82\xd3\xe4\x93\x026:\x01*\"1/v1/{group=nodes/*/shelters/*/groups/*}:placeHold\x12i\n" +
 	"\aGetHold\x12!.amanat.shelter.v1.GetHoldRequest\x1a\x17.amanat.shelter.v1.Hold\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=nodes/*/holds/*}\x12z\n" +
 	"\tListHolds\x12#.amanat.shelter.v1.ListHoldsRequest\x1a$.amanat.shelter.v1.ListHoldsResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{parent=nodes/*}/holds\x12v\n" +

@@ -744,6 +744,43 @@ func local_request_ShelterService_ListOutages_0(ctx context.Context, marshaler r
 	return msg, metadata, err
 }
 
+var filter_ShelterService_WatchCapacity_0 = &utilities.DoubleArray{Encoding: map[string]int{"parent": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
+
+func request_ShelterService_WatchCapacity_0(ctx context.Context, marshaler runtime.Marshaler, client ShelterServiceClient, req *http.Request, pathParams map[string]string) (ShelterService_WatchCapacityClient, runtime.ServerMetadata, error) {
+	var (
+		protoReq WatchCapacityRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["parent"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "parent")
+	}
+	protoReq.Parent, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "parent", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_ShelterService_WatchCapacity_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	stream, err := client.WatchCapacity(ctx, &protoReq)
+	if err != nil {
+		return nil, metadata, err
+	}
+	header, err := stream.Header()
+	if err != nil {
+		return nil, metadata, err
+	}
+	metadata.HeaderMD = header
+	return stream, metadata, nil
+}
+
 func request_ShelterService_PlaceHold_0(ctx context.Context, marshaler runtime.Marshaler, client ShelterServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
 		protoReq PlaceHoldRequest
@@ -2048,6 +2085,13 @@ func RegisterShelterServiceHandlerServer(ctx context.Context, mux *runtime.Serve
 		}
 		forward_ShelterService_ListOutages_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+
+	mux.Handle(http.MethodGet, pattern_ShelterService_WatchCapacity_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		err := status.Error(codes.Unimplemented, "streaming calls are not yet supported in the in-process transport")
+		_, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+		return
+	})
 	mux.Handle(http.MethodPost, pattern_ShelterService_PlaceHold_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -2749,6 +2793,23 @@ func RegisterShelterServiceHandlerClient(ctx context.Context, mux *runtime.Serve
 		}
 		forward_ShelterService_ListOutages_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_ShelterService_WatchCapacity_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/amanat.shelter.v1.ShelterService/WatchCapacity", runtime.WithHTTPPathPattern("/v1/{parent=nodes/*}/shelters:watchCapacity"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_ShelterService_WatchCapacity_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_ShelterService_WatchCapacity_0(annotatedContext, mux, outboundMarshaler, w, req, func() (proto.Message, error) { return resp.Recv() }, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodPost, pattern_ShelterService_PlaceHold_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -3140,6 +3201,7 @@ var (
 	pattern_ShelterService_CreateOutage_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4, 2, 5}, []string{"v1", "nodes", "shelters", "groups", "parent", "outages"}, ""))
 	pattern_ShelterService_EndOutage_0           = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 2, 4, 1, 0, 4, 8, 5, 5}, []string{"v1", "nodes", "shelters", "groups", "outages", "name"}, "end"))
 	pattern_ShelterService_ListOutages_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3, 2, 4}, []string{"v1", "nodes", "shelters", "parent", "outages"}, ""))
+	pattern_ShelterService_WatchCapacity_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "nodes", "parent", "shelters"}, "watchCapacity"))
 	pattern_ShelterService_PlaceHold_0           = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "shelters", "groups", "group"}, "placeHold"))
 	pattern_ShelterService_GetHold_0             = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "holds", "name"}, ""))
 	pattern_ShelterService_ListHolds_0           = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "nodes", "parent", "holds"}, ""))
@@ -3178,6 +3240,7 @@ var (
 	forward_ShelterService_CreateOutage_0        = runtime.ForwardResponseMessage
 	forward_ShelterService_EndOutage_0           = runtime.ForwardResponseMessage
 	forward_ShelterService_ListOutages_0         = runtime.ForwardResponseMessage
+	forward_ShelterService_WatchCapacity_0       = runtime.ForwardResponseStream
 	forward_ShelterService_PlaceHold_0           = runtime.ForwardResponseMessage
 	forward_ShelterService_GetHold_0             = runtime.ForwardResponseMessage
 	forward_ShelterService_ListHolds_0           = runtime.ForwardResponseMessage

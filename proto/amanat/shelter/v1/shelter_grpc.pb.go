@@ -92,7 +92,7 @@ type ShelterServiceClient interface {
 	// Lists what is out of service in a shelter, or was.
 	ListOutages(ctx context.Context, in *ListOutagesRequest, opts ...grpc.CallOption) (*ListOutagesResponse, error)
 	// Tells what is free in every group, as it stands and whenever it changes. A stream ends after some minutes; it is then opened
-	// again. Browsers get it as server-sent events.
+	// again. Over HTTP it comes as server-sent events.
 	WatchCapacity(ctx context.Context, in *WatchCapacityRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CapacityChange], error)
 	// Holds beds, all or none: also beds of several groups of one shelter, so that siblings, or a mother and her children,
 	// are held as one. The same key and body answers with the same hold.
@@ -552,7 +552,7 @@ type ShelterServiceServer interface {
 	// Lists what is out of service in a shelter, or was.
 	ListOutages(context.Context, *ListOutagesRequest) (*ListOutagesResponse, error)
 	// Tells what is free in every group, as it stands and whenever it changes. A stream ends after some minutes; it is then opened
-	// again. Browsers get it as server-sent events.
+	// again. Over HTTP it comes as server-sent events.
 	WatchCapacity(*WatchCapacityRequest, grpc.ServerStreamingServer[CapacityChange]) error
 	// Holds beds, all or none: also beds of several groups of one shelter, so that siblings, or a mother and her children,
 	// are held as one. The same key and body answers with the same hold.

@@ -1,0 +1,208 @@
+package gateway
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	gatewayv1 "amanat.example/proto/amanat/gateway/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/fault"
+)
+
+const watchPath = "/v1/nodes/sindh/shelters:watchCapacity"
+
+type capacityStream = grpc.ServerStreamingServer[shelterv1.CapacityChange]
+
+// stream is what a reader of server-sent events sees.
+type stream struct {
+	t        *testing.T
+	response *http.Response
+	lines    *bufio.Scanner
+}
+
+func (d *door) watch(path string, token string) *stream {
+	d.t.Helper()
+	request, err := http.NewRequestWithContext(d.t.Context(), "GET", d.url+path, nil)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	response, err := d.client.Do(request)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { _ = response.Body.Close() })
+	return &stream{d.t, response, bufio.NewScanner(response.Body)}
+}
+
+// next reads an event; empty at the end.
+func (s *stream) next() (event, data string) {
+	for s.lines.Scan() {
+		switch line := s.lines.Text(); {
+		case line == "" && data != "":
+			return event, data
+		case strings.HasPrefix(line, "event: "):
+			event = strings.TrimPrefix(line, "event: ")
+		case strings.HasPrefix(line, "data: "):
+			data = strings.TrimPrefix(line, "data: ")
+		}
+	}
+	return event, data
+}
+
+func free(n int32) *shelterv1.CapacityChange {
+	return &shelterv1.CapacityChange{Group: &shelterv1.Group{Name: "nodes/sindh/shelters/karachi-girls/groups/girls-6-12", Available: n}}
+}
+
+// Each message of a stream is an event when it is sent, not later.
+func TestStreamOfEvents(t *testing.T) {
+	more := make(chan int32)
+	d := openDoor(t, &shelter{watch: func(r *shelterv1.WatchCapacityRequest, to capacityStream) error {
+		if r.GetParent() != "nodes/sindh" || r.GetShelter() != "nodes/sindh/shelters/karachi-girls" {
+			t.Errorf("asked for %v", r)
+		}
+		for n := range more {
+			if err := to.Send(free(n)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
+	go func() { more <- 3 }()
+	s := d.watch(watchPath+"?shelter=nodes/sindh/shelters/karachi-girls", d.token)
+	if _, data := s.next(); data == "" {
+		t.Fatal("no event")
+	}
+	for name, want := range map[string]string{"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"} {
+		if got := s.response.Header.Get(name); s.response.StatusCode != 200 || got != want {
+			t.Errorf("status %d, header %s is %q", s.response.StatusCode, name, got)
+		}
+	}
+	for _, n := range []int32{2, 0} {
+		more <- n
+		event, data := s.next()
+		got := &shelterv1.CapacityChange{}
+		if err := protojson.Unmarshal([]byte(data), got); err != nil || event != "" || got.GetGroup().GetAvailable() != n {
+			t.Fatalf("event %q of %q: %v, want %d", event, data, err, n)
+		}
+		if !strings.Contains(data, `"unit_kind"`) {
+			t.Errorf("not in the protos' names: %s", data)
+		}
+	}
+	close(more)
+	if event, data := s.next(); event != "" || data != "" {
+		t.Errorf("after the end: %q %q", event, data)
+	}
+}
+
+// What is refused is refused as any call is; what fails later is told as an event; what only has to be opened again just ends.
+func TestStreamThatFails(t *testing.T) {
+	var fails error
+	sends := false
+	d := openDoor(t, &shelter{watch: func(_ *shelterv1.WatchCapacityRequest, to capacityStream) error {
+		if sends {
+			if err := to.Send(free(1)); err != nil {
+				return err
+			}
+		}
+		return fails
+	}})
+	for path, want := range map[string]struct {
+		status int
+		reason fault.Reason
+		field  string
+	}{
+		"/v1/nodes/Sindh!/shelters:watchCapacity": {400, fault.Field, "parent"},
+		watchPath + "?shelter=x":                  {400, fault.Field, "shelter"},
+		watchPath + "?shelters=x":                 {400, fault.Field, "shelters"},
+	} {
+		got := d.ask("GET", path, "")
+		p := got.problem(t)
+		if got.status != want.status || p.GetReason() != want.reason.String() || len(p.GetFieldViolations()) != 1 || p.GetFieldViolations()[0].GetField() != want.field {
+			t.Errorf("%s: %d %v", path, got.status, p)
+		}
+	}
+	if got := d.ask("GET", watchPath, "", "Authorization: "); got.status != 401 {
+		t.Errorf("without a token: %d", got.status)
+	}
+	if got := d.ask("HEAD", watchPath, ""); got.status != 400 {
+		t.Errorf("HEAD: %d", got.status)
+	}
+	fails = fault.New(fault.Missing, "There is no such shelter.")
+	if got := d.ask("GET", watchPath, ""); got.status != 404 || got.problem(t).GetReason() != fault.Missing.String() {
+		t.Errorf("refused by the service: %d %s", got.status, got.body)
+	}
+
+	sends = true
+	fails = errors.New("a disk said something about Amna")
+	s := d.watch(watchPath, d.token)
+	if _, data := s.next(); !strings.Contains(data, `"available":1`) {
+		t.Fatalf("first event: %q", data)
+	}
+	event, data := s.next()
+	p := &gatewayv1.Problem{}
+	if err := protojson.Unmarshal([]byte(data), p); err != nil || event != "problem" || p.GetStatus() != 500 || p.GetRequestId() == "" || strings.Contains(data, "Amna") {
+		t.Errorf("event %q: %s: %v", event, data, err)
+	}
+	fails = fault.New(fault.Unavailable, "The service is about to stop.")
+	s = d.watch(watchPath, d.token)
+	if _, data := s.next(); data == "" {
+		t.Fatal("no first event")
+	}
+	if event, data := s.next(); event != "" || data != "" {
+		t.Errorf("the reader should just come back; got %q %q", event, data)
+	}
+}
+
+// One token cannot hold all the node's streams, and a gateway that stops ends those that are open at once.
+func TestStreamsAreBoundedAndEnd(t *testing.T) {
+	d := openDoor(t, &shelter{watch: func(_ *shelterv1.WatchCapacityRequest, to capacityStream) error {
+		if err := to.Send(free(1)); err != nil {
+			return err
+		}
+		<-to.Context().Done()
+		return to.Context().Err()
+	}})
+	var open []*stream
+	for range 16 {
+		s := d.watch(watchPath, d.token)
+		if _, data := s.next(); data == "" {
+			t.Fatal("no event")
+		}
+		open = append(open, s)
+	}
+	if got := d.ask("GET", watchPath, ""); got.status != http.StatusTooManyRequests || got.problem(t).GetMetadata()["open"] != "16" {
+		t.Errorf("one more: %d %s", got.status, got.body)
+	}
+	// Who leaves makes room.
+	_ = open[0].response.Body.Close()
+	eventually(t, "a place is free again", func() bool {
+		s := d.watch(watchPath, d.token)
+		if s.response.StatusCode != http.StatusOK {
+			_ = s.response.Body.Close()
+			return false
+		}
+		open[0] = s
+		_, data := s.next()
+		return data != ""
+	})
+	d.stop()
+	for _, s := range open {
+		if event, data := s.next(); event != "" || data != "" {
+			t.Errorf("at the end: %q %q", event, data)
+		}
+		if err := s.lines.Err(); err != nil && !errors.Is(err, io.EOF) {
+			t.Errorf("cut instead of ended: %v", err)
+		}
+	}
+	if strings.Contains(d.log.all(), "cut") {
+		t.Error("requests were cut")
+	}
+}

@@ -1,0 +1,67 @@
+package rest
+
+import (
+	"context"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// deadlines is a connection that notes what time it is given.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	write, read []time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.write = append(d.write, t)
+	return nil
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.read = append(d.read, t)
+	return nil
+}
+
+// A stream on which nothing happens says so, and each write gets its own time, since the server's limits would cut it.
+func TestHeartbeat(t *testing.T) {
+	d := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	l := &live{ResponseWriter: d, stream: true}
+	ctx, cancel := context.WithCancel(t.Context())
+	beats := 0
+	every, ended := make(chan time.Time), make(chan struct{})
+	go func() {
+		defer close(ended)
+		l.beat(ctx, every, func() { beats++ })
+	}()
+	started := time.Now()
+	for range 2 {
+		every <- started
+	}
+	l.Header().Set("Content-Type", "application/json") // as the library does with its first message, in its own goroutine
+	cancel()
+	<-ended
+	if got := d.Body.String(); got != strings.Repeat(": still here\n\n", 2) {
+		t.Errorf("written %q", got)
+	}
+	if d.Code != 200 || d.Header().Get("Content-Type") != "text/event-stream" || !d.Flushed {
+		t.Errorf("status %d, headers %v, flushed %v", d.Code, d.Header(), d.Flushed)
+	}
+	if beats != 2 || len(d.write) != 2 || !d.write[0].After(started) || len(d.read) != 2 || !d.read[0].IsZero() {
+		t.Errorf("deadlines: write %v, read %v", d.write, d.read)
+	}
+}
+
+// An answer that is no stream is passed on as it is.
+func TestNoStream(t *testing.T) {
+	d := httptest.NewRecorder()
+	l := &live{ResponseWriter: d}
+	l.WriteHeader(404)
+	if _, err := l.Write([]byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	if d.Code != 404 || d.Body.String() != "{}" || d.Header().Get("X-Accel-Buffering") != "" {
+		t.Errorf("%d %q %v", d.Code, d.Body, d.Header())
+	}
+}

@@ -28,6 +28,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(demo(), initNetwork(), part())
+	c.AddCommand(demo(), initNetwork(), part(), check())
 	return c
 }

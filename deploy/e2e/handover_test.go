@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os/exec"
 	"path/filepath"
@@ -51,6 +52,26 @@ func newCountry(t *testing.T) *country {
 	must(t, err)
 	must(t, c.layout.Init())
 	return c
+}
+
+// sound checks every file of the network, which must have stopped, as an operator does: with the command.
+func (c *country) sound(t *testing.T) {
+	t.Helper()
+	out, err := exec.CommandContext(context.WithoutCancel(t.Context()), c.amanat, "check", "--json", "--data", c.layout.Root).CombinedOutput()
+	var result struct {
+		Sound bool
+		Files []struct{ Rows int }
+	}
+	if parsed := json.Unmarshal(out, &result); err != nil || parsed != nil || !result.Sound {
+		t.Fatalf("amanat check: %v: %s", errors.Join(err, parsed), out)
+	}
+	rows := 0
+	for _, f := range result.Files {
+		rows += f.Rows
+	}
+	if want := 2 * 10; len(result.Files) != want || rows == 0 { // keys and rows of three services in three provinces, and of the federal one
+		t.Errorf("%d files with %d rows were checked, want %d files", len(result.Files), rows, want)
+	}
 }
 
 // run runs the network under a supervisor until stop is called or the test ends.
@@ -130,6 +151,8 @@ func TestEveryProcessKilledOnce(t *testing.T) {
 		s.seek(text, []byte(text))
 	}
 	s.leaks(t, c.layout.Root)
+	c.stop()
+	c.sound(t)
 }
 
 // The hub is away for the first half: all is done here that can be done here, and the rest when
@@ -155,4 +178,6 @@ func TestHubAwayForTheFirstHalf(t *testing.T) {
 	})
 	must(t, waiting.Wait())
 	c.examine(ctx, t, names)
+	c.stop()
+	c.sound(t)
 }

@@ -27,8 +27,7 @@ import (
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/rpc"
 	"amanat.example/services/kit/soaktest"
-	kitstore "amanat.example/services/kit/store"
-	"amanat.example/services/shelter/internal/store"
+	"amanat.example/services/shelter"
 )
 
 const (
@@ -114,12 +113,14 @@ func (p *program) kill(t *testing.T) {
 		t.Fatalf("shelterd ended by itself: %v", err)
 	}
 	p.running = nil
-	report, err := kitstore.CheckFile(t.Context(), filepath.Join(p.root, "punjab", "shelter", "shelter.db"), store.Schema)
-	if err == nil {
-		err = report.Err()
-	}
+	files, err := shelter.Check(t.Context(), p.root, "punjab")
 	if err != nil {
 		t.Fatalf("after a kill: %v", err)
+	}
+	for _, f := range files {
+		if err := f.Err(); err != nil {
+			t.Errorf("after a kill, %s: %v", f.Path, err)
+		}
 	}
 }
 

@@ -46,6 +46,11 @@ var (
 	indexRow   = store.K("index") // the key for blind indexes
 )
 
+// CheckKeys is store.CheckFile for the closed key file in a folder.
+func CheckKeys(ctx context.Context, dir string) (store.Report, error) {
+	return store.CheckFile(ctx, filepath.Join(dir, keysFile), keysSchema)
+}
+
 func personRow(name string) store.Key { return store.K("person", name) }
 
 // Options say where a keyring is kept.

@@ -13,7 +13,7 @@ import (
 // Report is what a check has found.
 type Report struct {
 	Buckets  []BucketReport
-	Problems []error // each wraps ErrDamaged; at most 100
+	Problems []error // each wraps ErrDamaged or ErrBroken; at most 100
 }
 
 // BucketReport is one table or index that was read.
@@ -69,9 +69,17 @@ func (t *boltTx) walk() []error {
 	return w.problems
 }
 
+// Rule is what must hold of a file's rows beside what every store promises of itself. It reports each break in a sentence that may
+// name things and repeats nothing else of what the rows hold; its error is of the check itself.
+type Rule func(ctx context.Context, r Reader, report func(sentence string)) error
+
+// ErrBroken is wrapped by the problems that rules report.
+var ErrBroken = errors.New("a rule is broken")
+
 // CheckFile is Check for the file of a closed store, with all its pages accounted for and bbolt's own check besides. An older
-// file is checked as it is. The error is of opening the file, ErrLocked among them; damage is in the report.
-func CheckFile(ctx context.Context, path string, schema *Schema) (report Report, err error) {
+// file is checked as it is. The rules are tried where all else is well and the file has the schema's version. The error is of
+// opening the file, ErrLocked among them; damage is in the report.
+func CheckFile(ctx context.Context, path string, schema *Schema, rules ...Rule) (report Report, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return report, err
@@ -102,7 +110,29 @@ func CheckFile(ctx context.Context, path string, schema *Schema) (report Report,
 			report.problem(damaged("bbolt's check: %v", problem))
 		}
 	}
-	return report, report.rows(ctx, tx, schema)
+	if err := report.rows(ctx, tx, schema); err != nil {
+		return report, err
+	}
+	return report, report.judge(ctx, tx, schema, rules)
+}
+
+// judge tries the rules on rows that are sound.
+func (r *Report) judge(ctx context.Context, tx EngineTx, schema *Schema, rules []Rule) error {
+	if len(r.Problems) > 0 {
+		return nil
+	}
+	if meta, _, _, err := readMeta(tx); err != nil || meta.schema != schema.version {
+		return err
+	}
+	v := &view{db: &DB{schema: schema}, tx: tx}
+	defer func() { v.done = true }()
+	for _, rule := range rules {
+		err := rule(ctx, v, func(sentence string) { r.problem(fmt.Errorf("%w: %s", ErrBroken, sentence)) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // noKeys keeps keys out of bbolt's messages.

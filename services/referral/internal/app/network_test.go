@@ -86,6 +86,7 @@ type node struct {
 	events []event
 	queue  []outbox.Command
 	silent bool                    // the shelter does not answer
+	spoilt bool                    // the test has written what the service never would
 	refuse map[string]*fault.Error // by method
 	holds  map[string]*shelterv1.Hold
 	calls  []string // methods that were carried out, once each
@@ -207,6 +208,11 @@ func newNetwork(t testing.TB) *network {
 			report, err := n.DB.Check(context.Background())
 			if err := errors.Join(err, report.Err()); err != nil {
 				t.Errorf("%s: %v", name, err)
+			}
+			if !n.spoilt {
+				for _, sentence := range n.broken() {
+					t.Errorf("%s: %s", name, sentence)
+				}
 			}
 			must(t, n.DB.Close())
 		})

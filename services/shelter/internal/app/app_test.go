@@ -107,6 +107,9 @@ func openApp(t testing.TB, o kitstore.Options, keyDir string) (b *bench, end fun
 		if err != nil {
 			t.Errorf("the store is damaged: %v", err)
 		}
+		for _, broken := range brokenBeds(t, db) {
+			t.Error(broken)
+		}
 		if err := errors.Join(db.Close(), keys.Close()); err != nil {
 			t.Error(err)
 		}

@@ -1,0 +1,76 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/custody"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
+	"amanat.example/services/referral/internal/store"
+)
+
+// CheckChains is the rule of the service's file at a node: every chain is legal and signed by whom it says, the view says what
+// its chain says, and a referral in which the node must do or watch for something has a deadline (invariant I7).
+func CheckChains(node string, v custody.Verifier, limits rules.Limits) kitstore.Rule {
+	return func(ctx context.Context, r kitstore.Reader, report func(string)) error {
+		chains := map[string]bool{}
+		err := store.Referrals.Scan(r, kitstore.Range{}, func(_ kitstore.Key, record *referralv1.ReferralRecord) error {
+			name := record.GetReferral().GetName()
+			chains[name] = true
+			problem, err := checkChain(r, record.GetReferral(), node, v, limits)
+			if problem != "" {
+				report(fmt.Sprintf("%s: %s", name, problem))
+			}
+			return errors.Join(err, ctx.Err())
+		})
+		if err != nil {
+			return err
+		}
+		return store.Links.Scan(r, kitstore.Range{}, func(_ kitstore.Key, signed *custodyv1.SignedEvent) error {
+			event := &custodyv1.Event{}
+			if err := proto.Unmarshal(signed.GetEvent(), event); err != nil {
+				report("an event cannot be read")
+			} else if name := event.GetReferral(); !chains[name] {
+				chains[name] = true // said once
+				report(name + ": there is a chain and no referral")
+			}
+			return nil
+		})
+	}
+}
+
+// checkChain says what is wrong with one referral; empty for nothing.
+func checkChain(r kitstore.Reader, shown *referralv1.Referral, node string, v custody.Verifier, limits rules.Limits) (string, error) {
+	name := shown.GetName()
+	var events []*custodyv1.SignedEvent
+	if err := store.Links.Scan(r, kitstore.Range{Prefix: kitstore.K(name)}, func(_ kitstore.Key, e *custodyv1.SignedEvent) error {
+		events = append(events, e)
+		return nil
+	}); err != nil {
+		return "", err
+	}
+	chain, err := custody.Verify(v, events, nil)
+	if err != nil {
+		return "its chain is not sound: " + err.Error(), nil
+	}
+	s := chain.State()
+	if want := rules.View(s, shown.GetUpdateTime().AsTime()); !proto.Equal(want, shown) {
+		return "it is not shown as its chain says", nil
+	}
+	_, err = store.Deadlines.Get(r, kitstore.K(name))
+	switch due := rules.Next(s, node, nil, s.Last, limits) != nil; {
+	case errors.Is(err, kitstore.ErrNotFound) && due:
+		return "something is to be done, and it has no deadline", nil
+	case err == nil && !due:
+		return "it has a deadline, and nothing is to be done", nil
+	case err != nil && !errors.Is(err, kitstore.ErrNotFound):
+		return "", err
+	}
+	return "", nil
+}

@@ -19,33 +19,6 @@ const UsualPlaces = 20
 // MostPeople is how many people can be looked for at once.
 const MostPeople = 12
 
-// What stands in the way of a shelter that is left out, in the order in which it is told: first what can never be changed
-// by waiting.
-const (
-	OutExcluded     = "EXCLUDED_DISTRICT"
-	OutSecurity     = "SECURITY"
-	OutMedical      = "MEDICAL"
-	OutPsychosocial = "PSYCHOSOCIAL"
-	OutFamily       = "FAMILY_TOO_LARGE"
-	OutGender       = "GENDER"
-	OutAge          = "AGE"
-	OutWithMother   = "WITH_MOTHER"
-	OutSteps        = "STEPS"
-	OutSpecialNeeds = "SPECIAL_NEEDS"
-	OutSuspended    = "SUSPENDED"
-	OutDeclaredFull = "DECLARED_FULL"
-	OutFull         = "FULL"
-)
-
-// outOf is what stands in the way, by obstacle.
-var outOf = []string{OutGender, OutAge, OutWithMother, OutSteps, OutSpecialNeeds, OutExcluded}
-
-// out is a reason to leave a shelter out; takes says whom it takes instead, where that is worth telling.
-type out struct{ code, takes string }
-
-// outs counts shelters that are left out: all, and those in the district asked for.
-type outs struct{ all, near int32 }
-
 // finder is a search under way.
 type finder struct {
 	request  *shelterv1.FindPlacesRequest
@@ -57,8 +30,8 @@ type finder struct {
 	excluded []uint16
 	services []string
 
-	out                                      map[out]*outs
-	suspended, declaredFull, full, keepAway  *outs
+	say                                      *tongue
+	out                                      [outKinds]outs
 	hits                                     []hit
 	total, totalNear, shelters, sheltersNear int32
 }
@@ -83,7 +56,7 @@ type verdict struct {
 	kind    *kind
 	masks   [MostPeople]uint64 // by person: bit i: group i takes it; of the first 64 groups
 	able    uint16             // who of the people is taken at all
-	never   *outs              // where to count the kind if nobody is, or not all who stay together
+	never   out                // why, if nobody is, or not all who stay together; else 0
 	shared  bool               // a language of each person who has one is spoken
 	missing []string
 	base    uint64 // what the kind adds to the key of its places
@@ -91,11 +64,10 @@ type verdict struct {
 
 // Find ranks the places for the people of a request that is valid, and says of all others why not.
 func (p *Places) Find(request *shelterv1.FindPlacesRequest, now time.Time) *shelterv1.FindPlacesResponse {
-	f := &finder{request: request, people: request.GetPeople(), now: now.UnixNano(), limit: int(request.GetPageSize()), near: -1, out: map[out]*outs{}}
+	f := &finder{request: request, people: request.GetPeople(), now: now.UnixNano(), limit: int(request.GetPageSize()), near: -1, say: tongueOf(request.GetLanguageCode())}
 	if f.limit == 0 {
 		f.limit = UsualPlaces
 	}
-	f.suspended, f.declaredFull, f.full, f.keepAway = f.count(out{code: OutSuspended}), f.count(out{code: OutDeclaredFull}), f.count(out{code: OutFull}), f.count(out{code: OutExcluded})
 	f.measure(p.districts)
 	for _, n := range f.people {
 		for _, s := range n.GetServices() {
@@ -141,29 +113,18 @@ func (f *finder) measure(districts map[string]int32) {
 	}
 }
 
-func (f *finder) count(why out) *outs {
-	o, ok := f.out[why]
-	if !ok {
-		o = &outs{}
-		f.out[why] = o
-	}
-	return o
-}
-
-func (f *finder) leave(o *outs, r *row) {
-	o.all++
+func (f *finder) leave(why out, r *row) {
+	f.out[why].all++
 	if r.district == f.near {
-		o.near++
+		f.out[why].near++
 	}
 }
 
 // judge decides what a kind of shelter is worth to the search.
 func (f *finder) judge(k *kind) verdict {
 	v := verdict{kind: k}
-	if why, ok := f.fitting(&v); ok {
+	if v.never = f.fitting(&v); v.never == fits {
 		f.rate(&v)
-	} else {
-		v.never = f.count(why)
 	}
 	return v
 }
@@ -173,7 +134,7 @@ func (f *finder) look(v *verdict) {
 	k := v.kind
 	all := uint16(1)<<len(f.people) - 1
 	f.shelters += int32(len(k.rows))
-	if v.never == nil && len(f.people) == 1 && len(k.shelter.GetGroups()) <= 64 {
+	if v.never == fits && len(f.people) == 1 && len(k.shelter.GetGroups()) <= 64 {
 		f.lookForOne(v)
 		return
 	}
@@ -186,19 +147,19 @@ func (f *finder) look(v *verdict) {
 		people := v.able & asked
 		switch {
 		case asked == 0, asked != all && !f.request.GetApart():
-			f.leave(f.keepAway, r)
-		case v.never != nil:
+			f.leave(outExcluded, r)
+		case v.never != fits:
 			f.leave(v.never, r)
 		case people == 0:
-			f.leave(f.keepAway, r) // whom it would take must not be brought there
+			f.leave(outExcluded, r) // whom it would take must not be brought there
 		case r.suspended:
-			f.leave(f.suspended, r)
+			f.leave(outSuspended, r)
 		case r.full > f.now:
-			f.leave(f.declaredFull, r)
+			f.leave(outDeclaredFull, r)
 		default:
 			h, ok := f.assign(v, r, people)
 			if !ok {
-				f.leave(f.full, r)
+				f.leave(outFull, r)
 				continue
 			}
 			f.found(r)
@@ -227,11 +188,11 @@ func (f *finder) lookForOne(v *verdict) {
 		f.sheltersNear += at
 		switch {
 		case f.excluded[r.district] != 0:
-			f.leave(f.keepAway, r)
+			f.leave(outExcluded, r)
 		case r.suspended:
-			f.leave(f.suspended, r)
+			f.leave(outSuspended, r)
 		case r.full > now:
-			f.leave(f.declaredFull, r)
+			f.leave(outDeclaredFull, r)
 		case r.open&mask == 0:
 			full.all++
 			full.near += at
@@ -253,8 +214,8 @@ func (f *finder) lookForOne(v *verdict) {
 			}
 		}
 	}
-	f.full.all += full.all
-	f.full.near += full.near
+	f.out[outFull].all += full.all
+	f.out[outFull].near += full.near
 	f.total += found.all
 	f.totalNear += found.near
 }
@@ -276,17 +237,17 @@ func (f *finder) found(r *row) {
 
 // fitting finds the groups that take each of the people. Where nobody, or not everybody who stays together, is taken it
 // says why.
-func (f *finder) fitting(v *verdict) (why out, ok bool) {
+func (f *finder) fitting(v *verdict) out {
 	s := v.kind.shelter
 	switch {
 	case s.GetSecurity() < f.request.GetSecurity():
-		return out{code: OutSecurity}, false
+		return outSecurity
 	case s.GetMedicalCover() < f.request.GetMedicalCover():
-		return out{code: OutMedical}, false
+		return outMedical
 	case s.GetPsychosocialCover() < f.request.GetPsychosocialCover():
-		return out{code: OutPsychosocial}, false
+		return outPsychosocial
 	case !f.request.GetApart() && FamilyFits(s, int32(len(f.people))) != nil:
-		return out{code: OutFamily}, false
+		return outFamily
 	}
 	worst := len(obstacles)
 	for i, needs := range f.people {
@@ -301,13 +262,12 @@ func (f *finder) fitting(v *verdict) (why out, ok bool) {
 		worst = min(worst, nearest)
 	}
 	if worst == len(obstacles) || f.request.GetApart() && v.able != 0 {
-		return out{}, true
+		return fits
 	}
-	why = out{code: outOf[worst]}
-	if why.code == OutGender {
-		why.takes = takesOnly(s.GetGroups())
+	if why := obstacles[worst].out; why != outGender {
+		return why
 	}
-	return why, false
+	return takesOnly(s.GetGroups())
 }
 
 // takes says whether a group of the kind takes one of the people.
@@ -316,31 +276,6 @@ func (v *verdict) takes(f *finder, person, group int) bool {
 		return v.masks[person]>>group&1 == 1
 	}
 	return passed(v.kind.shelter, v.kind.shelter.GetGroups()[group], f.people[person]) == len(obstacles)
-}
-
-// takesOnly is whom a shelter takes that takes one gender alone; else empty.
-func takesOnly(groups []*shelterv1.Group) string {
-	gender, oldest := "", int32(0)
-	for _, g := range groups {
-		for _, taken := range g.GetGenders() {
-			if gender != "" && taken != gender {
-				return ""
-			}
-			gender = taken
-		}
-		oldest = max(oldest, g.GetAgeTo())
-	}
-	switch {
-	case gender == codes.GenderMasculine && oldest <= 18:
-		return "boys only"
-	case gender == codes.GenderMasculine:
-		return "men and boys only"
-	case gender == codes.GenderFeminine && oldest <= 18:
-		return "girls only"
-	case gender == codes.GenderFeminine:
-		return "women and girls only"
-	}
-	return ""
 }
 
 // rate weighs what like shelters have in common: languages, services, security, a court's order.

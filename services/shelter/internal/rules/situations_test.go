@@ -15,7 +15,15 @@ type situation struct {
 	only    []string // of the shelters; none: all
 	order   string
 	summary string
-	reason  string // one of those of the best place
+	reason  string    // one of those of the best place
+	when    time.Time // zero: searchTime
+}
+
+func (c situation) at() time.Time {
+	if c.when.IsZero() {
+		return searchTime
+	}
+	return c.when
 }
 
 type (

@@ -1,0 +1,228 @@
+package rules
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"amanat.example/services/kit/codes"
+)
+
+// key names a sentence, or a part of one, in every catalogue.
+type key int
+
+const (
+	// Why a place stands where it stands.
+	sayParted key = iota
+	sayTogether
+	sayTogetherInGroups
+	sayFresh
+	sayAgeing
+	sayStale
+	sayLanguage
+	sayOtherLanguage
+	sayNoServices
+	sayServices
+	sayHighSecurity
+	sayGuarded
+	saySameDistrict
+	sayNear
+	sayDistance
+	sayNothingLeft
+	sayBeds
+	sayCourtOrder
+	sayLongestStay
+	sayConfidential
+
+	// Why n shelters were left out: a clause, since several stand in one sentence. Those that end in All are for several people.
+	sayOutExcluded
+	sayOutSecurity
+	sayOutMedical
+	sayOutPsychosocial
+	sayOutFamily
+	sayOutGender
+	sayOutGenderAll
+	sayOutBoysOnly
+	sayOutGirlsOnly
+	sayOutMenOnly
+	sayOutWomenOnly
+	sayOutAge
+	sayOutAgeAll
+	sayOutWithMother
+	sayOutSteps
+	sayOutSpecialNeeds
+	sayOutSuspended
+	sayOutDeclaredFull
+	sayOutFull
+	sayOutFullAll
+
+	// What a worker reads first.
+	sayNoShelter
+	sayNoPlace
+	sayNoPlaceElsewhere
+	sayBest
+	sayBestNoShelter
+	sayBestNoBed
+	sayWhere
+	sayWhereFar
+	sayWhereParted
+	sayWhereFarParted
+
+	// Who is looked for, as it stands in "a place for {who}"; of an age, then of an age known only within bounds.
+	sayFamily
+	sayPeople
+	sayPerson
+	sayChild
+	sayGirl
+	sayBoy
+	sayWoman
+	sayMan
+	sayGirlOrWoman
+	sayBoyOrMan
+	sayPersonBetween
+	sayChildBetween
+	sayGirlBetween
+	sayBoyBetween
+	sayWomanBetween
+	sayManBetween
+	sayGirlOrWomanBetween
+	sayBoyOrManBetween
+
+	// How a list is joined.
+	sayComma
+	sayAnd
+
+	keys
+)
+
+// between is how far the sentence for an age within bounds stands from that for an age.
+const between = sayPersonBetween - sayPerson
+
+// phrase is a sentence in one language, with its arguments as {name}. One is said where {n} is 1, as English, Urdu and Sindhi
+// divide numbers (CLDR); empty where it is said as of many.
+type phrase struct{ one, many string }
+
+// catalogue is all that is said in one language.
+type catalogue [keys]phrase
+
+// always is a phrase that does not depend on a number.
+func always(text string) phrase { return phrase{many: text} }
+
+// args are what can stand in a sentence.
+type args struct {
+	n, of, to, km, groups                                 int32
+	who, place, district, why, where, languages, services string
+}
+
+// argument names, as the phrases have them.
+var arguments = map[string]func(args) string{
+	"n":         func(a args) string { return number(a.n) },
+	"of":        func(a args) string { return number(a.of) },
+	"to":        func(a args) string { return number(a.to) },
+	"km":        func(a args) string { return number(a.km) },
+	"groups":    func(a args) string { return number(a.groups) },
+	"who":       func(a args) string { return a.who },
+	"place":     func(a args) string { return a.place },
+	"district":  func(a args) string { return a.district },
+	"why":       func(a args) string { return a.why },
+	"where":     func(a args) string { return a.where },
+	"languages": func(a args) string { return a.languages },
+	"services":  func(a args) string { return a.services },
+}
+
+func number(n int32) string { return strconv.Itoa(int(n)) }
+
+// text is a phrase taken apart: what is fixed, and the arguments between.
+type text struct {
+	fixed  []string
+	values []func(args) string
+}
+
+// tongue is a language that answers are given in.
+type tongue struct {
+	lang codes.Lang
+	one  [keys]text
+	many [keys]text
+	// districts that are written otherwise where something is in them than where they are named.
+	districts map[string]string
+}
+
+var tongues = map[codes.Lang]*tongue{
+	codes.English: speak(codes.English, english, nil),
+	codes.Urdu:    speak(codes.Urdu, urdu, nil),
+	codes.Sindhi:  speak(codes.Sindhi, sindhi, sindhiDistricts),
+}
+
+// tongueOf is the language asked for, else English.
+func tongueOf(code string) *tongue {
+	if lang, ok := codes.LangOf(code); ok {
+		return tongues[lang]
+	}
+	return tongues[codes.English]
+}
+
+func speak(lang codes.Lang, all catalogue, districts map[string]string) *tongue {
+	t := &tongue{lang: lang, districts: districts}
+	for k, p := range all {
+		t.many[k] = apart(p.many)
+		if t.one[k] = t.many[k]; p.one != "" {
+			t.one[k] = apart(p.one)
+		}
+	}
+	return t
+}
+
+// apart takes a phrase apart. A name that is no argument's is a fault of a catalogue, which the start of the program finds.
+func apart(phrase string) (t text) {
+	for {
+		before, rest, more := strings.Cut(phrase, "{")
+		t.fixed = append(t.fixed, before)
+		if !more {
+			return t
+		}
+		name, after, _ := strings.Cut(rest, "}")
+		value, ok := arguments[name]
+		if !ok {
+			panic(fmt.Sprintf("rules: {%s} in a sentence is no argument", name))
+		}
+		t.values, phrase = append(t.values, value), after
+	}
+}
+
+// say puts arguments into a sentence.
+func (t *tongue) say(k key, a args) string {
+	said := &t.many[k]
+	if a.n == 1 {
+		said = &t.one[k]
+	}
+	if len(said.values) == 0 {
+		return said.fixed[0]
+	}
+	var b strings.Builder
+	for i, value := range said.values {
+		b.WriteString(said.fixed[i])
+		b.WriteString(value(a))
+	}
+	b.WriteString(said.fixed[len(said.values)])
+	return b.String()
+}
+
+// listed joins as people do: a, b and c.
+func (t *tongue) listed(all []string) string {
+	if len(all) < 2 {
+		return strings.Join(all, "")
+	}
+	last := len(all) - 1
+	return strings.Join(all[:last], t.say(sayComma, args{})) + t.say(sayAnd, args{}) + all[last]
+}
+
+// enumerated joins what is only named, one after the other.
+func (t *tongue) enumerated(all []string) string { return strings.Join(all, t.say(sayComma, args{})) }
+
+// district is the name of a district, as it stands in a sentence.
+func (t *tongue) district(code string) string {
+	if name, ok := t.districts[code]; ok {
+		return name
+	}
+	return codes.Label(codes.District, code, t.lang)
+}

@@ -41,7 +41,8 @@ type FindPlacesRequest struct {
 	MedicalCover Cover `protobuf:"varint,6,opt,name=medical_cover,json=medicalCover,proto3,enum=amanat.shelter.v1.Cover" json:"medical_cover,omitempty"`
 	// At least this psychosocial cover.
 	PsychosocialCover Cover `protobuf:"varint,7,opt,name=psychosocial_cover,json=psychosocialCover,proto3,enum=amanat.shelter.v1.Cover" json:"psychosocial_cover,omitempty"`
-	// The place is needed now: what needs a court's order comes last, and nearness counts before languages and services.
+	// The place is needed now: what lets nobody in at this hour comes last, what needs a court's order before that, and nearness counts before
+	// languages and services.
 	Urgent bool `protobuf:"varint,8,opt,name=urgent,proto3" json:"urgent,omitempty"`
 	// At most this many places; 0 means 20.
 	PageSize int32 `protobuf:"varint,9,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -23,6 +24,7 @@ const (
 	BecauseNoServices    = "SERVICES_MISSING"
 	BecauseSecurity      = "SECURITY"
 	BecauseDistance      = "DISTANCE"
+	BecauseClosed        = "CLOSED_NOW"
 	BecauseCourtOrder    = "COURT_ORDER"
 	BecauseLongestStay   = "LONGEST_STAY"
 	BecauseConfidential  = "LOCATION_CONFIDENTIAL"
@@ -131,6 +133,9 @@ func (f *finder) reasons(h *hit, p *shelterv1.Place) (all []*shelterv1.PlaceReas
 	} else {
 		tell(BecauseBeds, sayBeds, args{n: h.left})
 	}
+	if h.kind.closed {
+		tell(BecauseClosed, sayOpens, args{day: f.say.say(sayMonday+key(h.kind.opens/dayMinutes), args{}), time: clock(h.kind.opens)})
+	}
 	if s.GetCourtOrderRequired() {
 		tell(BecauseCourtOrder, sayCourtOrder, args{})
 	}
@@ -141,6 +146,11 @@ func (f *finder) reasons(h *hit, p *shelterv1.Place) (all []*shelterv1.PlaceReas
 		tell(BecauseConfidential, sayConfidential, args{})
 	}
 	return all
+}
+
+// clock is the time of day of a minute of the week, such as 08:00.
+func clock(minute int) string {
+	return fmt.Sprintf("%02d:%02d", minute%dayMinutes/60, minute%60)
 }
 
 func (f *finder) sharedLanguages(s *shelterv1.Shelter) (shared []string) {

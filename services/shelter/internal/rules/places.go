@@ -41,6 +41,7 @@ type Places struct {
 type kind struct {
 	key     string
 	shelter *shelterv1.Shelter // with its groups
+	hours   hours
 	rows    []row
 }
 
@@ -164,6 +165,9 @@ func (p *Places) kindOf(c Candidate) (k *kind, order []int) {
 		Languages: slices.Sorted(slices.Values(s.GetLanguages())), Services: slices.Sorted(slices.Values(s.GetServices())), Wheelchair: s.GetWheelchair(),
 		CourtOrderRequired: s.GetCourtOrderRequired(), BoysWithMotherToAge: s.GetBoysWithMotherToAge(), LargestFamily: s.GetLargestFamily(),
 		MedicalCover: s.GetMedicalCover(), PsychosocialCover: s.GetPsychosocialCover(), Security: s.GetSecurity(), LongestStayDays: s.GetLongestStayDays(),
+		Schedule: slices.SortedFunc(slices.Values(s.GetSchedule()), func(a, b *shelterv1.Opening) int {
+			return cmp.Or(cmp.Compare(a.GetWeekday(), b.GetWeekday()), strings.Compare(a.GetOpens(), b.GetOpens()), strings.Compare(a.GetCloses(), b.GetCloses()))
+		}),
 	}
 	groups, keys := make([]*shelterv1.Group, len(c.Beds)), make([][]byte, len(c.Beds))
 	for i, b := range c.Beds {
@@ -183,7 +187,7 @@ func (p *Places) kindOf(c Candidate) (k *kind, order []int) {
 	key := string(marshalled(like))
 	k, ok := p.kinds[key]
 	if !ok {
-		k = &kind{key: key, shelter: like}
+		k = &kind{key: key, shelter: like, hours: hoursOf(like.GetSchedule())}
 		p.kinds[key] = k
 	}
 	return k, order

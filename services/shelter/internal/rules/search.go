@@ -24,6 +24,7 @@ type finder struct {
 	request  *shelterv1.FindPlacesRequest
 	people   []*custodyv1.Needs
 	now      int64
+	minute   int // of the week
 	limit    int
 	near     int32   // number of the district asked for; -1: none, or no shelter is there
 	tens     []int32 // from the district asked for, by district: tens of kilometres; unknown: none
@@ -59,12 +60,14 @@ type verdict struct {
 	never   out                // why, if nobody is, or not all who stay together; else 0
 	shared  bool               // a language of each person who has one is spoken
 	missing []string
+	closed  bool   // nobody is let in now
+	opens   int    // minute of the week from which people are let in again
 	base    uint64 // what the kind adds to the key of its places
 }
 
 // Find ranks the places for the people of a request that is valid, and says of all others why not.
 func (p *Places) Find(request *shelterv1.FindPlacesRequest, now time.Time) *shelterv1.FindPlacesResponse {
-	f := &finder{request: request, people: request.GetPeople(), now: now.UnixNano(), limit: int(request.GetPageSize()), near: -1, say: tongueOf(request.GetLanguageCode())}
+	f := &finder{request: request, people: request.GetPeople(), now: now.UnixNano(), minute: minuteOf(now), limit: int(request.GetPageSize()), near: -1, say: tongueOf(request.GetLanguageCode())}
 	if f.limit == 0 {
 		f.limit = UsualPlaces
 	}
@@ -297,16 +300,20 @@ func (f *finder) rate(v *verdict) {
 		soft |= 1 << 6
 	}
 	v.base = soft << 12
+	v.opens, v.closed = v.kind.hours.closed(f.minute)
 	if f.request.GetUrgent() && s.GetCourtOrderRequired() {
 		v.base |= 1 << 30
+	}
+	if f.request.GetUrgent() && v.closed {
+		v.base |= 1 << 31
 	}
 }
 
 // key ranks a place, the smallest first. From the highest bit: how many have to go elsewhere (4 bits); in an emergency,
-// whether a court's order is needed (1 bit); freshness (2); then language (1), services (4) and, where it is asked for, security (2), distance (9),
+// whether it is closed now (1) and whether a court's order is needed (1); freshness (2); then language (1), services (4) and, where it is asked for, security (2), distance (9),
 // and in an emergency distance before those; few is how few beds are left (12).
 func (f *finder) key(v *verdict, away int32, class int64, elsewhere int, few uint64) uint64 {
-	key := uint64(elsewhere)<<31 | v.base&(1<<30) | uint64(class)<<28
+	key := uint64(elsewhere)<<32 | v.base&(3<<30) | uint64(class)<<28
 	soft, tens := v.base>>12&127, uint64(away)
 	if f.request.GetUrgent() {
 		return key | tens<<19 | soft<<12 | few

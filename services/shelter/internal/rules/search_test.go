@@ -156,7 +156,12 @@ func allSituations() []situation {
 	}
 	suspended := func(s *shelterv1.Shelter) { s.State = shelterv1.Shelter_STATE_SUSPENDED }
 	full := func(s *shelterv1.Shelter) { s.FullUntilTime = timestamppb.New(searchTime.Add(time.Hour)) }
-	return situations(girl, boy, family, wheelchair, speaks, services, special, without, vouched, free, in, suspended, full)
+	hours := func(s *shelterv1.Shelter) {
+		for day := range int32(6) {
+			s.Schedule = append(s.Schedule, &shelterv1.Opening{Weekday: day + 1, Opens: "08:00", Closes: "20:00"})
+		}
+	}
+	return situations(girl, boy, family, wheelchair, speaks, services, special, without, vouched, free, in, suspended, full, hours)
 }
 
 func TestThirtySituations(t *testing.T) {

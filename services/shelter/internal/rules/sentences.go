@@ -30,6 +30,7 @@ const (
 	sayDistance
 	sayNothingLeft
 	sayBeds
+	sayOpens
 	sayCourtOrder
 	sayLongestStay
 	sayConfidential
@@ -88,6 +89,15 @@ const (
 	sayGirlOrWomanBetween
 	sayBoyOrManBetween
 
+	// Days, as they stand in "on {day}", in the order of the week.
+	sayMonday
+	sayTuesday
+	sayWednesday
+	sayThursday
+	sayFriday
+	saySaturday
+	saySunday
+
 	// How a list is joined.
 	sayComma
 	sayAnd
@@ -110,8 +120,8 @@ func always(text string) phrase { return phrase{many: text} }
 
 // args are what can stand in a sentence.
 type args struct {
-	n, of, to, km, groups                                 int32
-	who, place, district, why, where, languages, services string
+	n, of, to, km, groups                                            int32
+	who, place, district, why, where, languages, services, day, time string
 }
 
 // argument names, as the phrases have them.
@@ -128,6 +138,8 @@ var arguments = map[string]func(args) string{
 	"where":     func(a args) string { return a.where },
 	"languages": func(a args) string { return a.languages },
 	"services":  func(a args) string { return a.services },
+	"day":       func(a args) string { return a.day },
+	"time":      func(a args) string { return a.time },
 }
 
 func number(n int32) string { return strconv.Itoa(int(n)) }

@@ -18,6 +18,7 @@ var english = catalogue{
 	sayDistance:         always("About {km} km away, from district to district."),
 	sayNothingLeft:      always("Nothing stays free there after this."),
 	sayBeds:             always("{n} more free there after this."),
+	sayOpens:            always("Lets people in again on {day} at {time}."),
 	sayCourtOrder:       always("A court's order is needed."),
 	sayLongestStay:      {"For at most {n} day.", "For at most {n} days."},
 	sayConfidential:     always("The address is told with a confirmed placement only."),
@@ -72,6 +73,14 @@ var english = catalogue{
 	sayManBetween:         always("a man of {n} to {to}"),
 	sayGirlOrWomanBetween: always("a girl or woman of {n} to {to}"),
 	sayBoyOrManBetween:    always("a boy or man of {n} to {to}"),
+
+	sayMonday:    always("Monday"),
+	sayTuesday:   always("Tuesday"),
+	sayWednesday: always("Wednesday"),
+	sayThursday:  always("Thursday"),
+	sayFriday:    always("Friday"),
+	saySaturday:  always("Saturday"),
+	saySunday:    always("Sunday"),
 
 	sayComma: always(", "),
 	sayAnd:   always(" and "),

@@ -20,6 +20,7 @@ var sindhi = catalogue{
 	sayDistance:         always("ضلعي کان ضلعي تائين اٽڪل {km} ڪلوميٽر پري آهي."),
 	sayNothingLeft:      always("هن کان پوءِ اتي ڪا به جاءِ خالي نه رهندي."),
 	sayBeds:             {"هن کان پوءِ اتي {n} ٻي جاءِ خالي رهندي.", "هن کان پوءِ اتي {n} ٻيون جايون خالي رهنديون."},
+	sayOpens:            always("داخلا وري {day} جي ڏينهن {time} وڳي شروع ٿيندي."),
 	sayCourtOrder:       always("عدالت جو حڪم ضروري آهي."),
 	sayLongestStay:      always("وڌ ۾ وڌ {n} ڏينهن لاءِ."),
 	sayConfidential:     always("پتو رڳو تڏهن ٻڌايو وڃي ٿو جڏهن جاءِ پڪي ٿي وڃي."),
@@ -74,6 +75,14 @@ var sindhi = catalogue{
 	sayManBetween:         always("{n} کان {to} سالن جي مرد"),
 	sayGirlOrWomanBetween: always("{n} کان {to} سالن جي ڇوڪريءَ يا عورت"),
 	sayBoyOrManBetween:    always("{n} کان {to} سالن جي ڇوڪري يا مرد"),
+
+	sayMonday:    always("سومر"),
+	sayTuesday:   always("اڱاري"),
+	sayWednesday: always("اربع"),
+	sayThursday:  always("خميس"),
+	sayFriday:    always("جمعي"),
+	saySaturday:  always("ڇنڇر"),
+	saySunday:    always("آچر"),
 
 	sayComma: always("، "),
 	sayAnd:   always(" ۽ "),

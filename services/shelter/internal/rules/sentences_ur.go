@@ -20,6 +20,7 @@ var urdu = catalogue{
 	sayDistance:         always("ضلعے سے ضلعے تک تقریباً {km} کلومیٹر دور ہے۔"),
 	sayNothingLeft:      always("اس کے بعد وہاں کوئی جگہ خالی نہیں رہے گی۔"),
 	sayBeds:             {"اس کے بعد وہاں {n} اور جگہ خالی رہے گی۔", "اس کے بعد وہاں {n} اور جگہیں خالی رہیں گی۔"},
+	sayOpens:            always("داخلہ دوبارہ {day} کو {time} بجے شروع ہوگا۔"),
 	sayCourtOrder:       always("عدالت کا حکم ضروری ہے۔"),
 	sayLongestStay:      always("زیادہ سے زیادہ {n} دن کے لیے۔"),
 	sayConfidential:     always("پتہ صرف اس وقت بتایا جاتا ہے جب جگہ پکی ہو جائے۔"),
@@ -74,6 +75,14 @@ var urdu = catalogue{
 	sayManBetween:         always("{n} سے {to} سال کے مرد"),
 	sayGirlOrWomanBetween: always("{n} سے {to} سال کی لڑکی یا خاتون"),
 	sayBoyOrManBetween:    always("{n} سے {to} سال کے لڑکے یا مرد"),
+
+	sayMonday:    always("پیر"),
+	sayTuesday:   always("منگل"),
+	sayWednesday: always("بدھ"),
+	sayThursday:  always("جمعرات"),
+	sayFriday:    always("جمعے"),
+	saySaturday:  always("ہفتے"),
+	saySunday:    always("اتوار"),
 
 	sayComma: always("، "),
 	sayAnd:   always(" اور "),

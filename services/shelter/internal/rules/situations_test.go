@@ -31,7 +31,7 @@ type (
 	alter = func(*shelterv1.Shelter)
 )
 
-func situations(girl, boy string, family, wheelchair need, speaks, services, special, without func(...string) need, vouched func(time.Duration) alter, free func(int32) alter, in func(string, int32) alter, suspended, full alter) []situation {
+func situations(girl, boy string, family, wheelchair need, speaks, services, special, without func(...string) need, vouched func(time.Duration) alter, free func(int32) alter, in func(string, int32) alter, suspended, full, hours alter) []situation {
 	near := func(district string, p ...*custodyv1.Needs) *shelterv1.FindPlacesRequest {
 		return &shelterv1.FindPlacesRequest{People: p, NearDistrict: district}
 	}
@@ -41,6 +41,7 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 	}
 	urgent := func(r *shelterv1.FindPlacesRequest) { r.Urgent = true }
 	apart := func(r *shelterv1.FindPlacesRequest) { r.Apart = true }
+	night := searchTime.Add(9 * time.Hour) // Monday, 02:00 in Karachi
 	return []situation{
 		{
 			what:   "girl of 9 in Lahore",
@@ -203,6 +204,21 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 			what:   "girl of 9, wherever",
 			search: near("", needs(girl, 9)), change: changes{"korangi-karachi": free(0)}, order: "cpwb-lahore dar-ul-aman-lahore cpwb-multan dar-ul-aman-multan dar-ul-aman-hyderabad cpu-quetta",
 			summary: "Best place for a girl of 9: Protection bureau Lahore in Lahore.", reason: "5 more free there after this.",
+		},
+		{
+			what:   "girl of 9 in Lahore at night, where it is let in from Monday morning",
+			search: near("PK617", needs(girl, 9)), change: changes{"cpwb-lahore": hours}, when: night, only: []string{"cpwb-lahore", "cpwb-multan"}, order: "cpwb-lahore cpwb-multan",
+			summary: "Best place for a girl of 9: Protection bureau Lahore in Lahore.", reason: "Lets people in again on Monday at 08:00.",
+		},
+		{
+			what:   "girl of 9 in Lahore at night, now",
+			search: with(near("PK617", needs(girl, 9)), urgent), change: changes{"cpwb-lahore": hours, "dar-ul-aman-lahore": hours}, when: night, only: []string{"cpwb-lahore", "cpwb-multan", "dar-ul-aman-lahore"}, order: "cpwb-multan cpwb-lahore dar-ul-aman-lahore",
+			summary: "Best place for a girl of 9: Protection bureau Multan in Multan, about 340 km away.",
+		},
+		{
+			what:   "girl of 9 in Lahore by day, now",
+			search: with(near("PK617", needs(girl, 9)), urgent), change: changes{"cpwb-lahore": hours}, when: searchTime.Add(20 * time.Hour), only: []string{"cpwb-lahore", "cpwb-multan"}, order: "cpwb-lahore cpwb-multan",
+			summary: "Best place for a girl of 9: Protection bureau Lahore in Lahore.",
 		},
 		{
 			what:   "an empty directory",

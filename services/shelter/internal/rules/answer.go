@@ -123,7 +123,7 @@ func (f *finder) reasons(h *hit, p *shelterv1.Place) (all []*shelterv1.PlaceReas
 		case p.GetDistrict() == f.request.GetNearDistrict():
 			tell(BecauseDistance, saySameDistrict, args{})
 		case p.GetDistanceKm() == 0:
-			tell(BecauseDistance, sayNear, args{})
+			tell(BecauseDistance, sayNeighbour, args{})
 		default:
 			tell(BecauseDistance, sayDistance, args{km: p.GetDistanceKm()})
 		}

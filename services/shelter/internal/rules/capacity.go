@@ -135,8 +135,16 @@ var obstacles = []obstacle{
 		return false
 	}},
 	{Unfit{"excluded_districts", "The person must not be brought to this shelter's district. Choose another shelter."}, outExcluded, func(s *shelterv1.Shelter, _ *shelterv1.Group, needs *custodyv1.Needs) bool {
-		return slices.Contains(needs.GetExcludedDistricts(), s.GetDistrict())
+		return keepsAway(needs, s.GetDistrict())
 	}},
+}
+
+// keepsAway says that a person must not be brought to a district: it is excluded, or has or had ground in common with one that is,
+// since whoever wrote that may have meant another border.
+func keepsAway(needs *custodyv1.Needs, district string) bool {
+	return slices.ContainsFunc(needs.GetExcludedDistricts(), func(excluded string) bool {
+		return slices.Contains(codes.Ground(excluded), district)
+	})
 }
 
 // Unfits lists every reason why a group of a shelter does not take a person with these needs.

@@ -108,8 +108,11 @@ func (f *finder) measure(districts map[string]int32) {
 		}
 	}
 	for i, needs := range f.people {
-		for _, district := range needs.GetExcludedDistricts() {
-			if n, ok := districts[district]; ok {
+		if len(needs.GetExcludedDistricts()) == 0 {
+			continue
+		}
+		for district, n := range districts {
+			if keepsAway(needs, district) {
 				f.excluded[n] |= 1 << i
 			}
 		}

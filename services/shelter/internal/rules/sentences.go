@@ -26,7 +26,7 @@ const (
 	sayHighSecurity
 	sayGuarded
 	saySameDistrict
-	sayNear
+	sayNeighbour
 	sayDistance
 	sayNothingLeft
 	sayBeds

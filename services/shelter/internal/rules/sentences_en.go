@@ -14,7 +14,7 @@ var english = catalogue{
 	sayHighSecurity:     always("Built and staffed for people who are looked for."),
 	sayGuarded:          always("The door is watched day and night."),
 	saySameDistrict:     always("In the same district."),
-	sayNear:             always("Less than 10 km away, from district to district."),
+	sayNeighbour:        always("In a neighbouring district."),
 	sayDistance:         always("About {km} km away, from district to district."),
 	sayNothingLeft:      always("Nothing stays free there after this."),
 	sayBeds:             always("{n} more free there after this."),

@@ -16,7 +16,7 @@ var sindhi = catalogue{
 	sayHighSecurity:     always("عمارت ۽ عملو اهڙن ماڻهن جي حفاظت لاءِ آهي جن کي ڪو ڳولي رهيو هجي."),
 	sayGuarded:          always("دروازي تي ڏينهن رات پهرو رهي ٿو."),
 	saySameDistrict:     always("ساڳئي ضلعي ۾ آهي."),
-	sayNear:             always("ضلعي کان ضلعي تائين 10 ڪلوميٽرن کان گهٽ پري آهي."),
+	sayNeighbour:        always("ڀرواري ضلعي ۾ آهي."),
 	sayDistance:         always("ضلعي کان ضلعي تائين اٽڪل {km} ڪلوميٽر پري آهي."),
 	sayNothingLeft:      always("هن کان پوءِ اتي ڪا به جاءِ خالي نه رهندي."),
 	sayBeds:             {"هن کان پوءِ اتي {n} ٻي جاءِ خالي رهندي.", "هن کان پوءِ اتي {n} ٻيون جايون خالي رهنديون."},

@@ -16,7 +16,7 @@ var urdu = catalogue{
 	sayHighSecurity:     always("عمارت اور عملہ ایسے لوگوں کی حفاظت کے لیے ہے جنہیں کوئی ڈھونڈ رہا ہو۔"),
 	sayGuarded:          always("دروازے پر دن رات پہرہ رہتا ہے۔"),
 	saySameDistrict:     always("اسی ضلعے میں ہے۔"),
-	sayNear:             always("ضلعے سے ضلعے تک 10 کلومیٹر سے کم دور ہے۔"),
+	sayNeighbour:        always("ساتھ والے ضلعے میں ہے۔"),
 	sayDistance:         always("ضلعے سے ضلعے تک تقریباً {km} کلومیٹر دور ہے۔"),
 	sayNothingLeft:      always("اس کے بعد وہاں کوئی جگہ خالی نہیں رہے گی۔"),
 	sayBeds:             {"اس کے بعد وہاں {n} اور جگہ خالی رہے گی۔", "اس کے بعد وہاں {n} اور جگہیں خالی رہیں گی۔"},

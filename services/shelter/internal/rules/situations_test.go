@@ -124,6 +124,21 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 			summary: "Hub has no bed for a girl of 11: 2 shelters take boys only and 1 shelter is full. Best place: Korangi home in Korangi, about 120 km away.", reason: "About 120 km away, from district to district.",
 		},
 		{
+			what:   "girl of 11 who must not be brought to Lasbela: nor to Hub, which was in it",
+			search: near("PK-BA-HUB", needs(girl, 11, without("PK217"))), change: changes{"korangi-karachi": in("PK-BA-HUB", 3), "cpu-quetta": in("PK217", 3)}, order: "dar-ul-aman-hyderabad cpwb-multan dar-ul-aman-multan cpwb-lahore dar-ul-aman-lahore",
+			summary: "Hub has no bed for a girl of 11: 1 shelter lies in a district to keep away from. Best place: Dar-ul-Aman Hyderabad in Hyderabad, about 190 km away.",
+		},
+		{
+			what:   "girl of 11 who must not be brought to Hub: nor to Lasbela, since who wrote it may have meant where Hub was",
+			search: near("PK-BA-HUB", needs(girl, 11, without("PK-BA-HUB"))), change: changes{"korangi-karachi": in("PK217", 3)}, only: []string{"korangi-karachi"},
+			summary: "No place for a girl of 11. Hub has no shelter; elsewhere 1 shelter lies in a district to keep away from.",
+		},
+		{
+			what:   "girl of 11 in Hub, a shelter in Lasbela",
+			search: near("PK-BA-HUB", needs(girl, 11)), change: changes{"korangi-karachi": in("PK217", 3)}, only: []string{"korangi-karachi"}, order: "korangi-karachi",
+			summary: "Hub has no shelter. Best place for a girl of 11: Korangi home in Lasbela.", reason: "In a neighbouring district.",
+		},
+		{
 			what:   "Hub has no bed for girls, nor has anybody",
 			search: near("PK-BA-HUB", needs(girl, 11)), change: changes{"cpwb-rahim-yar-khan": in("PK-BA-HUB", 3), "sweet-home-quetta": in("PK-BA-HUB", 3), "cpu-quetta": in("PK-BA-HUB", 0)}, only: []string{"cpwb-rahim-yar-khan", "sweet-home-quetta", "cpu-quetta"},
 			summary: "No place for a girl of 11: 2 shelters take boys only and 1 shelter is full.",

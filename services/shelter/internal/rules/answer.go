@@ -18,6 +18,7 @@ const (
 	BecauseBeds          = "BEDS"
 	BecauseTogether      = "TOGETHER"
 	BecauseParted        = "PARTED"
+	BecauseMothers       = "AMONG_MOTHERS"
 	BecauseLanguage      = "LANGUAGE_SHARED"
 	BecauseOtherLanguage = "LANGUAGE_OTHER"
 	BecauseServices      = "SERVICES_GIVEN"
@@ -89,6 +90,9 @@ func (f *finder) reasons(h *hit, p *shelterv1.Place) (all []*shelterv1.PlaceReas
 		tell(BecauseTogether, sayTogether, args{n: n})
 	case n > 1:
 		tell(BecauseTogether, sayTogetherInGroups, args{n: n, groups: int32(len(p.GetGroups()))})
+	}
+	if h.amid {
+		tell(BecauseMothers, sayAmongMothers, args{})
 	}
 	switch p.GetFreshness() {
 	case shelterv1.Freshness_FRESHNESS_FRESH:

@@ -86,8 +86,8 @@ var spoken = map[string]struct{ ur, sd, urReason, sdReason string }{
 		sdReason: "ضلعي کان ضلعي تائين اٽڪل 280 ڪلوميٽر پري آهي.",
 	},
 	"girl of 13 who speaks Sindhi alone": {
-		ur:       "13 سال کی لڑکی کے لیے بہترین جگہ: حیدر آباد میں Dar-ul-Aman Hyderabad، تقریباً 580 کلومیٹر دور۔",
-		sd:       "13 سالن جي ڇوڪريءَ لاءِ بهترين جاءِ: حيدرآباد ۾ Dar-ul-Aman Hyderabad، اٽڪل 580 ڪلوميٽر پري.",
+		ur:       "13 سال کی لڑکی کے لیے بہترین جگہ: کورنگی میں Korangi home، تقریباً 700 کلومیٹر دور۔",
+		sd:       "13 سالن جي ڇوڪريءَ لاءِ بهترين جاءِ: ڪورنگي ۾ Korangi home، اٽڪل 700 ڪلوميٽر پري.",
 		urReason: "وہاں سندھی بولی جاتی ہے۔",
 		sdReason: "اتي سنڌي ڳالهائي وڃي ٿي.",
 	},

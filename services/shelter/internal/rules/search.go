@@ -26,6 +26,7 @@ type finder struct {
 	now      int64
 	minute   int // of the week
 	limit    int
+	alone    uint16  // who of the people is a child that comes without its mother
 	near     int32   // number of the district asked for; -1: none, or no shelter is there
 	tens     []int32 // from the district asked for, by district: tens of kilometres; unknown: none
 	excluded []uint16
@@ -46,6 +47,7 @@ type hit struct {
 	kind   *verdict
 	goes   [MostPeople]int16 // by person: the position of the group, or parted
 	placed int
+	amid   bool  // a child that comes alone goes to a group of mothers with children
 	left   int32 // units that stay free in the groups used
 	fresh  int64 // class of the oldest claim it rests on
 }
@@ -57,6 +59,7 @@ type verdict struct {
 	kind    *kind
 	masks   [MostPeople]uint64 // by person: bit i: group i takes it; of the first 64 groups
 	able    uint16             // who of the people is taken at all
+	mothers uint64             // bit i: group i is one of mothers with children
 	never   out                // why, if nobody is, or not all who stay together; else 0
 	shared  bool               // a language of each person who has one is spoken
 	missing []string
@@ -72,7 +75,10 @@ func (p *Places) Find(request *shelterv1.FindPlacesRequest, now time.Time) *shel
 		f.limit = UsualPlaces
 	}
 	f.measure(p.districts)
-	for _, n := range f.people {
+	for i, n := range f.people {
+		if n.GetAgeTo() < 18 && !n.GetWithMother() {
+			f.alone |= 1 << i
+		}
 		for _, s := range n.GetServices() {
 			if s != codes.ServiceShelter && !slices.Contains(f.services, s) {
 				f.services = append(f.services, s)
@@ -179,7 +185,7 @@ func (f *finder) look(v *verdict) {
 func (f *finder) lookForOne(v *verdict) {
 	mask, near, now := v.masks[0], f.near, f.now
 	ageing, stale := now-int64(FreshFor), now-int64(AgeingFor)
-	base, shift := f.key(v, 0, 0, 0, 0), 12
+	base, shift := f.key(&hit{kind: v, placed: 1, amid: f.alone != 0 && mask&^v.mothers == 0}, 0, 0), 12
 	if f.request.GetUrgent() {
 		shift = 19
 	}
@@ -255,6 +261,11 @@ func (f *finder) fitting(v *verdict) out {
 	case !f.request.GetApart() && FamilyFits(s, int32(len(f.people))) != nil:
 		return outFamily
 	}
+	for j, g := range s.GetGroups() {
+		if g.GetWithMother() {
+			v.mothers |= 1 << j
+		}
+	}
 	worst := len(obstacles)
 	for i, needs := range f.people {
 		nearest := 0
@@ -276,12 +287,17 @@ func (f *finder) fitting(v *verdict) out {
 	return takesOnly(s.GetGroups())
 }
 
-// takes says whether a group of the kind takes one of the people.
-func (v *verdict) takes(f *finder, person, group int) bool {
+// takes says whether a group of the kind takes one of the people; of their own: a child that comes alone only in a group that is not
+// one of mothers with children.
+func (v *verdict) takes(f *finder, person, group int, own bool) bool {
+	g := v.kind.shelter.GetGroups()[group]
+	if own && g.GetWithMother() && f.alone>>person&1 == 1 {
+		return false
+	}
 	if group < 64 {
 		return v.masks[person]>>group&1 == 1
 	}
-	return passed(v.kind.shelter, v.kind.shelter.GetGroups()[group], f.people[person]) == len(obstacles)
+	return passed(v.kind.shelter, g, f.people[person]) == len(obstacles)
 }
 
 // rate weighs what like shelters have in common: languages, services, security, a court's order.
@@ -305,24 +321,36 @@ func (f *finder) rate(v *verdict) {
 	v.base = soft << 12
 	v.opens, v.closed = v.kind.hours.closed(f.minute)
 	if f.request.GetUrgent() && s.GetCourtOrderRequired() {
-		v.base |= 1 << 30
+		v.base |= courtOrder
 	}
 	if f.request.GetUrgent() && v.closed {
-		v.base |= 1 << 31
+		v.base |= closedNow
 	}
 }
 
-// key ranks a place, the smallest first. From the highest bit: how many have to go elsewhere (4 bits); in an emergency,
-// whether it is closed now (1) and whether a court's order is needed (1); freshness (2); then language (1), services (4) and, where it is asked for, security (2), distance (9),
-// and in an emergency distance before those; few is how few beds are left (12).
-func (f *finder) key(v *verdict, away int32, class int64, elsewhere int, few uint64) uint64 {
-	key := uint64(elsewhere)<<32 | v.base&(3<<30) | uint64(class)<<28
-	soft, tens := v.base>>12&127, uint64(away)
+// key ranks a place, the smallest first. From the highest bit: how many have to go elsewhere (4 bits); in an emergency, whether it is
+// closed now (1) and whether a court's order is needed (1); whether a child alone goes among mothers (1); freshness (2); then language (1),
+// services (4) and, where it is asked for, security (2), distance (9), and in an emergency distance before those; few is how few beds are
+// left (12).
+func (f *finder) key(h *hit, away int32, few uint64) uint64 {
+	base := h.kind.base
+	key := uint64(len(f.people)-h.placed)<<33 | base&urgently | uint64(h.fresh)<<28
+	if h.amid {
+		key |= 1 << 30
+	}
+	soft, tens := base>>12&127, uint64(away)
 	if f.request.GetUrgent() {
 		return key | tens<<19 | soft<<12 | few
 	}
 	return key | soft<<21 | tens<<12 | few
 }
+
+// What counts in an emergency alone, in a key.
+const (
+	courtOrder = 1 << 31
+	closedNow  = 1 << 32
+	urgently   = courtOrder | closedNow
+)
 
 // class is 0 for a fresh claim, 1 for an ageing, 2 for a stale one.
 func (f *finder) class(vouched int64) int64 {
@@ -335,52 +363,72 @@ func (f *finder) class(vouched int64) int64 {
 	return 0
 }
 
-// assign says where each of the people would go in a shelter: together all or none, apart as many as it can.
+// assign says where each of the people would go in a shelter: together all or none, apart as many as it can. A child that comes alone
+// goes among mothers with their children only where there is no other room.
 func (f *finder) assign(v *verdict, r *row, people uint16) (hit, bool) {
+	own := f.seats(v, r, people, true)
+	if v.mothers == 0 || f.alone == 0 || own.placed == bits.OnesCount16(people) {
+		return own, f.weigh(&own, r)
+	}
+	if h := f.seats(v, r, people, false); h.placed > own.placed {
+		return h, f.weigh(&h, r)
+	}
+	return own, f.weigh(&own, r)
+}
+
+// seats puts the people into groups that take them; nobody, where not all who stay together have room.
+func (f *finder) seats(v *verdict, r *row, people uint16, own bool) hit {
 	h := hit{site: r.site, kind: v}
 	for i := range h.goes {
 		h.goes[i] = parted
 	}
+	m := match{f: f, v: v, site: r.site, hit: &h, own: own}
 	var order [64]int
-	groups := f.order(v, r.site, people, order[:0])
-	if !f.together(&h, v, groups, r.site, people) {
-		m := match{f: f, v: v, groups: groups, site: r.site, hit: &h}
-		for left := people; left != 0; left &= left - 1 {
-			m.seen = map[int]bool{}
-			if m.seat(bits.TrailingZeros16(left)) {
-				h.placed++
-			} else if !f.request.GetApart() {
-				return h, false
-			}
+	m.groups = m.order(people, order[:0])
+	if m.together(people) {
+		return h
+	}
+	for left := people; left != 0; left &= left - 1 {
+		m.seen = map[int]bool{}
+		if m.seat(bits.TrailingZeros16(left)) {
+			h.placed++
+		} else if !f.request.GetApart() {
+			h.placed = 0
+			return h
 		}
 	}
-	if h.placed == 0 {
-		return h, false
-	}
-	f.weigh(&h, v, r)
-	return h, true
+	return h
 }
 
-// weigh adds up what is left in the groups that are used, and how old the oldest claim is.
-func (f *finder) weigh(h *hit, v *verdict, r *row) {
+// weigh adds up what is left in the groups that are used, and how old the oldest claim is. It says whether anybody found room.
+func (f *finder) weigh(h *hit, r *row) bool {
+	if h.placed == 0 {
+		return false
+	}
 	for g, b := range r.site.beds {
-		if n := quantity(v.kind.shelter.GetGroups()[g], h.in(g)); n > 0 {
+		group := h.kind.kind.shelter.GetGroups()[g]
+		if n := quantity(group, h.in(g)); n > 0 {
 			h.left += b.free - n
 			h.fresh = max(h.fresh, f.class(b.vouched))
+			h.amid = h.amid || group.GetWithMother() && h.who(g)&f.alone != 0
 		}
 	}
-	h.key = f.key(v, f.tens[r.district], h.fresh, len(f.people)-h.placed, uint64(4095-min(h.left, 4095)))
+	h.key = f.key(h, f.tens[r.district], uint64(4095-min(h.left, 4095)))
+	return true
+}
+
+// who of the people go to a group.
+func (h *hit) who(group int) (people uint16) {
+	for person, g := range h.goes {
+		if g == int16(group) {
+			people |= 1 << person
+		}
+	}
+	return people
 }
 
 // in is how many of the people go to a group.
-func (h *hit) in(group int) (n int32) {
-	for _, g := range h.goes {
-		if g == int16(group) {
-			n++
-		}
-	}
-	return n
-}
+func (h *hit) in(group int) int32 { return int32(bits.OnesCount16(h.who(group))) }
 
 // quantity is how many units of a group so many people need: a family has a unit for itself, whatever its size.
 func quantity(g *shelterv1.Group, people int32) int32 {
@@ -390,23 +438,34 @@ func quantity(g *shelterv1.Group, people int32) int32 {
 	return people
 }
 
+// match seats people in groups, moving those who sit already where that makes room (augmenting paths, after Kuhn).
+type match struct {
+	f      *finder
+	v      *verdict
+	groups []int
+	site   *site
+	hit    *hit
+	seen   map[int]bool
+	own    bool
+}
+
 // order is the groups that take any of the people and have something free, the best first: fresh claims, then most free,
 // then by name.
-func (f *finder) order(v *verdict, s *site, people uint16, groups []int) []int {
-	for g, b := range s.beds {
+func (m *match) order(people uint16, groups []int) []int {
+	for g, b := range m.site.beds {
 		if b.free <= 0 {
 			continue
 		}
 		for left := people; left != 0; left &= left - 1 {
-			if v.takes(f, bits.TrailingZeros16(left), g) {
+			if m.v.takes(m.f, bits.TrailingZeros16(left), g, m.own) {
 				groups = append(groups, g)
 				break
 			}
 		}
 	}
 	slices.SortFunc(groups, func(a, b int) int {
-		x, y := &s.beds[a], &s.beds[b]
-		if d := f.class(x.vouched) - f.class(y.vouched); d != 0 {
+		x, y := &m.site.beds[a], &m.site.beds[b]
+		if d := m.f.class(x.vouched) - m.f.class(y.vouched); d != 0 {
 			return int(d)
 		}
 		if x.free != y.free {
@@ -418,38 +477,28 @@ func (f *finder) order(v *verdict, s *site, people uint16, groups []int) []int {
 }
 
 // together puts all into the first group that has room for them, if there is one.
-func (f *finder) together(h *hit, v *verdict, groups []int, s *site, people uint16) bool {
+func (m *match) together(people uint16) bool {
 	n := int32(bits.OnesCount16(people))
-	for _, g := range groups {
-		fit := s.beds[g].free >= quantity(v.kind.shelter.GetGroups()[g], n)
+	for _, g := range m.groups {
+		fit := m.site.beds[g].free >= quantity(m.v.kind.shelter.GetGroups()[g], n)
 		for left := people; left != 0 && fit; left &= left - 1 {
-			fit = v.takes(f, bits.TrailingZeros16(left), g)
+			fit = m.v.takes(m.f, bits.TrailingZeros16(left), g, m.own)
 		}
 		if !fit {
 			continue
 		}
 		for left := people; left != 0; left &= left - 1 {
-			h.goes[bits.TrailingZeros16(left)] = int16(g)
+			m.hit.goes[bits.TrailingZeros16(left)] = int16(g)
 		}
-		h.placed = int(n)
+		m.hit.placed = int(n)
 		return true
 	}
 	return false
 }
 
-// match seats people in groups, moving those who sit already where that makes room (augmenting paths, after Kuhn).
-type match struct {
-	f      *finder
-	v      *verdict
-	groups []int
-	site   *site
-	hit    *hit
-	seen   map[int]bool
-}
-
 func (m *match) seat(person int) bool {
 	for _, g := range m.groups {
-		if m.seen[g] || !m.v.takes(m.f, person, g) {
+		if m.seen[g] || !m.v.takes(m.f, person, g, m.own) {
 			continue
 		}
 		m.seen[g] = true

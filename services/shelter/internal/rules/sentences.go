@@ -16,6 +16,7 @@ const (
 	sayParted key = iota
 	sayTogether
 	sayTogetherInGroups
+	sayAmongMothers
 	sayFresh
 	sayAgeing
 	sayStale

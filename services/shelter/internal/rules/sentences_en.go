@@ -4,6 +4,7 @@ var english = catalogue{
 	sayParted:           always("Takes {n} of the {of}."),
 	sayTogether:         always("All {n} stay together in one group."),
 	sayTogetherInGroups: always("All {n} stay in this shelter, in {groups} groups."),
+	sayAmongMothers:     always("In a group of mothers with children."),
 	sayFresh:            always("Its beds were vouched for in the last 2 hours."),
 	sayAgeing:           always("Its beds were vouched for 2 to 8 hours ago."),
 	sayStale:            always("Nobody has vouched for its beds for 8 hours. Call before you send anybody."),

@@ -6,6 +6,7 @@ var sindhi = catalogue{
 	sayParted:           always("{of} ڄڻن مان {n} کي جاءِ ڏئي ٿي."),
 	sayTogether:         always("سڀ {n} ڄڻا هڪ ئي گروپ ۾ گڏ رهندا."),
 	sayTogetherInGroups: always("سڀ {n} ڄڻا هن ئي پناهگاهه ۾، {groups} گروپن ۾ رهندا."),
+	sayAmongMothers:     always("مائرن ۽ سندن ٻارن جي گروپ ۾."),
 	sayFresh:            always("هن جي بسترن جي تصديق گذريل 2 ڪلاڪن ۾ ٿي آهي."),
 	sayAgeing:           always("هن جي بسترن جي تصديق 2 کان 8 ڪلاڪ اڳ ٿي هئي."),
 	sayStale:            always("8 ڪلاڪن کان ڪنهن به هن جي بسترن جي تصديق نه ڪئي آهي. ڪنهن کي موڪلڻ کان اڳ فون ڪريو."),

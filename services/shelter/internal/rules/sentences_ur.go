@@ -6,6 +6,7 @@ var urdu = catalogue{
 	sayParted:           always("{of} افراد میں سے {n} کو جگہ دیتی ہے۔"),
 	sayTogether:         always("تمام {n} افراد ایک ہی گروپ میں ساتھ رہیں گے۔"),
 	sayTogetherInGroups: always("تمام {n} افراد اسی پناہ گاہ میں، {groups} گروپوں میں رہیں گے۔"),
+	sayAmongMothers:     always("ماؤں اور ان کے بچوں کے گروپ میں۔"),
 	sayFresh:            always("اس کے بستروں کی تصدیق پچھلے 2 گھنٹوں میں ہوئی ہے۔"),
 	sayAgeing:           always("اس کے بستروں کی تصدیق 2 سے 8 گھنٹے پہلے ہوئی تھی۔"),
 	sayStale:            always("8 گھنٹوں سے کسی نے اس کے بستروں کی تصدیق نہیں کی۔ کسی کو بھیجنے سے پہلے فون کریں۔"),

@@ -41,11 +41,12 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 	}
 	urgent := func(r *shelterv1.FindPlacesRequest) { r.Urgent = true }
 	apart := func(r *shelterv1.FindPlacesRequest) { r.Apart = true }
+	mothersToo := func(s *shelterv1.Shelter) { s.GetGroups()[0].WithMother = true }
 	night := searchTime.Add(9 * time.Hour) // Monday, 02:00 in Karachi
 	return []situation{
 		{
 			what:   "girl of 9 in Lahore",
-			search: near("PK617", needs(girl, 9)), order: "cpwb-lahore dar-ul-aman-lahore cpwb-multan dar-ul-aman-multan cpu-quetta dar-ul-aman-hyderabad korangi-karachi",
+			search: near("PK617", needs(girl, 9)), order: "cpwb-lahore cpwb-multan cpu-quetta korangi-karachi dar-ul-aman-lahore dar-ul-aman-multan dar-ul-aman-hyderabad",
 			summary: "Best place for a girl of 9: Protection bureau Lahore in Lahore.", reason: "In the same district.",
 		},
 		{
@@ -60,7 +61,7 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 		},
 		{
 			what:   "girl of 9 with a brother of 3, parted if need be",
-			search: with(near("PK622", needs(girl, 9), needs(boy, 3)), apart), order: "cpwb-lahore cpwb-multan dar-ul-aman-multan dar-ul-aman-lahore cpu-quetta dar-ul-aman-hyderabad korangi-karachi",
+			search: with(near("PK622", needs(girl, 9), needs(boy, 3)), apart), order: "cpwb-lahore cpwb-multan cpu-quetta korangi-karachi dar-ul-aman-multan dar-ul-aman-lahore dar-ul-aman-hyderabad",
 			summary: "Best place for a girl of 9 and a boy of 3: Protection bureau Lahore in Lahore, about 340 km away.",
 		},
 		{
@@ -85,7 +86,7 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 		},
 		{
 			what:   "girl of 15 in Islamabad: the institute takes boys only",
-			search: near("PK401", needs(girl, 15)), order: "cpwb-lahore dar-ul-aman-lahore cpwb-multan dar-ul-aman-multan cpu-quetta dar-ul-aman-hyderabad korangi-karachi",
+			search: near("PK401", needs(girl, 15)), order: "cpwb-lahore cpwb-multan cpu-quetta korangi-karachi dar-ul-aman-lahore dar-ul-aman-multan dar-ul-aman-hyderabad",
 			summary: "Islamabad has no bed for a girl of 15: 1 shelter takes boys only. Best place: Protection bureau Lahore in Lahore, about 280 km away.",
 		},
 		{
@@ -105,7 +106,7 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 		},
 		{
 			what:   "girl of 14, the trafficker's family lives in Multan",
-			search: near("PK622", needs(girl, 14, without("PK622"))), order: "cpwb-lahore dar-ul-aman-lahore cpu-quetta dar-ul-aman-hyderabad korangi-karachi",
+			search: near("PK622", needs(girl, 14, without("PK622"))), order: "cpwb-lahore cpu-quetta korangi-karachi dar-ul-aman-lahore dar-ul-aman-hyderabad",
 			summary: "Multan has no bed for a girl of 14: 2 shelters lie in districts to keep away from. Best place: Protection bureau Lahore in Lahore, about 340 km away.",
 		},
 		{
@@ -115,7 +116,7 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 		},
 		{
 			what:   "Hub has no shelter",
-			search: near("PK-BA-HUB", needs(girl, 11)), order: "korangi-karachi dar-ul-aman-hyderabad cpu-quetta cpwb-multan dar-ul-aman-multan cpwb-lahore dar-ul-aman-lahore",
+			search: near("PK-BA-HUB", needs(girl, 11)), order: "korangi-karachi cpu-quetta cpwb-multan cpwb-lahore dar-ul-aman-hyderabad dar-ul-aman-multan dar-ul-aman-lahore",
 			summary: "Hub has no shelter. Best place for a girl of 11: Korangi home in Korangi, about 120 km away.",
 		},
 		{
@@ -125,8 +126,8 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 		},
 		{
 			what:   "girl of 11 who must not be brought to Lasbela: nor to Hub, which was in it",
-			search: near("PK-BA-HUB", needs(girl, 11, without("PK217"))), change: changes{"korangi-karachi": in("PK-BA-HUB", 3), "cpu-quetta": in("PK217", 3)}, order: "dar-ul-aman-hyderabad cpwb-multan dar-ul-aman-multan cpwb-lahore dar-ul-aman-lahore",
-			summary: "Hub has no bed for a girl of 11: 1 shelter lies in a district to keep away from. Best place: Dar-ul-Aman Hyderabad in Hyderabad, about 190 km away.",
+			search: near("PK-BA-HUB", needs(girl, 11, without("PK217"))), change: changes{"korangi-karachi": in("PK-BA-HUB", 3), "cpu-quetta": in("PK217", 3)}, order: "cpwb-multan cpwb-lahore dar-ul-aman-hyderabad dar-ul-aman-multan dar-ul-aman-lahore",
+			summary: "Hub has no bed for a girl of 11: 1 shelter lies in a district to keep away from. Best place: Protection bureau Multan in Multan, about 660 km away.",
 		},
 		{
 			what:   "girl of 11 who must not be brought to Hub: nor to Lasbela, since who wrote it may have meant where Hub was",
@@ -145,18 +146,18 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 		},
 		{
 			what:   "a stale claim ranks below a fresh one far away",
-			search: near("PK617", needs(girl, 9)), change: changes{"cpwb-lahore": vouched(9 * time.Hour)}, order: "dar-ul-aman-lahore cpwb-multan dar-ul-aman-multan cpu-quetta dar-ul-aman-hyderabad korangi-karachi cpwb-lahore",
-			summary: "Best place for a girl of 9: Dar-ul-Aman Lahore in Lahore.", reason: "Its beds were vouched for in the last 2 hours.",
+			search: near("PK617", needs(girl, 9)), change: changes{"cpwb-lahore": vouched(9 * time.Hour)}, order: "cpwb-multan cpu-quetta korangi-karachi cpwb-lahore dar-ul-aman-lahore dar-ul-aman-multan dar-ul-aman-hyderabad",
+			summary: "Best place for a girl of 9: Protection bureau Multan in Multan, about 340 km away.", reason: "Its beds were vouched for in the last 2 hours.",
 		},
 		{
 			what:   "an ageing claim between a fresh and a stale one",
-			search: near("PK617", needs(girl, 9)), change: changes{"cpwb-lahore": vouched(3 * time.Hour), "cpwb-multan": vouched(20 * time.Hour)}, order: "dar-ul-aman-lahore dar-ul-aman-multan cpu-quetta dar-ul-aman-hyderabad korangi-karachi cpwb-lahore cpwb-multan",
-			summary: "Best place for a girl of 9: Dar-ul-Aman Lahore in Lahore.",
+			search: near("PK617", needs(girl, 9)), change: changes{"cpwb-lahore": vouched(3 * time.Hour), "cpwb-multan": vouched(20 * time.Hour)}, order: "cpu-quetta korangi-karachi cpwb-lahore cpwb-multan dar-ul-aman-lahore dar-ul-aman-multan dar-ul-aman-hyderabad",
+			summary: "Best place for a girl of 9: Protection unit Quetta in Quetta, about 720 km away.",
 		},
 		{
 			what:   "girl of 13 who speaks Sindhi alone",
-			search: near("PK622", needs(girl, 13, speaks("snd"))), order: "dar-ul-aman-hyderabad korangi-karachi cpwb-multan dar-ul-aman-multan cpwb-lahore dar-ul-aman-lahore cpu-quetta",
-			summary: "Best place for a girl of 13: Dar-ul-Aman Hyderabad in Hyderabad, about 580 km away.", reason: "Sindhi is spoken there.",
+			search: near("PK622", needs(girl, 13, speaks("snd"))), order: "korangi-karachi cpwb-multan cpwb-lahore cpu-quetta dar-ul-aman-hyderabad dar-ul-aman-multan dar-ul-aman-lahore",
+			summary: "Best place for a girl of 13: Korangi home in Korangi, about 700 km away.", reason: "Sindhi is spoken there.",
 		},
 		{
 			what:   "boy of 8 who speaks Pashto",
@@ -217,8 +218,33 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 		},
 		{
 			what:   "girl of 9, wherever",
-			search: near("", needs(girl, 9)), change: changes{"korangi-karachi": free(0)}, order: "cpwb-lahore dar-ul-aman-lahore cpwb-multan dar-ul-aman-multan dar-ul-aman-hyderabad cpu-quetta",
+			search: near("", needs(girl, 9)), change: changes{"korangi-karachi": free(0)}, order: "cpwb-lahore cpwb-multan cpu-quetta dar-ul-aman-lahore dar-ul-aman-multan dar-ul-aman-hyderabad",
 			summary: "Best place for a girl of 9: Protection bureau Lahore in Lahore.", reason: "5 more free there after this.",
+		},
+		{
+			what:   "girl of 9 in Multan, with only a mothers' group left",
+			search: near("PK622", needs(girl, 9)), change: changes{"cpwb-multan": free(0), "dar-ul-aman-multan": vouched(time.Minute)}, only: []string{"cpwb-multan", "dar-ul-aman-multan"}, order: "dar-ul-aman-multan",
+			summary: "Best place for a girl of 9: Dar-ul-Aman Multan in Multan.", reason: "In a group of mothers with children.",
+		},
+		{
+			what:   "girl of 9 with her mother goes among mothers wherever that is best",
+			search: near("PK622", needs(girl, 9, family)), only: []string{"cpwb-multan", "dar-ul-aman-multan"}, order: "dar-ul-aman-multan",
+			summary: "Best place for a girl of 9: Dar-ul-Aman Multan in Multan.", reason: "3 more free there after this.",
+		},
+		{
+			what:   "girl of 5 in a house with a group of its own for small children, and more room among mothers",
+			search: near("PK617", needs(girl, 5)), change: changes{"cpwb-lahore": mothersToo}, only: []string{"cpwb-lahore"}, order: "cpwb-lahore",
+			summary: "Best place for a girl of 5: Protection bureau Lahore in Lahore.", reason: "2 more free there after this.",
+		},
+		{
+			what:   "girls of 4 and 9, of whom one finds room among mothers alone",
+			search: near("PK617", needs(girl, 4), needs(girl, 9)), change: changes{"cpwb-lahore": mothersToo}, only: []string{"cpwb-lahore", "korangi-karachi"}, order: "korangi-karachi cpwb-lahore",
+			summary: "Best place for a girl of 4 and a girl of 9: Korangi home in Korangi, about 1030 km away.", reason: "All 2 stay together in one group.",
+		},
+		{
+			what:   "girl of 9 in Lahore at night, now, among mothers tonight or in a home of her own from the morning",
+			search: with(near("PK617", needs(girl, 9)), urgent), change: changes{"cpwb-lahore": hours}, when: night, only: []string{"cpwb-lahore", "dar-ul-aman-multan"}, order: "dar-ul-aman-multan cpwb-lahore",
+			summary: "Best place for a girl of 9: Dar-ul-Aman Multan in Multan, about 340 km away.",
 		},
 		{
 			what:   "girl of 9 in Lahore at night, where it is let in from Monday morning",

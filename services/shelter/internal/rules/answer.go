@@ -33,7 +33,7 @@ const (
 
 // answer puts what was found into words.
 func (f *finder) answer() *shelterv1.FindPlacesResponse {
-	r := &shelterv1.FindPlacesResponse{TotalSize: f.total}
+	r := &shelterv1.FindPlacesResponse{TotalSize: f.out[fits].all}
 	for i := range f.hits {
 		r.Places = append(r.Places, f.place(&f.hits[i]))
 	}
@@ -51,7 +51,7 @@ func (f *finder) place(h *hit) *shelterv1.Place {
 		Freshness: shelterv1.Freshness_FRESHNESS_FRESH + shelterv1.Freshness(h.fresh),
 	}
 	for g, b := range h.site.beds {
-		if n := quantity(h.kind.kind.shelter.GetGroups()[g], h.in(g)); n > 0 {
+		if n := quantity(h.kind.kind.groups[g], h.in(g)); n > 0 {
 			taken := &shelterv1.PlaceGroup{Group: b.name, Quantity: n, Available: b.free}
 			for person, goes := range h.goes {
 				if goes == int16(g) {
@@ -61,20 +61,13 @@ func (f *finder) place(h *hit) *shelterv1.Place {
 			p.Groups = append(p.Groups, taken)
 		}
 	}
-	if tens := f.tensTo(h.site.district); tens != unknown {
+	// In tens of kilometres, so that no shelter's location shows in it.
+	if tens := f.tens[h.site.ward.district]; tens != unknown {
 		km := tens * 10
 		p.DistanceKm = &km
 	}
 	p.Reasons = f.reasons(h, p)
 	return p
-}
-
-// tensTo is the distance from the district asked for in tens of kilometres, so that no shelter's location shows in it.
-func (f *finder) tensTo(district string) int32 {
-	if km, known := codes.Distance(f.request.GetNearDistrict(), district); known {
-		return min((km+5)/10, unknown-1)
-	}
-	return unknown
 }
 
 // reasons are told in the order in which a worker asks: who, how sure, what it gives, how far, how long.
@@ -189,13 +182,13 @@ func (f *finder) summary() string {
 	}
 	k := sayBest
 	switch {
-	case f.total == 0:
+	case f.out[fits].all == 0:
 		a.why, k = f.whyNot(outs.everywhere), sayNoPlace
 		if near != "" && f.sheltersNear == 0 {
 			k = sayNoPlaceElsewhere
 		}
 		return f.say.say(k, a)
-	case near == "" || f.totalNear > 0:
+	case near == "" || f.out[fits].near > 0:
 	case f.sheltersNear == 0:
 		k = sayBestNoShelter
 	default:
@@ -209,7 +202,7 @@ func (f *finder) summary() string {
 func (f *finder) where(best *hit) string {
 	a := args{place: best.site.displayName, district: f.say.district(best.site.district), n: int32(best.placed), of: int32(len(f.people))}
 	far, part := false, a.n < a.of
-	if tens := f.tensTo(best.site.district); tens != unknown && tens > 0 && best.site.district != f.request.GetNearDistrict() {
+	if tens := f.tens[best.site.ward.district]; tens != unknown && tens > 0 && best.site.district != f.request.GetNearDistrict() {
 		far, a.km = true, tens*10
 	}
 	switch {

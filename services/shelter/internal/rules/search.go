@@ -2,10 +2,8 @@ package rules
 
 import (
 	"cmp"
-	"math"
 	"math/bits"
 	"slices"
-	"strings"
 	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -21,47 +19,34 @@ const MostPeople = 12
 
 // finder is a search under way.
 type finder struct {
-	request  *shelterv1.FindPlacesRequest
-	people   []*custodyv1.Needs
-	now      int64
-	minute   int // of the week
-	limit    int
-	alone    uint16  // who of the people is a child that comes without its mother
-	near     int32   // number of the district asked for; -1: none, or no shelter is there
-	tens     []int32 // from the district asked for, by district: tens of kilometres; unknown: none
-	excluded []uint16
+	request *shelterv1.FindPlacesRequest
+	people  []*custodyv1.Needs
+	now     int64
+	minute  int // of the week
+	limit   int
+	alone   uint16 // who of the people is a child that comes without its mother
+	all     uint16 // all the people
+
+	near     int32            // number of the district asked for; -1: none, or no shelter is there
+	tens     []int32          // from the district asked for, by district: tens of kilometres; unknown: none
+	excluded map[int32]uint16 // by district: who must not be brought there
+	avoided  []int32          // districts whose shelters are left out for that, whatever they are
 	services []string
 
-	say                                      *tongue
-	out                                      [outKinds]outs
-	hits                                     []hit
-	total, totalNear, shelters, sheltersNear int32
+	say                    *tongue
+	out                    [outKinds]outs // fits: those that were found
+	hits                   []hit
+	shelters, sheltersNear int32
 }
-
-const unknown = 511 // tens of kilometres: farther than anything
-
-// hit is a place that was found. A smaller key is better; equal ones stand in order of name.
-type hit struct {
-	key    uint64
-	site   *site
-	kind   *verdict
-	goes   [MostPeople]int16 // by person: the position of the group, or parted
-	placed int
-	amid   bool  // a child that comes alone goes to a group of mothers with children
-	left   int32 // units that stay free in the groups used
-	fresh  int64 // class of the oldest claim it rests on
-}
-
-const parted = -1
 
 // verdict is what a search thinks of a kind of shelter.
 type verdict struct {
 	kind    *kind
-	masks   [MostPeople]uint64 // by person: bit i: group i takes it; of the first 64 groups
-	able    uint16             // who of the people is taken at all
-	mothers uint64             // bit i: group i is one of mothers with children
-	never   out                // why, if nobody is, or not all who stay together; else 0
-	shared  bool               // a language of each person who has one is spoken
+	masks   []uint64 // by person: bit i: group i takes it; of the first 64 groups
+	able    uint16   // who of the people is taken at all
+	mothers uint64   // bit i: group i is one of mothers with children
+	never   out      // why, if nobody is taken, or not all who stay together; else fits
+	shared  bool     // a language of each person who has one is spoken
 	missing []string
 	closed  bool   // nobody is let in now
 	opens   int    // minute of the week from which people are let in again
@@ -70,11 +55,47 @@ type verdict struct {
 
 // Find ranks the places for the people of a request that is valid, and says of all others why not.
 func (p *Places) Find(request *shelterv1.FindPlacesRequest, now time.Time) *shelterv1.FindPlacesResponse {
-	f := &finder{request: request, people: request.GetPeople(), now: now.UnixNano(), minute: minuteOf(now), limit: int(request.GetPageSize()), near: -1, say: tongueOf(request.GetLanguageCode())}
+	f := &finder{
+		request: request, people: request.GetPeople(), now: now.UnixNano(), minute: minuteOf(now), limit: int(request.GetPageSize()),
+		all: 1<<len(request.GetPeople()) - 1, say: tongueOf(request.GetLanguageCode()),
+	}
 	if f.limit == 0 {
 		f.limit = UsualPlaces
 	}
-	f.measure(p.districts)
+	f.hits = make([]hit, 0, f.limit)
+	f.ask()
+	f.measure(p)
+	verdicts, masks := make([]verdict, len(p.kinds)), make([]uint64, len(p.kinds)*len(f.people))
+	ranked := make([]*verdict, 0, len(p.kinds))
+	for i, k := range p.kinds {
+		v := &verdicts[i]
+		v.kind, v.masks = k, masks[i*len(f.people):][:len(f.people)]
+		f.shelters += k.tally.rows
+		if w := k.in[f.near]; w != nil {
+			f.sheltersNear += int32(len(w.rows))
+		}
+		if v.never = f.fitting(v); v.never != fits {
+			f.countNever(v)
+			continue
+		}
+		f.rate(v)
+		ranked = append(ranked, v)
+	}
+	// The best kinds first, so that most places of the others are seen to be no better without a closer look.
+	slices.SortFunc(ranked, func(a, b *verdict) int { return cmp.Compare(a.base, b.base) })
+	for _, v := range ranked {
+		if len(f.people) == 1 && len(v.kind.groups) <= mostCounted {
+			f.countForOne(v)
+			f.lookForOne(v)
+		} else {
+			f.lookForAll(v)
+		}
+	}
+	return f.answer()
+}
+
+// ask reads what the people need together.
+func (f *finder) ask() {
 	for i, n := range f.people {
 		if n.GetAgeTo() < 18 && !n.GetWithMother() {
 			f.alone |= 1 << i
@@ -85,166 +106,193 @@ func (p *Places) Find(request *shelterv1.FindPlacesRequest, now time.Time) *shel
 			}
 		}
 	}
-	// The best kinds first, so that most places of the others are seen to be no better without a closer look.
-	verdicts := make([]verdict, 0, len(p.kinds))
-	for _, k := range p.kinds {
-		verdicts = append(verdicts, f.judge(k))
-	}
-	slices.SortFunc(verdicts, func(a, b verdict) int { return cmp.Compare(a.base, b.base) })
-	for i := range verdicts {
-		f.look(&verdicts[i])
-	}
-	return f.answer()
 }
 
-// measure prepares what a search needs to know of each district.
-func (f *finder) measure(districts map[string]int32) {
-	f.tens, f.excluded = make([]int32, len(districts)), make([]uint16, len(districts))
-	for i := range f.tens {
-		f.tens[i] = unknown
-	}
-	if near := f.request.GetNearDistrict(); near != "" {
-		if n, ok := districts[near]; ok {
-			f.near = n
-		}
-		for district, n := range districts {
-			if km, known := codes.Distance(near, district); known {
-				f.tens[n] = min((km+5)/10, unknown-1)
-			}
-		}
-	}
+// measure prepares what a search needs to know of the districts.
+func (f *finder) measure(p *Places) {
+	f.near, f.tens = p.near(f.request.GetNearDistrict())
 	for i, needs := range f.people {
-		if len(needs.GetExcludedDistricts()) == 0 {
-			continue
-		}
-		for district, n := range districts {
-			if keepsAway(needs, district) {
+		for _, district := range needs.GetExcludedDistricts() {
+			for _, n := range p.ground[district] {
+				if f.excluded == nil {
+					f.excluded = map[int32]uint16{}
+				}
 				f.excluded[n] |= 1 << i
 			}
 		}
 	}
-}
-
-func (f *finder) leave(why out, r *row) {
-	f.out[why].all++
-	if r.district == f.near {
-		f.out[why].near++
+	for n, people := range f.excluded {
+		if people == f.all || !f.request.GetApart() {
+			f.avoided = append(f.avoided, n)
+		}
 	}
 }
 
-// judge decides what a kind of shelter is worth to the search.
-func (f *finder) judge(k *kind) verdict {
-	v := verdict{kind: k}
-	if v.never = f.fitting(&v); v.never == fits {
-		f.rate(&v)
+// count counts shelters of one district.
+func (f *finder) count(why out, district, n int32) {
+	f.out[why].all += n
+	if district == f.near {
+		f.out[why].near += n
 	}
-	return v
 }
 
-// look goes through the shelters of a kind.
-func (f *finder) look(v *verdict) {
-	k := v.kind
-	all := uint16(1)<<len(f.people) - 1
-	f.shelters += int32(len(k.rows))
-	if v.never == fits && len(f.people) == 1 && len(k.shelter.GetGroups()) <= 64 {
-		f.lookForOne(v)
+// countNever counts the shelters of a kind that does not take the people.
+func (f *finder) countNever(v *verdict) {
+	left := v.kind.tally.rows
+	for _, district := range f.avoided {
+		if w := v.kind.in[district]; w != nil {
+			n := int32(len(w.rows))
+			f.count(outExcluded, district, n)
+			left -= n
+		}
+	}
+	f.out[v.never].all += left
+	if w := v.kind.in[f.near]; w != nil && !slices.Contains(f.avoided, f.near) {
+		f.out[v.never].near += int32(len(w.rows))
+	}
+}
+
+// countForOne counts the shelters of a kind that takes the one person. It reads the rows of the district asked for, of those to
+// keep away from, and of shelters that have declared themselves full, which time alone ends; all others from the tally.
+func (f *finder) countForOne(v *verdict) {
+	k, mask := v.kind, v.masks[0]
+	var n [outKinds]int32
+	n[outSuspended] = k.tally.suspended
+	for _, c := range k.tally.open {
+		if c.open&mask == 0 {
+			n[outFull] += c.rows
+		} else {
+			n[fits] += c.rows
+		}
+	}
+	for _, s := range k.declared {
+		n[f.state(s.row(), mask)]++
+	}
+	for _, district := range f.avoided {
+		if w := k.in[district]; w != nil {
+			f.count(outExcluded, district, int32(len(w.rows)))
+			for i := range w.rows {
+				n[f.state(&w.rows[i], mask)]--
+			}
+		}
+	}
+	for why, rows := range n {
+		f.out[why].all += rows
+	}
+	if w := k.in[f.near]; w != nil && !slices.Contains(f.avoided, f.near) {
+		for i := range w.rows {
+			f.out[f.state(&w.rows[i], mask)].near++
+		}
+	}
+}
+
+// state is why a shelter, of whose groups those of the mask take the person, has no place now.
+func (f *finder) state(r *row, mask uint64) out {
+	switch {
+	case r.suspended:
+		return outSuspended
+	case r.full > f.now:
+		return outDeclaredFull
+	case r.open&mask == 0:
+		return outFull
+	}
+	return fits
+}
+
+// lookForOne keeps the best shelters of a kind that takes the one person. It passes by what can be no better than those it has.
+func (f *finder) lookForOne(v *verdict) {
+	k, mask := v.kind, v.masks[0]
+	best := hit{kind: v, placed: 1, amid: f.alone != 0 && mask&^v.mothers == 0}
+	if f.bound(&best, k.freshest, 0) > f.worst() {
 		return
 	}
-	for i := range k.rows {
-		r := &k.rows[i]
-		if r.district == f.near {
-			f.sheltersNear++
+	for _, w := range k.wards {
+		far := f.tens[w.district]
+		if f.bound(&best, w.freshest, far) > f.worst() || f.excluded[w.district] != 0 {
+			continue
 		}
-		asked := all &^ f.excluded[r.district]
-		people := v.able & asked
-		switch {
-		case asked == 0, asked != all && !f.request.GetApart():
-			f.leave(outExcluded, r)
-		case v.never != fits:
-			f.leave(v.never, r)
-		case people == 0:
-			f.leave(outExcluded, r) // whom it would take must not be brought there
-		case r.suspended:
-			f.leave(outSuspended, r)
-		case r.full > f.now:
-			f.leave(outDeclaredFull, r)
-		default:
-			h, ok := f.assign(v, r, people)
-			if !ok {
-				f.leave(outFull, r)
-				continue
-			}
-			f.found(r)
-			f.keep(h)
-		}
-	}
-}
-
-// lookForOne is look for one person whom the kind takes. There may be tens of thousands of rows, and all but a few only
-// count, so it reads nothing but them.
-func (f *finder) lookForOne(v *verdict) {
-	mask, near, now := v.masks[0], f.near, f.now
-	ageing, stale := now-int64(FreshFor), now-int64(AgeingFor)
-	base, shift := f.key(&hit{kind: v, placed: 1, amid: f.alone != 0 && mask&^v.mothers == 0}, 0, 0), 12
-	if f.request.GetUrgent() {
-		shift = 19
-	}
-	worst := f.worst()
-	var full, found outs
-	for i := range v.kind.rows {
-		r := &v.kind.rows[i]
-		at := int32(0)
-		if r.district == near {
-			at = 1
-		}
-		f.sheltersNear += at
-		switch {
-		case f.excluded[r.district] != 0:
-			f.leave(outExcluded, r)
-		case r.suspended:
-			f.leave(outSuspended, r)
-		case r.full > now:
-			f.leave(outDeclaredFull, r)
-		case r.open&mask == 0:
-			full.all++
-			full.near += at
-		default:
-			found.all++
-			found.near += at
-			bound := base | uint64(f.tens[r.district])<<shift // as if its freshest beds were those, and without end
-			if r.vouched < stale {
-				bound |= 2 << 28
-			} else if r.vouched <= ageing {
-				bound |= 1 << 28
-			}
-			if bound > worst {
+		for i := range w.rows {
+			r := &w.rows[i]
+			if f.state(r, mask) != fits || f.bound(&best, r.vouched, far) > f.worst() {
 				continue
 			}
 			if h, ok := f.assign(v, r, 1); ok {
 				f.keep(h)
-				worst = f.worst()
 			}
 		}
 	}
-	f.out[outFull].all += full.all
-	f.out[outFull].near += full.near
-	f.total += found.all
-	f.totalNear += found.near
 }
 
-// worst is the key that a place must not exceed to be among those shown.
-func (f *finder) worst() uint64 {
-	if len(f.hits) < f.limit {
-		return math.MaxUint64
+// lookForAll counts the shelters of a kind that takes the people and keeps the best.
+func (f *finder) lookForAll(v *verdict) {
+	room := newRoom(v)
+	for _, w := range v.kind.wards {
+		asked := f.all &^ f.excluded[w.district]
+		people := v.able & asked
+		if people == 0 || asked != f.all && !f.request.GetApart() { // whom it would take must not be brought there
+			f.count(outExcluded, w.district, int32(len(w.rows)))
+			continue
+		}
+		best := hit{kind: v, placed: bits.OnesCount16(people)}
+		for i := range w.rows {
+			r := &w.rows[i]
+			why := f.state(r, ^uint64(0))
+			if why == fits && !room.enough(f, r, people) {
+				why = outFull
+			}
+			f.count(why, w.district, 1)
+			if why != fits || f.bound(&best, r.vouched, f.tens[w.district]) > f.worst() {
+				continue
+			}
+			if h, ok := f.assign(v, r, people); ok {
+				f.keep(h)
+			}
+		}
 	}
-	return f.hits[len(f.hits)-1].key
 }
 
-func (f *finder) found(r *row) {
-	f.total++
-	if r.district == f.near {
-		f.totalNear++
+// room remembers which numbers of free beds are enough, since like shelters often have like numbers.
+type room struct {
+	verdict *verdict
+	groups  []int // that take anybody
+	known   map[rooms]bool
+}
+
+type rooms struct {
+	people uint16
+	free   uint64 // four bits a group: how many are free, at most as many as there are people
+}
+
+func newRoom(v *verdict) *room {
+	m := &room{verdict: v}
+	if len(v.kind.groups) > mostPacked {
+		return m
 	}
+	m.known = map[rooms]bool{}
+	for g := range v.kind.groups {
+		if slices.ContainsFunc(v.masks, func(mask uint64) bool { return mask>>g&1 == 1 }) {
+			m.groups = append(m.groups, g)
+		}
+	}
+	return m
+}
+
+// enough says whether a shelter has room for the people.
+func (m *room) enough(f *finder, r *row, people uint16) bool {
+	if m.known == nil {
+		_, ok := f.assign(m.verdict, r, people)
+		return ok
+	}
+	key := rooms{people: people}
+	for _, g := range m.groups {
+		key.free = key.free<<4 | min(r.free>>(4*g)&packed, uint64(len(f.people)))
+	}
+	ok, known := m.known[key]
+	if !known {
+		_, ok = f.assign(m.verdict, r, people)
+		m.known[key] = ok
+	}
+	return ok
 }
 
 // fitting finds the groups that take each of the people. Where nobody, or not everybody who stays together, is taken it
@@ -261,7 +309,7 @@ func (f *finder) fitting(v *verdict) out {
 	case !f.request.GetApart() && FamilyFits(s, int32(len(f.people))) != nil:
 		return outFamily
 	}
-	for j, g := range s.GetGroups() {
+	for j, g := range v.kind.groups {
 		if g.GetWithMother() {
 			v.mothers |= 1 << j
 		}
@@ -269,7 +317,7 @@ func (f *finder) fitting(v *verdict) out {
 	worst := len(obstacles)
 	for i, needs := range f.people {
 		nearest := 0
-		for j, g := range s.GetGroups() {
+		for j, g := range v.kind.groups {
 			got := passed(s, g, needs)
 			if nearest = max(nearest, got); got == len(obstacles) {
 				v.masks[i] |= 1 << j // nothing beyond 64
@@ -284,13 +332,13 @@ func (f *finder) fitting(v *verdict) out {
 	if why := obstacles[worst].out; why != outGender {
 		return why
 	}
-	return takesOnly(s.GetGroups())
+	return takesOnly(v.kind.groups)
 }
 
 // takes says whether a group of the kind takes one of the people; of their own: a child that comes alone only in a group that is not
 // one of mothers with children.
 func (v *verdict) takes(f *finder, person, group int, own bool) bool {
-	g := v.kind.shelter.GetGroups()[group]
+	g := v.kind.groups[group]
 	if own && g.GetWithMother() && f.alone>>person&1 == 1 {
 		return false
 	}
@@ -326,212 +374,4 @@ func (f *finder) rate(v *verdict) {
 	if f.request.GetUrgent() && v.closed {
 		v.base |= closedNow
 	}
-}
-
-// key ranks a place, the smallest first. From the highest bit: how many have to go elsewhere (4 bits); in an emergency, whether it is
-// closed now (1) and whether a court's order is needed (1); whether a child alone goes among mothers (1); freshness (2); then language (1),
-// services (4) and, where it is asked for, security (2), distance (9), and in an emergency distance before those; few is how few beds are
-// left (12).
-func (f *finder) key(h *hit, away int32, few uint64) uint64 {
-	base := h.kind.base
-	key := uint64(len(f.people)-h.placed)<<33 | base&urgently | uint64(h.fresh)<<28
-	if h.amid {
-		key |= 1 << 30
-	}
-	soft, tens := base>>12&127, uint64(away)
-	if f.request.GetUrgent() {
-		return key | tens<<19 | soft<<12 | few
-	}
-	return key | soft<<21 | tens<<12 | few
-}
-
-// What counts in an emergency alone, in a key.
-const (
-	courtOrder = 1 << 31
-	closedNow  = 1 << 32
-	urgently   = courtOrder | closedNow
-)
-
-// class is 0 for a fresh claim, 1 for an ageing, 2 for a stale one.
-func (f *finder) class(vouched int64) int64 {
-	switch age := f.now - vouched; {
-	case vouched == 0 || age > int64(AgeingFor):
-		return 2
-	case age >= int64(FreshFor):
-		return 1
-	}
-	return 0
-}
-
-// assign says where each of the people would go in a shelter: together all or none, apart as many as it can. A child that comes alone
-// goes among mothers with their children only where there is no other room.
-func (f *finder) assign(v *verdict, r *row, people uint16) (hit, bool) {
-	own := f.seats(v, r, people, true)
-	if v.mothers == 0 || f.alone == 0 || own.placed == bits.OnesCount16(people) {
-		return own, f.weigh(&own, r)
-	}
-	if h := f.seats(v, r, people, false); h.placed > own.placed {
-		return h, f.weigh(&h, r)
-	}
-	return own, f.weigh(&own, r)
-}
-
-// seats puts the people into groups that take them; nobody, where not all who stay together have room.
-func (f *finder) seats(v *verdict, r *row, people uint16, own bool) hit {
-	h := hit{site: r.site, kind: v}
-	for i := range h.goes {
-		h.goes[i] = parted
-	}
-	m := match{f: f, v: v, site: r.site, hit: &h, own: own}
-	var order [64]int
-	m.groups = m.order(people, order[:0])
-	if m.together(people) {
-		return h
-	}
-	for left := people; left != 0; left &= left - 1 {
-		m.seen = map[int]bool{}
-		if m.seat(bits.TrailingZeros16(left)) {
-			h.placed++
-		} else if !f.request.GetApart() {
-			h.placed = 0
-			return h
-		}
-	}
-	return h
-}
-
-// weigh adds up what is left in the groups that are used, and how old the oldest claim is. It says whether anybody found room.
-func (f *finder) weigh(h *hit, r *row) bool {
-	if h.placed == 0 {
-		return false
-	}
-	for g, b := range r.site.beds {
-		group := h.kind.kind.shelter.GetGroups()[g]
-		if n := quantity(group, h.in(g)); n > 0 {
-			h.left += b.free - n
-			h.fresh = max(h.fresh, f.class(b.vouched))
-			h.amid = h.amid || group.GetWithMother() && h.who(g)&f.alone != 0
-		}
-	}
-	h.key = f.key(h, f.tens[r.district], uint64(4095-min(h.left, 4095)))
-	return true
-}
-
-// who of the people go to a group.
-func (h *hit) who(group int) (people uint16) {
-	for person, g := range h.goes {
-		if g == int16(group) {
-			people |= 1 << person
-		}
-	}
-	return people
-}
-
-// in is how many of the people go to a group.
-func (h *hit) in(group int) int32 { return int32(bits.OnesCount16(h.who(group))) }
-
-// quantity is how many units of a group so many people need: a family has a unit for itself, whatever its size.
-func quantity(g *shelterv1.Group, people int32) int32 {
-	if g.GetUnitKind() == shelterv1.Group_UNIT_KIND_FAMILY_UNIT {
-		return min(people, 1)
-	}
-	return people
-}
-
-// match seats people in groups, moving those who sit already where that makes room (augmenting paths, after Kuhn).
-type match struct {
-	f      *finder
-	v      *verdict
-	groups []int
-	site   *site
-	hit    *hit
-	seen   map[int]bool
-	own    bool
-}
-
-// order is the groups that take any of the people and have something free, the best first: fresh claims, then most free,
-// then by name.
-func (m *match) order(people uint16, groups []int) []int {
-	for g, b := range m.site.beds {
-		if b.free <= 0 {
-			continue
-		}
-		for left := people; left != 0; left &= left - 1 {
-			if m.v.takes(m.f, bits.TrailingZeros16(left), g, m.own) {
-				groups = append(groups, g)
-				break
-			}
-		}
-	}
-	slices.SortFunc(groups, func(a, b int) int {
-		x, y := &m.site.beds[a], &m.site.beds[b]
-		if d := m.f.class(x.vouched) - m.f.class(y.vouched); d != 0 {
-			return int(d)
-		}
-		if x.free != y.free {
-			return int(y.free - x.free)
-		}
-		return strings.Compare(x.name, y.name)
-	})
-	return groups
-}
-
-// together puts all into the first group that has room for them, if there is one.
-func (m *match) together(people uint16) bool {
-	n := int32(bits.OnesCount16(people))
-	for _, g := range m.groups {
-		fit := m.site.beds[g].free >= quantity(m.v.kind.shelter.GetGroups()[g], n)
-		for left := people; left != 0 && fit; left &= left - 1 {
-			fit = m.v.takes(m.f, bits.TrailingZeros16(left), g, m.own)
-		}
-		if !fit {
-			continue
-		}
-		for left := people; left != 0; left &= left - 1 {
-			m.hit.goes[bits.TrailingZeros16(left)] = int16(g)
-		}
-		m.hit.placed = int(n)
-		return true
-	}
-	return false
-}
-
-func (m *match) seat(person int) bool {
-	for _, g := range m.groups {
-		if m.seen[g] || !m.v.takes(m.f, person, g, m.own) {
-			continue
-		}
-		m.seen[g] = true
-		if quantity(m.v.kind.shelter.GetGroups()[g], m.hit.in(g)+1) <= m.site.beds[g].free {
-			m.hit.goes[person] = int16(g)
-			return true
-		}
-		for other := range m.hit.goes {
-			if m.hit.goes[other] == int16(g) && m.seat(other) {
-				m.hit.goes[person] = int16(g)
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// keep puts a place among those shown, if it is good enough.
-func (f *finder) keep(h hit) {
-	at, _ := slices.BinarySearchFunc(f.hits, h, func(a, b hit) int {
-		switch {
-		case a.key < b.key:
-			return -1
-		case a.key > b.key:
-			return 1
-		}
-		return strings.Compare(a.site.name, b.site.name)
-	})
-	if at == f.limit {
-		return
-	}
-	if len(f.hits) == f.limit {
-		f.hits = f.hits[:f.limit-1]
-	}
-	f.hits = slices.Insert(f.hits, at, h)
 }

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -33,9 +34,9 @@ const (
 
 // answer puts what was found into words.
 func (f *finder) answer() *shelterv1.FindPlacesResponse {
-	r := &shelterv1.FindPlacesResponse{TotalSize: f.out[fits].all}
+	r := &shelterv1.FindPlacesResponse{TotalSize: f.out[fits].all, Places: make([]*shelterv1.Place, len(f.hits))}
 	for i := range f.hits {
-		r.Places = append(r.Places, f.place(&f.hits[i]))
+		r.Places[i] = f.place(&f.hits[i])
 	}
 	for _, why := range f.leftOut(outs.everywhere) {
 		n := f.out[why].all
@@ -51,15 +52,15 @@ func (f *finder) place(h *hit) *shelterv1.Place {
 		Freshness: shelterv1.Freshness_FRESHNESS_FRESH + shelterv1.Freshness(h.fresh),
 	}
 	for g, b := range h.site.beds {
-		if n := quantity(h.kind.kind.groups[g], h.in(g)); n > 0 {
-			taken := &shelterv1.PlaceGroup{Group: b.name, Quantity: n, Available: b.free}
-			for person, goes := range h.goes {
-				if goes == int16(g) {
-					taken.People = append(taken.People, int32(person))
-				}
-			}
-			p.Groups = append(p.Groups, taken)
+		who := h.who(g)
+		if who == 0 {
+			continue
 		}
+		taken := &shelterv1.PlaceGroup{Group: b.name, Quantity: quantity(h.kind.kind.groups[g], h.in(g)), Available: b.free}
+		for ; who != 0; who &= who - 1 {
+			taken.People = append(taken.People, int32(bits.TrailingZeros16(who)))
+		}
+		p.Groups = append(p.Groups, taken)
 	}
 	// In tens of kilometres, so that no shelter's location shows in it.
 	if tens := f.tens[h.site.ward.district]; tens != unknown {
@@ -70,11 +71,19 @@ func (f *finder) place(h *hit) *shelterv1.Place {
 	return p
 }
 
+// usualReasons is how many a place has; it may have some more.
+const usualReasons = 8
+
 // reasons are told in the order in which a worker asks: who, how sure, what it gives, how far, how long.
-func (f *finder) reasons(h *hit, p *shelterv1.Place) (all []*shelterv1.PlaceReason) {
+func (f *finder) reasons(h *hit, p *shelterv1.Place) []*shelterv1.PlaceReason {
 	s := h.kind.kind.shelter
+	told, all := make([]shelterv1.PlaceReason, usualReasons), make([]*shelterv1.PlaceReason, 0, usualReasons)
 	tell := func(code string, k key, a args) {
-		all = append(all, &shelterv1.PlaceReason{Code: code, Sentence: f.say.say(k, a)})
+		if len(told) == 0 {
+			told = make([]shelterv1.PlaceReason, usualReasons)
+		}
+		told[0].Code, told[0].Sentence = code, f.say.say(k, a)
+		all, told = append(all, &told[0]), told[1:]
 	}
 	switch n := int32(len(f.people)); {
 	case int32(h.placed) < n:

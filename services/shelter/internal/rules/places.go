@@ -124,7 +124,9 @@ func (p *Places) Put(c Candidate) {
 		p.groups[b.Group.GetName()] = place{s, i}
 	}
 	r.open, r.free = s.free()
-	k.add(p.number(s.district), r)
+	n := p.number(s.district)
+	p.rows[n]++
+	k.add(n, r)
 	p.shelters[s.name] = s
 }
 
@@ -139,6 +141,7 @@ func (p *Places) Remove(shelter string) {
 		delete(p.groups, b.name)
 	}
 	k := s.kind
+	p.rows[s.ward.district]--
 	if k.remove(s); k.tally.rows > 0 {
 		return
 	}

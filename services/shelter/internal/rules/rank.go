@@ -73,6 +73,9 @@ func (f *finder) worst() uint64 {
 
 // keep puts a place among those shown, if it is good enough.
 func (f *finder) keep(h hit) {
+	if h.key > f.worst() {
+		return
+	}
 	at, _ := slices.BinarySearchFunc(f.hits, h, func(a, b hit) int {
 		switch {
 		case a.key < b.key:

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"cmp"
+	"iter"
 	"math/bits"
 	"slices"
 	"time"
@@ -27,8 +28,8 @@ type finder struct {
 	alone   uint16 // who of the people is a child that comes without its mother
 	all     uint16 // all the people
 
-	near     int32            // number of the district asked for; -1: none, or no shelter is there
-	tens     []int32          // from the district asked for, by district: tens of kilometres; unknown: none
+	near     int32            // number of the district asked for; -1: none, or no shelter was ever there
+	outlook                   // from there
 	excluded map[int32]uint16 // by district: who must not be brought there
 	avoided  []int32          // districts whose shelters are left out for that, whatever they are
 	services []string
@@ -36,7 +37,8 @@ type finder struct {
 	say                    *tongue
 	out                    [outKinds]outs // fits: those that were found
 	hits                   []hit
-	shelters, sheltersNear int32
+	room                   *room
+	shelters, sheltersNear int
 }
 
 // verdict is what a search thinks of a kind of shelter.
@@ -57,7 +59,7 @@ type verdict struct {
 func (p *Places) Find(request *shelterv1.FindPlacesRequest, now time.Time) *shelterv1.FindPlacesResponse {
 	f := &finder{
 		request: request, people: request.GetPeople(), now: now.UnixNano(), minute: minuteOf(now), limit: int(request.GetPageSize()),
-		all: 1<<len(request.GetPeople()) - 1, say: tongueOf(request.GetLanguageCode()),
+		all: 1<<len(request.GetPeople()) - 1, near: -1, say: tongueOf(request.GetLanguageCode()),
 	}
 	if f.limit == 0 {
 		f.limit = UsualPlaces
@@ -70,10 +72,6 @@ func (p *Places) Find(request *shelterv1.FindPlacesRequest, now time.Time) *shel
 	for i, k := range p.kinds {
 		v := &verdicts[i]
 		v.kind, v.masks = k, masks[i*len(f.people):][:len(f.people)]
-		f.shelters += k.tally.rows
-		if w := k.in[f.near]; w != nil {
-			f.sheltersNear += int32(len(w.rows))
-		}
 		if v.never = f.fitting(v); v.never != fits {
 			f.countNever(v)
 			continue
@@ -110,7 +108,11 @@ func (f *finder) ask() {
 
 // measure prepares what a search needs to know of the districts.
 func (f *finder) measure(p *Places) {
-	f.near, f.tens = p.near(f.request.GetNearDistrict())
+	f.shelters = len(p.shelters)
+	if n, ok := p.numbers[f.request.GetNearDistrict()]; ok {
+		f.near, f.sheltersNear = n, p.rows[n]
+	}
+	f.outlook = p.outlook(f.request.GetNearDistrict())
 	for i, needs := range f.people {
 		for _, district := range needs.GetExcludedDistricts() {
 			for _, n := range p.ground[district] {
@@ -203,21 +205,33 @@ func (f *finder) state(r *row, mask uint64) out {
 func (f *finder) lookForOne(v *verdict) {
 	k, mask := v.kind, v.masks[0]
 	best := hit{kind: v, placed: 1, amid: f.alone != 0 && mask&^v.mothers == 0}
-	if f.bound(&best, k.freshest, 0) > f.worst() {
-		return
-	}
-	for _, w := range k.wards {
+	for w := range f.nearest(k) {
 		far := f.tens[w.district]
-		if f.bound(&best, w.freshest, far) > f.worst() || f.excluded[w.district] != 0 {
+		if f.bound(&best, k.freshest, far) > f.worst() {
+			return // the next are no nearer
+		}
+		if f.bound(&best, w.freshest, far) > f.worst() || slices.Contains(f.avoided, w.district) {
 			continue
 		}
 		for i := range w.rows {
 			r := &w.rows[i]
-			if f.state(r, mask) != fits || f.bound(&best, r.vouched, far) > f.worst() {
-				continue
+			if f.state(r, mask) == fits && f.bound(&best, r.vouched, far) <= f.worst() {
+				f.keep(f.assignOne(v, r))
 			}
-			if h, ok := f.assign(v, r, 1); ok {
-				f.keep(h)
+		}
+	}
+}
+
+// nearest are the wards of a kind, the nearest first.
+func (f *finder) nearest(k *kind) iter.Seq[*ward] {
+	return func(yield func(*ward) bool) {
+		if len(k.wards) == 1 {
+			yield(k.wards[0])
+			return
+		}
+		for _, district := range f.order {
+			if w := k.in[district]; w != nil && !yield(w) {
+				return
 			}
 		}
 	}
@@ -225,7 +239,10 @@ func (f *finder) lookForOne(v *verdict) {
 
 // lookForAll counts the shelters of a kind that takes the people and keeps the best.
 func (f *finder) lookForAll(v *verdict) {
-	room := newRoom(v)
+	if f.room == nil {
+		f.room = &room{}
+	}
+	f.room.of(v)
 	for _, w := range v.kind.wards {
 		asked := f.all &^ f.excluded[w.district]
 		people := v.able & asked
@@ -237,7 +254,7 @@ func (f *finder) lookForAll(v *verdict) {
 		for i := range w.rows {
 			r := &w.rows[i]
 			why := f.state(r, ^uint64(0))
-			if why == fits && !room.enough(f, r, people) {
+			if why == fits && !f.room.enough(f, r, people) {
 				why = outFull
 			}
 			f.count(why, w.district, 1)
@@ -251,48 +268,48 @@ func (f *finder) lookForAll(v *verdict) {
 	}
 }
 
-// room remembers which numbers of free beds are enough, since like shelters often have like numbers.
+// room remembers which numbers of free beds are enough, since like shelters often have like numbers. What shares a slot with
+// something newer is forgotten.
 type room struct {
 	verdict *verdict
 	groups  []int // that take anybody
-	known   map[rooms]bool
+	known   [256]known
 }
 
-type rooms struct {
-	people uint16
-	free   uint64 // four bits a group: how many are free, at most as many as there are people
+// known is whether a shelter has room for these people, with this free: four bits a group, at most as many as there are people.
+type known struct {
+	free   uint64
+	people uint16 // 0: nothing is known
+	enough bool
 }
 
-func newRoom(v *verdict) *room {
-	m := &room{verdict: v}
-	if len(v.kind.groups) > mostPacked {
-		return m
-	}
-	m.known = map[rooms]bool{}
+// of turns to a kind of shelter.
+func (m *room) of(v *verdict) {
+	m.verdict, m.groups = v, m.groups[:0]
+	clear(m.known[:])
 	for g := range v.kind.groups {
 		if slices.ContainsFunc(v.masks, func(mask uint64) bool { return mask>>g&1 == 1 }) {
 			m.groups = append(m.groups, g)
 		}
 	}
-	return m
 }
 
 // enough says whether a shelter has room for the people.
 func (m *room) enough(f *finder, r *row, people uint16) bool {
-	if m.known == nil {
+	if len(m.verdict.kind.groups) > mostPacked {
 		_, ok := f.assign(m.verdict, r, people)
 		return ok
 	}
-	key := rooms{people: people}
+	free, most := uint64(0), uint64(len(f.people))
 	for _, g := range m.groups {
-		key.free = key.free<<4 | min(r.free>>(4*g)&packed, uint64(len(f.people)))
+		free = free<<4 | min(r.free>>(4*g)&packed, most)
 	}
-	ok, known := m.known[key]
-	if !known {
-		_, ok = f.assign(m.verdict, r, people)
-		m.known[key] = ok
+	slot := &m.known[free*0x9e3779b97f4a7c15>>56] // Fibonacci hashing
+	if slot.people != people || slot.free != free {
+		_, ok := f.assign(m.verdict, r, people)
+		*slot = known{free: free, people: people, enough: ok}
 	}
-	return ok
+	return slot.enough
 }
 
 // fitting finds the groups that take each of the people. Where nobody, or not everybody who stays together, is taken it

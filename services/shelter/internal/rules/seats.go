@@ -21,6 +21,46 @@ func (f *finder) assign(v *verdict, r *row, people uint16) (hit, bool) {
 	return own, f.weigh(&own, r)
 }
 
+// assignOne is assign for one person, in a kind that can be counted: one of whose groups in the row is open.
+func (f *finder) assignOne(v *verdict, r *row) hit {
+	h := hit{site: r.site, kind: v, placed: 1}
+	best := -1
+	for left := r.open & v.masks[0]; left != 0; left &= left - 1 {
+		g := bits.TrailingZeros64(left)
+		b := &r.site.beds[g]
+		amid, class := f.alone != 0 && v.mothers>>g&1 == 1, f.class(b.vouched)
+		if best >= 0 {
+			than := &r.site.beds[best]
+			switch {
+			case amid != h.amid:
+				if amid {
+					continue
+				}
+			case class != h.fresh:
+				if class > h.fresh {
+					continue
+				}
+			case b.free != than.free:
+				if b.free < than.free {
+					continue
+				}
+			case b.name > than.name:
+				continue
+			}
+		}
+		best, h.amid, h.fresh, h.left = g, amid, class, b.free-1
+	}
+	for i := range h.goes {
+		h.goes[i] = parted
+	}
+	h.goes[0] = int16(best)
+	h.key = f.key(&h, f.tens[r.site.ward.district], few(h.left))
+	return h
+}
+
+// few is what a key says of how many beds are left.
+func few(left int32) uint64 { return uint64(4095 - min(left, 4095)) }
+
 // seats puts the people into groups that take them; nobody, where not all who stay together have room.
 func (f *finder) seats(v *verdict, r *row, people uint16, own bool) hit {
 	h := hit{site: r.site, kind: v}
@@ -61,7 +101,7 @@ func (f *finder) weigh(h *hit, r *row) bool {
 			h.amid = h.amid || group.GetWithMother() && h.who(g)&f.alone != 0
 		}
 	}
-	h.key = f.key(h, f.tens[r.site.ward.district], uint64(4095-min(h.left, 4095)))
+	h.key = f.key(h, f.tens[r.site.ward.district], few(h.left))
 	return true
 }
 

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -125,30 +126,48 @@ type args struct {
 	who, place, district, why, where, languages, services, day, time string
 }
 
-// argument names, as the phrases have them.
-var arguments = map[string]func(args) string{
-	"n":         func(a args) string { return number(a.n) },
-	"of":        func(a args) string { return number(a.of) },
-	"to":        func(a args) string { return number(a.to) },
-	"km":        func(a args) string { return number(a.km) },
-	"groups":    func(a args) string { return number(a.groups) },
-	"who":       func(a args) string { return a.who },
-	"place":     func(a args) string { return a.place },
-	"district":  func(a args) string { return a.district },
-	"why":       func(a args) string { return a.why },
-	"where":     func(a args) string { return a.where },
-	"languages": func(a args) string { return a.languages },
-	"services":  func(a args) string { return a.services },
-	"day":       func(a args) string { return a.day },
-	"time":      func(a args) string { return a.time },
-}
+// arguments are their names, as the phrases have them.
+var arguments = []string{"n", "of", "to", "km", "groups", "who", "place", "district", "why", "where", "languages", "services", "day", "time"}
 
-func number(n int32) string { return strconv.Itoa(int(n)) }
+// value is the argument of that position.
+func (a *args) value(argument int) string {
+	switch arguments[argument] {
+	case "n":
+		return strconv.Itoa(int(a.n))
+	case "of":
+		return strconv.Itoa(int(a.of))
+	case "to":
+		return strconv.Itoa(int(a.to))
+	case "km":
+		return strconv.Itoa(int(a.km))
+	case "groups":
+		return strconv.Itoa(int(a.groups))
+	case "who":
+		return a.who
+	case "place":
+		return a.place
+	case "district":
+		return a.district
+	case "why":
+		return a.why
+	case "where":
+		return a.where
+	case "languages":
+		return a.languages
+	case "services":
+		return a.services
+	case "day":
+		return a.day
+	case "time":
+		return a.time
+	}
+	return ""
+}
 
 // text is a phrase taken apart: what is fixed, and the arguments between.
 type text struct {
 	fixed  []string
-	values []func(args) string
+	values []int
 }
 
 // tongue is a language that answers are given in.
@@ -194,8 +213,8 @@ func apart(phrase string) (t text) {
 			return t
 		}
 		name, after, _ := strings.Cut(rest, "}")
-		value, ok := arguments[name]
-		if !ok {
+		value := slices.Index(arguments, name)
+		if value < 0 {
 			panic(fmt.Sprintf("rules: {%s} in a sentence is no argument", name))
 		}
 		t.values, phrase = append(t.values, value), after
@@ -211,13 +230,12 @@ func (t *tongue) say(k key, a args) string {
 	if len(said.values) == 0 {
 		return said.fixed[0]
 	}
-	var b strings.Builder
+	var b []byte
 	for i, value := range said.values {
-		b.WriteString(said.fixed[i])
-		b.WriteString(value(a))
+		b = append(b, said.fixed[i]...)
+		b = append(b, a.value(value)...)
 	}
-	b.WriteString(said.fixed[len(said.values)])
-	return b.String()
+	return string(append(b, said.fixed[len(said.values)]...))
 }
 
 // listed joins as people do: a, b and c.

@@ -85,16 +85,23 @@ func (k *kind) remove(s *site) {
 	}
 }
 
-// districts are those in which shelters are, numbered in order of first sight, and how they lie to all there are.
+// districts are those in which shelters are or were, numbered in order of first sight, and how they lie to all there are.
 type districts struct {
 	numbers map[string]int32
-	tens    map[string][]int32 // by district asked for, then number: tens of kilometres
-	nowhere []int32            // for none asked for
+	rows    []int              // by number: shelters
+	from    map[string]outlook // by district asked for
+	nowhere outlook            // for none asked for
 	ground  map[string][]int32 // by excluded district: those to keep away from, as keepsAway has them
 }
 
+// outlook is how far away districts are.
+type outlook struct {
+	tens  []int32 // by number: tens of kilometres
+	order []int32 // numbers, the nearest first
+}
+
 func newDistricts() districts {
-	return districts{numbers: map[string]int32{}, tens: map[string][]int32{}, ground: map[string][]int32{}}
+	return districts{numbers: map[string]int32{}, from: map[string]outlook{}, ground: map[string][]int32{}}
 }
 
 func (d *districts) number(district string) int32 {
@@ -103,14 +110,16 @@ func (d *districts) number(district string) int32 {
 		return n
 	}
 	n = int32(len(d.numbers))
-	d.numbers[district] = n
-	d.nowhere = append(d.nowhere, unknown)
+	d.numbers[district], d.rows = n, append(d.rows, 0)
+	d.nowhere.add(n, unknown)
 	for _, from := range codes.All(codes.District) {
 		tens := int32(unknown)
 		if km, known := codes.Distance(from.Code, district); known {
 			tens = min((km+5)/10, unknown-1)
 		}
-		d.tens[from.Code] = append(d.tens[from.Code], tens)
+		o := d.from[from.Code]
+		o.add(n, tens)
+		d.from[from.Code] = o
 	}
 	for _, excluded := range codes.Ground(district) { // what has ground in common with a district has it the other way round
 		d.ground[excluded] = append(d.ground[excluded], n)
@@ -118,14 +127,17 @@ func (d *districts) number(district string) int32 {
 	return n
 }
 
-// near is the number of a district, -1 for one in which no shelter is, and how far the others are from it.
-func (d *districts) near(district string) (number int32, tens []int32) {
-	number = -1
-	if n, ok := d.numbers[district]; ok {
-		number = n
+// add enters a district that is so far away.
+func (o *outlook) add(district, tens int32) {
+	o.tens = append(o.tens, tens)
+	at, _ := slices.BinarySearchFunc(o.order, tens+1, func(n, tens int32) int { return int(o.tens[n] - tens) })
+	o.order = slices.Insert(o.order, at, district)
+}
+
+// outlook is how far the districts are from one.
+func (d *districts) outlook(district string) outlook {
+	if o, ok := d.from[district]; ok {
+		return o
 	}
-	if tens, ok := d.tens[district]; ok {
-		return number, tens
-	}
-	return number, d.nowhere
+	return d.nowhere
 }

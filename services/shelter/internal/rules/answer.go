@@ -78,13 +78,14 @@ const usualReasons = 8
 func (f *finder) reasons(h *hit, p *shelterv1.Place) []*shelterv1.PlaceReason {
 	s := h.kind.kind.shelter
 	told, all := make([]shelterv1.PlaceReason, usualReasons), make([]*shelterv1.PlaceReason, 0, usualReasons)
-	tell := func(code string, k key, a args) {
+	add := func(code, sentence string) {
 		if len(told) == 0 {
 			told = make([]shelterv1.PlaceReason, usualReasons)
 		}
-		told[0].Code, told[0].Sentence = code, f.say.say(k, a)
+		told[0].Code, told[0].Sentence = code, sentence
 		all, told = append(all, &told[0]), told[1:]
 	}
+	tell := func(code string, k key, a args) { add(code, f.say.say(k, a)) }
 	switch n := int32(len(f.people)); {
 	case int32(h.placed) < n:
 		tell(BecauseParted, sayParted, args{n: int32(h.placed), of: n})
@@ -106,8 +107,11 @@ func (f *finder) reasons(h *hit, p *shelterv1.Place) []*shelterv1.PlaceReason {
 	}
 	if slices.ContainsFunc(f.people, func(n *custodyv1.Needs) bool { return len(n.GetLanguages()) > 0 }) {
 		if h.kind.shared {
-			shared := f.sharedLanguages(s)
-			tell(BecauseLanguage, sayLanguage, args{n: int32(len(shared)), languages: f.say.listed(shared)})
+			if h.kind.spoken == "" {
+				shared := f.sharedLanguages(s)
+				h.kind.spoken = f.say.say(sayLanguage, args{n: int32(len(shared)), languages: f.say.listed(shared)})
+			}
+			add(BecauseLanguage, h.kind.spoken)
 		} else {
 			tell(BecauseOtherLanguage, sayOtherLanguage, args{})
 		}

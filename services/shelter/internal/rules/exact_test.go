@@ -69,8 +69,12 @@ func (d dice) shelter(name string, now time.Time) rules.Candidate {
 		s.FullUntilTime = timestamppb.New(now.Add(time.Duration(d.IntN(600)-100) * time.Minute))
 	}
 	c := rules.Candidate{Shelter: s, Node: pick(d, "punjab", "sindh")}
-	for g := range pick(d, 1, 2, 2, 3, 5) {
-		c.Beds = append(c.Beds, d.group(fmt.Sprintf("%s/groups/%c", name, 'a'+g), now))
+	groups := pick(d, 1, 2, 2, 3, 5)
+	if d.in(40) { // more than a row has room for
+		groups = pick(d, 17, 65, 70)
+	}
+	for g := range groups {
+		c.Beds = append(c.Beds, d.group(fmt.Sprintf("%s/groups/%02d", name, g), now))
 	}
 	if d.in(3) { // written down in another order, it is the same kind
 		slices.Reverse(c.Beds)
@@ -85,7 +89,7 @@ func (d dice) request() *shelterv1.FindPlacesRequest {
 	if d.in(4) {
 		r.Security, r.MedicalCover, r.PsychosocialCover = shelterv1.Security(d.IntN(3)), shelterv1.Cover(d.IntN(2)), shelterv1.Cover(d.IntN(2))
 	}
-	for range pick(d, 1, 1, 1, 2, 2, 3, 5) {
+	for range pick(d, 1, 1, 1, 1, 1, 1, 2, 2, 3, 5, rules.MostPeople) {
 		n := &custodyv1.Needs{
 			Gender: pick(d, "Feminine", "Feminine", "Masculine", "NonSpecifiedUnknown"), AgeFrom: pick[int32](d, 0, 4, 9, 15, 30),
 			Languages: some(d, 3, "snd", "urd"), Services: some(d, 4, "SHELTER", "LEGAL", "EDUCATION"), Wheelchair: d.in(8), WithMother: d.in(4),
@@ -150,7 +154,7 @@ func (d dice) change(places *rules.Places, all map[string]rules.Candidate, name 
 		c.Shelter.Name, c.Shelter.District = name, pick(d, districtPool...)
 		for i, b := range like.Beds {
 			g := proto.CloneOf(b.Group)
-			g.Name = fmt.Sprintf("%s/groups/%c", name, 'a'+i)
+			g.Name = fmt.Sprintf("%s/groups/%02d", name, i)
 			c.Beds = append(c.Beds, rules.Beds{Group: g, Free: pick[int32](d, 0, 1, 2, b.Free)})
 		}
 		all[name] = c

@@ -46,8 +46,8 @@ type kind struct {
 	groups   []*shelterv1.Group
 	hours    hours
 	wards    []*ward
-	in       map[int32]*ward // by district
-	freshest int64           // of its rows, when a group was vouched for
+	in       []*ward // by district
+	freshest int64   // of its rows, when a group was vouched for
 	tally    tally
 	declared []*site // that have said until when they are full
 }
@@ -214,7 +214,7 @@ func (p *Places) kindOf(c Candidate) (k *kind, order []int) {
 	key := string(marshalled(like))
 	k, ok := p.byKey[key]
 	if !ok {
-		k = &kind{key: key, at: len(p.kinds), shelter: like, groups: like.GetGroups(), hours: hoursOf(like.GetSchedule()), in: map[int32]*ward{}}
+		k = &kind{key: key, at: len(p.kinds), shelter: like, groups: like.GetGroups(), hours: hoursOf(like.GetSchedule())}
 		p.byKey[key], p.kinds = k, append(p.kinds, k)
 	}
 	return k, order

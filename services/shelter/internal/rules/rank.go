@@ -57,12 +57,6 @@ func (f *finder) class(vouched int64) int64 {
 	return 0
 }
 
-// bound is a key that no place of a kind undercuts whose freshest claim was made at that time, so far away.
-func (f *finder) bound(best *hit, vouched int64, away int32) uint64 {
-	best.fresh = f.class(vouched)
-	return f.key(best, away, 0)
-}
-
 // worst is the key that a place must not exceed to be among those shown.
 func (f *finder) worst() uint64 {
 	if len(f.hits) < f.limit {

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"math/bits"
 	"slices"
+	"sync"
 	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -49,6 +50,7 @@ type verdict struct {
 	mothers uint64   // bit i: group i is one of mothers with children
 	never   out      // why, if nobody is taken, or not all who stay together; else fits
 	shared  bool     // a language of each person who has one is spoken
+	spoken  string   // what is said of that, once it was
 	missing []string
 	closed  bool   // nobody is let in now
 	opens   int    // minute of the week from which people are let in again
@@ -64,32 +66,74 @@ func (p *Places) Find(request *shelterv1.FindPlacesRequest, now time.Time) *shel
 	if f.limit == 0 {
 		f.limit = UsualPlaces
 	}
-	f.hits = make([]hit, 0, f.limit)
+	pad := pads.Get().(*pad)
+	defer pad.done()
+	pad.verdicts = slices.Grow(pad.verdicts, len(p.kinds))[:len(p.kinds)]
+	pad.masks = slices.Grow(pad.masks, len(p.kinds)*len(f.people))[:len(p.kinds)*len(f.people)]
+	f.hits = slices.Grow(pad.hits, f.limit)
 	f.ask()
 	f.measure(p)
-	verdicts, masks := make([]verdict, len(p.kinds)), make([]uint64, len(p.kinds)*len(f.people))
-	ranked := make([]*verdict, 0, len(p.kinds))
 	for i, k := range p.kinds {
-		v := &verdicts[i]
-		v.kind, v.masks = k, masks[i*len(f.people):][:len(f.people)]
+		v := &pad.verdicts[i]
+		v.kind, v.masks = k, pad.masks[i*len(f.people):][:len(f.people)]
 		if v.never = f.fitting(v); v.never != fits {
 			f.countNever(v)
 			continue
 		}
 		f.rate(v)
-		ranked = append(ranked, v)
+		pad.ranked = append(pad.ranked, v)
 	}
 	// The best kinds first, so that most places of the others are seen to be no better without a closer look.
-	slices.SortFunc(ranked, func(a, b *verdict) int { return cmp.Compare(a.base, b.base) })
+	slices.SortFunc(pad.ranked, func(a, b *verdict) int { return cmp.Compare(a.base, b.base) })
+	if len(f.people) == 1 {
+		f.findForOne(pad.ranked)
+	} else {
+		for _, v := range pad.ranked {
+			f.lookForAll(v)
+		}
+	}
+	pad.hits = f.hits
+	return f.answer()
+}
+
+// findForOne goes through the kinds that take the one person: the freshest claims of all of them, then the ageing ones, then the stale.
+func (f *finder) findForOne(ranked []*verdict) {
 	for _, v := range ranked {
-		if len(f.people) == 1 && len(v.kind.groups) <= mostCounted {
+		if v.countable() {
 			f.countForOne(v)
-			f.lookForOne(v)
 		} else {
 			f.lookForAll(v)
 		}
 	}
-	return f.answer()
+	for class := range int64(3) {
+		for _, v := range ranked {
+			if v.countable() {
+				f.lookForOne(v, class)
+			}
+		}
+	}
+}
+
+func (v *verdict) countable() bool { return len(v.kind.groups) <= mostCounted }
+
+// pad is what searches write on, one after the other.
+type pad struct {
+	verdicts []verdict
+	masks    []uint64
+	ranked   []*verdict
+	hits     []hit
+}
+
+var pads = sync.Pool{New: func() any { return &pad{} }}
+
+// done wipes the pad for the next search.
+func (p *pad) done() {
+	clear(p.verdicts)
+	clear(p.masks)
+	clear(p.ranked)
+	clear(p.hits)
+	p.verdicts, p.masks, p.ranked, p.hits = p.verdicts[:0], p.masks[:0], p.ranked[:0], p.hits[:0]
+	pads.Put(p)
 }
 
 // ask reads what the people need together.
@@ -142,14 +186,14 @@ func (f *finder) count(why out, district, n int32) {
 func (f *finder) countNever(v *verdict) {
 	left := v.kind.tally.rows
 	for _, district := range f.avoided {
-		if w := v.kind.in[district]; w != nil {
+		if w := v.kind.ward(district); w != nil {
 			n := int32(len(w.rows))
 			f.count(outExcluded, district, n)
 			left -= n
 		}
 	}
 	f.out[v.never].all += left
-	if w := v.kind.in[f.near]; w != nil && !slices.Contains(f.avoided, f.near) {
+	if w := v.kind.ward(f.near); w != nil && !slices.Contains(f.avoided, f.near) {
 		f.out[v.never].near += int32(len(w.rows))
 	}
 }
@@ -171,7 +215,7 @@ func (f *finder) countForOne(v *verdict) {
 		n[f.state(s.row(), mask)]++
 	}
 	for _, district := range f.avoided {
-		if w := k.in[district]; w != nil {
+		if w := k.ward(district); w != nil {
 			f.count(outExcluded, district, int32(len(w.rows)))
 			for i := range w.rows {
 				n[f.state(&w.rows[i], mask)]--
@@ -181,7 +225,7 @@ func (f *finder) countForOne(v *verdict) {
 	for why, rows := range n {
 		f.out[why].all += rows
 	}
-	if w := k.in[f.near]; w != nil && !slices.Contains(f.avoided, f.near) {
+	if w := k.ward(f.near); w != nil && !slices.Contains(f.avoided, f.near) {
 		for i := range w.rows {
 			f.out[f.state(&w.rows[i], mask)].near++
 		}
@@ -201,21 +245,23 @@ func (f *finder) state(r *row, mask uint64) out {
 	return fits
 }
 
-// lookForOne keeps the best shelters of a kind that takes the one person. It passes by what can be no better than those it has.
-func (f *finder) lookForOne(v *verdict) {
+// lookForOne keeps the best shelters of a kind that takes the one person, of those whose freshest claim is of a class. It passes by
+// what can be no better than those it has.
+func (f *finder) lookForOne(v *verdict, class int64) {
 	k, mask := v.kind, v.masks[0]
-	best := hit{kind: v, placed: 1, amid: f.alone != 0 && mask&^v.mothers == 0}
+	if f.class(k.freshest) > class {
+		return
+	}
+	best := hit{kind: v, placed: 1, fresh: class, amid: f.alone != 0 && mask&^v.mothers == 0}
 	for w := range f.nearest(k) {
-		far := f.tens[w.district]
-		if f.bound(&best, k.freshest, far) > f.worst() {
+		if f.key(&best, f.tens[w.district], 0) > f.worst() {
 			return // the next are no nearer
 		}
-		if f.bound(&best, w.freshest, far) > f.worst() || slices.Contains(f.avoided, w.district) {
+		if f.class(w.freshest) > class || slices.Contains(f.avoided, w.district) {
 			continue
 		}
 		for i := range w.rows {
-			r := &w.rows[i]
-			if f.state(r, mask) == fits && f.bound(&best, r.vouched, far) <= f.worst() {
+			if r := &w.rows[i]; f.class(r.vouched) == class && f.state(r, mask) == fits {
 				f.keep(f.assignOne(v, r))
 			}
 		}
@@ -230,7 +276,7 @@ func (f *finder) nearest(k *kind) iter.Seq[*ward] {
 			return
 		}
 		for _, district := range f.order {
-			if w := k.in[district]; w != nil && !yield(w) {
+			if w := k.ward(district); w != nil && !yield(w) {
 				return
 			}
 		}
@@ -250,7 +296,7 @@ func (f *finder) lookForAll(v *verdict) {
 			f.count(outExcluded, w.district, int32(len(w.rows)))
 			continue
 		}
-		best := hit{kind: v, placed: bits.OnesCount16(people)}
+		best := hit{kind: v, placed: bits.OnesCount16(people)} // as if all found room together, in the freshest group
 		for i := range w.rows {
 			r := &w.rows[i]
 			why := f.state(r, ^uint64(0))
@@ -258,7 +304,7 @@ func (f *finder) lookForAll(v *verdict) {
 				why = outFull
 			}
 			f.count(why, w.district, 1)
-			if why != fits || f.bound(&best, r.vouched, f.tens[w.district]) > f.worst() {
+			if best.fresh = f.class(r.vouched); why != fits || f.key(&best, f.tens[w.district], 0) > f.worst() {
 				continue
 			}
 			if h, ok := f.assign(v, r, people); ok {

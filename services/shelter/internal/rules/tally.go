@@ -40,11 +40,22 @@ func (t *tally) count(r *row, sign int32) {
 	}
 }
 
+// ward is the kind's ward in a district, nil for none; -1 is no district.
+func (k *kind) ward(district int32) *ward {
+	if uint32(district) < uint32(len(k.in)) {
+		return k.in[district]
+	}
+	return nil
+}
+
 // add puts a row into its ward.
 func (k *kind) add(district int32, r row) {
-	w := k.in[district]
+	w := k.ward(district)
 	if w == nil {
 		w = &ward{district: district, at: len(k.wards)}
+		if n := int(district) + 1; n > len(k.in) {
+			k.in = slices.Grow(k.in, n-len(k.in))[:n]
+		}
 		k.in[district], k.wards = w, append(k.wards, w)
 	}
 	r.site.ward, r.site.at = w, len(w.rows)
@@ -66,7 +77,7 @@ func (k *kind) remove(s *site) {
 	w.rows[s.at], moved.site.at = moved, s.at
 	w.rows[last] = row{}
 	if w.rows = w.rows[:last]; last == 0 {
-		delete(k.in, w.district)
+		k.in[w.district] = nil
 		end := k.wards[len(k.wards)-1]
 		k.wards[w.at], end.at = end, w.at
 		k.wards = slices.Delete(k.wards, len(k.wards)-1, len(k.wards))

@@ -74,88 +74,112 @@ func (f *finder) place(h *hit) *shelterv1.Place {
 // usualReasons is how many a place has; it may have some more.
 const usualReasons = 8
 
-// reasons are told in the order in which a worker asks: who, how sure, what it gives, how far, how long.
+// reasons are what is told of a place, in the order in which a worker asks: who, how sure, what it gives, how far, how long.
+type reasons struct {
+	say *tongue
+	all []*shelterv1.PlaceReason
+	new []shelterv1.PlaceReason
+}
+
+func (r *reasons) add(code, sentence string) {
+	if len(r.new) == 0 {
+		r.new = make([]shelterv1.PlaceReason, usualReasons)
+	}
+	reason := &r.new[0]
+	r.new = r.new[1:]
+	reason.Code, reason.Sentence = code, sentence
+	r.all = append(r.all, reason)
+}
+
+func (r *reasons) tell(code string, k key, a args) { r.add(code, r.say.say(k, a)) }
+
 func (f *finder) reasons(h *hit, p *shelterv1.Place) []*shelterv1.PlaceReason {
-	s := h.kind.kind.shelter
-	told, all := make([]shelterv1.PlaceReason, usualReasons), make([]*shelterv1.PlaceReason, 0, usualReasons)
-	add := func(code, sentence string) {
-		if len(told) == 0 {
-			told = make([]shelterv1.PlaceReason, usualReasons)
-		}
-		told[0].Code, told[0].Sentence = code, sentence
-		all, told = append(all, &told[0]), told[1:]
-	}
-	tell := func(code string, k key, a args) { add(code, f.say.say(k, a)) }
-	switch n := int32(len(f.people)); {
-	case int32(h.placed) < n:
-		tell(BecauseParted, sayParted, args{n: int32(h.placed), of: n})
-	case n > 1 && len(p.GetGroups()) == 1:
-		tell(BecauseTogether, sayTogether, args{n: n})
-	case n > 1:
-		tell(BecauseTogether, sayTogetherInGroups, args{n: n, groups: int32(len(p.GetGroups()))})
-	}
-	if h.amid {
-		tell(BecauseMothers, sayAmongMothers, args{})
-	}
+	r := &reasons{say: f.say, all: make([]*shelterv1.PlaceReason, 0, usualReasons)}
+	f.tellWho(r, h, len(p.GetGroups()))
 	switch p.GetFreshness() {
 	case shelterv1.Freshness_FRESHNESS_FRESH:
-		tell(BecauseFresh, sayFresh, args{})
+		r.tell(BecauseFresh, sayFresh, args{})
 	case shelterv1.Freshness_FRESHNESS_AGEING:
-		tell(BecauseAgeing, sayAgeing, args{})
+		r.tell(BecauseAgeing, sayAgeing, args{})
 	default:
-		tell(BecauseStale, sayStale, args{})
+		r.tell(BecauseStale, sayStale, args{})
 	}
-	if slices.ContainsFunc(f.people, func(n *custodyv1.Needs) bool { return len(n.GetLanguages()) > 0 }) {
-		if h.kind.shared {
-			if h.kind.spoken == "" {
-				shared := f.sharedLanguages(s)
-				h.kind.spoken = f.say.say(sayLanguage, args{n: int32(len(shared)), languages: f.say.listed(shared)})
-			}
-			add(BecauseLanguage, h.kind.spoken)
-		} else {
-			tell(BecauseOtherLanguage, sayOtherLanguage, args{})
-		}
-	}
-	switch {
-	case len(h.kind.missing) > 0:
-		tell(BecauseNoServices, sayNoServices, args{services: f.namesOf(h.kind.missing)})
-	case len(f.services) > 0:
-		tell(BecauseServices, sayServices, args{})
-	}
-	switch s.GetSecurity() {
-	case shelterv1.Security_SECURITY_HIGH:
-		tell(BecauseSecurity, sayHighSecurity, args{})
-	case shelterv1.Security_SECURITY_GUARDED:
-		tell(BecauseSecurity, sayGuarded, args{})
-	}
+	f.tellCare(r, h.kind)
 	if p.DistanceKm != nil {
 		switch {
 		case p.GetDistrict() == f.request.GetNearDistrict():
-			tell(BecauseDistance, saySameDistrict, args{})
+			r.tell(BecauseDistance, saySameDistrict, args{})
 		case p.GetDistanceKm() == 0:
-			tell(BecauseDistance, sayNeighbour, args{})
+			r.tell(BecauseDistance, sayNeighbour, args{})
 		default:
-			tell(BecauseDistance, sayDistance, args{km: p.GetDistanceKm()})
+			r.tell(BecauseDistance, sayDistance, args{km: p.GetDistanceKm()})
 		}
 	}
+	f.tellEntry(r, h)
+	return r.all
+}
+
+// tellWho says who goes there, and how they stay.
+func (f *finder) tellWho(r *reasons, h *hit, groups int) {
+	switch n, placed := int32(len(f.people)), int32(h.placed); {
+	case placed < n:
+		r.tell(BecauseParted, sayParted, args{n: placed, of: n})
+	case n > 1 && groups == 1:
+		r.tell(BecauseTogether, sayTogether, args{n: n})
+	case n > 1:
+		r.tell(BecauseTogether, sayTogetherInGroups, args{n: n, groups: int32(groups)})
+	}
+	if h.amid {
+		r.tell(BecauseMothers, sayAmongMothers, args{})
+	}
+}
+
+// tellCare says what people find there.
+func (f *finder) tellCare(r *reasons, v *verdict) {
+	if slices.ContainsFunc(f.people, func(n *custodyv1.Needs) bool { return len(n.GetLanguages()) > 0 }) {
+		if v.shared {
+			if v.spoken == "" {
+				shared := f.sharedLanguages(v.kind.shelter)
+				v.spoken = f.say.say(sayLanguage, args{n: int32(len(shared)), languages: f.say.listed(shared)})
+			}
+			r.add(BecauseLanguage, v.spoken)
+		} else {
+			r.tell(BecauseOtherLanguage, sayOtherLanguage, args{})
+		}
+	}
+	switch {
+	case len(v.missing) > 0:
+		r.tell(BecauseNoServices, sayNoServices, args{services: f.namesOf(v.missing)})
+	case len(f.services) > 0:
+		r.tell(BecauseServices, sayServices, args{})
+	}
+	switch v.kind.shelter.GetSecurity() {
+	case shelterv1.Security_SECURITY_HIGH:
+		r.tell(BecauseSecurity, sayHighSecurity, args{})
+	case shelterv1.Security_SECURITY_GUARDED:
+		r.tell(BecauseSecurity, sayGuarded, args{})
+	}
+}
+
+// tellEntry says how one gets in, and for how long.
+func (f *finder) tellEntry(r *reasons, h *hit) {
 	if h.left == 0 {
-		tell(BecauseBeds, sayNothingLeft, args{})
+		r.tell(BecauseBeds, sayNothingLeft, args{})
 	} else {
-		tell(BecauseBeds, sayBeds, args{n: h.left})
+		r.tell(BecauseBeds, sayBeds, args{n: h.left})
 	}
 	if h.kind.closed {
-		tell(BecauseClosed, sayOpens, args{day: f.say.say(sayMonday+key(h.kind.opens/dayMinutes), args{}), time: clock(h.kind.opens)})
+		r.tell(BecauseClosed, sayOpens, args{day: f.say.say(sayMonday+key(h.kind.opens/dayMinutes), args{}), time: clock(h.kind.opens)})
 	}
-	if s.GetCourtOrderRequired() {
-		tell(BecauseCourtOrder, sayCourtOrder, args{})
+	if h.kind.kind.shelter.GetCourtOrderRequired() {
+		r.tell(BecauseCourtOrder, sayCourtOrder, args{})
 	}
-	if days := s.GetLongestStayDays(); days > 0 {
-		tell(BecauseLongestStay, sayLongestStay, args{n: days})
+	if days := h.kind.kind.shelter.GetLongestStayDays(); days > 0 {
+		r.tell(BecauseLongestStay, sayLongestStay, args{n: days})
 	}
 	if h.site.confidential {
-		tell(BecauseConfidential, sayConfidential, args{})
+		r.tell(BecauseConfidential, sayConfidential, args{})
 	}
-	return all
 }
 
 // clock is the time of day of a minute of the week, such as 08:00.

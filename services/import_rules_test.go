@@ -203,7 +203,7 @@ func importRules() []importRule {
 			name:   "transport does not import the engine",
 			reason: "what carries letters, events and calls must not know where they lie",
 			forbidden: func(from, to string) bool {
-				return within(from, kit+"rpc", kit+"post", kit+"events", kit+"outbox") && within(to, "go.etcd.io/bbolt")
+				return within(from, kit+"rpc", kit+"hub", kit+"post", kit+"events", kit+"outbox") && within(to, "go.etcd.io/bbolt")
 			},
 		},
 		{

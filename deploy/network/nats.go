@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
+	"amanat.example/services/kit/hub"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/post"
 )
@@ -63,7 +64,7 @@ func (l *Layout) RunHub(ctx context.Context) error {
 		return err
 	}
 	options.Nkeys = []*server.NkeyUser{{Nkey: name}}
-	for _, u := range post.HubUsers(roster.Nodes()) {
+	for _, u := range hub.Users(roster.Nodes(), post.Permissions) {
 		options.Nkeys = append(options.Nkeys, &server.NkeyUser{Nkey: u.NKey, Permissions: &server.Permissions{
 			Publish:   &server.SubjectPermission{Allow: u.Publish},
 			Subscribe: &server.SubjectPermission{Allow: u.Subscribe},

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"amanat.example/services/kit/advert"
 	"amanat.example/services/kit/events"
 	"amanat.example/services/kit/hub"
 	"amanat.example/services/kit/outbox"
@@ -37,6 +38,25 @@ func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler
 	}
 	p.tasks = append(p.tasks, opened.Run)
 	return opened, p.Metrics.Register(opened)
+}
+
+// OpenAdverts connects to the hub for what is free in other nodes; Close ends the connection. nil without a hub: the
+// service then does without.
+func (p *Process) OpenAdverts() (*advert.NATS, error) {
+	if p.Config.HubURL == "" {
+		p.Log.Info("setting hub-url is empty: no adverts of what is free go to other nodes, and none come from them")
+		return nil, nil
+	}
+	config, err := p.hub()
+	if err != nil {
+		return nil, err
+	}
+	transport, err := advert.NewNATS(config)
+	if err != nil {
+		return nil, err
+	}
+	p.closers = append(p.closers, transport.Close)
+	return transport, nil
 }
 
 // hub says how the service reaches the hub.

@@ -12,7 +12,7 @@ import (
 	"amanat.example/services/shelter/internal/store"
 )
 
-// Directory has the shelters, their groups and what is taken of them in memory, for searches. It is built from the tables
+// Directory has the shelters, their groups, what is taken of them and what other nodes advertise in memory, for searches. It is built from the tables
 // at start and kept by the store's change sets, which come before the transactions return: so a search sees all that was
 // committed before it began. It never holds an address.
 type Directory struct {
@@ -67,8 +67,14 @@ func OpenDirectory(ctx context.Context, db *kitstore.DB, node string) (*Director
 		}); err != nil {
 			return err
 		}
-		return store.Outages.Scan(r, all, func(_ kitstore.Key, o *shelterv1.Outage) error {
+		if err := store.Outages.Scan(r, all, func(_ kitstore.Key, o *shelterv1.Outage) error {
 			d.outage(o, 1)
+			return nil
+		}); err != nil {
+			return err
+		}
+		return store.Adverts.Scan(r, all, func(_ kitstore.Key, a *shelterv1.AdvertRecord) error {
+			d.advert(a)
 			return nil
 		})
 	})
@@ -82,24 +88,12 @@ func OpenDirectory(ctx context.Context, db *kitstore.DB, node string) (*Director
 	return d, nil
 }
 
-// Enter adds a shelter with its groups, of which nothing is taken, or replaces it: one that another node advertises.
-func (d *Directory) Enter(s *shelterv1.Shelter) {
-	d.lock.Lock()
-	defer d.lock.Unlock()
-	l := d.of(s.GetName())
-	l.shelter = s
-	for _, g := range s.GetGroups() {
-		l.groups[g.GetName()] = g
-	}
-	d.list(s.GetName())
-}
-
 // observe keeps the changes that matter to a search. It runs in the committer.
 func (d *Directory) observe(set kitstore.ChangeSet) {
 	d.waiting.Lock()
 	for _, c := range set.Changes {
 		switch c.Table {
-		case store.Shelters.Name(), store.Groups.Name(), store.Holds.Name(), store.Stays.Name(), store.Outages.Name():
+		case store.Shelters.Name(), store.Groups.Name(), store.Holds.Name(), store.Stays.Name(), store.Outages.Name(), store.Adverts.Name():
 			d.changes = append(d.changes, c)
 		}
 	}
@@ -157,8 +151,27 @@ func (d *Directory) apply(c kitstore.Change) error {
 		return replace(store.Stays, c, d.stay)
 	case store.Outages.Name():
 		return replace(store.Outages, c, d.outage)
+	case store.Adverts.Name():
+		before, err := store.Adverts.Decode(c.Old)
+		if err != nil {
+			return err
+		}
+		after, err := store.Adverts.Decode(c.New)
+		if err != nil {
+			return err
+		}
+		if after == nil {
+			d.places.Remove(store.Advert(before).GetShelter())
+			return nil
+		}
+		d.advert(after)
 	}
 	return nil
+}
+
+// advert enters what another node offers, or replaces it.
+func (d *Directory) advert(r *shelterv1.AdvertRecord) {
+	d.places.Put(rules.CandidateOf(store.Advert(r), r.GetHearTime().AsTime()))
 }
 
 // replace gives back what the row took before and takes what it takes now.

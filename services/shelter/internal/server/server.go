@@ -34,6 +34,7 @@ func Policy() rpc.Policy {
 		"CreateWaitlistEntry", "ReviewWaitlistEntry", "CloseWaitlistEntry")
 	row(rpc.Row{Callers: []string{"referral"}, People: managers}, "PlaceHold", "ConfirmHold", "RenewHold", "ReleaseHold", "AdmitHold")
 	row(rpc.Row{Callers: []string{"referral", "operator"}, People: managers}, "GetHold")
+	p[shelterv1.AdvertService_ListAdverts_FullMethodName] = rpc.Row{Callers: []string{rpc.Gateway}, Roles: readers}
 	return p
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -27,11 +28,9 @@ const (
 )
 
 // publish advertises every shelter at start, when the hub is there again and every five minutes, and one that has changed within about a
-// second. What waits is a set of names, which is no larger than the directory however long the hub is away; a commit does no more
-// than add to it.
+// second. What waits is a set of names, no larger than the directory however long the hub is away, and it is worked out here: a commit does no
+// more than leave what it changed to the directory, as it does for searches.
 func (a *Adverts) publish(ctx context.Context) error {
-	one := a.App.Watchers.add("")
-	defer a.App.Watchers.remove(one)
 	waiting := map[string]bool{}
 	all, wait := true, time.Duration(0)
 	for repeat := a.App.After(repeatEvery); ; {
@@ -45,7 +44,7 @@ func (a *Adverts) publish(ctx context.Context) error {
 			}
 			repeat, all = a.App.After(repeatEvery), false
 		}
-		for _, name := range a.App.Watchers.take(one) {
+		for _, name := range a.App.Directory.takeTouched() {
 			waiting[name] = true
 		}
 		if len(waiting) > 0 {
@@ -63,7 +62,7 @@ func (a *Adverts) publish(ctx context.Context) error {
 		if wait > 0 {
 			again, wait = a.App.After(wait), 0
 		} else {
-			wake = one.wake
+			wake = a.App.Directory.changed
 		}
 		select {
 		case <-ctx.Done():
@@ -94,15 +93,18 @@ func (a *Adverts) round(ctx context.Context, waiting map[string]bool) (failed bo
 		if err != nil {
 			return false, err
 		}
-		taken, err := a.send(ctx, adverts)
-		if why == nil {
-			why = err
-		}
-		for _, name := range taken {
+		for _, name := range names {
 			delete(waiting, name)
 		}
-		if len(taken) == 0 && err != nil {
-			break // the hub is away
+		left, err := a.send(ctx, adverts)
+		for _, name := range left {
+			waiting[name] = true
+		}
+		if err != nil {
+			why = err
+		}
+		if len(left) > 0 && len(left) == len(adverts) {
+			break // the hub is away: so it would be with the others
 		}
 	}
 	if why != nil && !a.failing && ctx.Err() == nil { // told once, however long it lasts
@@ -117,6 +119,9 @@ func (a *Adverts) adverts(ctx context.Context, shelters []string) (all []*shelte
 	err = a.App.DB.View(ctx, func(r kitstore.Reader) error {
 		for _, name := range shelters {
 			row, err := store.Shelters.GetPublic(r, kitstore.K(name))
+			if errors.Is(err, kitstore.ErrNotFound) {
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -136,31 +141,28 @@ func (a *Adverts) adverts(ctx context.Context, shelters []string) (all []*shelte
 	return all, err
 }
 
-// send hands adverts to the broker, waits for its word on each, and says of which shelters it took them.
-func (a *Adverts) send(ctx context.Context, adverts []*shelterv1.Advert) (taken []string, err error) {
+// send hands adverts to the broker, waits for its word on each, and says which shelters it did not take.
+func (a *Adverts) send(ctx context.Context, adverts []*shelterv1.Advert) (left []string, err error) {
 	type word struct {
 		shelter string
 		err     error
 	}
-	words := make(chan word, len(adverts))
+	words, sent := make(chan word, len(adverts)), 0
 	for _, one := range adverts {
 		subject, data, err := advert.Sign(a.Keys, one)
 		if err != nil { // sending it again would not help
 			a.Log.Error("a shelter cannot be advertised", logging.Resource("shelter", one.GetShelter()), logging.Err(err))
-			words <- word{one.GetShelter(), nil}
 			continue
 		}
+		sent++
 		a.Transport.Publish(ctx, subject, data, func(err error) { words <- word{one.GetShelter(), err} })
 	}
-	for range adverts {
-		w := <-words
-		if w.err != nil {
-			err = w.err
-			continue
+	for range sent {
+		if w := <-words; w.err != nil {
+			left, err = append(left, w.shelter), w.err
 		}
-		taken = append(taken, w.shelter)
 	}
-	a.Counts.Out(advert.Taken, len(taken))
-	a.Counts.Out(advert.NotTaken, len(adverts)-len(taken))
-	return taken, err
+	a.Counts.Out(advert.Taken, sent-len(left))
+	a.Counts.Out(advert.NotTaken, len(left))
+	return left, err
 }

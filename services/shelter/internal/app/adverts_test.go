@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -115,6 +115,27 @@ func (b *broker) deliver(subject string, data []byte) {
 	}
 }
 
+// counted is one of the counters.
+func counted(t *testing.T, counts advert.Counts, direction string, verdict advert.Verdict) float64 {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(counts); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if l := m.GetLabel(); l[0].GetValue() == direction && l[1].GetValue() == string(verdict) {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
+}
+
 // advertising runs a service's adverts in a bubble of its own time.
 func advertising(t *testing.T, test func(t *testing.T, b *bench, hub *broker, counts advert.Counts, load func(string) *identity.Service)) {
 	t.Helper()
@@ -213,7 +234,7 @@ func TestHubAwayIsCaughtUp(t *testing.T) {
 		if got := hub.taken(t); len(got) != 0 {
 			t.Fatalf("published while it was away: %v", got)
 		}
-		if testutil.ToFloat64(counts.WithLabelValues("out", string(advert.NotTaken))) == 0 {
+		if counted(t, counts, "out", advert.NotTaken) == 0 {
 			t.Error("nobody counts what is not taken")
 		}
 		hub.set(false)
@@ -519,6 +540,21 @@ func TestTooManyShelters(t *testing.T) {
 	}
 }
 
+// The broker may forget an advert when it is in the store, and never before.
+func TestAdvertIsAcknowledgedWhenItIsStored(t *testing.T) {
+	advertising(t, func(t *testing.T, b *bench, broker *broker, _ advert.Counts, load func(string) *identity.Service) {
+		subject, data, err := advert.Sign(load("sindh").Keys(), offered("sindh", "sukkur", time.Now()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored := make(chan bool, 1)
+		broker.in <- hub.Message{Subject: subject, Data: data, Ack: func() { stored <- b.freeAt(t, "nodes/sindh/shelters/sukkur") == 2 }}
+		if !<-stored {
+			t.Error("it is acknowledged and not stored")
+		}
+	})
+}
+
 // Junk changes a counter and nothing else, and is taken off the broker; good adverts beside it are stored.
 func TestJunkChangesNothing(t *testing.T) {
 	advertising(t, func(t *testing.T, b *bench, hub *broker, counts advert.Counts, load func(string) *identity.Service) {
@@ -539,7 +575,7 @@ func TestJunkChangesNothing(t *testing.T) {
 		for verdict, want := range map[advert.Verdict]float64{
 			advert.BadSignature: 1, advert.Malformed: 1, advert.Own: 1, advert.Kept: 1, advert.Superseded: 1,
 		} {
-			if got := testutil.ToFloat64(counts.WithLabelValues("in", string(verdict))); got != want {
+			if got := counted(t, counts, "in", verdict); got != want {
 				t.Errorf("%s: %v, want %v", verdict, got, want)
 			}
 		}

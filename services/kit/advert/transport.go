@@ -8,6 +8,8 @@ import (
 
 // Transport carries adverts. It is believed in nothing.
 type Transport interface {
+	// Connected says whether the broker can be reached: else nothing need be made for it.
+	Connected() bool
 	// Publish hands an advert to the broker. done is called exactly once, from any goroutine and possibly before Publish returns, with
 	// nil when the broker took it.
 	Publish(ctx context.Context, subject string, data []byte, done func(error))

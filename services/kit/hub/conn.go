@@ -127,6 +127,9 @@ func (h *Conn) Close() {
 	<-h.done
 }
 
+// Connected says whether the hub can be reached.
+func (h *Conn) Connected() bool { return h.conn.IsConnected() }
+
 // Reconnected receives whenever the broker may have forgotten something or is there again.
 func (h *Conn) Reconnected() <-chan struct{} { return h.reconnected }
 
@@ -134,7 +137,7 @@ func (h *Conn) Reconnected() <-chan struct{} { return h.reconnected }
 // Publish returns, with nil when the broker took the data. The broker refuses when the subject or the stream is
 // full. data must not be changed afterwards.
 func (h *Conn) Publish(ctx context.Context, subject string, data []byte, done func(error)) {
-	if !h.conn.IsConnected() {
+	if !h.Connected() {
 		done(nats.ErrDisconnected)
 		return
 	}
@@ -178,7 +181,7 @@ func (h *Conn) pump(ctx context.Context, r Reader) {
 		messages, err := h.open(ctx, r)
 		if err != nil {
 			// While a machine starts, the hub may come a moment later: that is nobody's business yet.
-			if failures++; failures > 1 || h.conn.IsConnected() {
+			if failures++; failures > 1 || h.Connected() {
 				h.config.Log.Warn("the mailbox at the hub cannot be opened; it will be tried again", logging.Err(err))
 			}
 			continue

@@ -47,7 +47,7 @@ func (a *Adverts) publish(ctx context.Context) error {
 		for _, name := range a.App.Directory.takeTouched() {
 			waiting[name] = true
 		}
-		if len(waiting) > 0 {
+		if len(waiting) > 0 && a.Transport.Connected() { // else Reconnected tells when
 			failed, err := a.round(ctx, waiting)
 			if err != nil {
 				return ended(ctx, err)
@@ -89,6 +89,9 @@ func ended(ctx context.Context, err error) error {
 func (a *Adverts) round(ctx context.Context, waiting map[string]bool) (failed bool, err error) {
 	var why error
 	for names := range slices.Chunk(slices.Sorted(maps.Keys(waiting)), inFlight) {
+		if why != nil && !a.Transport.Connected() {
+			break
+		}
 		adverts, err := a.adverts(ctx, names)
 		if err != nil {
 			return false, err
@@ -102,9 +105,6 @@ func (a *Adverts) round(ctx context.Context, waiting map[string]bool) (failed bo
 		}
 		if err != nil {
 			why = err
-		}
-		if len(left) > 0 && len(left) == len(adverts) {
-			break // the hub is away: so it would be with the others
 		}
 	}
 	if why != nil && !a.failing && ctx.Err() == nil { // told once, however long it lasts

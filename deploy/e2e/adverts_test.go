@@ -178,6 +178,11 @@ func TestProvincesSeeWhatIsFree(t *testing.T) {
 	if place.GetNode() != "punjab" || place.GetDistrict() != "PK617" || !slices.Contains(told, "In Punjab's care: refer there; the bed is certain only once it is held.") {
 		t.Errorf("the place is %v", place)
 	}
+	p.start(network.Part{Node: quetta.Node, Name: network.Gateway})
+	eventually(t, "the gateway lists what other provinces say", func() bool {
+		listed, code, err := p.fetch(t.Context(), quetta.Node, http.MethodGet, "/v1/nodes/balochistan/adverts?filter.node=punjab", nil)
+		return err == nil && code == http.StatusOK && strings.Contains(string(listed), lahoreGirls) && !strings.Contains(string(listed), "Hidden")
+	})
 	held := p.hold("request-1")
 	p.becomes("FULL")
 	p.release(held)

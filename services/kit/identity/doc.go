@@ -3,7 +3,7 @@
 //
 // # Files
 //
-//	<root>/<node>/identity/            ca.crt ca.key roster.key roster.binpb request.binpb
+//	<root>/<node>/identity/            ca.crt ca.key roster.key roster.binpb join-request.pem signed
 //	<root>/<node>/<service>/identity/  tls.pem signing.key hpke.key hub.nk
 //	<root>/<node>/hub/identity/        tls.pem (where the node carries the hub)
 //	<root>/<node>/operator/            client.crt client.key ca.crt, for stock gRPC clients
@@ -24,7 +24,19 @@
 //     tokens use the newest version alone.
 //   - A token that verified is remembered, by its digest, until the roster changes; who issued it and its time are judged
 //     with every use.
-//   - An installed roster is only ever extended: neither rolled back nor replaced.
+//   - An installed roster is only ever extended: neither rolled back nor replaced, and a node
+//     signs one version of each number.
+//   - A key stands at one place of the roster for ever: not at two, and not again after it was
+//     replaced. Who asks to be entered proves to hold the keys it names.
+//   - The federal node, the one without a province, is one and stays: it vouches for the hub.
+//
+// # How the roster changes
+//
+// Files that people pass on: a request (InitNode, OpenRequest), from which a member drafts the
+// next version (Propose); members look at it (Examine) and sign (Sign); what enough have signed
+// each installs (InstallRoster), and a newcomer joins with (JoinNetwork). Two people compare a
+// fingerprint of 30 digits by telephone: of the request when it is signed, of the network when the
+// newcomer joins.
 //
 // # Where the CA key may live
 //

@@ -16,7 +16,8 @@ const (
 	caKeyFile       = "ca.key"
 	rosterKeyFile   = "roster.key"
 	rosterFile      = "roster.binpb"
-	requestFile     = "request.binpb"
+	requestFile     = "join-request.pem"
+	signedFile      = "signed"
 	tlsFile         = "tls.pem"
 	signingKeyFile  = "signing.key"
 	hpkeKeyFile     = "hpke.key"
@@ -41,7 +42,7 @@ func serviceDir(root, node, service string) string {
 // node's ca.crt, as PEM.
 func OperatorDir(root, node string) string { return filepath.Join(root, node, operatorService) }
 
-// RequestPath is the file InitNode writes for the other nodes: a NodeRequest, marshalled.
+// RequestPath is the file InitNode writes for the other nodes (DecodeRequest).
 func RequestPath(root, node string) string { return filepath.Join(nodeDir(root, node), requestFile) }
 
 // CACertificatePath is the node's CA certificate as PEM, for browsers and stock clients.

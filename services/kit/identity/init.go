@@ -14,14 +14,11 @@ import (
 	"time"
 
 	"github.com/nats-io/nkeys"
-	"google.golang.org/protobuf/proto"
 
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 
 	"amanat.example/services/kit/durable"
 )
-
-const requestDomain = "amanat.node-request.v1"
 
 // Options says which node to make.
 type Options struct {
@@ -63,6 +60,9 @@ func (o *Options) check() error {
 	if o.Hub && o.Province != "" {
 		return errors.New("the hub belongs to the federal node, which has no province")
 	}
+	if err := checkProvince(o.Province, o.Now); err != nil {
+		return err
+	}
 	if !nodePattern.MatchString(o.Node) {
 		return errors.New("name it with 2 to 31 lower case letters, digits and hyphens, a letter first")
 	}
@@ -98,13 +98,14 @@ func (o *Options) make() (*identityv1.NodeRequest, error) {
 		RosterKey:     rosterPublic,
 	}
 	files := map[string][]byte{}
+	provers := []prover{proveCA(ca)}
 	services := slices.Sorted(slices.Values(o.Services))
 	for _, service := range services {
-		s, err := o.makeService(ca, service, files)
+		s, keys, err := o.makeService(ca, service, files)
 		if err != nil {
 			return nil, err
 		}
-		entry.Services = append(entry.Services, s)
+		entry.Services, provers = append(entry.Services, s), append(provers, keys...)
 	}
 	if err := checkNode(entry); err != nil {
 		return nil, err
@@ -117,13 +118,13 @@ func (o *Options) make() (*identityv1.NodeRequest, error) {
 			return nil, err
 		}
 	}
-	request, err := signRequest(entry, rosterKey)
+	request, err := signRequest(entry, rosterKey, provers)
 	if err != nil {
 		return nil, err
 	}
-	data, err := proto.Marshal(request)
+	data, err := EncodeRequest(request)
 	if err != nil {
-		return nil, fmt.Errorf("marshal the request: %w", err)
+		return nil, err
 	}
 	// Last, so that its presence says that the node is complete.
 	return request, durable.Create(RequestPath(o.Root, o.Node), data)
@@ -168,38 +169,38 @@ func (o *Options) makeNode(ca *authority, rosterKey ed25519.PrivateKey, files ma
 	return nil
 }
 
-func (o *Options) makeService(ca *authority, service string, files map[string][]byte) (*identityv1.RosterService, error) {
+func (o *Options) makeService(ca *authority, service string, files map[string][]byte) (*identityv1.RosterService, []prover, error) {
 	tlsPEM, err := ca.issueService(service, o.Now)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	signingPublic, signingKey, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("make the signing key of %s: %w", service, err)
+		return nil, nil, fmt.Errorf("make the signing key of %s: %w", service, err)
 	}
 	signingPEM, err := encodeKey(signingKey)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	sealingKey, err := kem().GenerateKey()
 	if err != nil {
-		return nil, fmt.Errorf("make the HPKE key of %s: %w", service, err)
+		return nil, nil, fmt.Errorf("make the HPKE key of %s: %w", service, err)
 	}
 	sealingBytes, err := sealingKey.Bytes()
 	if err != nil {
-		return nil, fmt.Errorf("encode the HPKE key of %s: %w", service, err)
+		return nil, nil, fmt.Errorf("encode the HPKE key of %s: %w", service, err)
 	}
 	hubKey, err := nkeys.CreateUser()
 	if err != nil {
-		return nil, fmt.Errorf("make the hub key of %s: %w", service, err)
+		return nil, nil, fmt.Errorf("make the hub key of %s: %w", service, err)
 	}
 	hubPublic, err := hubKey.PublicKey()
 	if err != nil {
-		return nil, fmt.Errorf("encode the hub key of %s: %w", service, err)
+		return nil, nil, fmt.Errorf("encode the hub key of %s: %w", service, err)
 	}
 	hubSeed, err := hubKey.Seed()
 	if err != nil {
-		return nil, fmt.Errorf("encode the hub key of %s: %w", service, err)
+		return nil, nil, fmt.Errorf("encode the hub key of %s: %w", service, err)
 	}
 	dir := serviceDir(o.Root, o.Node, service)
 	files[filepath.Join(dir, tlsFile)] = tlsPEM
@@ -211,7 +212,7 @@ func (o *Options) makeService(ca *authority, service string, files map[string][]
 		SigningKey: signingPublic,
 		HpkeKey:    sealingKey.PublicKey().Bytes(),
 		HubNkey:    hubPublic,
-	}, nil
+	}, []prover{proveSigning(service, signingKey), proveHub(service, hubKey)}, nil
 }
 
 // InitNetwork makes several nodes, a first roster signed by them all, and installs it in each: a

@@ -2,7 +2,6 @@ package identity
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -21,51 +20,26 @@ import (
 	"amanat.example/services/kit/durable"
 )
 
-func signRequest(node *identityv1.RosterNode, key ed25519.PrivateKey) (*identityv1.NodeRequest, error) {
-	data, err := proto.Marshal(node)
-	if err != nil {
-		return nil, fmt.Errorf("marshal the node: %w", err)
-	}
-	return &identityv1.NodeRequest{Node: data, Signature: signDomain(key, requestDomain, data)}, nil
-}
-
-// OpenRequest verifies a node's request to be entered in the roster and answers what it would
-// stand for. That the sender is who it says must be confirmed by people.
-func OpenRequest(request *identityv1.NodeRequest) (*identityv1.RosterNode, error) {
-	node := &identityv1.RosterNode{}
-	if err := proto.Unmarshal(request.GetNode(), node); err != nil {
-		return nil, errors.New("the node request cannot be read")
-	}
-	if err := checkNode(node); err != nil {
-		return nil, fmt.Errorf("the request of node %q: %w", node.GetNode(), err)
-	}
-	if !verifyDomain(node.GetRosterKey(), requestDomain, request.GetNode(), request.GetSignature()) {
-		return nil, fmt.Errorf("the request of node %s is not signed by its own roster key", node.GetNode())
-	}
-	return node, nil
-}
-
 // NewRoster makes the first version of a network's roster, still unsigned: every node in it signs
 // it with SignRoster.
 func NewRoster(now time.Time, requests ...*identityv1.NodeRequest) (*identityv1.SignedRoster, error) {
-	return nextVersion(&identityv1.Roster{}, nil, now, requests, nil)
+	return nextVersion(&Roster{}, now, requests, nil)
 }
 
 // NextRoster makes the version after the log's newest, still unsigned: a majority of the nodes
-// active so far signs it. A request of a node already in the roster replaces its entry; nodes
-// named in retire leave.
-func NextRoster(log *identityv1.RosterLog, now time.Time, requests []*identityv1.NodeRequest, retire []string) (*identityv1.SignedRoster, error) {
+// active so far signs it. A request of a node already in the roster replaces its entry; states
+// gives nodes another state. For people, Draft refuses more.
+func NextRoster(log *identityv1.RosterLog, now time.Time, requests []*identityv1.NodeRequest, states map[string]identityv1.RosterNode_State) (*identityv1.SignedRoster, error) {
 	r, err := VerifyLog(log)
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(log.GetVersions()[len(log.GetVersions())-1].GetRoster())
-	return nextVersion(r.current, sum[:], now, requests, retire)
+	return nextVersion(r, now, requests, states)
 }
 
-func nextVersion(previous *identityv1.Roster, hash []byte, now time.Time, requests []*identityv1.NodeRequest, retire []string) (*identityv1.SignedRoster, error) {
+func nextVersion(r *Roster, now time.Time, requests []*identityv1.NodeRequest, states map[string]identityv1.RosterNode_State) (*identityv1.SignedRoster, error) {
 	nodes := map[string]*identityv1.RosterNode{}
-	for _, n := range previous.GetNodes() {
+	for _, n := range r.current.GetNodes() {
 		nodes[n.GetNode()] = proto.CloneOf(n)
 	}
 	asked := map[string]bool{}
@@ -74,28 +48,31 @@ func nextVersion(previous *identityv1.Roster, hash []byte, now time.Time, reques
 		if err != nil {
 			return nil, err
 		}
+		if err := checkProvince(n.GetProvince(), now); err != nil {
+			return nil, fmt.Errorf("the request of node %s: %w", n.GetNode(), err)
+		}
 		if asked[n.GetNode()] {
-			return nil, fmt.Errorf("two requests are from node %s", n.GetNode())
+			return nil, fmt.Errorf("two requests are from node %s: name one of them", n.GetNode())
 		}
 		asked[n.GetNode()] = true
 		nodes[n.GetNode()] = n
 	}
-	for _, name := range retire {
+	for name, state := range states {
 		if nodes[name] == nil {
-			return nil, fmt.Errorf("node %q is not in the roster and cannot leave it", name)
+			return nil, fmt.Errorf("node %q is not in the roster: name one that is", name)
 		}
-		nodes[name].State = identityv1.RosterNode_STATE_RETIRED
+		nodes[name].State = state
 	}
-	next := &identityv1.Roster{
-		Version:      previous.GetVersion() + 1,
-		PreviousHash: hash,
-		CreateTime:   timestamppb.New(now),
+	next := &identityv1.Roster{Version: r.current.GetVersion() + 1, CreateTime: timestamppb.New(now)}
+	if versions := r.log.GetVersions(); len(versions) > 0 {
+		sum := sha256.Sum256(versions[len(versions)-1].GetRoster())
+		next.PreviousHash = sum[:]
 	}
 	for _, n := range nodes {
 		next.Nodes = append(next.Nodes, n)
 	}
 	slices.SortFunc(next.Nodes, func(a, b *identityv1.RosterNode) int { return strings.Compare(a.GetNode(), b.GetNode()) })
-	if err := checkNodes(next.GetNodes()); err != nil {
+	if err := r.checkForm(next, next.GetPreviousHash()); err != nil {
 		return nil, fmt.Errorf("make roster version %d: %w", next.GetVersion(), err)
 	}
 	data, err := proto.Marshal(next)
@@ -139,31 +116,39 @@ func parseRoster(data []byte) (*Roster, error) {
 	return VerifyLog(log)
 }
 
-// InstallRoster verifies a log and makes it the node's roster. It must name this node with this
-// node's own CA, and must begin with every version installed before: a roster is only ever
-// extended. Running services take it up by themselves.
+// InstallRoster verifies a log and makes it the node's roster. It must name this node, as active and
+// with this node's own CA, and must continue every version installed before: a roster is only ever
+// extended. Running services take it up by themselves. A node is not made to install a version that
+// suspends or retires it: for itself, and while nobody else hears it, it works on with the version before.
 func InstallRoster(root, node string, log *identityv1.RosterLog) error {
+	if err := installRoster(root, node, log); err != nil {
+		return fmt.Errorf("install the roster of %s: %w", node, err)
+	}
+	return nil
+}
+
+func installRoster(root, node string, log *identityv1.RosterLog) error {
 	next, err := VerifyLog(log)
 	if err != nil {
 		return err
 	}
-	own, err := readPEM(filepath.Join(nodeDir(root, node), caCertFile), pemCertificate)
+	own, err := readPEM(CACertificatePath(root, node), pemCertificate)
 	if err != nil {
-		return fmt.Errorf("install the roster of %s: %w", node, err)
-	}
-	if entry, ok := next.Node(node); !ok || !bytes.Equal(entry.GetCaCertificate(), own) {
-		return fmt.Errorf("install the roster of %s: %w: it does not name this node with its own CA", node, ErrBadRoster)
+		return err
 	}
 	installed, err := LoadRoster(root, node)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
+	if err == nil {
+		err = continues(log, installed.Log())
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
-	default:
-		if !extends(log, installed.Log()) {
-			return fmt.Errorf("install the roster of %s: %w: it does not continue the %d versions installed here",
-				node, ErrBadRoster, installed.Version())
-		}
+	}
+	entry, named := next.Node(node)
+	switch {
+	case !named || !bytes.Equal(entry.GetCaCertificate(), own):
+		return fmt.Errorf("%w: it does not name this node with its own CA; ask the members to enter the request of this node", ErrBadRoster)
+	case !active(entry):
+		return fmt.Errorf("%w: %w: keep the version installed here", ErrBadRoster, errNotActive)
 	}
 	data, err := proto.Marshal(log)
 	if err != nil {
@@ -172,14 +157,40 @@ func InstallRoster(root, node string, log *identityv1.RosterLog) error {
 	return durable.Replace(filepath.Join(nodeDir(root, node), rosterFile), data)
 }
 
-func extends(log, installed *identityv1.RosterLog) bool {
-	if len(log.GetVersions()) < len(installed.GetVersions()) {
-		return false
-	}
-	for i, v := range installed.GetVersions() {
-		if !bytes.Equal(v.GetRoster(), log.GetVersions()[i].GetRoster()) {
-			return false
+var errNotActive = errors.New("this node takes no part in the newest version")
+
+// JoinNetwork is InstallRoster at a node that has no roster yet. The fingerprint of the network (NetworkFingerprint), which its
+// operator has from a member by another way than the file, is what the first version is believed by.
+func JoinNetwork(root, node string, log *identityv1.RosterLog, network string) error {
+	if _, err := LoadRoster(root, node); !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
+			return err
 		}
+		return fmt.Errorf("node %s is in a network already; install newer versions with amanat roster publish", node)
 	}
-	return true
+	if own := NetworkFingerprint(log); !SameFingerprint(network, own) {
+		return fmt.Errorf("the fingerprint given is not that of the network in the file, %s: compare again with a member by telephone, "+
+			"and do not join if it differs", own)
+	}
+	return InstallRoster(root, node, log)
+}
+
+// continues says why a log does not continue the one installed.
+func continues(log, installed *identityv1.RosterLog) error {
+	have, came := installed.GetVersions(), log.GetVersions()
+	for i := range min(len(have), len(came)) {
+		if bytes.Equal(have[i].GetRoster(), came[i].GetRoster()) {
+			continue
+		}
+		if i == 0 {
+			return fmt.Errorf("%w: it is of another network (%s) than this node (%s); ask a member of this network for the file",
+				ErrBadRoster, NetworkFingerprint(log), NetworkFingerprint(installed))
+		}
+		return fmt.Errorf("%w: its version %d is another than the one installed here: one number was given twice; tell the other members, and agree on one",
+			ErrBadRoster, i+1)
+	}
+	if len(came) < len(have) {
+		return fmt.Errorf("%w: it ends at version %d, version %d is installed here; ask for the newest", ErrBadRoster, len(came), len(have))
+	}
+	return nil
 }

@@ -1,18 +1,15 @@
 package identity
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"crypto/hpke"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 
-	"github.com/nats-io/nkeys"
 	"google.golang.org/protobuf/proto"
 
 	identityv1 "amanat.example/proto/amanat/identity/v1"
@@ -46,6 +43,7 @@ type Roster struct {
 	nodes   map[string]*identityv1.RosterNode
 	signing map[serviceKey][]ed25519.PublicKey // newest first
 	sealing map[serviceKey]hpke.PublicKey      // of the newest version, active nodes
+	holders map[string]place                   // of every key that any version named
 }
 
 // VerifyLog verifies a whole roster log: the hash chain, the signatures of every version (the
@@ -56,128 +54,51 @@ func VerifyLog(log *identityv1.RosterLog) (*Roster, error) {
 	if len(log.GetVersions()) == 0 {
 		return nil, fmt.Errorf("%w: it has no version", ErrBadRoster)
 	}
-	r := &Roster{log: log, signing: map[serviceKey][]ed25519.PublicKey{}}
-	for i, signed := range log.GetVersions() {
-		next := &identityv1.Roster{}
-		if err := proto.Unmarshal(signed.GetRoster(), next); err != nil {
-			return nil, fmt.Errorf("%w: version %d cannot be read", ErrBadRoster, i+1)
+	r := &Roster{log: log, signing: map[serviceKey][]ed25519.PublicKey{}, holders: map[string]place{}}
+	for i := range log.GetVersions() {
+		next, signatures, err := r.open(i)
+		if err == nil && !signatures.enough() {
+			err = errors.New(signatures.String())
 		}
-		var previousHash []byte
-		if i > 0 {
-			sum := sha256.Sum256(log.GetVersions()[i-1].GetRoster())
-			previousHash = sum[:]
+		if err == nil {
+			err = r.remember(next)
 		}
-		if err := checkVersion(r.current, next, previousHash, signed.GetSignatures(), signed.GetRoster()); err != nil {
+		if err != nil {
 			return nil, fmt.Errorf("%w: version %d: %w", ErrBadRoster, i+1, err)
 		}
 		r.current = next
-		r.rememberKeys(next)
 	}
 	return r, r.indexCurrent()
 }
 
-func checkVersion(previous, next *identityv1.Roster, previousHash []byte, signatures []*identityv1.RosterSignature, signed []byte) error {
-	if next.GetVersion() != previous.GetVersion()+1 {
-		return fmt.Errorf("it calls itself version %d", next.GetVersion())
+// open reads the version at index i of the log, which follows the current one, and judges it, but not whether enough have signed.
+func (r *Roster) open(i int) (*identityv1.Roster, tally, error) {
+	signed := r.log.GetVersions()[i]
+	next := &identityv1.Roster{}
+	if err := proto.Unmarshal(signed.GetRoster(), next); err != nil {
+		return nil, tally{}, errors.New("it cannot be read")
 	}
-	if !bytes.Equal(next.GetPreviousHash(), previousHash) {
-		return errors.New("its previous hash is not that of the version before")
+	var previousHash []byte
+	if i > 0 {
+		sum := sha256.Sum256(r.log.GetVersions()[i-1].GetRoster())
+		previousHash = sum[:]
 	}
-	if err := checkNodes(next.GetNodes()); err != nil {
-		return err
+	if err := r.checkForm(next, previousHash); err != nil {
+		return nil, tally{}, err
 	}
-	for _, old := range previous.GetNodes() {
-		i := slices.IndexFunc(next.GetNodes(), func(n *identityv1.RosterNode) bool { return n.GetNode() == old.GetNode() })
-		if i < 0 {
-			return fmt.Errorf("node %s is gone; a node that leaves stays as retired", old.GetNode())
-		}
-	}
-	voters, needed := previous.GetNodes(), 0
-	if previous == nil {
-		voters = next.GetNodes()
-	}
-	signers := map[string]bool{}
-	for _, voter := range voters {
-		if voter.GetState() != identityv1.RosterNode_STATE_ACTIVE {
-			continue
-		}
-		needed++
-		for _, s := range signatures {
-			if s.GetNode() == voter.GetNode() && verifyDomain(voter.GetRosterKey(), rosterDomain, signed, s.GetSignature()) {
-				signers[voter.GetNode()] = true
-			}
-		}
-	}
-	if previous != nil {
-		needed = needed/2 + 1
-	}
-	if len(signers) < needed {
-		return fmt.Errorf("%d of the nodes entitled to sign have signed, %d are needed", len(signers), needed)
-	}
-	return nil
+	signatures, err := r.count(next, signed.GetRoster(), signed.GetSignatures())
+	return next, signatures, err
 }
 
-func checkNodes(nodes []*identityv1.RosterNode) error {
-	if len(nodes) == 0 {
-		return errors.New("it names no node")
-	}
-	hubKeys := map[string]bool{}
-	for i, n := range nodes {
-		if i > 0 && nodes[i-1].GetNode() >= n.GetNode() {
-			return errors.New("its nodes are not ordered by name, each once")
-		}
-		if err := checkNode(n); err != nil {
-			return fmt.Errorf("node %q: %w", n.GetNode(), err)
-		}
-		for _, s := range n.GetServices() {
-			if hubKeys[s.GetHubNkey()] {
-				return fmt.Errorf("node %q: the hub key of %s is used twice", n.GetNode(), s.GetService())
-			}
-			hubKeys[s.GetHubNkey()] = true
-		}
-	}
-	return nil
-}
-
-func checkNode(n *identityv1.RosterNode) error {
-	switch {
-	case !nodePattern.MatchString(n.GetNode()):
-		return errors.New("field node: use 2 to 31 lower case letters, digits and hyphens, a letter first")
-	case !provincePattern.MatchString(n.GetProvince()):
-		return errors.New("field province: use an ISO 3166-2 code such as PK-PB, or nothing for the federal node")
-	case n.GetState() != identityv1.RosterNode_STATE_ACTIVE && n.GetState() != identityv1.RosterNode_STATE_RETIRED:
-		return errors.New("field state: use active or retired")
-	case len(n.GetRosterKey()) != ed25519.PublicKeySize:
-		return errors.New("field roster_key: 32 bytes are needed")
-	}
-	ca, err := x509.ParseCertificate(n.GetCaCertificate())
-	if err != nil || !ca.IsCA || len(ca.URIs) != 1 || *ca.URIs[0] != *spiffeID(n.GetNode(), "") || ca.CheckSignatureFrom(ca) != nil {
-		return errors.New("field ca_certificate: a self-signed CA for exactly this node is needed")
-	}
-	seen := map[string]bool{}
-	for _, s := range n.GetServices() {
-		name := s.GetService()
-		if !servicePattern.MatchString(name) || seen[name] || reserved(name) {
-			return fmt.Errorf("service %q: use 3 to 20 lower case letters, each name once, not operator or hub", name)
-		}
-		seen[name] = true
-		if len(s.GetSigningKey()) != ed25519.PublicKeySize {
-			return fmt.Errorf("service %s: field signing_key: 32 bytes are needed", name)
-		}
-		if _, err := kem().NewPublicKey(s.GetHpkeKey()); err != nil {
-			return fmt.Errorf("service %s: field hpke_key: no ML-KEM-768 + X25519 key", name)
-		}
-		if !nkeys.IsValidPublicUserKey(s.GetHubNkey()) {
-			return fmt.Errorf("service %s: field hub_nkey: no public NATS user key", name)
-		}
-	}
-	return nil
-}
-
-func reserved(service string) bool { return service == operatorService || service == hubService }
-
-func (r *Roster) rememberKeys(version *identityv1.Roster) {
+func (r *Roster) remember(version *identityv1.Roster) error {
 	for _, n := range version.GetNodes() {
+		keys, err := keysOf(n)
+		if err != nil {
+			return err
+		}
+		for at, key := range keys {
+			r.holders[key] = at
+		}
 		for _, s := range n.GetServices() {
 			at := serviceKey{n.GetNode(), s.GetService()}
 			key := ed25519.PublicKey(s.GetSigningKey())
@@ -185,6 +106,7 @@ func (r *Roster) rememberKeys(version *identityv1.Roster) {
 			r.signing[at] = slices.Insert(known, 0, key)
 		}
 	}
+	return nil
 }
 
 func (r *Roster) indexCurrent() error {
@@ -212,13 +134,16 @@ func (r *Roster) Version() uint64 { return r.current.GetVersion() }
 // Log is the whole history, to hand to another node. The caller must not change it.
 func (r *Roster) Log() *identityv1.RosterLog { return r.log }
 
-// Node answers a node of the newest version, retired ones included. The caller must not change it.
+// Fingerprint is NetworkFingerprint of the log.
+func (r *Roster) Fingerprint() string { return NetworkFingerprint(r.log) }
+
+// Node answers a node of the newest version, suspended and retired ones included. The caller must not change it.
 func (r *Roster) Node(name string) (*identityv1.RosterNode, bool) {
 	n, ok := r.nodes[name]
 	return n, ok
 }
 
-// Nodes are all nodes of the newest version by name, retired ones included. The caller must not
+// Nodes are all nodes of the newest version by name, suspended and retired ones included. The caller must not
 // change them.
 func (r *Roster) Nodes() []*identityv1.RosterNode { return r.current.GetNodes() }
 

@@ -22,8 +22,8 @@ func readRequest(t *testing.T, root, node string) *identityv1.NodeRequest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	request := &identityv1.NodeRequest{}
-	if err := proto.Unmarshal(data, request); err != nil {
+	request, err := DecodeRequest(data)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return request
@@ -63,12 +63,21 @@ func TestNodeJoinsByMajority(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// One of three, the same one twice, and the newcomer: no majority of the version before.
-	signAll(t, root, next, "sindh", "balochistan")
-	next.Signatures = append(next.Signatures, next.Signatures[0])
-	if _, err := VerifyLog(extended(log, next)); !errors.Is(err, ErrBadRoster) {
-		t.Fatalf("believed without a majority: %v", err)
+	// One of three is no majority of the version before; nor is the same one twice, or with the newcomer.
+	signAll(t, root, next, "sindh")
+	refused := func(next *identityv1.SignedRoster, why string) {
+		t.Helper()
+		if _, err := VerifyLog(extended(log, next)); !errors.Is(err, ErrBadRoster) || !strings.Contains(err.Error(), why) {
+			t.Errorf("%v, want %q", err, why)
+		}
 	}
+	refused(next, "have it signed also by one of federal, punjab")
+	twice := proto.CloneOf(next)
+	twice.Signatures = append(twice.Signatures, twice.Signatures[0])
+	refused(twice, "signed twice")
+	own := proto.CloneOf(next)
+	signAll(t, root, own, "balochistan")
+	refused(own, "not entitled")
 	signAll(t, root, next, "punjab")
 	log2 := extended(log, next)
 
@@ -103,7 +112,7 @@ func TestNodeJoinsByMajority(t *testing.T) {
 	if err := InstallRoster(root, "sindh", log); !errors.Is(err, ErrBadRoster) {
 		t.Errorf("rolled back: %v", err)
 	}
-	fork, err := NextRoster(log, time.Now(), nil, []string{"punjab"})
+	fork, err := NextRoster(log, time.Now(), nil, map[string]identityv1.RosterNode_State{"punjab": identityv1.RosterNode_STATE_RETIRED})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +192,7 @@ func TestOldKeysStillVerify(t *testing.T) {
 		t.Errorf("a token by the old key, which was known under the roster before: %v", err)
 	}
 
-	retired, err := NextRoster(log, time.Now(), nil, []string{"punjab"})
+	retired, err := NextRoster(log, time.Now(), nil, map[string]identityv1.RosterNode_State{"punjab": identityv1.RosterNode_STATE_RETIRED})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +247,7 @@ func TestTamperedLogs(t *testing.T) {
 		why    string
 	}{
 		"first version changed":    {rewrite(0, true, func(r *identityv1.Roster) { r.Nodes[0].DisplayName = "x" }), "previous hash"},
-		"changed, not signed anew": {rewrite(1, false, func(r *identityv1.Roster) { r.Nodes[0].DisplayName = "x" }), "entitled to sign"},
+		"changed, not signed anew": {rewrite(1, false, func(r *identityv1.Roster) { r.Nodes[0].DisplayName = "x" }), "not for this version"},
 		"version skipped":          {rewrite(1, true, func(r *identityv1.Roster) { r.Version = 3 }), "calls itself"},
 		"node dropped":             {rewrite(1, true, func(r *identityv1.Roster) { r.Nodes = r.Nodes[:2] }), "is gone"},
 		"node twice":               {rewrite(1, true, func(r *identityv1.Roster) { r.Nodes = append(r.Nodes, r.Nodes[2]) }), "ordered"},
@@ -246,11 +255,27 @@ func TestTamperedLogs(t *testing.T) {
 		"hub key of another": {rewrite(1, true, func(r *identityv1.Roster) {
 			r.Nodes[1].Services[0].HubNkey = r.Nodes[2].Services[0].HubNkey
 		}), "used twice"},
-		"short signing key": {rewrite(1, true, func(r *identityv1.Roster) { r.Nodes[1].Services[0].SigningKey = []byte{1} }), "signing_key"},
-		"bad HPKE key":      {rewrite(1, true, func(r *identityv1.Roster) { r.Nodes[1].Services[0].HpkeKey = []byte{1} }), "hpke_key"},
-		"no state":          {rewrite(1, true, func(r *identityv1.Roster) { r.Nodes[1].State = 0 }), "state"},
-		"versions swapped":  {func(log *identityv1.RosterLog) { slices.Reverse(log.Versions) }, "calls itself"},
-		"garbage":           {func(log *identityv1.RosterLog) { log.Versions[1].Roster = []byte{0xff} }, "cannot be read"},
+		"signing key of another": {rewrite(1, true, func(r *identityv1.Roster) {
+			r.Nodes[1].Services[0].SigningKey = r.Nodes[2].Services[0].SigningKey
+		}), "field signing_key"},
+		"sealing key of another": {rewrite(1, true, func(r *identityv1.Roster) {
+			r.Nodes[1].Services[0].HpkeKey = r.Nodes[2].Services[0].HpkeKey
+		}), "field hpke_key"},
+		"roster key of another": {rewrite(1, true, func(r *identityv1.Roster) { r.Nodes[1].RosterKey = r.Nodes[2].RosterKey }), "field roster_key"},
+		"a key moves": {rewrite(1, true, func(r *identityv1.Roster) {
+			r.Nodes[1].RosterKey = r.Nodes[1].Services[0].SigningKey
+			r.Nodes[1].Services = nil
+		}), "used twice"},
+		"province changed":    {rewrite(1, true, func(r *identityv1.Roster) { r.Nodes[1].Province = "PK-KP" }), "field province"},
+		"second federal node": {rewrite(1, true, func(r *identityv1.Roster) { r.Nodes[1].Province = "" }), "field province"},
+		"federal node leaves": {rewrite(1, true, func(r *identityv1.Roster) { r.Nodes[0].State = identityv1.RosterNode_STATE_SUSPENDED }), "stays active"},
+		"misleading name":     {rewrite(1, true, func(r *identityv1.Roster) { r.Nodes[1].DisplayName = "a\u202eb" }), "field display_name"},
+		"long name":           {rewrite(1, true, func(r *identityv1.Roster) { r.Nodes[1].DisplayName = strings.Repeat("x", 121) }), "field display_name"},
+		"short signing key":   {rewrite(1, true, func(r *identityv1.Roster) { r.Nodes[1].Services[0].SigningKey = []byte{1} }), "signing_key"},
+		"bad HPKE key":        {rewrite(1, true, func(r *identityv1.Roster) { r.Nodes[1].Services[0].HpkeKey = []byte{1} }), "hpke_key"},
+		"no state":            {rewrite(1, true, func(r *identityv1.Roster) { r.Nodes[1].State = 0 }), "state"},
+		"versions swapped":    {func(log *identityv1.RosterLog) { slices.Reverse(log.Versions) }, "calls itself"},
+		"garbage":             {func(log *identityv1.RosterLog) { log.Versions[1].Roster = []byte{0xff} }, "cannot be read"},
 	} {
 		log := proto.CloneOf(base)
 		c.change(log)

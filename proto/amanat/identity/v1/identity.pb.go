@@ -34,8 +34,10 @@ const (
 	RosterNode_STATE_UNSPECIFIED RosterNode_State = 0
 	// Takes part.
 	RosterNode_STATE_ACTIVE RosterNode_State = 1
-	// Has left; its old signatures still verify.
+	// Has left for good; its old signatures still verify.
 	RosterNode_STATE_RETIRED RosterNode_State = 2
+	// Does not take part until it is readmitted; its old signatures still verify.
+	RosterNode_STATE_SUSPENDED RosterNode_State = 3
 )
 
 // Enum value maps for RosterNode_State.
@@ -44,11 +46,13 @@ var (
 		0: "STATE_UNSPECIFIED",
 		1: "STATE_ACTIVE",
 		2: "STATE_RETIRED",
+		3: "STATE_SUSPENDED",
 	}
 	RosterNode_State_value = map[string]int32{
 		"STATE_UNSPECIFIED": 0,
 		"STATE_ACTIVE":      1,
 		"STATE_RETIRED":     2,
+		"STATE_SUSPENDED":   3,
 	}
 )
 
@@ -327,7 +331,8 @@ func (x *RosterService) GetHubNkey() string {
 }
 
 // SignedRoster is a roster with its signatures: the first version is signed by all its nodes,
-// each later one by a majority of the active nodes of the version before.
+// each later one by a majority of the active nodes of the version before. Nobody else signs, and
+// nobody twice.
 type SignedRoster struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A Roster, marshalled. These very bytes are signed and hashed.
@@ -489,7 +494,10 @@ type NodeRequest struct {
 	// The RosterNode as it would stand in the roster, marshalled. These very bytes are signed.
 	Node []byte `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	// Proof that the sender holds the roster key: Ed25519 over node, 64 bytes.
-	Signature     []byte `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
+	Signature []byte `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
+	// Proofs that it holds the CA's key and every service's signing key and hub key, so that nobody enters another's key
+	// as its own. An HPKE key cannot sign; the node vouches for it, and what is sealed to it names its owner.
+	Proofs        []*KeyProof `protobuf:"bytes,3,rep,name=proofs,proto3" json:"proofs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -538,6 +546,123 @@ func (x *NodeRequest) GetSignature() []byte {
 	return nil
 }
 
+func (x *NodeRequest) GetProofs() []*KeyProof {
+	if x != nil {
+		return x.Proofs
+	}
+	return nil
+}
+
+// KeyProof is a signature by one of the keys that a NodeRequest names.
+type KeyProof struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which key: `ca`, or service and use, such as `referral/signing` and `referral/hub`.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Over the name of the key and the request's node. ECDSA with SHA-256 (ASN.1) by the CA, else Ed25519.
+	Signature     []byte `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyProof) Reset() {
+	*x = KeyProof{}
+	mi := &file_amanat_identity_v1_identity_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyProof) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyProof) ProtoMessage() {}
+
+func (x *KeyProof) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_identity_v1_identity_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyProof.ProtoReflect.Descriptor instead.
+func (*KeyProof) Descriptor() ([]byte, []int) {
+	return file_amanat_identity_v1_identity_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *KeyProof) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *KeyProof) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+// RosterFile is what members pass on by hand: the whole history, whose newest version may still lack signatures.
+type RosterFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All versions, oldest first.
+	Log *RosterLog `protobuf:"bytes,1,opt,name=log,proto3" json:"log,omitempty"`
+	// The requests behind new entries of the newest version, for those who sign it.
+	Requests      []*NodeRequest `protobuf:"bytes,2,rep,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RosterFile) Reset() {
+	*x = RosterFile{}
+	mi := &file_amanat_identity_v1_identity_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RosterFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RosterFile) ProtoMessage() {}
+
+func (x *RosterFile) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_identity_v1_identity_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RosterFile.ProtoReflect.Descriptor instead.
+func (*RosterFile) Descriptor() ([]byte, []int) {
+	return file_amanat_identity_v1_identity_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RosterFile) GetLog() *RosterLog {
+	if x != nil {
+		return x.Log
+	}
+	return nil
+}
+
+func (x *RosterFile) GetRequests() []*NodeRequest {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
 // PersonToken says which person acts, for what, and for how long. The gateway issues it after
 // sign-in; services accept it from the gateway or from a named forwarding service.
 type PersonToken struct {
@@ -566,7 +691,7 @@ type PersonToken struct {
 
 func (x *PersonToken) Reset() {
 	*x = PersonToken{}
-	mi := &file_amanat_identity_v1_identity_proto_msgTypes[7]
+	mi := &file_amanat_identity_v1_identity_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -578,7 +703,7 @@ func (x *PersonToken) String() string {
 func (*PersonToken) ProtoMessage() {}
 
 func (x *PersonToken) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_identity_v1_identity_proto_msgTypes[7]
+	mi := &file_amanat_identity_v1_identity_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -591,7 +716,7 @@ func (x *PersonToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PersonToken.ProtoReflect.Descriptor instead.
 func (*PersonToken) Descriptor() ([]byte, []int) {
-	return file_amanat_identity_v1_identity_proto_rawDescGZIP(), []int{7}
+	return file_amanat_identity_v1_identity_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PersonToken) GetTokenId() string {
@@ -672,7 +797,7 @@ type SignedPersonToken struct {
 
 func (x *SignedPersonToken) Reset() {
 	*x = SignedPersonToken{}
-	mi := &file_amanat_identity_v1_identity_proto_msgTypes[8]
+	mi := &file_amanat_identity_v1_identity_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -684,7 +809,7 @@ func (x *SignedPersonToken) String() string {
 func (*SignedPersonToken) ProtoMessage() {}
 
 func (x *SignedPersonToken) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_identity_v1_identity_proto_msgTypes[8]
+	mi := &file_amanat_identity_v1_identity_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -697,7 +822,7 @@ func (x *SignedPersonToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedPersonToken.ProtoReflect.Descriptor instead.
 func (*SignedPersonToken) Descriptor() ([]byte, []int) {
-	return file_amanat_identity_v1_identity_proto_rawDescGZIP(), []int{8}
+	return file_amanat_identity_v1_identity_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SignedPersonToken) GetToken() []byte {
@@ -736,7 +861,7 @@ type WorkerContact struct {
 
 func (x *WorkerContact) Reset() {
 	*x = WorkerContact{}
-	mi := &file_amanat_identity_v1_identity_proto_msgTypes[9]
+	mi := &file_amanat_identity_v1_identity_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -748,7 +873,7 @@ func (x *WorkerContact) String() string {
 func (*WorkerContact) ProtoMessage() {}
 
 func (x *WorkerContact) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_identity_v1_identity_proto_msgTypes[9]
+	mi := &file_amanat_identity_v1_identity_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -761,7 +886,7 @@ func (x *WorkerContact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerContact.ProtoReflect.Descriptor instead.
 func (*WorkerContact) Descriptor() ([]byte, []int) {
-	return file_amanat_identity_v1_identity_proto_rawDescGZIP(), []int{9}
+	return file_amanat_identity_v1_identity_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WorkerContact) GetWorker() string {
@@ -795,7 +920,7 @@ const file_amanat_identity_v1_identity_proto_rawDesc = "" +
 	"\rprevious_hash\x18\x02 \x01(\fB\a\xbaH\x04z\x02\x18 R\fpreviousHash\x12C\n" +
 	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\n" +
 	"createTime\x12A\n" +
-	"\x05nodes\x18\x04 \x03(\v2\x1e.amanat.identity.v1.RosterNodeB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x05nodes\"\xd1\x03\n" +
+	"\x05nodes\x18\x04 \x03(\v2\x1e.amanat.identity.v1.RosterNodeB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x05nodes\"\xe6\x03\n" +
 	"\n" +
 	"RosterNode\x121\n" +
 	"\x04node\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{1,30}$R\x04node\x12*\n" +
@@ -807,11 +932,12 @@ const file_amanat_identity_v1_identity_proto_rawDesc = "" +
 	"\xbaH\az\x05\x10\x01\x18\x80@R\rcaCertificate\x12&\n" +
 	"\n" +
 	"roster_key\x18\x06 \x01(\fB\a\xbaH\x04z\x02h R\trosterKey\x12G\n" +
-	"\bservices\x18\a \x03(\v2!.amanat.identity.v1.RosterServiceB\b\xbaH\x05\x92\x01\x02\x10\x10R\bservices\"C\n" +
+	"\bservices\x18\a \x03(\v2!.amanat.identity.v1.RosterServiceB\b\xbaH\x05\x92\x01\x02\x10\x10R\bservices\"X\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_ACTIVE\x10\x01\x12\x11\n" +
-	"\rSTATE_RETIRED\x10\x02\"\xb2\x01\n" +
+	"\rSTATE_RETIRED\x10\x02\x12\x13\n" +
+	"\x0fSTATE_SUSPENDED\x10\x03\"\xb2\x01\n" +
 	"\rRosterService\x12.\n" +
 	"\aservice\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f2\r^[a-z]{3,20}$R\aservice\x12(\n" +
 	"\vsigning_key\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\n" +
@@ -827,10 +953,18 @@ const file_amanat_identity_v1_identity_proto_rawDesc = "" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12%\n" +
 	"\tsignature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\"I\n" +
 	"\tRosterLog\x12<\n" +
-	"\bversions\x18\x01 \x03(\v2 .amanat.identity.v1.SignedRosterR\bversions\"Q\n" +
+	"\bversions\x18\x01 \x03(\v2 .amanat.identity.v1.SignedRosterR\bversions\"\x91\x01\n" +
 	"\vNodeRequest\x12\x1b\n" +
 	"\x04node\x18\x01 \x01(\fB\a\xbaH\x04z\x02\x10\x01R\x04node\x12%\n" +
-	"\tsignature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\"\xf5\x02\n" +
+	"\tsignature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\x12>\n" +
+	"\x06proofs\x18\x03 \x03(\v2\x1c.amanat.identity.v1.KeyProofB\b\xbaH\x05\x92\x01\x02\x10@R\x06proofs\"M\n" +
+	"\bKeyProof\x12\x19\n" +
+	"\x03key\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18(R\x03key\x12&\n" +
+	"\tsignature\x18\x02 \x01(\fB\b\xbaH\x05z\x03\x18\x80\x01R\tsignature\"\x8c\x01\n" +
+	"\n" +
+	"RosterFile\x127\n" +
+	"\x03log\x18\x01 \x01(\v2\x1d.amanat.identity.v1.RosterLogB\x06\xbaH\x03\xc8\x01\x01R\x03log\x12E\n" +
+	"\brequests\x18\x02 \x03(\v2\x1f.amanat.identity.v1.NodeRequestB\b\xbaH\x05\x92\x01\x02\x10\x10R\brequests\"\xf5\x02\n" +
 	"\vPersonToken\x12#\n" +
 	"\btoken_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\atokenId\x12\x1b\n" +
 	"\x04node\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04node\x12\x1f\n" +
@@ -865,7 +999,7 @@ func file_amanat_identity_v1_identity_proto_rawDescGZIP() []byte {
 }
 
 var file_amanat_identity_v1_identity_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_amanat_identity_v1_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_amanat_identity_v1_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_amanat_identity_v1_identity_proto_goTypes = []any{
 	(RosterNode_State)(0),         // 0: amanat.identity.v1.RosterNode.State
 	(*Roster)(nil),                // 1: amanat.identity.v1.Roster
@@ -875,25 +1009,30 @@ var file_amanat_identity_v1_identity_proto_goTypes = []any{
 	(*RosterSignature)(nil),       // 5: amanat.identity.v1.RosterSignature
 	(*RosterLog)(nil),             // 6: amanat.identity.v1.RosterLog
 	(*NodeRequest)(nil),           // 7: amanat.identity.v1.NodeRequest
-	(*PersonToken)(nil),           // 8: amanat.identity.v1.PersonToken
-	(*SignedPersonToken)(nil),     // 9: amanat.identity.v1.SignedPersonToken
-	(*WorkerContact)(nil),         // 10: amanat.identity.v1.WorkerContact
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*KeyProof)(nil),              // 8: amanat.identity.v1.KeyProof
+	(*RosterFile)(nil),            // 9: amanat.identity.v1.RosterFile
+	(*PersonToken)(nil),           // 10: amanat.identity.v1.PersonToken
+	(*SignedPersonToken)(nil),     // 11: amanat.identity.v1.SignedPersonToken
+	(*WorkerContact)(nil),         // 12: amanat.identity.v1.WorkerContact
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 }
 var file_amanat_identity_v1_identity_proto_depIdxs = []int32{
-	11, // 0: amanat.identity.v1.Roster.create_time:type_name -> google.protobuf.Timestamp
+	13, // 0: amanat.identity.v1.Roster.create_time:type_name -> google.protobuf.Timestamp
 	2,  // 1: amanat.identity.v1.Roster.nodes:type_name -> amanat.identity.v1.RosterNode
 	0,  // 2: amanat.identity.v1.RosterNode.state:type_name -> amanat.identity.v1.RosterNode.State
 	3,  // 3: amanat.identity.v1.RosterNode.services:type_name -> amanat.identity.v1.RosterService
 	5,  // 4: amanat.identity.v1.SignedRoster.signatures:type_name -> amanat.identity.v1.RosterSignature
 	4,  // 5: amanat.identity.v1.RosterLog.versions:type_name -> amanat.identity.v1.SignedRoster
-	11, // 6: amanat.identity.v1.PersonToken.issue_time:type_name -> google.protobuf.Timestamp
-	11, // 7: amanat.identity.v1.PersonToken.expire_time:type_name -> google.protobuf.Timestamp
-	8,  // [8:8] is the sub-list for method output_type
-	8,  // [8:8] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	8,  // 6: amanat.identity.v1.NodeRequest.proofs:type_name -> amanat.identity.v1.KeyProof
+	6,  // 7: amanat.identity.v1.RosterFile.log:type_name -> amanat.identity.v1.RosterLog
+	7,  // 8: amanat.identity.v1.RosterFile.requests:type_name -> amanat.identity.v1.NodeRequest
+	13, // 9: amanat.identity.v1.PersonToken.issue_time:type_name -> google.protobuf.Timestamp
+	13, // 10: amanat.identity.v1.PersonToken.expire_time:type_name -> google.protobuf.Timestamp
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_amanat_identity_v1_identity_proto_init() }
@@ -907,7 +1046,7 @@ func file_amanat_identity_v1_identity_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_identity_v1_identity_proto_rawDesc), len(file_amanat_identity_v1_identity_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	identityv1 "amanat.example/proto/amanat/identity/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/advert"
 	"amanat.example/services/kit/hub"
@@ -163,7 +164,7 @@ func retire(t *testing.T, root, node string, others ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	next, err := identity.NextRoster(roster.Log(), time.Now(), nil, []string{node})
+	next, err := identity.NextRoster(roster.Log(), time.Now(), nil, map[string]identityv1.RosterNode_State{node: identityv1.RosterNode_STATE_RETIRED})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,6 +82,7 @@ func Connect(c Config, readers ...Reader) (*Conn, error) {
 		nats.CustomInboxPrefix(inboxPrefix(c.Node, c.Service)),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(), // a node that joins, or is readmitted, may be here before the hub knows of it
 		nats.ReconnectWait(reopenWait),
 		nats.ReconnectJitter(reopenWait, reopenWait),
 		nats.ReconnectBufSize(-1), // what cannot leave now is sent later by who sends it, not by the client

@@ -194,3 +194,13 @@ func continues(log, installed *identityv1.RosterLog) error {
 	}
 	return nil
 }
+
+// WatchRoster answers a function that gives the newest roster installed at a node, for a process that is no service of
+// it, such as the hub. Each call costs one stat of the file; one that does not verify is not taken up.
+func WatchRoster(root, node string) (func() *Roster, error) {
+	watched, err := watch(filepath.Join(nodeDir(root, node), rosterFile), parseRoster)
+	if err != nil {
+		return nil, fmt.Errorf("read the roster of %s: %w", node, err)
+	}
+	return watched.get, nil
+}

@@ -48,6 +48,7 @@ func Run(t *testing.T, hub func(t *testing.T, root string) Hub) {
 		{"a wiped hub loses nothing", wiped},
 		{"forged, truncated and replayed mail changes nothing", forged},
 		{"a key that the roster has replaced signs no mail", replacedKey},
+		{"mail of a suspended node counts no more until it is readmitted", suspended},
 		{"bodies are never readable outside", canary},
 		{"a restored receiver gets everything again", restoredReceiver},
 		{"a restored sender repeats and nothing doubles", restoredSender},

@@ -1,0 +1,133 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
+
+	"amanat.example/services/kit/advert"
+	"amanat.example/services/kit/hub"
+	"amanat.example/services/kit/identity"
+	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/post"
+)
+
+// rosterLook is how often the hub looks whether a new version of the roster was installed.
+const rosterLook = time.Second
+
+// hubServer is the NATS between nodes, with the users and mailboxes that the roster names.
+type hubServer struct {
+	layout *Layout
+	roster func() *identity.Roster
+	log    *logging.Logger
+	// The streams' keeper is this process alone: its key is made anew each time and kept nowhere.
+	keeper nkeys.KeyPair
+	name   string
+}
+
+// RunHub runs the NATS between nodes until ctx ends, with the permissions that the roster gives each
+// service, and its streams and mailboxes made. It follows the roster of the federal node: who joins is let
+// in, and who is suspended is shut out, without a restart and without disturbing the others.
+func (l *Layout) RunHub(ctx context.Context) error {
+	roster, err := identity.WatchRoster(l.Root, FederalNode)
+	if err != nil {
+		return err
+	}
+	h := &hubServer{layout: l, roster: roster}
+	if h.log, err = logging.New(logging.Options{Node: FederalNode, Service: Hub}); err != nil {
+		return err
+	}
+	if h.keeper, err = nkeys.CreateUser(); err != nil {
+		return err
+	}
+	if h.name, err = h.keeper.PublicKey(); err != nil {
+		return err
+	}
+	now := roster()
+	options, err := h.options(now)
+	if err != nil {
+		return err
+	}
+	return runNATS(ctx, options, func(ctx context.Context, s *server.Server) error {
+		if err := h.provision(ctx, s, now); err != nil {
+			return err
+		}
+		h.follow(ctx, s, now)
+		return nil
+	})
+}
+
+// options of the server, with a user for each service of the roster.
+func (h *hubServer) options(roster *identity.Roster) (*server.Options, error) {
+	options, err := h.layout.natsOptions(FederalNode, Hub)
+	if err != nil {
+		return nil, err
+	}
+	if options.TLSConfig, err = identity.HubServerTLS(h.layout.Root, FederalNode); err != nil {
+		return nil, err
+	}
+	options.TLS = true
+	options.Nkeys = []*server.NkeyUser{{Nkey: h.name}}
+	for _, u := range hub.Users(roster.Nodes(), post.Permissions, advert.Permissions) {
+		options.Nkeys = append(options.Nkeys, &server.NkeyUser{Nkey: u.NKey, Permissions: &server.Permissions{
+			Publish:   &server.SubjectPermission{Allow: u.Publish},
+			Subscribe: &server.SubjectPermission{Allow: u.Subscribe},
+		}})
+	}
+	return options, nil
+}
+
+// provision makes the streams and the mailboxes.
+func (h *hubServer) provision(ctx context.Context, s *server.Server, roster *identity.Roster) error {
+	conn, err := nats.Connect("", nats.InProcessServer(s), nats.Nkey(h.name, h.keeper.Sign))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return err
+	}
+	return errors.Join(post.ProvisionHub(ctx, js, roster.Nodes(), 0), advert.ProvisionHub(ctx, js, roster.Nodes(), 0))
+}
+
+// follow takes up every new version of the roster until ctx ends. What fails is tried again.
+func (h *hubServer) follow(ctx context.Context, s *server.Server, now *identity.Roster) {
+	ticker := time.NewTicker(rosterLook)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		next := h.roster()
+		if next.Version() == now.Version() {
+			continue
+		}
+		if err := h.take(ctx, s, next); err != nil {
+			h.log.Error("the new version of the roster could not be taken up; it will be tried again", logging.Err(err))
+			continue
+		}
+		h.log.Info("a new version of the roster was taken up", logging.Count("version", next.Version()))
+		now = next
+	}
+}
+
+// take makes the mailboxes first, so that nobody who is let in finds none.
+func (h *hubServer) take(ctx context.Context, s *server.Server, roster *identity.Roster) error {
+	if err := h.provision(ctx, s, roster); err != nil {
+		return fmt.Errorf("make the mailboxes: %w", err)
+	}
+	options, err := h.options(roster)
+	if err != nil {
+		return err
+	}
+	return s.ReloadOptions(options)
+}

@@ -49,7 +49,7 @@ func initNetwork() *cobra.Command {
 func part() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "part NODE NAME",
-		Short: "Run one part of the demo network: a node's service, its bus, or the hub",
+		Short: "Run one part of a node: a service, its bus, or the hub",
 		Args:  cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			data, err := cmd.Flags().GetString("data")
@@ -109,6 +109,9 @@ func (f *demoFlags) run(ctx context.Context, out, errs io.Writer) (err error) {
 	}
 	l := network.Fixed(f.data)
 	if err := l.Init(); err != nil {
+		return err
+	}
+	if l, err = network.Load(f.data); err != nil { // with who joined since
 		return err
 	}
 	if err := l.CheckPorts(); err != nil {

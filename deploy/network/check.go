@@ -21,7 +21,8 @@ var checks = map[string]func(ctx context.Context, data, node string) ([]process.
 // Check verifies the files of every service of the nodes under a root, or of the nodes named alone. None of them may run. The
 // error is of the check; what is wrong is in the reports.
 func Check(ctx context.Context, root string, nodes ...string) (checked []process.Checked, err error) {
-	if len(nodes) == 0 {
+	all := len(nodes) == 0
+	if all {
 		if nodes, err = nodesIn(root); err != nil {
 			return nil, err
 		}
@@ -39,9 +40,12 @@ func Check(ctx context.Context, root string, nodes ...string) (checked []process
 			}
 			checked = append(checked, files...)
 		}
-		if found == 0 {
+		if found == 0 && !all { // of all, one may not have run yet
 			return nil, fmt.Errorf("there is no service's file of node %q under %s: name the folder of the data with --data", node, root)
 		}
+	}
+	if len(checked) == 0 {
+		return nil, fmt.Errorf("there is no service's file under %s: name the folder of the data with --data", root)
 	}
 	return checked, nil
 }

@@ -2,6 +2,9 @@
 // the hub, with NATS embedded. It runs either as processes kept up by a supervisor, each with its
 // log file, or all in one process.
 //
+// A node that joins a network lies under a root of its own: AddNode makes it, and Load runs it as
+// it runs the demo's. It knows of the others their roster and the address of the hub, no more.
+//
 // A network lies under one root: `<root>/<node>/<service>/` as DESIGN 8a says, logs under
 // `<root>/log/`. Addresses are fixed by the node's number for the demo, or chosen free for tests.
 package network

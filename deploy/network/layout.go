@@ -2,10 +2,10 @@ package network
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -40,7 +40,7 @@ type Node struct {
 	DisplayName string
 	// Province is the ISO 3166-2 code; empty for the federal node.
 	Province string
-	// Number gives the ports: 0 federal, 1 Sindh, 2 Punjab, 3 Balochistan.
+	// Number gives the ports: 0 federal, 1 Sindh, 2 Punjab, 3 Balochistan, from 4 on who joins.
 	Number int
 	// Services it runs, its bus not among them.
 	Services []string
@@ -48,13 +48,20 @@ type Node struct {
 
 // Nodes are those of the demo.
 func Nodes() []Node {
-	province := []string{Protection, Referral, Shelter, Gateway}
 	return []Node{
-		{FederalNode, "Ministry of Human Rights", "", 0, []string{Federal, Gateway}},
-		{"sindh", "Sindh Child Protection Authority", "PK-SD", 1, province},
-		{"punjab", "Punjab Child Protection & Welfare Bureau", "PK-PB", 2, province},
-		{"balochistan", "Balochistan Child Protection Units", "PK-BA", 3, province},
+		{FederalNode, "Ministry of Human Rights", "", 0, servicesOf("")},
+		{"sindh", "Sindh Child Protection Authority", "PK-SD", 1, servicesOf("PK-SD")},
+		{"punjab", "Punjab Child Protection & Welfare Bureau", "PK-PB", 2, servicesOf("PK-PB")},
+		{"balochistan", "Balochistan Child Protection Units", "PK-BA", 3, servicesOf("PK-BA")},
 	}
+}
+
+// servicesOf says what a node runs: the federal node counts, a province protects.
+func servicesOf(province string) []string {
+	if province == "" {
+		return []string{Federal, Gateway}
+	}
+	return []string{Protection, Referral, Shelter, Gateway}
 }
 
 // Layout says where everything of a network is.
@@ -74,18 +81,28 @@ func key(node, part string) string { return node + "/" + part }
 // Fixed is the demo's layout: all on loopback, ports as DESIGN 8a says.
 func Fixed(root string) *Layout {
 	l := &Layout{Root: root, Nodes: Nodes(), address: map[string]string{}}
-	set := func(node, part string, port int) { l.address[key(node, part)] = fmt.Sprintf("127.0.0.1:%d", port) }
 	for _, n := range l.Nodes {
-		for i, service := range []string{Protection, Referral, Shelter, Federal} {
-			set(n.Name, service, 9000+100*n.Number+i+1)
-			set(n.Name, service+"-admin", 9000+100*n.Number+i+11)
-		}
-		set(n.Name, Gateway, 8080+n.Number)
-		set(n.Name, Gateway+"-admin", 9000+100*n.Number+15)
-		set(n.Name, Bus, 4220+n.Number)
+		maps.Copy(l.address, addresses(n.Name, n.Number))
 	}
-	set(FederalNode, Hub, 4230)
+	l.address[key(FederalNode, Hub)] = loopback(hubPort)
 	return l
+}
+
+const hubPort = 4230
+
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+// addresses of a node's parts on loopback, by its number.
+func addresses(node string, number int) map[string]string {
+	a := map[string]string{
+		key(node, Gateway): loopback(8080 + number), key(node, Gateway+"-admin"): loopback(9000 + 100*number + 15),
+		key(node, Bus): loopback(4220 + number),
+	}
+	for i, service := range []string{Protection, Referral, Shelter, Federal} {
+		a[key(node, service)] = loopback(9000 + 100*number + i + 1)
+		a[key(node, service+"-admin")] = loopback(9000 + 100*number + i + 11)
+	}
+	return a
 }
 
 // Free is a layout on ports that are free now, for tests. They lie below the range from which the
@@ -117,22 +134,6 @@ func listenBelow() (h net.Listener, err error) {
 		}
 	}
 	return nil, fmt.Errorf("no free port: %w", err)
-}
-
-// layoutFile holds a network's addresses, under its root.
-const layoutFile = "network.json"
-
-// Load is the layout that Init wrote under a root.
-func Load(root string) (*Layout, error) {
-	raw, err := os.ReadFile(filepath.Join(root, layoutFile))
-	if err != nil {
-		return nil, fmt.Errorf("no network under %s; make one with amanat init: %w", root, err)
-	}
-	l := &Layout{Root: root, Nodes: Nodes()}
-	if err := json.Unmarshal(raw, &l.address); err != nil {
-		return nil, fmt.Errorf("%s: %w", layoutFile, err)
-	}
-	return l, nil
 }
 
 // Node finds a node by name.
@@ -184,6 +185,9 @@ func (l *Layout) Init() error {
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if _, err := os.Stat(filepath.Join(l.Root, layoutFile)); err == nil {
+		return fmt.Errorf("%s holds a node of another network: name another folder with --data", l.Root)
+	}
 	var nodes []identity.Options
 	for _, n := range l.Nodes {
 		nodes = append(nodes, identity.Options{
@@ -194,9 +198,5 @@ func (l *Layout) Init() error {
 	if err := identity.InitNetwork(nodes...); err != nil {
 		return err
 	}
-	raw, err := json.MarshalIndent(l.address, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(l.Root, layoutFile), append(raw, '\n'), 0o600)
+	return saveAddresses(l.Root, l.address)
 }

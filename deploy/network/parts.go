@@ -26,7 +26,10 @@ func (p Part) String() string { return p.Node + "/" + p.Name }
 // Parts are all processes of the network, in the order in which they are best started. Any order
 // works: each waits for what it needs.
 func (l *Layout) Parts() []Part {
-	parts := []Part{{FederalNode, Hub}}
+	var parts []Part
+	if _, err := l.Node(FederalNode); err == nil { // elsewhere the hub is an address
+		parts = append(parts, Part{FederalNode, Hub})
+	}
 	for _, n := range l.Nodes {
 		parts = append(parts, Part{n.Name, Bus})
 		for _, s := range n.Services {

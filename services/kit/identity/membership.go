@@ -168,9 +168,9 @@ func JoinNetwork(root, node string, log *identityv1.RosterLog, network string) e
 		}
 		return fmt.Errorf("node %s is in a network already; install newer versions with amanat roster publish", node)
 	}
-	if own := NetworkFingerprint(log); !SameFingerprint(network, own) {
-		return fmt.Errorf("the fingerprint given is not that of the network in the file, %s: compare again with a member by telephone, "+
-			"and do not join if it differs", own)
+	if !SameFingerprint(network, NetworkFingerprint(log)) { // which one it is, is for a member to say, not for us
+		return errors.New("the fingerprint given is not that of the network in the file: compare again with a member by telephone, " +
+			"and do not join if it differs")
 	}
 	return InstallRoster(root, node, log)
 }

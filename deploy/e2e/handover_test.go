@@ -57,7 +57,12 @@ func newCountry(t *testing.T) *country {
 // sound checks every file of the network, which must have stopped, as an operator does: with the command.
 func (c *country) sound(t *testing.T) {
 	t.Helper()
-	out, err := exec.CommandContext(context.WithoutCancel(t.Context()), c.amanat, "check", "--json", "--data", c.layout.Root).CombinedOutput()
+	c.soundUnder(t, c.layout.Root, 2*10) // keys and rows of three services in three provinces, and of the federal one
+}
+
+func (c *country) soundUnder(t *testing.T, root string, files int) {
+	t.Helper()
+	out, err := exec.CommandContext(context.WithoutCancel(t.Context()), c.amanat, "check", "--json", "--data", root).CombinedOutput()
 	var result struct {
 		Sound bool
 		Files []struct{ Rows int }
@@ -69,8 +74,8 @@ func (c *country) sound(t *testing.T) {
 	for _, f := range result.Files {
 		rows += f.Rows
 	}
-	if want := 2 * 10; len(result.Files) != want || rows == 0 { // keys and rows of three services in three provinces, and of the federal one
-		t.Errorf("%d files with %d rows were checked, want %d files", len(result.Files), rows, want)
+	if len(result.Files) != files || rows == 0 {
+		t.Errorf("%d files with %d rows were checked, want %d files", len(result.Files), rows, files)
 	}
 }
 

@@ -58,16 +58,16 @@ type evidence struct {
 func (s *Stage) Examine(ctx context.Context, names []string) (*Result, error) {
 	e := &evidence{names: names}
 	var err error
-	if e.home, err = s.referrals(ctx, s.desks[from]); err != nil {
+	if e.home, err = s.referrals(ctx, s.desks[s.route.From.Node]); err != nil {
 		return nil, err
 	}
-	if e.away, err = s.referrals(ctx, s.desks[to]); err != nil {
+	if e.away, err = s.referrals(ctx, s.desks[s.route.To.Node]); err != nil {
 		return nil, err
 	}
-	if e.sent, err = s.casesByReferral(ctx, s.desks[from]); err != nil {
+	if e.sent, err = s.casesByReferral(ctx, s.desks[s.route.From.Node]); err != nil {
 		return nil, err
 	}
-	if e.received, err = s.casesByReferral(ctx, s.desks[to]); err != nil {
+	if e.received, err = s.casesByReferral(ctx, s.desks[s.route.To.Node]); err != nil {
 		return nil, err
 	}
 	if e.shelters, err = s.shelters(ctx); err != nil {
@@ -146,7 +146,7 @@ var stages = map[federalv1.Stage]custodyv1.ReferralState{
 // AwaitSubmitted waits until the origin holds this many referrals.
 func (s *Stage) AwaitSubmitted(ctx context.Context, referrals int) error {
 	_, err := until(ctx, "submitted referrals", func() (int, bool, error) {
-		home, err := s.referrals(ctx, s.desks[from])
+		home, err := s.referrals(ctx, s.desks[s.route.From.Node])
 		return len(home), len(home) >= referrals, err
 	})
 	return err
@@ -161,6 +161,9 @@ func (s *Stage) referrals(ctx context.Context, d *desk) (map[string][]*referralv
 			return nil, err
 		}
 		for _, r := range page.GetReferrals() {
+			if !strings.HasPrefix(r.GetName(), "nodes/"+s.route.From.Node+"/") {
+				continue // of another route
+			}
 			all[r.GetName()] = append(all[r.GetName()], r)
 		}
 		if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
@@ -189,8 +192,8 @@ func (s *Stage) casesByReferral(ctx context.Context, d *desk) (map[string]int, e
 }
 
 func (s *Stage) shelters(ctx context.Context) ([]*shelterv1.Shelter, error) {
-	d := s.desks[to]
-	page, err := ask(ctx, d, manager, "", d.shelter.ListShelters, &shelterv1.ListSheltersRequest{Parent: "nodes/" + to, PageSize: 500})
+	d := s.desks[s.route.To.Node]
+	page, err := ask(ctx, d, manager, "", d.shelter.ListShelters, &shelterv1.ListSheltersRequest{Parent: "nodes/" + s.route.To.Node, PageSize: 500})
 	return page.GetShelters(), err
 }
 
@@ -235,7 +238,7 @@ func (s *Stage) counted(ctx context.Context, want map[federalv1.Stage]int64) (ma
 	changed := time.Now()
 	return until(ctx, "the federal count", func() (map[federalv1.Stage]int64, bool, error) {
 		page, err := ask(ctx, d, analyst, "", d.federal.ListCorridors, &federalv1.ListCorridorsRequest{
-			PageSize: 1000, Filter: &federalv1.ListCorridorsRequest_Filter{FromNode: from, ToNode: to},
+			PageSize: 1000, Filter: &federalv1.ListCorridorsRequest_Filter{FromNode: s.route.From.Node, ToNode: s.route.To.Node},
 		})
 		if err != nil {
 			return nil, false, err

@@ -28,11 +28,25 @@ import (
 	"amanat.example/services/kit/rpc"
 )
 
-// Where the story plays.
-const (
-	from, to = "balochistan", "punjab"
-	hubUnit  = "nodes/balochistan/units/hub"
-	lahore   = "nodes/punjab/units/lahore"
+// Place is where people of the story work.
+type Place struct {
+	// Node, such as `punjab`, and the id of the unit at it, such as `lahore`.
+	Node, Unit string
+	// Name of the place, such as Lahore, and code of its district.
+	Name, District string
+}
+
+func (p Place) unit() string { return "nodes/" + p.Node + "/units/" + p.Unit }
+
+func (p Place) person(role string) string { return "nodes/" + p.Node + "/workers/demo-" + role }
+
+// Route is where the story plays: the child is taken in at one place and handed on to the other.
+type Route struct{ From, To Place }
+
+// Places of the demo.
+var (
+	Hub    = Place{"balochistan", "hub", "Hub", "PK-BA-HUB"}
+	Lahore = Place{"punjab", "lahore", "Lahore", "PK617"}
 )
 
 // What people write in the story. Each is looked for afterwards where it must not be.
@@ -65,6 +79,7 @@ type desk struct {
 
 // Stage is a network with people in it.
 type Stage struct {
+	route Route
 	desks map[string]*desk
 	conns []*grpc.ClientConn
 	// beds is the receiving shelter service as that node's referral service reaches it.
@@ -75,10 +90,17 @@ type Stage struct {
 	Tell func(format string, values ...any)
 }
 
-// Open connects to a running network.
-func Open(l *network.Layout) (*Stage, error) {
-	s := &Stage{desks: map[string]*desk{}, Tell: func(string, ...any) {}}
-	for _, node := range []string{from, to, network.FederalNode} {
+// Open connects to the running network of the demo: from Hub to Lahore.
+func Open(l *network.Layout) (*Stage, error) { return OpenRoute(Route{Hub, Lahore}, l) }
+
+// OpenRoute connects to a running network whose nodes may lie under several roots.
+func OpenRoute(route Route, layouts ...*network.Layout) (*Stage, error) {
+	s := &Stage{route: route, desks: map[string]*desk{}, Tell: func(string, ...any) {}}
+	for _, node := range []string{route.From.Node, route.To.Node, network.FederalNode} {
+		l, err := layoutOf(node, layouts)
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
 		id, err := identity.Load(l.Root, node, network.Gateway)
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -103,6 +125,11 @@ func Open(l *network.Layout) (*Stage, error) {
 		}
 		s.desks[node] = d
 	}
+	to := route.To.Node
+	l, err := layoutOf(to, layouts)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	id, err := identity.Load(l.Root, to, network.Referral)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -113,6 +140,15 @@ func Open(l *network.Layout) (*Stage, error) {
 	}
 	s.conns, s.beds = append(s.conns, conn), shelterv1.NewShelterServiceClient(conn)
 	return s, nil
+}
+
+func layoutOf(node string, layouts []*network.Layout) (*network.Layout, error) {
+	for _, l := range layouts {
+		if _, err := l.Node(node); err == nil {
+			return l, nil
+		}
+	}
+	return nil, fmt.Errorf("no layout has node %q", node)
 }
 
 // Close disconnects.
@@ -196,31 +232,29 @@ func exists(err error) bool {
 // Furnish enters the units and, for this run, a shelter with exactly so many beds: a bed that leaks is missed by somebody, and one
 // more than there are must be refused.
 func (s *Stage) Furnish(ctx context.Context, beds int32) error {
-	for _, u := range []struct{ node, id, name, district string }{
-		{from, "hub", "Child Protection Unit Hub", "PK-BA-HUB"},
-		{to, "lahore", "Child Protection Unit Lahore", "PK617"},
-	} {
-		d := s.desks[u.node]
+	for _, p := range []Place{s.route.From, s.route.To} {
+		d := s.desks[p.Node]
 		_, err := ask(ctx, d, supervisor, "", d.protection.CreateUnit, &protectionv1.CreateUnitRequest{
-			Parent: "nodes/" + u.node, UnitId: u.id, Unit: &protectionv1.Unit{DisplayName: u.name, District: u.district},
+			Parent: "nodes/" + p.Node, UnitId: p.Unit, Unit: &protectionv1.Unit{DisplayName: "Child Protection Unit " + p.Name, District: p.District},
 		})
 		if err != nil && !exists(err) {
 			return err
 		}
 	}
-	d := s.desks[to]
+	to := s.route.To
+	d := s.desks[to.Node]
 	earlier, err := s.shelters(ctx)
 	if err != nil {
 		return err
 	}
-	id := "lahore-girls"
+	id := to.Unit + "-girls"
 	if len(earlier) > 0 {
 		id += fmt.Sprintf("-%d", len(earlier)+1)
 	}
-	s.group = "nodes/" + to + "/shelters/" + id + "/groups/girls-6-12"
+	s.group = "nodes/" + to.Node + "/shelters/" + id + "/groups/girls-6-12"
 	_, err = ask(ctx, d, manager, "", d.shelter.CreateShelter, &shelterv1.CreateShelterRequest{
-		Parent: "nodes/" + to, ShelterId: id, Shelter: &shelterv1.Shelter{
-			DisplayName: "Child Protection Institution for girls, Lahore", District: "PK617", Confidential: true,
+		Parent: "nodes/" + to.Node, ShelterId: id, Shelter: &shelterv1.Shelter{
+			DisplayName: "Child Protection Institution for girls, " + to.Name, District: to.District, Confidential: true,
 			Address: address, Languages: []string{"urd", "pan"},
 			Groups: []*shelterv1.Group{{
 				Name: "girls-6-12", Genders: []string{"Feminine"}, AgeFrom: 6, AgeTo: 12,
@@ -237,7 +271,7 @@ func (s *Stage) Furnish(ctx context.Context, beds int32) error {
 // Handover takes one synthetic girl in at Hub and hands her on to Lahore, to the end. It answers
 // with the referral's name.
 func (s *Stage) Handover(ctx context.Context, number int) (string, error) {
-	home, away := s.desks[from], s.desks[to]
+	home, away := s.desks[s.route.From.Node], s.desks[s.route.To.Node]
 	refer, err := s.refer(ctx, home, number)
 	if err != nil {
 		return "", err
@@ -254,15 +288,15 @@ func (s *Stage) Handover(ctx context.Context, number int) (string, error) {
 	}
 	_, err = s.state(ctx, home, name, custodyv1.ReferralState_REFERRAL_STATE_COMPLETED)
 	if err == nil {
-		s.Tell("Hub reads the outcome of %s: the loop is closed", name)
+		s.Tell("%s reads the outcome of %s: the loop is closed", s.route.From.Name, name)
 	}
 	return name, err
 }
 
 func (s *Stage) refer(ctx context.Context, home *desk, number int) (*protectionv1.Case, error) {
-	c, err := ask(ctx, home, worker, hubUnit, home.protection.CreateCase, &protectionv1.CreateCaseRequest{
-		Parent: "nodes/" + from, RequestId: "intake-" + rand.Text(), Case: &protectionv1.Case{
-			Unit: hubUnit, Urgency: custodyv1.Urgency_URGENCY_HIGH, FoundDistrict: "PK-BA-HUB",
+	c, err := ask(ctx, home, worker, s.route.From.unit(), home.protection.CreateCase, &protectionv1.CreateCaseRequest{
+		Parent: "nodes/" + s.route.From.Node, RequestId: "intake-" + rand.Text(), Case: &protectionv1.Case{
+			Unit: s.route.From.unit(), Urgency: custodyv1.Urgency_URGENCY_HIGH, FoundDistrict: s.route.From.District,
 			Exploitation: []string{exploitation}, Narrative: narrative,
 			Person: &protectionv1.Person{
 				GivenName: fmt.Sprintf("%s %d", givenName, number), FatherName: fatherName, Gender: "Feminine",
@@ -273,9 +307,9 @@ func (s *Stage) refer(ctx context.Context, home *desk, number int) (*protectionv
 	if err != nil {
 		return nil, fmt.Errorf("take in: %w", err)
 	}
-	s.Tell("Hub takes a girl of 9 in: case %s; no bed here", c.GetReference())
+	s.Tell("%s takes a girl of 9 in: case %s; no bed here", s.route.From.Name, c.GetReference())
 	c, err = s.advance(ctx, home, c.GetName(), "consent", func(c *protectionv1.Case) bool { return c.GetConsent() != nil }, func(c *protectionv1.Case) error {
-		_, err := ask(ctx, home, worker, hubUnit, home.protection.RecordConsent, &protectionv1.RecordConsentRequest{
+		_, err := ask(ctx, home, worker, s.route.From.unit(), home.protection.RecordConsent, &protectionv1.RecordConsentRequest{
 			Name: c.GetName(), Etag: c.GetEtag(), Consent: &protectionv1.Consent{
 				Decision: protectionv1.Consent_DECISION_GIVEN, Basis: "ORAL_ASSENT_AND_CAREGIVER", GivenBy: consentGiver,
 				Purposes: []string{"PLACEMENT"}, Scopes: []string{"IDENTITY", "BIRTH"},
@@ -288,15 +322,15 @@ func (s *Stage) refer(ctx context.Context, home *desk, number int) (*protectionv
 	}
 	s.Tell("Her mother consents, she assents: recorded")
 	c, err = s.advance(ctx, home, c.GetName(), "refer", func(c *protectionv1.Case) bool { return c.GetReferral() != "" }, func(c *protectionv1.Case) error {
-		_, err := ask(ctx, home, worker, hubUnit, home.protection.ReferCase, &protectionv1.ReferCaseRequest{
+		_, err := ask(ctx, home, worker, s.route.From.unit(), home.protection.ReferCase, &protectionv1.ReferCaseRequest{
 			Name: c.GetName(), Etag: c.GetEtag(), Kind: custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, Service: "SHELTER",
-			Reasons: []string{"NO_LOCAL_BED"}, ToUnit: lahore,
+			Reasons: []string{"NO_LOCAL_BED"}, ToUnit: s.route.To.unit(),
 			Needs: &custodyv1.Needs{Gender: "Feminine", AgeFrom: 9, AgeTo: 9, Languages: []string{"urd"}},
 		})
 		return err
 	})
 	if err == nil {
-		s.Tell("Hub refers her to Lahore: %s", c.GetReferral())
+		s.Tell("%s refers her to %s: %s", s.route.From.Name, s.route.To.Name, c.GetReferral())
 	}
 	return c, err
 }
@@ -319,10 +353,10 @@ func (s *Stage) advance(ctx context.Context, d *desk, name, what string, done fu
 }
 
 func (s *Stage) accept(ctx context.Context, away *desk, name string) error {
-	offer, err := until(ctx, "the offer at Lahore", func() (*referralv1.Offer, bool, error) {
+	offer, err := until(ctx, "the offer at "+s.route.To.Name, func() (*referralv1.Offer, bool, error) {
 		token := ""
 		for {
-			page, err := ask(ctx, away, worker, lahore, away.referral.ListOffers, &referralv1.ListOffersRequest{Parent: "nodes/" + to, PageSize: 500, PageToken: token})
+			page, err := ask(ctx, away, worker, s.route.To.unit(), away.referral.ListOffers, &referralv1.ListOffersRequest{Parent: "nodes/" + s.route.To.Node, PageSize: 500, PageToken: token})
 			if err != nil {
 				return nil, false, err
 			}
@@ -339,14 +373,14 @@ func (s *Stage) accept(ctx context.Context, away *desk, name string) error {
 	if err != nil {
 		return err
 	}
-	s.Tell("Lahore has stored the offer %s", offer.GetReference())
-	if _, err = ask(ctx, away, worker, lahore, away.referral.AcceptOffer, &referralv1.AcceptOfferRequest{
+	s.Tell("%s has stored the offer %s", s.route.To.Name, offer.GetReference())
+	if _, err = ask(ctx, away, worker, s.route.To.unit(), away.referral.AcceptOffer, &referralv1.AcceptOfferRequest{
 		Name: offer.GetName(), Group: s.group,
-		Worker: &identityv1.WorkerContact{Worker: "nodes/punjab/workers/demo-case-worker", DisplayName: workerName, Phone: phone},
+		Worker: &identityv1.WorkerContact{Worker: s.route.To.person(worker), DisplayName: workerName, Phone: phone},
 	}); err != nil {
 		return fmt.Errorf("accept: %w", err)
 	}
-	s.Tell("Lahore accepts; a bed is held")
+	s.Tell("%s accepts; a bed is held", s.route.To.Name)
 	return nil
 }
 
@@ -354,8 +388,8 @@ func (s *Stage) dispatch(ctx context.Context, home *desk, name string) error {
 	if _, err := s.state(ctx, home, name, custodyv1.ReferralState_REFERRAL_STATE_READY); err != nil {
 		return err
 	}
-	s.Tell("Hub confirms; Lahore promises the place: ready")
-	_, err := ask(ctx, home, worker, hubUnit, home.referral.DispatchReferral, &referralv1.DispatchReferralRequest{
+	s.Tell("%s confirms; %s promises the place: ready", s.route.From.Name, s.route.To.Name)
+	_, err := ask(ctx, home, worker, s.route.From.unit(), home.referral.DispatchReferral, &referralv1.DispatchReferralRequest{
 		Name: name, ExpectTime: timestamppb.New(time.Now().Add(24 * time.Hour)),
 		Escort: &custodyv1.Escort{
 			DisplayName: escortName, Phone: road, MeetingPlace: meetingPlace,
@@ -365,7 +399,7 @@ func (s *Stage) dispatch(ctx context.Context, home *desk, name string) error {
 	if err != nil && !s.reached(ctx, home, name, custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT) {
 		return fmt.Errorf("dispatch: %w", err)
 	}
-	s.Tell("Hub sends her on the way with an escort; Lahore owns the referral now")
+	s.Tell("%s sends her on the way with an escort; %s owns the referral now", s.route.From.Name, s.route.To.Name)
 	return nil
 }
 
@@ -373,19 +407,19 @@ func (s *Stage) receive(ctx context.Context, away *desk, name string) error {
 	if _, err := s.state(ctx, away, name, custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT); err != nil {
 		return err
 	}
-	_, err := ask(ctx, away, worker, lahore, away.referral.RecordArrival, &referralv1.RecordArrivalRequest{Name: name, Identification: []string{"OWN_STATEMENT"}})
+	_, err := ask(ctx, away, worker, s.route.To.unit(), away.referral.RecordArrival, &referralv1.RecordArrivalRequest{Name: name, Identification: []string{"OWN_STATEMENT"}})
 	if err != nil && !s.reached(ctx, away, name, custodyv1.ReferralState_REFERRAL_STATE_ARRIVED) {
 		return fmt.Errorf("record arrival: %w", err)
 	}
-	s.Tell("She arrives at Lahore and is admitted")
-	_, err = ask(ctx, away, worker, lahore, away.referral.StartService, &referralv1.StartServiceRequest{Name: name, Services: []string{"SHELTER"}})
+	s.Tell("She arrives at %s and is admitted", s.route.To.Name)
+	_, err = ask(ctx, away, worker, s.route.To.unit(), away.referral.StartService, &referralv1.StartServiceRequest{Name: name, Services: []string{"SHELTER"}})
 	if err != nil && !s.reached(ctx, away, name, custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE) {
 		return fmt.Errorf("start service: %w", err)
 	}
 	s.Tell("Services begin")
-	c, err := until(ctx, "the case at Lahore", func() (*protectionv1.Case, bool, error) {
-		page, err := ask(ctx, away, worker, lahore, away.protection.ListCases, &protectionv1.ListCasesRequest{
-			Parent: "nodes/" + to, Filter: &protectionv1.ListCasesRequest_Filter{Referral: name},
+	c, err := until(ctx, "the case at "+s.route.To.Name, func() (*protectionv1.Case, bool, error) {
+		page, err := ask(ctx, away, worker, s.route.To.unit(), away.protection.ListCases, &protectionv1.ListCasesRequest{
+			Parent: "nodes/" + s.route.To.Node, Filter: &protectionv1.ListCasesRequest_Filter{Referral: name},
 		})
 		if err != nil || len(page.GetCases()) == 0 {
 			return nil, false, err
@@ -398,14 +432,14 @@ func (s *Stage) receive(ctx context.Context, away *desk, name string) error {
 	}
 	closed := func(c *protectionv1.Case) bool { return c.GetState() == protectionv1.Case_STATE_CLOSED }
 	if _, err = s.advance(ctx, away, c.GetName(), "record the outcome", closed, func(c *protectionv1.Case) error {
-		_, err := ask(ctx, away, worker, lahore, away.protection.RecordOutcome, &protectionv1.RecordOutcomeRequest{
+		_, err := ask(ctx, away, worker, s.route.To.unit(), away.protection.RecordOutcome, &protectionv1.RecordOutcomeRequest{
 			Name: c.GetName(), Etag: c.GetEtag(), Outcome: "REUNIFIED", Services: []string{"SHELTER"}, Feedback: feedback,
 		})
 		return err
 	}); err != nil {
 		return err
 	}
-	s.Tell("Lahore records the outcome: reunified")
+	s.Tell("%s records the outcome: reunified", s.route.To.Name)
 	return nil
 }
 

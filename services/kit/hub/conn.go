@@ -24,6 +24,7 @@ const (
 	pingsOut     = 2
 
 	reopenWait   = 250 * time.Millisecond
+	refusalTold  = time.Minute      // between complaints that the hub refuses this service
 	ackWait      = 10 * time.Second // for the broker's word that it took a message
 	publishQueue = 1024
 )
@@ -91,9 +92,7 @@ func Connect(c Config, readers ...Reader) (*Conn, error) {
 		nats.ConnectHandler(func(*nats.Conn) { h.wake() }),
 		nats.ReconnectHandler(func(*nats.Conn) { h.wake() }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.Log.Warn("the hub is out of reach", logging.Err(err)) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			c.Log.Warn("the hub reports an error", logging.Err(err))
-		}),
+		nats.ErrorHandler(c.complain()),
 	}
 	if c.TLS != nil {
 		options = append(options, nats.Secure(c.TLS))
@@ -120,6 +119,22 @@ func Connect(c Config, readers ...Reader) (*Conn, error) {
 		close(h.done)
 	}()
 	return h, nil
+}
+
+// complain tells of what the hub reports. A node that is suspended, or not yet let in, is refused some times a second: that is told
+// now and then.
+func (c Config) complain() nats.ErrHandler {
+	var told time.Time // the client calls one at a time
+	return func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		if !errors.Is(err, nats.ErrAuthorization) {
+			c.Log.Warn("the hub reports an error", logging.Err(err))
+			return
+		}
+		if time.Since(told) >= refusalTold {
+			told = time.Now()
+			c.Log.Warn("the hub refuses this service: the roster at the hub does not name it as of an active node; it will be tried again", logging.Err(err))
+		}
+	}
 }
 
 // Close disconnects and waits until nothing runs any more.

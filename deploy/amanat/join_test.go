@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"amanat.example/deploy/network"
+	"amanat.example/gateway/session"
 	"amanat.example/services/kit/identity"
 )
 
@@ -136,6 +138,15 @@ func TestJoin(t *testing.T) {
 	}
 	if out := done(t, "roster", "show", "--data", away); !strings.Contains(out, "khyber") || !strings.Contains(out, published.Network) {
 		t.Errorf("%s", out)
+	}
+	token := []string{"node", "token", "w-1", "--data", away, "--unit", "nodes/khyber/units/peshawar", "--role"}
+	refused(t, "role", append(token, "king")...)
+	refused(t, "days", append(token, "supervisor", "--days", "0")...)
+	refused(t, "worker", "node", "token", "Sana Khan", "--data", away, "--role", "supervisor")
+	secret := strings.TrimSpace(done(t, append(token, "supervisor")...))
+	tokens := session.Open(filepath.Join(away, "khyber", network.Gateway, "tokens.json"))
+	if grant, err := tokens.Lookup("Bearer "+secret, time.Now()); err != nil || grant.Person != "nodes/khyber/workers/w-1" || grant.Roles[0] != "supervisor" {
+		t.Errorf("the token stands for %+v, %v", grant, err)
 	}
 	if r := reviewed(t, done(t, at("sindh", "roster", "suspend", "khyber", "--out", filepath.Join(desk, "s.pem"))...)); len(r.Changes) != 1 ||
 		r.Changes[0] != "khyber becomes suspended, before active" {

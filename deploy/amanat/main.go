@@ -1,4 +1,4 @@
-// Command amanat is the operator's command: it makes identities, runs a demo network, and plays
+// Command amanat is the operator's command: it makes identities, lets provinces join, runs nodes and a demo network, and plays
 // a referral through it.
 package main
 

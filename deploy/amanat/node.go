@@ -18,8 +18,8 @@ import (
 const maxRead = identity.MaxFile + 1
 
 func node() *cobra.Command {
-	c := &cobra.Command{Use: "node", Short: "Make one node that joins a network, and run it"}
-	c.AddCommand(nodeInit(), nodeRun())
+	c := &cobra.Command{Use: "node", Short: "Make one node that joins a network, run it, and let people in"}
+	c.AddCommand(nodeInit(), nodeRun(), nodeToken())
 	return c
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -121,10 +122,23 @@ func parseRoster(data []byte) (*Roster, error) {
 // extended. Running services take it up by themselves. A node is not made to install a version that
 // suspends or retires it: for itself, and while nobody else hears it, it works on with the version before.
 func InstallRoster(root, node string, log *identityv1.RosterLog) error {
-	if err := installRoster(root, node, log); err != nil {
+	if err := alone(root, node, func() error { return installRoster(root, node, log) }); err != nil {
 		return fmt.Errorf("install the roster of %s: %w", node, err)
 	}
 	return nil
+}
+
+// alone does what reads and then writes files of a node's identity while no other process does.
+func alone(root, node string, work func() error) (err error) {
+	dir, err := os.Open(nodeDir(root, node))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }() // and unlocks
+	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", dir.Name(), err)
+	}
+	return work()
 }
 
 func installRoster(root, node string, log *identityv1.RosterLog) error {

@@ -253,7 +253,8 @@ func Sign(root, node string, file *identityv1.RosterFile, instead bool) (*Review
 		return nil, fmt.Errorf("the file's newest version is %d, here is %d: install version %d first", review.Version, installed.Version(), review.Version-1)
 	}
 	proposed := file.GetLog().GetVersions()[review.Version-1]
-	if err := rememberSigned(root, node, review.Version, proposed, instead); err != nil {
+	err = alone(root, node, func() error { return rememberSigned(root, node, review.Version, proposed, instead) })
+	if err != nil {
 		return nil, err
 	}
 	if err := SignRoster(root, node, proposed); err != nil {

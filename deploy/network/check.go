@@ -22,7 +22,7 @@ var checks = map[string]func(ctx context.Context, data, node string) ([]process.
 // error is of the check; what is wrong is in the reports.
 func Check(ctx context.Context, root string, nodes ...string) (checked []process.Checked, err error) {
 	if len(nodes) == 0 {
-		if nodes, err = nodesIn(root); err != nil {
+		if nodes, err = NodesIn(root); err != nil {
 			return nil, err
 		}
 	}
@@ -46,8 +46,8 @@ func Check(ctx context.Context, root string, nodes ...string) (checked []process
 	return checked, nil
 }
 
-// nodesIn are the nodes that have an identity under a root.
-func nodesIn(root string) (nodes []string, err error) {
+// NodesIn are the nodes that have an identity under a root.
+func NodesIn(root string) (nodes []string, err error) {
 	folders, err := filepath.Glob(filepath.Join(root, "*", "identity"))
 	if err != nil {
 		return nil, err

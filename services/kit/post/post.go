@@ -166,7 +166,12 @@ func (p *Post) begin() error {
 
 func (p *Post) oweReceipt(from end, state *postv1.ReceivingState, resend bool) {
 	p.mu.Lock()
-	p.owed[from] = owed{state, resend || p.owed[from].resend && p.owed[from].state.GetMark() == state.GetMark()}
+	before := p.owed[from]
+	// Mail that is carried here by hand is applied beside the hub's, so a later state may be noted first.
+	later := before.state.GetPeerIncarnation() == state.GetPeerIncarnation() && before.state.GetMark() > state.GetMark()
+	if !later {
+		p.owed[from] = owed{state, resend || before.resend && before.state.GetMark() == state.GetMark()}
+	}
 	p.mu.Unlock()
 	wake(p.wakeReceipts)
 }

@@ -86,6 +86,7 @@ func ReplaceKeys(tb testing.TB, root, node, province, at string) {
 type Office struct {
 	tb    testing.TB
 	hub   Hub
+	root  string
 	id    *identity.Service
 	Addr  *postv1.Address
 	path  string
@@ -108,7 +109,7 @@ func NewOffice(tb testing.TB, hub Hub, root, node string) *Office {
 		tb.Fatal(err)
 	}
 	o := &Office{
-		tb: tb, hub: hub, id: id, Addr: &postv1.Address{Node: node, Service: Service},
+		tb: tb, hub: hub, root: root, id: id, Addr: &postv1.Address{Node: node, Service: Service},
 		path: filepath.Join(tb.TempDir(), node+".db"), note: make(chan struct{}, 1),
 	}
 	tb.Cleanup(o.Stop)

@@ -28,6 +28,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(demo(), initNetwork(), part(), check(), parcels())
+	c.AddCommand(demo(), initNetwork(), part(), check(), parcels(), writeHubConfig(), provisionHub())
 	return c
 }

@@ -33,12 +33,18 @@ func startCountry(t *testing.T) *country {
 	return c
 }
 
-// runWithout runs the network's processes but those named, and opens the stage.
+// runWithout runs the network's processes but those named.
 func (c *country) runWithout(t *testing.T, never ...network.Part) {
 	t.Helper()
-	c.run(t, func(p network.Part) []string {
+	c.open(t, func(p network.Part) []string {
 		return []string{c.amanat, "part", "--data", c.layout.Root, p.Node, p.Name}
 	}, never...)
+}
+
+// open runs the network with the command given for each part, and opens the stage.
+func (c *country) open(t *testing.T, command func(network.Part) []string, never ...network.Part) {
+	t.Helper()
+	c.run(t, command, never...)
 	var err error
 	c.stage, err = story.Open(c.layout)
 	must(t, err)

@@ -14,10 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
-	"amanat.example/services/kit/advert"
-	"amanat.example/services/kit/hub"
 	"amanat.example/services/kit/identity"
-	"amanat.example/services/kit/post"
 )
 
 const (
@@ -65,7 +62,7 @@ func (l *Layout) RunHub(ctx context.Context) error {
 		return err
 	}
 	options.Nkeys = []*server.NkeyUser{{Nkey: name}}
-	for _, u := range hub.Users(roster.Nodes(), post.Permissions, advert.Permissions) {
+	for _, u := range hubUsers(roster) {
 		options.Nkeys = append(options.Nkeys, &server.NkeyUser{Nkey: u.NKey, Permissions: &server.Permissions{
 			Publish:   &server.SubjectPermission{Allow: u.Publish},
 			Subscribe: &server.SubjectPermission{Allow: u.Subscribe},
@@ -81,7 +78,7 @@ func (l *Layout) RunHub(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(post.ProvisionHub(ctx, js, roster.Nodes(), 0), advert.ProvisionHub(ctx, js, roster.Nodes(), 0))
+		return provisionHub(ctx, js, roster, DefaultHubBytes)
 	})
 }
 

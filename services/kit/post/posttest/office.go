@@ -2,6 +2,7 @@ package posttest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -92,9 +93,11 @@ type Office struct {
 	path  string
 	desk  *store.Memory    // set: no file and no goroutine, for Step
 	clock func() time.Time // nil: time.Now
-	DB    *store.DB
-	Post  *post.Post
-	close func()
+	// resend is the pace of repetitions; zero: a few milliseconds
+	resend backoff.Range
+	DB     *store.DB
+	Post   *post.Post
+	close  func()
 
 	mu      sync.Mutex
 	failing bool
@@ -174,7 +177,7 @@ func (o *Office) config(db *store.DB, transport post.Transport) post.Config {
 			tx.AfterCommit(o.changed)
 			return refused.Put(tx, store.K(l.GetLetterId()), wrapperspb.String(l.GetSubject()+" "+refusal.GetReason()))
 		},
-		Resend: backoff.Range{Min: 40 * time.Millisecond, Max: 300 * time.Millisecond},
+		Resend: cmp.Or(o.resend, backoff.Range{Min: 40 * time.Millisecond, Max: 300 * time.Millisecond}),
 		Clock:  o.clock,
 	}
 }

@@ -69,8 +69,8 @@ func (p *Post) apply(ctx context.Context, in *parcelIn, now time.Time) (applied,
 	if err := p.openBodies(in); err != nil {
 		return applied{}, err
 	}
-	a := &attempt{parcelIn: in, refused: map[int]string{}, limit: len(in.letters), now: now}
-	var later error
+	limit, later := p.storeChunks(ctx, in)
+	a := &attempt{parcelIn: in, refused: map[int]string{}, limit: limit, now: now}
 	for {
 		a.applied, a.any = applied{}, false
 		err := p.db.Update(ctx, func(tx *store.Tx) error { return p.applyIn(tx, a) })
@@ -216,8 +216,13 @@ func (p *Post) applyLetter(tx *store.Tx, a *attempt, i int, l *postv1.Letter) (*
 			return nil, failed
 		}
 		a.applied.fresh++
-	} else if known.Refusal, err = p.park(tx, a, l, reason, behind); err != nil {
-		return nil, err
+	} else {
+		if known.Refusal, err = p.park(tx, a, l, reason, behind); err != nil {
+			return nil, err
+		}
+		if err := p.dropRefused(tx, a.from.address(), l); err != nil {
+			return nil, err
+		}
 	}
 	return known, p.tables.known.Insert(tx, a.from.letter(l.GetLetterId()), known)
 }
@@ -227,7 +232,7 @@ func (p *Post) handle(tx *store.Tx, a *attempt, i int, l *postv1.Letter) (failed
 	if a.closed[i] {
 		return &failedLetter{index: i, reason: reasonSeal}
 	}
-	handler := p.handlers[l.GetKind()]
+	handler := p.handler(a, i, l)
 	if handler == nil {
 		return &failedLetter{index: i, reason: reasonUnknownKind}
 	}
@@ -251,6 +256,20 @@ func (p *Post) handle(tx *store.Tx, a *attempt, i int, l *postv1.Letter) (failed
 		return &failedLetter{index: i, reason: refused.reason}
 	default:
 		return &failedLetter{index: i, cause: err}
+	}
+}
+
+// handler is who applies a letter; nil when nobody does.
+func (p *Post) handler(a *attempt, i int, l *postv1.Letter) Handler {
+	switch {
+	case p.attachments != nil && l.GetKind() == kindChunk:
+		return func(tx *store.Tx, from *postv1.Address, _ *postv1.Letter) error {
+			return p.applyChunk(tx, from, a.chunks[i], a.now)
+		}
+	case p.attachments != nil && l.GetKind() == kindAgain:
+		return p.sendAgain
+	default:
+		return p.handlers[l.GetKind()]
 	}
 }
 
@@ -284,6 +303,6 @@ func (p *Post) park(tx *store.Tx, a *attempt, l *postv1.Letter, reason string, b
 	a.any = true
 	a.applied.parked++
 	return signed, p.tables.quarantine.Put(tx, key, &postv1.QuarantinedLetter{
-		Link: a.header.GetLink(), Letter: l, Refusal: signed, Time: timestamppb.New(a.now),
+		Link: a.header.GetLink(), Letter: withoutData(l), Refusal: signed, Time: timestamppb.New(a.now),
 	})
 }

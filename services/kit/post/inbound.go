@@ -23,6 +23,7 @@ type parcelIn struct {
 	letters []*postv1.Letter // as they came
 	bodies  [][]byte         // opened; nil for a letter that is not sealed
 	closed  []bool           // sealed, and does not open
+	chunks  []*storedChunk   // pieces of files; nil for other letters
 }
 
 // mailIn is a message that was looked at: exactly one of parcel, receipt and reject is set.
@@ -217,6 +218,9 @@ func (p *Post) learnRefusal(tx *store.Tx, by end, open *postv1.OpenRefusal) erro
 		p.counts.add("receipt-in", "refusal")
 		p.log.Error("a receiver refused a letter", logging.Peer(by.node, by.service))
 	})
+	if err := p.chunkRefused(tx, by, letter, open.GetRefusal()); err != nil {
+		return err
+	}
 	if p.onRefused == nil {
 		return nil
 	}

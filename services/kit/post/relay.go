@@ -2,6 +2,7 @@ package post
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -44,6 +45,13 @@ func (p *Post) relayOnce(ctx context.Context, self bool, now time.Time) (did boo
 		return false, wake, nil
 	}
 	header, letters, err := p.pack(ctx, to, first)
+	if file, ok := errors.AsType[*fileError](err); ok {
+		p.move(to, protocol.Packed{First: first, Last: first}, now)
+		p.move(to, protocol.NotTaken{First: first}, now)
+		p.counts.add("parcel-out", "not-sent")
+		p.log.Warn("a parcel could not be packed; it will be tried again", logging.Peer(to.node, to.service), logging.Err(file))
+		return true, time.Time{}, nil
+	}
 	if err != nil {
 		return false, time.Time{}, fmt.Errorf("pack a parcel: %w", err)
 	}
@@ -83,6 +91,12 @@ func (p *Post) pack(ctx context.Context, to end, first uint64) (*postv1.ParcelHe
 		size := 0
 		in := store.Range{Prefix: to.key(), After: to.row(first - 1)}
 		return p.tables.outbox.Scan(r, in, func(_ store.Key, l *postv1.Letter) error {
+			if err := p.fill(to.address(), l); err != nil {
+				if len(letters) > 0 {
+					return store.Stop // it is met again when its turn comes
+				}
+				return err
+			}
 			size += proto.Size(l) + 4 // and its tag and length
 			if len(letters) > 0 && (size > MaxParcel || len(letters) == MaxLetters) {
 				return store.Stop

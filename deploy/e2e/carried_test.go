@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,9 +14,14 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"amanat.example/deploy/network"
 	"amanat.example/deploy/story"
+	"amanat.example/services/kit/identity"
+	"amanat.example/services/kit/post"
+	"amanat.example/services/kit/rpc"
 )
 
 // courier carries files between nodes with the operator's command alone.
@@ -153,6 +160,18 @@ func (c *courier) refusals(ctx context.Context, t *testing.T, good string) {
 		if _, err := c.amanatParcels(ctx, args...); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v: %v, want %q", args, err, says)
 		}
+	}
+	for _, as := range []string{network.Gateway, network.Referral} { // no service carries for a person
+		id, err := identity.Load(c.layout.Root, "punjab", as)
+		must(t, err)
+		conn, err := rpc.Dial(c.layout.Address("punjab", network.Protection), id.ClientTLS(network.Protection))
+		must(t, err)
+		_, exported := post.ExportFile(ctx, conn, "balochistan", io.Discard)
+		_, imported := post.ImportFile(ctx, conn, bytes.NewReader(whole))
+		if status.Code(exported) != codes.PermissionDenied || status.Code(imported) != codes.PermissionDenied {
+			t.Errorf("%s may carry: %v, %v", as, exported, imported)
+		}
+		must(t, conn.Close())
 	}
 	if _, err := os.Stat(filepath.Join(c.dir, "x")); err == nil {
 		t.Error("a refused export left a file")

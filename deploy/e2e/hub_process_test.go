@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
 	"amanat.example/deploy/network"
@@ -113,7 +114,32 @@ func TestPostOverNATSServer(t *testing.T) {
 func TestNATSServerRefuses(t *testing.T) {
 	h := startHubProcess(t, buildNATSServer(t), posttest.Network(t))
 	t.Run("a forged sender and a foreign mailbox", func(t *testing.T) { refusesForgeries(t, h.hubServer) })
+	t.Run("mail to and from who provisions", func(t *testing.T) { refusesKeeper(t, h) })
 	t.Run("strangers", func(t *testing.T) { refusesStrangers(t, h.hubServer) })
+}
+
+// refusesKeeper shows that the key that makes the streams speaks for nobody and listens to nobody.
+func refusesKeeper(t *testing.T, h *hubProcess) {
+	seed, err := os.ReadFile(filepath.Join(filepath.Dir(h.config), "keeper.nk"))
+	must(t, err)
+	key, err := nkeys.FromSeed([]byte(strings.TrimSpace(string(seed))))
+	must(t, err)
+	name, err := key.PublicKey()
+	must(t, err)
+	id, err := identity.Load(h.root, "federal", "federal")
+	must(t, err)
+	trust, err := id.HubTLS()
+	must(t, err)
+	refused := make(chan error, 4)
+	conn, err := nats.Connect(h.url, nats.Secure(trust), nats.Nkey(name, key.Sign),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
+	must(t, err)
+	defer conn.Close()
+	must(t, conn.Publish("amanat.post.punjab."+posttest.Service+".bulk.sindh."+posttest.Service, []byte("x")))
+	mustBeRefused(t, refused, "publishing as a service")
+	_, err = conn.SubscribeSync("amanat.post.>")
+	must(t, err)
+	mustBeRefused(t, refused, "listening to mail")
 }
 
 // Whatever becomes of the hub while letters go both ways, all arrive, once and in order.

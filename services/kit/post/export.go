@@ -2,6 +2,7 @@ package post
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -89,6 +90,9 @@ func (p *Post) exportLink(ctx context.Context, w *carriedWriter, state *postv1.S
 			header, err = p.header(state, first, 0)
 		} else {
 			header, letters, err = p.pack(ctx, to, first)
+		}
+		if file, ok := errors.AsType[*fileError](err); ok {
+			return fault.New(fault.Unavailable, "A file of an attachment cannot be read now: look at this node's disk, then export again.").Wrap(file)
 		}
 		if err != nil {
 			return fmt.Errorf("pack a parcel: %w", err)

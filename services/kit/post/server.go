@@ -5,11 +5,15 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"google.golang.org/grpc"
 
 	postv1 "amanat.example/proto/amanat/post/v1"
 )
+
+// CarryingTime is how long one export or import of a service may take: a stick is slow.
+const CarryingTime = time.Hour
 
 // pieceBytes is how much of a file is sent at once.
 const pieceBytes = 256 << 10
@@ -55,7 +59,7 @@ func (s sendPieces) Write(data []byte) (int, error) {
 
 // ImportParcels takes the file in as its pieces come.
 func (s *Server) ImportParcels(stream grpc.ClientStreamingServer[postv1.ImportParcelsRequest, postv1.ImportParcelsResponse]) error {
-	reply, err := s.post.Import(stream.Context(), bufio.NewReaderSize(&receivePieces{stream: stream}, recordHead))
+	reply, err := s.post.Import(stream.Context(), &receivePieces{stream: stream})
 	if err != nil {
 		return err
 	}
@@ -82,6 +86,8 @@ func (r *receivePieces) Read(into []byte) (int, error) {
 
 // ExportFile asks a service for its file and writes it to out: the calling side of ExportParcels.
 func ExportFile(ctx context.Context, conn grpc.ClientConnInterface, node string, out io.Writer) (*postv1.CarriedCount, error) {
+	ctx, cancel := context.WithTimeout(ctx, CarryingTime)
+	defer cancel()
 	stream, err := postv1.NewPostServiceClient(conn).ExportParcels(ctx, &postv1.ExportParcelsRequest{ToNode: node})
 	if err != nil {
 		return nil, err
@@ -106,6 +112,8 @@ func ExportFile(ctx context.Context, conn grpc.ClientConnInterface, node string,
 
 // ImportFile hands a file to a service: the calling side of ImportParcels.
 func ImportFile(ctx context.Context, conn grpc.ClientConnInterface, in io.Reader) (*postv1.ImportParcelsResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, CarryingTime)
+	defer cancel()
 	stream, err := postv1.NewPostServiceClient(conn).ImportParcels(ctx)
 	if err != nil {
 		return nil, err

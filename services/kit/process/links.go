@@ -38,8 +38,9 @@ func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler
 		return nil, err
 	}
 	// Letters are carried by hand by a person who stands at the node.
-	p.policy[postv1.PostService_ExportParcels_FullMethodName] = rpc.Row{Callers: []string{"operator"}}
-	p.policy[postv1.PostService_ImportParcels_FullMethodName] = rpc.Row{Callers: []string{"operator"}}
+	byHand := rpc.Row{Callers: []string{"operator"}, Deadline: post.CarryingTime}
+	p.policy[postv1.PostService_ExportParcels_FullMethodName] = byHand
+	p.policy[postv1.PostService_ImportParcels_FullMethodName] = byHand
 	postv1.RegisterPostServiceServer(p.Server, post.NewServer(opened))
 	p.tasks = append(p.tasks, opened.Run)
 	return opened, p.Metrics.Register(opened)

@@ -23,6 +23,8 @@ func methodRules() []rule {
 			check: checkRoutes,
 			except: map[name]string{
 				"amanat.events.v1.EventService.ListEvents":            "services of the node read it, over gRPC alone",
+				"amanat.post.v1.PostService.ExportParcels":            "the operator calls it at the node itself; nothing comes to it from outside",
+				"amanat.post.v1.PostService.ImportParcels":            "likewise",
 				"amanat.referral.v1.ReferralService.CompleteReferral": "protection calls it when it records the outcome; people use RecordOutcome",
 			},
 		},
@@ -50,6 +52,8 @@ func methodRules() []rule {
 			name:  "a custom verb acts on name and compares an etag",
 			check: checkVerbs,
 			except: map[name]string{
+				"amanat.post.v1.PostService.ExportParcels":            "reads what waits, and changes nothing",
+				"amanat.post.v1.PostService.ImportParcels":            "what it takes in is signed by its sender; a repetition is a no-op",
 				"amanat.referral.v1.ReferralService.CompleteReferral": "a durable command of protection, repeated until answered: repeating it with one outcome is a no-op",
 				"amanat.shelter.v1.ShelterService.FindPlaces":         "a search changes nothing; it is a POST because needs must not stand in an address",
 			},

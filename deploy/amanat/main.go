@@ -28,6 +28,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(demo(), initNetwork(), node(), join(), roster(), part(), check())
+	c.AddCommand(demo(), initNetwork(), node(), join(), roster(), part(), check(), parcels(), writeHubConfig(), provisionHub())
 	return c
 }

@@ -29,14 +29,26 @@ type country struct {
 func startCountry(t *testing.T) *country {
 	t.Helper()
 	c := newCountry(t)
-	c.run(t, func(p network.Part) []string {
+	c.runWithout(t)
+	return c
+}
+
+// runWithout runs the network's processes but those named.
+func (c *country) runWithout(t *testing.T, never ...network.Part) {
+	t.Helper()
+	c.open(t, func(p network.Part) []string {
 		return []string{c.amanat, "part", "--data", c.layout.Root, p.Node, p.Name}
-	})
+	}, never...)
+}
+
+// open runs the network with the command given for each part, and opens the stage.
+func (c *country) open(t *testing.T, command func(network.Part) []string, never ...network.Part) {
+	t.Helper()
+	c.run(t, command, never...)
 	var err error
 	c.stage, err = story.Open(c.layout)
 	must(t, err)
 	t.Cleanup(func() { must(t, c.stage.Close()) })
-	return c
 }
 
 // newCountry builds the operator's command and makes a network on free ports that does not run yet.
@@ -79,10 +91,13 @@ func (c *country) soundUnder(t *testing.T, root string, files int) {
 	}
 }
 
-// run runs the network under a supervisor until stop is called or the test ends.
-func (c *country) run(t *testing.T, command func(network.Part) []string) {
+// run runs the network under a supervisor until stop is called or the test ends, but the parts that are never to be there.
+func (c *country) run(t *testing.T, command func(network.Part) []string, never ...network.Part) {
 	t.Helper()
 	c.supervisor = network.NewSupervisor(c.layout, command)
+	for _, p := range never {
+		c.supervisor.Hold(p)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- c.supervisor.Run(ctx) }()

@@ -36,7 +36,8 @@ type hubServer struct {
 	tb     testing.TB
 	root   string
 	roster *identity.Roster
-	server *server.Server
+	server *server.Server // nil where it is another process
+	url    string
 	admin  *nats.Conn
 	js     jetstream.JetStream
 
@@ -70,17 +71,30 @@ func startHub(tb testing.TB, root string) *hubServer {
 	if !h.server.ReadyForConnections(10 * time.Second) {
 		tb.Fatal("the hub did not start")
 	}
-	any, err := identity.Load(root, "sindh", posttest.Service)
-	must(tb, err)
-	trust, err := any.HubTLS()
-	must(tb, err)
-	h.admin, err = nats.Connect(h.url(), nats.Secure(trust), nats.Nkey(adminName, adminKey.Sign))
-	must(tb, err)
-	tb.Cleanup(h.admin.Close)
-	h.js, err = jetstream.New(h.admin)
-	must(tb, err)
-	must(tb, post.ProvisionHub(context.Background(), h.js, roster.Nodes(), 256<<20))
+	h.url = "tls://" + h.server.Addr().(*net.TCPAddr).String()
+	h.connect(adminKey)
+	must(tb, post.ProvisionHub(context.Background(), h.js, roster.Nodes(), hubBytes))
 	return h
+}
+
+const hubBytes = 256 << 20
+
+// connect connects as a user of the hub who may do everything.
+func (h *hubServer) connect(key nkeys.KeyPair) {
+	h.tb.Helper()
+	name, err := key.PublicKey()
+	must(h.tb, err)
+	any, err := identity.Load(h.root, "sindh", posttest.Service)
+	must(h.tb, err)
+	trust, err := any.HubTLS()
+	must(h.tb, err)
+	h.admin, err = nats.Connect(h.url, nats.Secure(trust), nats.Nkey(name, key.Sign), nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	must(h.tb, err)
+	h.tb.Cleanup(h.admin.Close)
+	posttest.Wait(h.tb, "the hub answers", h.admin.IsConnected)
+	h.js, err = jetstream.New(h.admin)
+	must(h.tb, err)
 }
 
 // users turns the roster's permissions into the server's.
@@ -93,8 +107,6 @@ func users(roster *identity.Roster) (all []*server.NkeyUser) {
 	}
 	return all
 }
-
-func (h *hubServer) url() string { return "tls://" + h.server.Addr().(*net.TCPAddr).String() }
 
 // watch keeps all that is published from now on, as someone could who has taken over the hub.
 func (h *hubServer) watch() {
@@ -129,7 +141,7 @@ func (h *hubServer) config(tb testing.TB, id *identity.Service) hub.Config {
 	trust, err := id.HubTLS()
 	must(tb, err)
 	name, sign := id.HubNKey()
-	return hub.Config{Node: id.Node(), Service: id.Name(), URL: h.url(), TLS: trust, NKey: name, Sign: sign, Log: logging.Discard()}
+	return hub.Config{Node: id.Node(), Service: id.Name(), URL: h.url, TLS: trust, NKey: name, Sign: sign, Log: logging.Discard()}
 }
 
 func (h *hubServer) Wipe(tb testing.TB) {
@@ -137,7 +149,7 @@ func (h *hubServer) Wipe(tb testing.TB) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	must(tb, h.js.DeleteStream(ctx, "POST"))
-	must(tb, post.ProvisionHub(ctx, h.js, h.roster.Nodes(), 256<<20))
+	must(tb, post.ProvisionHub(ctx, h.js, h.roster.Nodes(), hubBytes))
 }
 
 func (h *hubServer) Inject(tb testing.TB, subject string, data []byte) {
@@ -170,9 +182,12 @@ func (h *hubServer) Holds(tb testing.TB, text []byte) bool {
 
 // A service can neither speak as another nor read another's mailbox, whatever client it uses.
 func TestHubRefusesForgedSenderAndForeignMailbox(t *testing.T) {
-	root := posttest.Network(t)
-	h := startHub(t, root)
-	id, err := identity.Load(root, "sindh", posttest.Service)
+	refusesForgeries(t, startHub(t, posttest.Network(t)))
+}
+
+func refusesForgeries(t *testing.T, h *hubServer) {
+	t.Helper()
+	id, err := identity.Load(h.root, "sindh", posttest.Service)
 	must(t, err)
 	config := h.config(t, id)
 	refused := make(chan error, 16)
@@ -213,9 +228,12 @@ func TestHubRefusesForgedSenderAndForeignMailbox(t *testing.T) {
 }
 
 func TestHubRefusesStrangers(t *testing.T) {
-	root := posttest.Network(t)
-	h := startHub(t, root)
-	id, err := identity.Load(root, "sindh", posttest.Service)
+	refusesStrangers(t, startHub(t, posttest.Network(t)))
+}
+
+func refusesStrangers(t *testing.T, h *hubServer) {
+	t.Helper()
+	id, err := identity.Load(h.root, "sindh", posttest.Service)
 	must(t, err)
 	config := h.config(t, id)
 	stranger, err := nkeys.CreateUser()

@@ -23,7 +23,7 @@ var checks = map[string]func(ctx context.Context, data, node string) ([]process.
 func Check(ctx context.Context, root string, nodes ...string) (checked []process.Checked, err error) {
 	all := len(nodes) == 0
 	if all {
-		if nodes, err = nodesIn(root); err != nil {
+		if nodes, err = NodesIn(root); err != nil {
 			return nil, err
 		}
 	}
@@ -50,8 +50,8 @@ func Check(ctx context.Context, root string, nodes ...string) (checked []process
 	return checked, nil
 }
 
-// nodesIn are the nodes that have an identity under a root.
-func nodesIn(root string) (nodes []string, err error) {
+// NodesIn are the nodes that have an identity under a root.
+func NodesIn(root string) (nodes []string, err error) {
 	folders, err := filepath.Glob(filepath.Join(root, "*", "identity"))
 	if err != nil {
 		return nil, err

@@ -2,7 +2,6 @@ package network
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -11,11 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
-	"amanat.example/services/kit/advert"
-	"amanat.example/services/kit/hub"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/logging"
-	"amanat.example/services/kit/post"
 )
 
 // rosterLook is how often the hub looks whether a new version of the roster was installed.
@@ -74,7 +70,7 @@ func (h *hubServer) options(roster *identity.Roster) (*server.Options, error) {
 	}
 	options.TLS = true
 	options.Nkeys = []*server.NkeyUser{{Nkey: h.name}}
-	for _, u := range hub.Users(roster.Nodes(), post.Permissions, advert.Permissions) {
+	for _, u := range hubUsers(roster) {
 		options.Nkeys = append(options.Nkeys, &server.NkeyUser{Nkey: u.NKey, Permissions: &server.Permissions{
 			Publish:   &server.SubjectPermission{Allow: u.Publish},
 			Subscribe: &server.SubjectPermission{Allow: u.Subscribe},
@@ -94,7 +90,7 @@ func (h *hubServer) provision(ctx context.Context, s *server.Server, roster *ide
 	if err != nil {
 		return err
 	}
-	return errors.Join(post.ProvisionHub(ctx, js, roster.Nodes(), 0), advert.ProvisionHub(ctx, js, roster.Nodes(), 0))
+	return provisionHub(ctx, js, roster, DefaultHubBytes)
 }
 
 // follow takes up every new version of the roster until ctx ends. What fails is tried again.

@@ -55,7 +55,7 @@ func Load(root string) (*Layout, error) {
 	if l.address, err = loadAddresses(root); err != nil {
 		return nil, fmt.Errorf("no network under %s; make one with amanat init, or a node with amanat node init: %w", root, err)
 	}
-	names, err := nodesIn(root)
+	names, err := NodesIn(root)
 	if err != nil {
 		return nil, err
 	}

@@ -59,6 +59,9 @@ func MakeFolder(path string) error {
 	return syncFolder(above)
 }
 
+// SyncName makes a file's name survive the loss of power; its content is synced by whoever wrote it.
+func SyncName(path string) error { return syncFolder(filepath.Dir(path)) }
+
 func writeBeside(path string, data []byte) (name string, err error) {
 	if err := MakeFolder(filepath.Dir(path)); err != nil {
 		return "", err

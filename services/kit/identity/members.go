@@ -29,10 +29,16 @@ func (m Members) Seal(node, service, info string, aad, plaintext []byte) ([]byte
 	return m.service.Roster().Seal(node, service, info, aad, plaintext)
 }
 
+// Member says whether a node takes part.
+func (m Members) Member(node string) bool {
+	n, ok := m.Node(node)
+	return ok && n.GetState() == identityv1.RosterNode_STATE_ACTIVE
+}
+
 // Active says whether a node takes part and has the service.
 func (m Members) Active(node, service string) bool {
-	n, ok := m.Node(node)
-	if !ok || n.GetState() != identityv1.RosterNode_STATE_ACTIVE {
+	n, _ := m.Node(node)
+	if !m.Member(node) {
 		return false
 	}
 	for _, s := range n.GetServices() {

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 )
@@ -66,6 +67,30 @@ func (s *Service) ClientTLS(service string) *tls.Config {
 	c.ServerName = serverName(s.node, service)
 	c.VerifyConnection = expect(s.node, service)
 	return c
+}
+
+// OperatorTLS calls one service of a node as its operator, with the certificate that lies in OperatorDir:
+// mutual TLS 1.3, and the server must show that service's certificate from the node's CA.
+func OperatorTLS(root, node, service string) (*tls.Config, error) {
+	dir := OperatorDir(root, node)
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, clientCertFile), filepath.Join(dir, clientKeyFile))
+	if err != nil {
+		return nil, fmt.Errorf("load the operator's certificate of %s: %w", node, err)
+	}
+	der, err := readPEM(filepath.Join(dir, caCertFile), pemCertificate)
+	if err != nil {
+		return nil, err
+	}
+	ca, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("the CA of node %s: %w", node, err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(ca)
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, RootCAs: pool, Certificates: []tls.Certificate{pair},
+		ServerName: serverName(node, service), VerifyConnection: expect(node, service),
+	}, nil
 }
 
 // PublicTLS is the gateway's door for people: TLS 1.3 by the server alone. It shows the

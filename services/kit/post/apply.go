@@ -26,11 +26,14 @@ const (
 	maxReason = 200
 )
 
-// applied is what became of a parcel.
+// applied is what became of a parcel or a receipt.
 type applied struct {
-	// state is the receiving end as committed, when a receipt is owed.
+	verdict protocol.Verdict
+	// state is the receiving end of a parcel as committed, when a receipt is owed.
 	state  *postv1.ReceivingState
 	resend bool
+	fresh  int // letters applied
+	parked int // letters put into quarantine
 }
 
 // failedLetter stops a transaction at one letter: reason says that it is refused, else cause says
@@ -56,9 +59,6 @@ type attempt struct {
 
 	state   *postv1.ReceivingState
 	applied applied
-	verdict protocol.Verdict
-	fresh   int  // letters applied
-	parked  int  // letters put into quarantine
 	any     bool // something is in quarantine
 }
 
@@ -69,10 +69,10 @@ func (p *Post) apply(ctx context.Context, in *parcelIn, now time.Time) (applied,
 	if err := p.openBodies(in); err != nil {
 		return applied{}, err
 	}
-	a := &attempt{parcelIn: in, refused: map[int]string{}, limit: len(in.letters), now: now}
-	var later error
+	limit, later := p.storeChunks(ctx, in)
+	a := &attempt{parcelIn: in, refused: map[int]string{}, limit: limit, now: now}
 	for {
-		a.applied, a.fresh, a.parked, a.any = applied{}, 0, 0, false
+		a.applied, a.any = applied{}, false
 		err := p.db.Update(ctx, func(tx *store.Tx) error { return p.applyIn(tx, a) })
 		var failed *failedLetter
 		if err == nil {
@@ -93,20 +93,20 @@ func (p *Post) apply(ctx context.Context, in *parcelIn, now time.Time) (applied,
 
 // told counts and logs a parcel that was taken.
 func (p *Post) told(a *attempt) {
-	p.counts.add("parcel-in", string(a.verdict))
-	p.counts.letters(a.fresh, a.parked)
+	p.counts.add("parcel-in", string(a.applied.verdict))
+	p.counts.letters(a.applied.fresh, a.applied.parked)
 	p.mu.Lock()
 	p.heard[a.from] = a.now
 	p.mu.Unlock()
-	if a.verdict == protocol.Overtaken {
+	if a.applied.verdict == protocol.Overtaken {
 		p.log.Error("a sender knows a later incarnation of this store: it was rolled back; restore it as the handbook says",
 			logging.Peer(a.from.node, a.from.service))
 	}
-	if a.parked > 0 {
+	if a.applied.parked > 0 {
 		p.log.Error("letters went to quarantine", logging.Peer(a.from.node, a.from.service),
-			logging.Count("letters", a.parked))
+			logging.Count("letters", a.applied.parked))
 	}
-	if a.fresh > 0 && p.onApplied != nil {
+	if a.applied.fresh > 0 && p.onApplied != nil {
 		p.onApplied(a.from.address())
 	}
 }
@@ -134,7 +134,7 @@ func (p *Post) applyIn(tx *store.Tx, a *attempt) error {
 	}
 	var accepted protocol.Accepted
 	a.state, accepted = protocol.Accept(before, p.incarnation, a.header, a.now)
-	a.verdict = accepted.Verdict
+	a.applied.verdict = accepted.Verdict
 	switch accepted.Verdict {
 	case protocol.Overtaken:
 		return nil
@@ -215,9 +215,14 @@ func (p *Post) applyLetter(tx *store.Tx, a *attempt, i int, l *postv1.Letter) (*
 		if failed := p.handle(tx, a, i, l); failed != nil {
 			return nil, failed
 		}
-		a.fresh++
-	} else if known.Refusal, err = p.park(tx, a, l, reason, behind); err != nil {
-		return nil, err
+		a.applied.fresh++
+	} else {
+		if known.Refusal, err = p.park(tx, a, l, reason, behind); err != nil {
+			return nil, err
+		}
+		if err := p.dropRefused(tx, a.from.address(), l); err != nil {
+			return nil, err
+		}
 	}
 	return known, p.tables.known.Insert(tx, a.from.letter(l.GetLetterId()), known)
 }
@@ -227,7 +232,7 @@ func (p *Post) handle(tx *store.Tx, a *attempt, i int, l *postv1.Letter) (failed
 	if a.closed[i] {
 		return &failedLetter{index: i, reason: reasonSeal}
 	}
-	handler := p.handlers[l.GetKind()]
+	handler := p.handler(a, i, l)
 	if handler == nil {
 		return &failedLetter{index: i, reason: reasonUnknownKind}
 	}
@@ -251,6 +256,20 @@ func (p *Post) handle(tx *store.Tx, a *attempt, i int, l *postv1.Letter) (failed
 		return &failedLetter{index: i, reason: refused.reason}
 	default:
 		return &failedLetter{index: i, cause: err}
+	}
+}
+
+// handler is who applies a letter; nil when nobody does.
+func (p *Post) handler(a *attempt, i int, l *postv1.Letter) Handler {
+	switch {
+	case p.attachments != nil && l.GetKind() == kindChunk:
+		return func(tx *store.Tx, from *postv1.Address, _ *postv1.Letter) error {
+			return p.applyChunk(tx, from, a.chunks[i], a.now)
+		}
+	case p.attachments != nil && l.GetKind() == kindAgain:
+		return p.sendAgain
+	default:
+		return p.handlers[l.GetKind()]
 	}
 }
 
@@ -282,8 +301,8 @@ func (p *Post) park(tx *store.Tx, a *attempt, l *postv1.Letter, reason string, b
 	signed := &postv1.SignedRefusal{Refusal: body, Signature: p.keys.Sign(refusalDomain, body)}
 	key := store.K(a.from.node, a.from.service, l.GetSubject(), a.state.GetPeerIncarnation(), uint32(a.from.lane), l.GetSequence())
 	a.any = true
-	a.parked++
+	a.applied.parked++
 	return signed, p.tables.quarantine.Put(tx, key, &postv1.QuarantinedLetter{
-		Link: a.header.GetLink(), Letter: l, Refusal: signed, Time: timestamppb.New(a.now),
+		Link: a.header.GetLink(), Letter: withoutData(l), Refusal: signed, Time: timestamppb.New(a.now),
 	})
 }

@@ -11,6 +11,12 @@
 // all of it with goroutines, Step drives the same code in one. NATS is the Transport of
 // production, over kit/hub; ProvisionHub and Permissions are for the node that runs the hub.
 //
+// Where no network is, a person carries a file (carried): Export writes what is not receipted and the receipts owed,
+// Import takes it in by the code that takes mail from the hub, and Server is how the operator reaches both. Files too
+// large for a letter go as attachments: sealed on disk beside the store at both ends (attachment_seal), sent in pieces
+// whose letters hold no data until they leave (attachment_out), put together and verified before their handler is told
+// (attachment_in).
+//
 // # Invariants
 //
 //   - A letter is sent if and only if the transaction that queued it committed, and is resent until
@@ -27,6 +33,13 @@
 //     and its writer must write it again.
 //   - Mail that is forged, cut, of another link or of the past changes nothing but a counter.
 //   - An end that learns it was rolled back without being told believes and applies nothing more on that link.
+//   - What is carried by hand counts as what comes by the hub: twice, both ways, late or in part, it is applied once and in
+//     order. Exporting changes nothing; importing a wrong file says what is wrong and changes nothing, but for
+//     what is whole in front of a cut.
+//   - A piece of an attachment is durable in its file before the transaction that counts it. The handler is told once, in the
+//     transaction that counts the last, and only of a file that has its sender's hash and opens. Its
+//     sender keeps it as long as the letters that carry it. What no table knows is removed at the start.
+//   - While the hub is away a letter costs what it always costs, and the attempts to send do not grow with what waits.
 //   - What the broker sees is addresses, sizes and sequences. A body whose type has marked fields
 //     is sealed by itself as well, so that it lies sealed in the outbox and in quarantine.
 //

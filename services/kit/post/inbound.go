@@ -23,6 +23,7 @@ type parcelIn struct {
 	letters []*postv1.Letter // as they came
 	bodies  [][]byte         // opened; nil for a letter that is not sealed
 	closed  []bool           // sealed, and does not open
+	chunks  []*storedChunk   // pieces of files; nil for other letters
 }
 
 // mailIn is a message that was looked at: exactly one of parcel, receipt and reject is set.
@@ -124,25 +125,11 @@ func (p *Post) readReceipt(from end, signed *postv1.SignedReceipt) (*postv1.Rece
 
 // take applies what was read and then, never before, tells the broker.
 func (p *Post) take(ctx context.Context, in mailIn, now time.Time) error {
-	var err error
-	switch {
-	case in.reject != "":
-		p.counts.add(in.kind+"-in", in.reject)
-	case in.parcel != nil:
-		var applied applied
-		applied, err = p.apply(ctx, in.parcel, now)
-		if applied.state != nil {
-			p.oweReceipt(in.from, applied.state, applied.resend)
-		}
-	default:
-		err = p.count(ctx, in.from, in.receipt, now)
-	}
-	if err != nil {
+	if _, err := p.settle(ctx, in, now); err != nil {
 		in.message.Nak(retryDelay)
 		if p.db.Err() != nil || ctx.Err() != nil {
 			return err
 		}
-		p.counts.add(in.kind+"-in", "put-off")
 		p.log.Warn("mail could not be applied; it will be tried again", logging.Peer(in.from.node, in.from.service), logging.Err(err))
 		return nil
 	}
@@ -150,8 +137,27 @@ func (p *Post) take(ctx context.Context, in mailIn, now time.Time) error {
 	return nil
 }
 
+// settle applies what was read, whoever brought it. An error says that it can be tried again.
+func (p *Post) settle(ctx context.Context, in mailIn, now time.Time) (done applied, err error) {
+	switch {
+	case in.reject != "":
+		p.counts.add(in.kind+"-in", in.reject)
+	case in.parcel != nil:
+		done, err = p.apply(ctx, in.parcel, now)
+		if done.state != nil {
+			p.oweReceipt(in.from, done.state, done.resend)
+		}
+	default:
+		done.verdict, err = p.count(ctx, in.from, in.receipt, now)
+	}
+	if err != nil && p.db.Err() == nil && ctx.Err() == nil {
+		p.counts.add(in.kind+"-in", "put-off")
+	}
+	return done, err
+}
+
 // count takes a receipt into the sending end.
-func (p *Post) count(ctx context.Context, by end, receipt *postv1.Receipt, now time.Time) error {
+func (p *Post) count(ctx context.Context, by end, receipt *postv1.Receipt, now time.Time) (protocol.Verdict, error) {
 	var out protocol.Receipted
 	var next *postv1.SendingState
 	err := p.db.Update(ctx, func(tx *store.Tx) error {
@@ -178,7 +184,7 @@ func (p *Post) count(ctx context.Context, by end, receipt *postv1.Receipt, now t
 		return p.tables.sending.Put(tx, by.key(), next)
 	})
 	if err != nil {
-		return err
+		return "", err
 	}
 	p.counts.add("receipt-in", string(out.Verdict))
 	switch out.Verdict {
@@ -193,7 +199,7 @@ func (p *Post) count(ctx context.Context, by end, receipt *postv1.Receipt, now t
 		}
 		p.note(by, protocol.Moved{Receipted: next.GetReceiptedSequence(), Reset: out.Reset, Resend: out.Resend})
 	}
-	return nil
+	return out.Verdict, nil
 }
 
 func (p *Post) learnRefusal(tx *store.Tx, by end, open *postv1.OpenRefusal) error {
@@ -212,6 +218,9 @@ func (p *Post) learnRefusal(tx *store.Tx, by end, open *postv1.OpenRefusal) erro
 		p.counts.add("receipt-in", "refusal")
 		p.log.Error("a receiver refused a letter", logging.Peer(by.node, by.service))
 	})
+	if err := p.chunkRefused(tx, by, letter, open.GetRefusal()); err != nil {
+		return err
+	}
 	if p.onRefused == nil {
 		return nil
 	}

@@ -61,11 +61,13 @@ type Config struct {
 	// OnApplied is called after the commit of a parcel that had new letters. It must be quick.
 	// Optional.
 	OnApplied func(from *postv1.Address)
-	Clock     func() time.Time // default time.Now
-	Rand      io.Reader        // default crypto/rand
-	Log       *logging.Logger  // what a person must look at, such as quarantine
-	Keep      time.Duration    // default DefaultKeep
-	Resend    backoff.Range    // default DefaultResend
+	// Attachments are needed to send and take files. Optional.
+	Attachments *Attachments
+	Clock       func() time.Time // default time.Now
+	Rand        io.Reader        // default crypto/rand
+	Log         *logging.Logger  // what a person must look at, such as quarantine
+	Keep        time.Duration    // default DefaultKeep
+	Resend      backoff.Range    // default DefaultResend
 }
 
 // Post is the post of one service.
@@ -79,6 +81,7 @@ type Post struct {
 	handlers    map[string]Handler
 	onRefused   RefusedHandler
 	onApplied   func(*postv1.Address)
+	attachments *attachments // nil: none
 	clock       func() time.Time
 	rand        io.Reader
 	randomMu    sync.Mutex
@@ -133,6 +136,10 @@ func New(c Config) (*Post, error) {
 	if p.resend == (backoff.Range{}) {
 		p.resend = DefaultResend
 	}
+	var err error
+	if p.attachments, err = newAttachments(c.Attachments); err != nil {
+		return nil, err
+	}
 	if err := p.begin(); err != nil {
 		return nil, fmt.Errorf("ready the post of %s at %s: %w", c.Service, c.Node, err)
 	}
@@ -142,6 +149,11 @@ func New(c Config) (*Post, error) {
 // begin reads the links and renumbers what an older incarnation had queued.
 func (p *Post) begin() error {
 	ctx := context.Background()
+	if p.attachments != nil {
+		if err := p.attachments.sweep(ctx, p.db); err != nil {
+			return err
+		}
+	}
 	var sending []*postv1.SendingState
 	err := p.db.View(ctx, func(r store.Reader) error {
 		return p.tables.sending.Scan(r, store.Range{}, func(_ store.Key, s *postv1.SendingState) error {
@@ -166,7 +178,12 @@ func (p *Post) begin() error {
 
 func (p *Post) oweReceipt(from end, state *postv1.ReceivingState, resend bool) {
 	p.mu.Lock()
-	p.owed[from] = owed{state, resend || p.owed[from].resend && p.owed[from].state.GetMark() == state.GetMark()}
+	before := p.owed[from]
+	// Mail that is carried here by hand is applied beside the hub's, so a later state may be noted first.
+	later := before.state.GetPeerIncarnation() == state.GetPeerIncarnation() && before.state.GetMark() > state.GetMark()
+	if !later {
+		p.owed[from] = owed{state, resend || before.resend && before.state.GetMark() == state.GetMark()}
+	}
 	p.mu.Unlock()
 	wake(p.wakeReceipts)
 }

@@ -2,6 +2,7 @@ package post
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -44,6 +45,13 @@ func (p *Post) relayOnce(ctx context.Context, self bool, now time.Time) (did boo
 		return false, wake, nil
 	}
 	header, letters, err := p.pack(ctx, to, first)
+	if file, ok := errors.AsType[*fileError](err); ok {
+		p.move(to, protocol.Packed{First: first, Last: first}, now)
+		p.move(to, protocol.NotTaken{First: first}, now)
+		p.counts.add("parcel-out", "not-sent")
+		p.log.Warn("a parcel could not be packed; it will be tried again", logging.Peer(to.node, to.service), logging.Err(file))
+		return true, time.Time{}, nil
+	}
 	if err != nil {
 		return false, time.Time{}, fmt.Errorf("pack a parcel: %w", err)
 	}
@@ -83,6 +91,12 @@ func (p *Post) pack(ctx context.Context, to end, first uint64) (*postv1.ParcelHe
 		size := 0
 		in := store.Range{Prefix: to.key(), After: to.row(first - 1)}
 		return p.tables.outbox.Scan(r, in, func(_ store.Key, l *postv1.Letter) error {
+			if err := p.fill(to.address(), l); err != nil {
+				if len(letters) > 0 {
+					return store.Stop // it is met again when its turn comes
+				}
+				return err
+			}
 			size += proto.Size(l) + 4 // and its tag and length
 			if len(letters) > 0 && (size > MaxParcel || len(letters) == MaxLetters) {
 				return store.Stop
@@ -123,19 +137,7 @@ func (p *Post) header(state *postv1.SendingState, first, n uint64) (*postv1.Parc
 
 // send seals, signs and publishes a parcel.
 func (p *Post) send(ctx context.Context, to end, header *postv1.ParcelHeader, letters []*postv1.Letter) error {
-	plain, err := proto.Marshal(&postv1.Letters{Letters: letters})
-	if err != nil {
-		return err
-	}
-	parcel := &postv1.Parcel{}
-	if parcel.Header, err = proto.Marshal(header); err != nil {
-		return err
-	}
-	if parcel.Sealed, err = p.keys.Seal(to.node, to.service, parcelDomain, parcel.GetHeader(), plain); err != nil {
-		return err
-	}
-	parcel.Signature = p.keys.Sign(parcelDomain, digest(parcel.GetHeader(), parcel.GetSealed()))
-	data, err := proto.Marshal(&postv1.Mail{Content: &postv1.Mail_Parcel{Parcel: parcel}})
+	data, err := p.parcelMail(to, header, letters)
 	if err != nil {
 		return err
 	}
@@ -150,12 +152,39 @@ func (p *Post) send(ctx context.Context, to end, header *postv1.ParcelHeader, le
 	return nil
 }
 
+// parcelMail seals and signs a parcel.
+func (p *Post) parcelMail(to end, header *postv1.ParcelHeader, letters []*postv1.Letter) ([]byte, error) {
+	plain, err := proto.Marshal(&postv1.Letters{Letters: letters})
+	if err != nil {
+		return nil, err
+	}
+	parcel := &postv1.Parcel{}
+	if parcel.Header, err = proto.Marshal(header); err != nil {
+		return nil, err
+	}
+	if parcel.Sealed, err = p.keys.Seal(to.node, to.service, parcelDomain, parcel.GetHeader(), plain); err != nil {
+		return nil, err
+	}
+	parcel.Signature = p.keys.Sign(parcelDomain, digest(parcel.GetHeader(), parcel.GetSealed()))
+	return proto.Marshal(&postv1.Mail{Content: &postv1.Mail_Parcel{Parcel: parcel}})
+}
+
+// receiptMail signs a receipt.
+func (p *Post) receiptMail(receipt *postv1.Receipt) ([]byte, error) {
+	data, err := proto.Marshal(receipt)
+	if err != nil {
+		return nil, err
+	}
+	signed := &postv1.SignedReceipt{Receipt: data, Signature: p.keys.Sign(receiptDomain, data)}
+	return proto.Marshal(&postv1.Mail{Content: &postv1.Mail_Receipt{Receipt: signed}})
+}
+
 // deliverSelf applies letters to the own service by the same code, without seal, signature and hub.
 func (p *Post) deliverSelf(ctx context.Context, to end, header *postv1.ParcelHeader, letters []*postv1.Letter, now time.Time) error {
 	applied, err := p.apply(ctx, &parcelIn{from: to, header: header, letters: letters}, now)
 	if applied.state != nil {
 		receipt := protocol.Receipt(applied.state, p.incarnation, applied.resend, now)
-		if err := p.count(ctx, to, receipt, now); err != nil {
+		if _, err := p.count(ctx, to, receipt, now); err != nil {
 			return err
 		}
 	}
@@ -170,13 +199,7 @@ func (p *Post) sendReceipts(ctx context.Context, now time.Time) (did bool, err e
 	p.owed = map[end]owed{}
 	p.mu.Unlock()
 	for from, o := range due {
-		receipt := protocol.Receipt(o.state, p.incarnation, o.resend, now)
-		signed := &postv1.SignedReceipt{}
-		if signed.Receipt, err = proto.Marshal(receipt); err != nil {
-			return true, err
-		}
-		signed.Signature = p.keys.Sign(receiptDomain, signed.GetReceipt())
-		data, err := proto.Marshal(&postv1.Mail{Content: &postv1.Mail_Receipt{Receipt: signed}})
+		data, err := p.receiptMail(protocol.Receipt(o.state, p.incarnation, o.resend, now))
 		if err != nil {
 			return true, err
 		}

@@ -106,6 +106,9 @@ func (p *Post) tend(ctx context.Context, now time.Time) (next time.Time, err err
 		for did := true; did && err == nil; {
 			did, err = p.housekeep(ctx, now)
 		}
+		if err == nil {
+			err = p.giveUpFiles(ctx, now)
+		}
 	}
 	p.mu.Lock()
 	next = p.compareAt
@@ -138,7 +141,7 @@ func (p *Post) housekeep(ctx context.Context, now time.Time) (did bool, err erro
 				return nil
 			}
 			for seq := state.GetFloorSequence(); seq < next.GetFloorSequence(); seq++ {
-				if err := p.tables.outbox.Delete(tx, to.row(seq)); err != nil {
+				if err := p.letGo(tx, to, seq); err != nil {
 					return err
 				}
 				dropped++
@@ -151,4 +154,18 @@ func (p *Post) housekeep(ctx context.Context, now time.Time) (did bool, err erro
 		did = did || dropped > 0
 	}
 	return did, nil
+}
+
+// letGo removes a letter from the outbox, and the file it is the last piece of.
+func (p *Post) letGo(tx *store.Tx, to end, sequence uint64) error {
+	if p.attachments != nil {
+		letter, err := p.tables.outbox.Get(tx, to.row(sequence))
+		if err == nil {
+			err = p.chunkLetGo(tx, to, letter)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return p.tables.outbox.Delete(tx, to.row(sequence))
 }

@@ -38,4 +38,6 @@ type Keys interface {
 	Open(info string, aad, sealed []byte) ([]byte, error)
 	// Active says whether the newest roster names this service at an active node.
 	Active(node, service string) bool
+	// Member says whether the newest roster names this node as active.
+	Member(node string) bool
 }

@@ -74,8 +74,10 @@ func digest(parts ...[]byte) []byte {
 	return h.Sum(nil)
 }
 
-// letterHash is what a refusal names: the letter as it came, whatever sequence it has.
+// letterHash is what a refusal names: the letter as it came, whatever sequence it has. A piece of a file
+// is hashed without its data, of which it names the hash, so that both ends can do it at any time.
 func letterHash(l *postv1.Letter) []byte {
+	l = withoutData(l)
 	return digest([]byte(l.GetKind()), []byte(l.GetSubject()), l.GetBody())
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/advert"
 	"amanat.example/services/kit/events"
 	"amanat.example/services/kit/hub"
@@ -36,6 +37,11 @@ func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler
 	if err != nil {
 		return nil, err
 	}
+	// Letters are carried by hand by a person who stands at the node.
+	byHand := rpc.Row{Callers: []string{"operator"}, Deadline: post.CarryingTime}
+	p.policy[postv1.PostService_ExportParcels_FullMethodName] = byHand
+	p.policy[postv1.PostService_ImportParcels_FullMethodName] = byHand
+	postv1.RegisterPostServiceServer(p.Server, post.NewServer(opened))
 	p.tasks = append(p.tasks, opened.Run)
 	return opened, p.Metrics.Register(opened)
 }

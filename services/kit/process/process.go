@@ -68,6 +68,7 @@ type Process struct {
 
 	tracing         *tracing.Tracing
 	listener, admin net.Listener
+	policy          rpc.Policy
 	publisher       *events.Publisher
 	failed          chan error // a store that cannot go on
 	tasks           []func(context.Context) error
@@ -130,14 +131,14 @@ func Open(ctx context.Context, c config.Service, o Options) (_ *Process, err err
 }
 
 func (p *Process) serve(o Options) (err error) {
-	policy := rpc.Policy{
+	p.policy = rpc.Policy{
 		eventsv1.EventService_ListEvents_FullMethodName: {Callers: []string{"protection", "referral", "shelter", "federal", "gateway"}},
 	}
 	for method, row := range o.Policy {
-		policy[method] = row
+		p.policy[method] = row
 	}
 	p.Server, err = rpc.NewServer(rpc.Config{
-		Identity: p.Identity, Policy: policy, Log: p.Log, Audit: o.Audit.Reading(p.DB, time.Now), Ready: p.DB.Err, Metrics: p.Metrics, Trace: p.tracing.Server(),
+		Identity: p.Identity, Policy: p.policy, Log: p.Log, Audit: o.Audit.Reading(p.DB, time.Now), Ready: p.DB.Err, Metrics: p.Metrics, Trace: p.tracing.Server(),
 	})
 	if err != nil {
 		return err

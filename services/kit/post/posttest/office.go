@@ -2,8 +2,10 @@ package posttest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,11 +33,15 @@ const (
 	kindPoison = "test.poison.v1" // refused, for longReason
 	kindFlaky  = "test.flaky.v1"  // fails while the office is told to
 	kindPanic  = "test.panic.v1"
+
+	kindFile    = "test.file.v1"     // a file, noted among the letters
+	kindBadFile = "test.bad_file.v1" // a file that its handler refuses
 )
 
 var (
 	schema   = store.NewSchema("posttest", 1)
 	tables   = post.Declare(schema)
+	files    = post.DeclareAttachments(schema)
 	received = store.NewTable[*wrapperspb.StringValue](schema, "received") // by number, from 1
 	refused  = store.NewTable[*wrapperspb.StringValue](schema, "refused")  // by letter id
 )
@@ -86,14 +92,19 @@ func ReplaceKeys(tb testing.TB, root, node, province, at string) {
 type Office struct {
 	tb    testing.TB
 	hub   Hub
+	root  string
 	id    *identity.Service
 	Addr  *postv1.Address
 	path  string
 	desk  *store.Memory    // set: no file and no goroutine, for Step
 	clock func() time.Time // nil: time.Now
-	DB    *store.DB
-	Post  *post.Post
-	close func()
+	// resend is the pace of repetitions; zero: a few milliseconds
+	resend backoff.Range
+	// maxFile bounds what the office sends and takes; zero: 4 MiB
+	maxFile int64
+	DB      *store.DB
+	Post    *post.Post
+	close   func()
 
 	mu      sync.Mutex
 	failing bool
@@ -108,7 +119,7 @@ func NewOffice(tb testing.TB, hub Hub, root, node string) *Office {
 		tb.Fatal(err)
 	}
 	o := &Office{
-		tb: tb, hub: hub, id: id, Addr: &postv1.Address{Node: node, Service: Service},
+		tb: tb, hub: hub, root: root, id: id, Addr: &postv1.Address{Node: node, Service: Service},
 		path: filepath.Join(tb.TempDir(), node+".db"), note: make(chan struct{}, 1),
 	}
 	tb.Cleanup(o.Stop)
@@ -165,6 +176,15 @@ func (o *Office) config(db *store.DB, transport post.Transport) post.Config {
 				return o.apply(tx, from, l)
 			},
 		},
+		Attachments: &post.Attachments{
+			Tables: files, Dir: o.folder(), MaxBytes: cmp.Or(o.maxFile, 4<<20), MaxOpen: 3,
+			Handlers: map[string]post.AttachmentHandler{
+				kindFile: func(tx *store.Tx, _ *postv1.Address, file post.Attachment) error {
+					return o.write(tx, wrapperspb.String("file "+file.About))
+				},
+				kindBadFile: func(*store.Tx, *postv1.Address, post.Attachment) error { return post.Refuse("not-this-file") },
+			},
+		},
 		OnRefused: func(tx *store.Tx, _ *postv1.Address, l *postv1.Letter, r *postv1.SignedRefusal) error {
 			var refusal postv1.Refusal
 			if err := proto.Unmarshal(r.GetRefusal(), &refusal); err != nil {
@@ -173,10 +193,13 @@ func (o *Office) config(db *store.DB, transport post.Transport) post.Config {
 			tx.AfterCommit(o.changed)
 			return refused.Put(tx, store.K(l.GetLetterId()), wrapperspb.String(l.GetSubject()+" "+refusal.GetReason()))
 		},
-		Resend: backoff.Range{Min: 40 * time.Millisecond, Max: 300 * time.Millisecond},
+		Resend: cmp.Or(o.resend, backoff.Range{Min: 40 * time.Millisecond, Max: 300 * time.Millisecond}),
 		Clock:  o.clock,
 	}
 }
+
+// folder is where the office's attachments lie.
+func (o *Office) folder() string { return filepath.Join(filepath.Dir(o.path), "attachments") }
 
 // apply writes a note behind those received before.
 func (o *Office) apply(tx *store.Tx, _ *postv1.Address, l *postv1.Letter) error {
@@ -184,12 +207,16 @@ func (o *Office) apply(tx *store.Tx, _ *postv1.Address, l *postv1.Letter) error 
 	if err := proto.Unmarshal(l.GetBody(), &body); err != nil {
 		return post.Refuse("no-text")
 	}
+	return o.write(tx, &body)
+}
+
+func (o *Office) write(tx *store.Tx, body *wrapperspb.StringValue) error {
 	n, err := received.Count(tx)
 	if err != nil {
 		return err
 	}
 	tx.AfterCommit(o.changed)
-	return received.Insert(tx, store.K(n+1), &body)
+	return received.Insert(tx, store.K(n+1), body)
 }
 
 func (o *Office) changed() {
@@ -262,6 +289,33 @@ func (o *Office) QueueAll(to *Office, lane postv1.Lane, texts []string) {
 	if err != nil {
 		o.tb.Fatal(err)
 	}
+}
+
+// sendFile queues a file, in a transaction of its own.
+func (o *Office) sendFile(to *Office, kind, about string, content []byte) post.PreparedFile {
+	o.tb.Helper()
+	f, err := o.Post.PrepareFile(post.OutgoingFile{To: to.Addr, Kind: kind, About: about, Content: bytes.NewReader(content)})
+	if err == nil {
+		err = o.DB.Update(context.Background(), func(tx *store.Tx) error { return o.Post.QueueFile(tx, f) })
+	}
+	if err != nil {
+		o.tb.Fatal(err)
+	}
+	return f
+}
+
+// readFile is the content of a file that came.
+func (o *Office) readFile(from *Office, id []byte) []byte {
+	o.tb.Helper()
+	in, err := o.Post.OpenAttachment(context.Background(), from.Addr, id)
+	if err != nil {
+		o.tb.Fatal(err)
+	}
+	got, err := io.ReadAll(in)
+	if err := errors.Join(err, in.Close()); err != nil {
+		o.tb.Fatal(err)
+	}
+	return got
 }
 
 // Received lists what was applied, in order.

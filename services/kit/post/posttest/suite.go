@@ -53,6 +53,7 @@ func Run(t *testing.T, hub func(t *testing.T, root string) Hub) {
 		{"a restored receiver gets everything again", restoredReceiver},
 		{"a restored sender repeats and nothing doubles", restoredSender},
 		{"letters to the own service", loopback},
+		{"files among letters", filesAmongLetters},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -405,5 +406,34 @@ func loopback(t *testing.T, w world) {
 	own := "amanat.post.sindh." + Service + "."
 	if seen := w.hub.Seen(t, own); len(seen) > 0 {
 		t.Errorf("%d letters to the own service went to the hub", len(seen))
+	}
+}
+
+// filesAmongLetters sends files both ways, and to the own service, through the loss of the hub.
+func filesAmongLetters(t *testing.T, w world) {
+	w.sindh.Start()
+	w.punjab.Start()
+	large := bytes.Repeat([]byte("synthetic scan "), 200_000)
+	there := w.sindh.sendFile(w.punjab, kindFile, "there", large)
+	w.sindh.QueueAll(w.punjab, bulk, []string{"behind"})
+	back := w.punjab.sendFile(w.sindh, kindFile, "back", []byte("small"))
+	w.hub.Wipe(t)
+	Wait(t, "all arrive", func() bool { return w.punjab.count() == 2 && w.sindh.count() == 1 })
+	own := w.sindh.sendFile(w.sindh, kindFile, "own", []byte("own"))
+	Wait(t, "all is receipted", func() bool {
+		return w.sindh.count() == 2 && w.sindh.Unreceipted()+w.punjab.Unreceipted() == 0
+	})
+	mustEqual(t, w.punjab.Received(), []string{"file there", "behind"})
+	mustEqual(t, w.sindh.Received(), []string{"file back", "file own"})
+	for _, f := range []struct {
+		at, from *Office
+		id, want []byte
+	}{{w.punjab, w.sindh, there.ID(), large}, {w.sindh, w.punjab, back.ID(), []byte("small")}, {w.sindh, w.sindh, own.ID(), []byte("own")}} {
+		if got := f.at.readFile(f.from, f.id); !bytes.Equal(got, f.want) {
+			t.Errorf("%d bytes came, want %d", len(got), len(f.want))
+		}
+	}
+	if w.hub.Holds(t, []byte("synthetic scan")) {
+		t.Error("a file is readable in what came to the hub")
 	}
 }

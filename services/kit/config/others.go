@@ -9,7 +9,7 @@ var others = []string{
 	// gatewayd
 	"http-listen", "tokens-file", "address-rate", "token-rate",
 	// protectiond, referrald
-	"federal-node",
+	"federal-node", "risk-limits-file", "legal-limits-file",
 	// referrald
 	"manual-confirm",
 }

@@ -28,7 +28,7 @@ const node = "balochistan"
 func start(t *testing.T, root string) (address string, stop func()) {
 	t.Helper()
 	s, err := protection.New(t.Context(), protection.Config{FederalNode: "federal", Service: config.Service{
-		Data: root, Node: node, Listen: "127.0.0.1:0", Admin: "127.0.0.1:0", ReferralAddress: "127.0.0.1:1",
+		Data: root, Node: node, Listen: "127.0.0.1:0", Admin: "127.0.0.1:0", ReferralAddress: "127.0.0.1:1", ShelterAddress: "127.0.0.1:1",
 		NATSURL: "tls://127.0.0.1:1", HubURL: "tls://127.0.0.1:1", LogLevel: "error",
 	}})
 	if err != nil {

@@ -10,6 +10,8 @@ var others = []string{
 	"http-listen", "tokens-file", "address-rate", "token-rate",
 	// protectiond, referrald
 	"federal-node", "risk-limits-file", "legal-limits-file",
+	// protectiond
+	"smtp-address", "smtp-security", "smtp-from", "smtp-username", "smtp-password-file", "webhook-url", "webhook-secret-file", "notify-ca-file", "gateway-url",
 	// referrald
 	"manual-confirm",
 }

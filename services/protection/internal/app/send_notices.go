@@ -29,7 +29,7 @@ const (
 )
 
 // resend is how long after a failed send the next one comes.
-var resend = backoff.Range{Min: 30 * time.Second, Max: 15 * time.Minute}
+var resend = backoff.Range{Min: 5 * time.Second, Max: 15 * time.Minute}
 
 // SendNotices tells people what waits for them, and says when there is something to do next; zero when
 // nothing waits. A message is stored before it is sent and marked after: what happens between sends
@@ -121,10 +121,8 @@ func (a *App) tendBox(ctx context.Context, worker string) error {
 		return err
 	}
 	a.send(ctx, letter)
-	if ctx.Err() != nil {
-		return nil // unmarked, so it is sent again after the next start
-	}
-	return a.DB.Update(ctx, func(tx *kitstore.Tx) error { return a.mark(tx, letter) })
+	// Also when the service is told to stop: who has taken it is not told again after the next start.
+	return a.DB.Update(context.WithoutCancel(ctx), func(tx *kitstore.Tx) error { return a.mark(tx, letter) })
 }
 
 // letter is a message on its way: what is stored of it, and what is sent.
@@ -132,7 +130,8 @@ type letter struct {
 	worker  string
 	stored  *protectionv1.NoticeMessage
 	message notify.Message
-	failed  bool
+	failed  bool // some sender is to be tried again
+	cut     bool // the service was told to stop before all were tried
 }
 
 // compose is the message of a worker that is to be sent now; nil when none is. Without anybody to send it
@@ -244,6 +243,7 @@ func (a *App) send(ctx context.Context, l *letter) {
 		case err == nil:
 			l.stored.TakenBy = append(l.stored.TakenBy, s.Name())
 		case ctx.Err() != nil:
+			l.cut = true
 			return
 		case errors.Is(err, notify.ErrRefused):
 			l.stored.RefusedBy = append(l.stored.RefusedBy, s.Name())
@@ -264,6 +264,9 @@ func (a *App) mark(tx *kitstore.Tx, l *letter) error {
 	}
 	l.stored.Failures = box.GetMessage().GetFailures()
 	box.Message = l.stored
+	if l.cut {
+		return store.Mailboxes.Put(tx, kitstore.K(l.worker), box)
+	}
 	if l.failed && now.Before(l.stored.GetCreateTime().AsTime().Add(rules.GiveUpAfter)) {
 		l.stored.Failures++
 		box.NextTime = timestamppb.New(now.Add(resend.Delay(int(l.stored.GetFailures()), nil)))

@@ -82,26 +82,27 @@ func (a *App) UpdateUnit(ctx context.Context, request *protectionv1.UpdateUnitRe
 	return changed, nil
 }
 
-// people finds workers within a transaction, without what is marked of them. What could not be read is in
-// err, to be looked at when the finding is over.
+// people finds workers within a transaction. One whose data was erased is not there any more. What could
+// not be read is in err, to be looked at when the finding is over.
 type people struct {
+	a   *App
 	r   kitstore.Reader
 	err error
 }
 
-func (a *App) people(r kitstore.Reader) *people { return &people{r: r} }
+func (a *App) people(r kitstore.Reader) *people { return &people{a: a, r: r} }
 
 func (p *people) worker(name string) *protectionv1.Worker {
 	if name == "" {
 		return nil
 	}
-	w, err := store.Workers.GetPublic(p.r, kitstore.K(name))
+	row, err := store.Workers.Row(p.r, p.a.Keys, kitstore.K(name))
 	switch {
-	case errors.Is(err, kitstore.ErrNotFound):
+	case errors.Is(err, kitstore.ErrNotFound) || err == nil && row.Erased:
 		return nil
 	case err != nil:
 		p.err = errors.Join(p.err, err)
 		return nil
 	}
-	return w
+	return row.Value
 }

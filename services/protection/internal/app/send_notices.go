@@ -143,7 +143,7 @@ func (a *App) compose(tx *kitstore.Tx, worker string) (*letter, error) {
 		return nil, err
 	}
 	row, err := store.Workers.Row(tx, a.Keys, kitstore.K(worker))
-	if errors.Is(err, kitstore.ErrNotFound) {
+	if errors.Is(err, kitstore.ErrNotFound) || errors.Is(err, privacy.ErrUnreadable) { // no address: the list has to do
 		row.Value, err = &protectionv1.Worker{Name: worker}, nil
 	}
 	if err != nil {

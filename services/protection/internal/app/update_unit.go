@@ -10,6 +10,7 @@ import (
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/fieldmask"
+	"amanat.example/services/kit/privacy"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/protection/internal/rules"
 	"amanat.example/services/protection/internal/store"
@@ -97,6 +98,9 @@ func (p *people) worker(name string) *protectionv1.Worker {
 		return nil
 	}
 	row, err := store.Workers.Row(p.r, p.a.Keys, kitstore.K(name))
+	if errors.Is(err, privacy.ErrUnreadable) { // the key file is an older one: the worker is there all the same
+		row.Value, err = store.Workers.GetPublic(p.r, kitstore.K(name))
+	}
 	switch {
 	case errors.Is(err, kitstore.ErrNotFound) || err == nil && row.Erased:
 		return nil

@@ -409,6 +409,11 @@ func TestRetries(t *testing.T) {
 	if n := b.notices()[0]; n.GetState() != protectionv1.Notice_STATE_SENT || len(m.Letters()) != 1 {
 		t.Errorf("%d letters; %v", len(m.Letters()), n)
 	}
+	for _, c := range h.Calls() {
+		if c.Header.Get(notify.KeyHeader) != h.Calls()[0].Header.Get(notify.KeyHeader) {
+			t.Errorf("a repetition has another key: %v", c.Header)
+		}
+	}
 }
 
 func TestSendersThatDoNot(t *testing.T) {

@@ -33,8 +33,10 @@ func fieldRules() []rule {
 			name:  "a required message is checked for presence",
 			check: checkRequired,
 			except: map[name]string{
-				"amanat.shelter.v1.UpdateShelterRequest.shelter": "a part of a shelter: the use case judges the whole once the part is in it",
-				"amanat.shelter.v1.UpdateGroupRequest.group":     "a part of a group, likewise",
+				"amanat.protection.v1.UpdateUnitRequest.unit":     "a part of a unit, likewise",
+				"amanat.protection.v1.UpdateWorkerRequest.worker": "a part of a worker, likewise",
+				"amanat.shelter.v1.UpdateShelterRequest.shelter":  "a part of a shelter: the use case judges the whole once the part is in it",
+				"amanat.shelter.v1.UpdateGroupRequest.group":      "a part of a group, likewise",
 			},
 		},
 		{

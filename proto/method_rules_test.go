@@ -72,6 +72,7 @@ func methodRules() []rule {
 				"amanat.federal.v1.Corridor":     "a count, computed when asked",
 				"amanat.privacy.v1.AuditRow":     "a row of a log, found by position",
 				"amanat.shelter.v1.HeardAdvert":  "what another node last said of a shelter, found by the shelter's name",
+				"amanat.protection.v1.Limit":     "a row of a file, changed by whoever runs the node",
 				"amanat.referral.v1.Deadline":    "derived from a referral, and named by it",
 			},
 		},

@@ -49,7 +49,7 @@ func within(path string, parents ...string) bool {
 // isPure says that a package decides and does nothing else: rules of the services, the custody chain, the
 // state machine of the post, and the faults they answer with.
 func isPure(path string) bool {
-	return roomOf(path).name == "rules" || within(path, custody, kit+"post/internal/protocol", kit+"fault", kit+"codes")
+	return roomOf(path).name == "rules" || within(path, custody, kit+"post/internal/protocol", kit+"fault", kit+"codes", kit+"limits")
 }
 
 // isTimeless says that a package gets its time from whoever calls it.
@@ -128,10 +128,10 @@ func importRules() []importRule {
 			}),
 		},
 		{
-			name:   "rules import contracts, custody, faults and codes",
+			name:   "rules import contracts, custody, faults, codes and limits",
 			reason: "rules are functions over the messages, with time and ids as arguments, so that every state and action can be tried",
 			forbidden: only("rules", func(_, to string) bool {
-				return within(to, contract, custody, kit+"fault", kit+"codes")
+				return within(to, contract, custody, kit+"fault", kit+"codes", kit+"limits")
 			}),
 		},
 		{
@@ -162,8 +162,8 @@ func importRules() []importRule {
 			name:   "pure code does no input or output and knows no engine",
 			reason: "what decides must give the same answer in a test, in the simulation and in production",
 			forbidden: func(from, to string) bool {
-				// The code lists are files inside the binary: reading them is no input.
-				if within(from, kit+"codes") && within(to, "embed", "io/fs") {
+				// Code lists and limits are files inside the binary: reading them is no input.
+				if within(from, kit+"codes", kit+"limits") && within(to, "embed", "io/fs") {
 					return false
 				}
 				return isPure(from) && within(to, impure...)

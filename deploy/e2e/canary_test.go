@@ -251,6 +251,9 @@ func (r *canaries) furnish() {
 		}
 	})
 	r.send(there, network.Gateway, func() proto.Message {
+		return &protectionv1.UpdateWorkerRequest{Worker: &protectionv1.Worker{Name: "nodes/" + there + "/workers/lahore-worker"}}
+	})
+	r.send(there, network.Gateway, func() proto.Message {
 		return &shelterv1.CreateShelterRequest{
 			Parent: "nodes/" + there, ShelterId: "lahore-girls", Shelter: &shelterv1.Shelter{
 				DisplayName: "Shelter", District: "PK617", Confidential: true, Groups: []*shelterv1.Group{{

@@ -45,7 +45,7 @@ type people struct {
 // callTimeout is for a service that is still starting, too.
 const callTimeout = 20 * time.Second
 
-var everyRole = []string{"case-worker", "supervisor", "shelter-manager", "federal-analyst"}
+var everyRole = []string{"case-worker", "supervisor", "shelter-manager", "focal-point", "federal-analyst"}
 
 func newPeople(t *testing.T, l *network.Layout) *people {
 	t.Helper()

@@ -204,6 +204,8 @@ func (f *flock) value(l leaf) (none protoreflect.Value) {
 	switch field.Name() {
 	case "phone":
 		return protoreflect.ValueOfString(fmt.Sprintf("+92%s%d", f.digits, f.number(l)))
+	case "email":
+		return protoreflect.ValueOfString(fmt.Sprintf("%s-%d@cpu.example", f.stem, f.number(l)))
 	case "cnic":
 		return protoreflect.ValueOfString(f.cnic())
 	case "gender":
@@ -254,7 +256,7 @@ func (f *flock) spoil(request proto.Message) map[string]proto.Message {
 		switch l.field().Kind() {
 		case protoreflect.StringKind:
 			put("too long", protoreflect.ValueOfString(text+strings.Repeat("x", 9000)))
-			if slices.Contains([]protoreflect.Name{"phone", "cnic", "gender", "found_district", "languages", "exploitation"}, l.field().Name()) {
+			if slices.Contains([]protoreflect.Name{"phone", "email", "cnic", "gender", "found_district", "languages", "exploitation"}, l.field().Name()) {
 				put("no such code", protoreflect.ValueOfString(f.digits+f.stem[len(f.stem)-8:]))
 			}
 		case protoreflect.BytesKind:

@@ -19,7 +19,8 @@ func TestOneEnvironmentServesEveryProgram(t *testing.T) {
 	given := map[string]string{
 		"node": "sindh", "nats-url": "nats://127.0.0.1:4221", "hub-url": "tls://hub.example:4230", "log-level": "info",
 		"manual-confirm": "true", "address-rate": "10", "token-rate": "10", "data": "/srv/amanat", "federal-node": "federal",
-		"otlp-endpoint": "https://collector.example:4317",
+		"otlp-endpoint": "https://collector.example:4317", "smtp-security": "starttls", "smtp-from": "amanat@cpu.example",
+		"webhook-url": "https://hook.example/amanat", "gateway-url": "https://gateway.example",
 	}
 	var environ []string
 	for _, c := range []any{gateway.Config{}, federal.Config{}, protection.Config{}, referral.Config{}, shelter.Config{}} {

@@ -1,7 +1,8 @@
 // Package protection is the child protection unit's service: units, workers, cases, consent and
-// dossiers.
+// dossiers; and who is told when a deadline was missed.
 //
-// It owns persons: it alone holds persons' data in the clear, and only while it answers.
+// It owns persons: it alone holds persons' data in the clear, and only while it answers. It knows who works
+// where and who is on duty, so it also owns the deadlines of laws, notices, and their way to people.
 //
 // Invariants:
 //
@@ -15,10 +16,23 @@
 //   - At the receiving node a case is made once, when both the dossier and the arrival are known, in
 //     whatever order they came.
 //   - A case's part of a referral never goes back: events may come twice.
+//   - A deadline of the law begins when a case is made, or when a worker records the event the law counts
+//     from; it fires once for each time it is due, also after a restart, and ends when it is met or the
+//     case is closed.
+//   - Of each step of a missed deadline, of this service, referral or the shelter, one person is told, once
+//     for ever: who is on duty, the supervisor, the focal point, or whoever is in their place. A step at
+//     which nobody can be told falls to the one above. While the node has no focal point, notices wait
+//     for one.
+//   - A notice holds nothing of the person in care. Of workers, addresses lie sealed and are read when a
+//     message is sent; the queue has neither address nor text.
+//   - A message is stored before it is sent and marked after. What dies in between sends it again under the
+//     same id; nothing else repeats it. One person gets at most eight messages an hour, several notices
+//     gathered once in a quarter of an hour, and in quiet hours those of high risk alone.
 //
 // Events it publishes (ids and codes only): `protection.case.created.v1`,
 // `protection.case.consented.v1`, `protection.case.referred.v1`, `protection.case.received.v1`,
-// `protection.case.closed.v1`. It consumes `referral.referral.*.v1` of its own node.
+// `protection.case.closed.v1`, `protection.deadline.missed.v1`. It consumes `referral.referral.*.v1`,
+// `referral.deadline.missed.v1` and `shelter.waitlist.{review-due,reviewed,closed}.v1` of its own node.
 //
 // Letters it writes: `federal.flow.v1` and `protection.dossier.v1`; it takes the latter.
 package protection

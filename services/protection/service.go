@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,9 +15,11 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/config"
 	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/notify"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/process"
+	"amanat.example/services/kit/rpc"
 	"amanat.example/services/protection/internal/app"
 	"amanat.example/services/protection/internal/server"
 	"amanat.example/services/protection/internal/store"
@@ -25,36 +28,64 @@ import (
 // Config is the service's settings.
 type Config struct {
 	config.Service
+	config.Limits
+	notify.Settings
 
 	FederalNode string `koanf:"federal-node" default:"federal" help:"Name of the federal node, which counts flows."`
 }
 
+// Check judges each setting by itself.
+func (c *Config) Check() error { return errors.Join(c.Service.Check(), c.CheckSenders()) }
+
 // Service is the protection service, opened.
 type Service struct {
-	process *process.Process
+	process   *process.Process
+	deadlines *process.Due // of cases
+	notices   *process.Due // to be sent
+	closeAll  func()       // senders
 }
 
 // New opens the service's store and keys, its post, its outbox and what it follows, and listens.
 // Close it, also after Run.
 func New(ctx context.Context, c Config) (_ *Service, err error) {
+	table, err := c.ReadLimits()
+	if err != nil {
+		return nil, err
+	}
+	resources, err := rpc.NewResourceRules(&protectionv1.Unit{}, &protectionv1.Worker{})
+	if err != nil {
+		return nil, err
+	}
+	senders, closeAll, err := c.Open()
+	if err != nil {
+		return nil, err
+	}
 	p, err := process.Open(ctx, c.Service, process.Options{
 		Name: "protection", Schema: store.Schema, Events: store.Events, Audit: store.Audit, Policy: server.Policy(),
 	})
 	if err != nil {
+		closeAll()
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
+			closeAll()
 			err = errors.Join(err, p.Close())
 		}
 	}()
+	if len(senders) == 0 {
+		p.Log.Warn("no mail server and no webhook are set: notices stand in the list alone, and nobody is told")
+	}
 	a := &app.App{
 		DB: p.DB, Node: c.Node, Federal: c.FederalNode, Now: time.Now, Random: rand.Reader,
 		Roster: p.Identity.Members(), Keys: p.Keys, Events: store.Events,
 		// What only this service can sign is a secret that outlives a restart.
 		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),
 		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
+		Rules:  resources, Limits: table, Senders: senders, Gateway: strings.TrimRight(c.GatewayURL, "/"), Log: p.Log,
 	}
+	deadlines, notices := process.NewDue("fire deadlines", a.FireDeadlines), process.NewDue("send notices", a.SendNotices)
+	a.Wake = func() { deadlines.Wake(); notices.Wake() }
 	letters, err := p.OpenPost(store.Letters, a.Handlers())
 	if err != nil {
 		return nil, err
@@ -67,27 +98,37 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		return nil, err
 	}
 	a.Post, a.Commands = letters, commands
-	referral, err := p.Dial("referral", c.ReferralAddress)
-	if err != nil {
-		return nil, err
-	}
-	err = p.Follow(events.NewFollower(events.FollowerConfig{
-		DB: p.DB, Log: store.Events, Node: c.Node, From: "referral", Source: eventsv1.NewEventServiceClient(referral),
-		Handle: a.FollowReferral, Waker: p.Bus, Logger: p.Log,
-	}))
-	if err != nil {
-		return nil, err
+	for service, from := range map[string]struct {
+		address string
+		handle  events.Handler
+	}{"referral": {c.ReferralAddress, a.FollowReferral}, "shelter": {c.ShelterAddress, a.FollowShelter}} {
+		conn, err := p.Dial(service, from.address)
+		if err != nil {
+			return nil, err
+		}
+		err = p.Follow(events.NewFollower(events.FollowerConfig{
+			DB: p.DB, Log: store.Events, Node: c.Node, From: service, Source: eventsv1.NewEventServiceClient(conn),
+			Handle: from.handle, Waker: p.Bus, Logger: p.Log,
+		}))
+		if err != nil {
+			return nil, err
+		}
 	}
 	protectionv1.RegisterProtectionServiceServer(p.Server, server.New(a))
-	return &Service{process: p}, nil
+	return &Service{process: p, deadlines: deadlines, notices: notices, closeAll: closeAll}, nil
 }
 
 // Address is where the service listens.
 func (s *Service) Address() net.Addr { return s.process.Address() }
 
-// Run serves, sends and takes letters, calls the referral service and follows its events, until
-// ctx ends.
-func (s *Service) Run(ctx context.Context) error { return s.process.Run(ctx) }
+// Run serves, sends and takes letters, calls the referral service, follows its events and those of the
+// shelter service, fires deadlines and sends notices, until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	return s.process.Run(ctx, s.deadlines.Run, s.notices.Run)
+}
 
-// Close closes the store and the keys.
-func (s *Service) Close() error { return s.process.Close() }
+// Close closes the store, the keys and the senders.
+func (s *Service) Close() error {
+	defer s.closeAll()
+	return s.process.Close()
+}

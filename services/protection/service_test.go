@@ -27,10 +27,17 @@ const node = "balochistan"
 // start runs the service as its program does, without hub, NATS and referral service to reach.
 func start(t *testing.T, root string) (address string, stop func()) {
 	t.Helper()
-	s, err := protection.New(t.Context(), protection.Config{FederalNode: "federal", Service: config.Service{
-		Data: root, Node: node, Listen: "127.0.0.1:0", Admin: "127.0.0.1:0", ReferralAddress: "127.0.0.1:1",
+	return startWith(t, root, func(*protection.Config) {})
+}
+
+func startWith(t *testing.T, root string, change func(*protection.Config)) (address string, stop func()) {
+	t.Helper()
+	c := protection.Config{FederalNode: "federal", Service: config.Service{
+		Data: root, Node: node, Listen: "127.0.0.1:0", Admin: "127.0.0.1:0", ReferralAddress: "127.0.0.1:1", ShelterAddress: "127.0.0.1:1",
 		NATSURL: "tls://127.0.0.1:1", HubURL: "tls://127.0.0.1:1", LogLevel: "error",
-	}})
+	}}
+	change(&c)
+	s, err := protection.New(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,8 @@
 //   - I4: chain, view, deadline, letters, commands and events change in one transaction.
 //   - I6: the giver's duty ends only when it holds ARRIVED, written by the receiver as owner.
 //   - I7: every live referral has a deadline and a unit at its owner, its origin and each former
-//     owner; every open offer has one at the unit asked. A deadline fires once per due time.
+//     owner; every open offer has one at the unit asked. A deadline fires once per due time; who is told
+//     is protection's to say. Limits are those of kit/limits at this node's province.
 //   - What people write (notes, escort, receiving worker) lies in sealed annexes and travels in
 //     sealed letters alone; chain, events and errors hold codes, ids and commitments.
 //

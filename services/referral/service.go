@@ -14,6 +14,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/config"
 	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/limits"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/post"
@@ -28,6 +29,7 @@ import (
 // Config is the service's settings.
 type Config struct {
 	config.Service
+	config.Limits
 
 	FederalNode   string `koanf:"federal-node" default:"federal" help:"Name of the federal node, which counts flows."`
 	ManualConfirm bool   `koanf:"manual-confirm" help:"A person chooses also where only one unit was asked and has accepted."`
@@ -42,6 +44,10 @@ type Service struct {
 // New opens the service's store and keys, its post and its outbox, and listens. Close it, also
 // after Run.
 func New(ctx context.Context, c Config) (_ *Service, err error) {
+	table, err := c.ReadLimits()
+	if err != nil {
+		return nil, err
+	}
 	p, err := process.Open(ctx, c.Service, process.Options{
 		Name: "referral", Schema: store.Schema, Events: store.Events, Audit: store.Audit, Policy: server.Policy(),
 	})
@@ -53,9 +59,10 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 			err = errors.Join(err, p.Close())
 		}
 	}()
+	own, _ := p.Identity.Members().Node(c.Node) // without a province only laws of the whole country hold
 	a := &app.App{
 		DB: p.DB, Node: c.Node, Now: time.Now, Random: rand.Reader, Signer: p.Identity,
-		Roster: p.Identity.Members(), Federal: c.FederalNode, Limits: rules.DefaultLimits(), AutoConfirm: !c.ManualConfirm,
+		Roster: p.Identity.Members(), Federal: c.FederalNode, Limits: rules.LimitsOf(table, limits.Place{Province: own.GetProvince()}), AutoConfirm: !c.ManualConfirm,
 		Annexes: app.Annexes{Keys: p.Keys}, Events: store.Events,
 		// What only this service can sign is a secret that outlives a restart.
 		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),

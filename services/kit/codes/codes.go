@@ -18,6 +18,7 @@ const (
 	ConsentBasis        List = "consent_basis"
 	ConsentPurpose      List = "consent_purpose"
 	ConsentScope        List = "consent_scope"
+	Deadline            List = "deadline" // what must happen by a deadline
 	Decline             List = "decline"
 	Discharge           List = "discharge"
 	District            List = "district" // OCHA P-codes, and ours such as PK-BA-HUB
@@ -42,7 +43,7 @@ const (
 // Lists answers all lists, in order of name.
 func Lists() []List {
 	return []List{
-		Absence, ConsentBasis, ConsentPurpose, ConsentScope, Decline, Discharge, District, Document, Exploitation, Gender, HeadcountDifference, Identification,
+		Absence, ConsentBasis, ConsentPurpose, ConsentScope, Deadline, Decline, Discharge, District, Document, Exploitation, Gender, HeadcountDifference, Identification,
 		Language, LegalBasis, Outage, Outcome, Province, ReferralReason, Role, Service, SpecialNeed, Suspension, WaitlistClose,
 	}
 }

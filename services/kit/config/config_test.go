@@ -166,3 +166,24 @@ func TestASettingWithoutHelpIsAMistake(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A table of limits that cannot be read or is wrong is an error that names its setting, or its file and line.
+func TestLimitsFiles(t *testing.T) {
+	dir := t.TempDir()
+	wrong := filepath.Join(dir, "laws.csv")
+	if err := os.WriteFile(wrong, []byte("id,province,district,event,step,limit,law,section,source\na-rule,,,intake,FIR,4h,A law,,\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, l := range map[string]config.Limits{
+		"risk-limits-file":      {RiskLimitsFile: filepath.Join(dir, "none.csv")},
+		wrong + ":2:31: source": {LegalLimitsFile: wrong},
+	} {
+		if _, err := l.ReadLimits(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	table, err := config.Limits{}.ReadLimits()
+	if err != nil || len(table.Laws) == 0 || len(table.Risks) != 3 {
+		t.Errorf("without files: %v, %v", table, err)
+	}
+}

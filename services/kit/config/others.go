@@ -9,7 +9,9 @@ var others = []string{
 	// gatewayd
 	"http-listen", "tokens-file", "address-rate", "token-rate",
 	// protectiond, referrald
-	"federal-node",
+	"federal-node", "risk-limits-file", "legal-limits-file",
+	// protectiond
+	"smtp-address", "smtp-security", "smtp-from", "smtp-username", "smtp-password-file", "webhook-url", "webhook-secret-file", "notify-ca-file", "gateway-url",
 	// referrald
 	"manual-confirm",
 }

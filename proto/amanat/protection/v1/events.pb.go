@@ -85,15 +85,63 @@ func (x *CaseChanged) GetReferral() string {
 	return ""
 }
 
+// CaseDeadlineMissed is the data of `protection.deadline.missed.v1`.
+type CaseDeadlineMissed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The deadline as it stood when it fired, with the step it went to.
+	CaseDeadline  *CaseDeadline `protobuf:"bytes,1,opt,name=case_deadline,json=caseDeadline,proto3" json:"case_deadline,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CaseDeadlineMissed) Reset() {
+	*x = CaseDeadlineMissed{}
+	mi := &file_amanat_protection_v1_events_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CaseDeadlineMissed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CaseDeadlineMissed) ProtoMessage() {}
+
+func (x *CaseDeadlineMissed) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_protection_v1_events_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CaseDeadlineMissed.ProtoReflect.Descriptor instead.
+func (*CaseDeadlineMissed) Descriptor() ([]byte, []int) {
+	return file_amanat_protection_v1_events_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CaseDeadlineMissed) GetCaseDeadline() *CaseDeadline {
+	if x != nil {
+		return x.CaseDeadline
+	}
+	return nil
+}
+
 var File_amanat_protection_v1_events_proto protoreflect.FileDescriptor
 
 const file_amanat_protection_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"!amanat/protection/v1/events.proto\x12\x14amanat.protection.v1\"Q\n" +
+	"!amanat/protection/v1/events.proto\x12\x14amanat.protection.v1\x1a\"amanat/protection/v1/notices.proto\"Q\n" +
 	"\vCaseChanged\x12\x12\n" +
 	"\x04case\x18\x01 \x01(\tR\x04case\x12\x12\n" +
 	"\x04unit\x18\x02 \x01(\tR\x04unit\x12\x1a\n" +
-	"\breferral\x18\x03 \x01(\tR\breferralB8Z6amanat.example/proto/amanat/protection/v1;protectionv1b\x06proto3"
+	"\breferral\x18\x03 \x01(\tR\breferral\"]\n" +
+	"\x12CaseDeadlineMissed\x12G\n" +
+	"\rcase_deadline\x18\x01 \x01(\v2\".amanat.protection.v1.CaseDeadlineR\fcaseDeadlineB8Z6amanat.example/proto/amanat/protection/v1;protectionv1b\x06proto3"
 
 var (
 	file_amanat_protection_v1_events_proto_rawDescOnce sync.Once
@@ -107,16 +155,19 @@ func file_amanat_protection_v1_events_proto_rawDescGZIP() []byte {
 	return file_amanat_protection_v1_events_proto_rawDescData
 }
 
-var file_amanat_protection_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_amanat_protection_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_amanat_protection_v1_events_proto_goTypes = []any{
-	(*CaseChanged)(nil), // 0: amanat.protection.v1.CaseChanged
+	(*CaseChanged)(nil),        // 0: amanat.protection.v1.CaseChanged
+	(*CaseDeadlineMissed)(nil), // 1: amanat.protection.v1.CaseDeadlineMissed
+	(*CaseDeadline)(nil),       // 2: amanat.protection.v1.CaseDeadline
 }
 var file_amanat_protection_v1_events_proto_depIdxs = []int32{
-	0, // [0:0] is the sub-list for method output_type
-	0, // [0:0] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	2, // 0: amanat.protection.v1.CaseDeadlineMissed.case_deadline:type_name -> amanat.protection.v1.CaseDeadline
+	1, // [1:1] is the sub-list for method output_type
+	1, // [1:1] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_amanat_protection_v1_events_proto_init() }
@@ -124,13 +175,14 @@ func file_amanat_protection_v1_events_proto_init() {
 	if File_amanat_protection_v1_events_proto != nil {
 		return
 	}
+	file_amanat_protection_v1_notices_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_protection_v1_events_proto_rawDesc), len(file_amanat_protection_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

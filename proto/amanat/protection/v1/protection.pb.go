@@ -16,6 +16,7 @@ import (
 	date "google.golang.org/genproto/googleapis/type/date"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -208,9 +209,15 @@ type Unit struct {
 	// When it was entered.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Changes with every change of the unit.
-	Etag          string `protobuf:"bytes,5,opt,name=etag,proto3" json:"etag,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Etag string `protobuf:"bytes,5,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Who supervises it; empty: the focal point is told.
+	Supervisor string `protobuf:"bytes,6,opt,name=supervisor,proto3" json:"supervisor,omitempty"`
+	// Who is on duty when, in a week.
+	Duty []*DutySpan `protobuf:"bytes,7,rep,name=duty,proto3" json:"duty,omitempty"`
+	// Days on which others are.
+	DutyExceptions []*DutyException `protobuf:"bytes,8,rep,name=duty_exceptions,json=dutyExceptions,proto3" json:"duty_exceptions,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Unit) Reset() {
@@ -278,6 +285,27 @@ func (x *Unit) GetEtag() string {
 	return ""
 }
 
+func (x *Unit) GetSupervisor() string {
+	if x != nil {
+		return x.Supervisor
+	}
+	return ""
+}
+
+func (x *Unit) GetDuty() []*DutySpan {
+	if x != nil {
+		return x.Duty
+	}
+	return nil
+}
+
+func (x *Unit) GetDutyExceptions() []*DutyException {
+	if x != nil {
+		return x.DutyExceptions
+	}
+	return nil
+}
+
 // Worker is a person who works at a unit.
 type Worker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -294,7 +322,17 @@ type Worker struct {
 	// When the worker was entered.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Changes with every change of the worker.
-	Etag          string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Where messages are sent.
+	Email string `protobuf:"bytes,8,opt,name=email,proto3" json:"email,omitempty"`
+	// Language of messages: en, ur or sd; empty: en.
+	Language string `protobuf:"bytes,9,opt,name=language,proto3" json:"language,omitempty"`
+	// When the worker is told of high risk alone; absent: 22:00 to 07:00.
+	QuietHours *QuietHours `protobuf:"bytes,10,opt,name=quiet_hours,json=quietHours,proto3" json:"quiet_hours,omitempty"`
+	// When others are told in the worker's place.
+	Leaves []*Leave `protobuf:"bytes,11,rep,name=leaves,proto3" json:"leaves,omitempty"`
+	// Does not work here for now: is told nothing.
+	Suspended     bool `protobuf:"varint,12,opt,name=suspended,proto3" json:"suspended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -376,6 +414,41 @@ func (x *Worker) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *Worker) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *Worker) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *Worker) GetQuietHours() *QuietHours {
+	if x != nil {
+		return x.QuietHours
+	}
+	return nil
+}
+
+func (x *Worker) GetLeaves() []*Leave {
+	if x != nil {
+		return x.Leaves
+	}
+	return nil
+}
+
+func (x *Worker) GetSuspended() bool {
+	if x != nil {
+		return x.Suspended
+	}
+	return false
 }
 
 // Person is who a case is about. Every field identifies.
@@ -1279,6 +1352,134 @@ func (x *ListUnitsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// Request to change a unit.
+type UpdateUnitRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The unit with what is to change and its name.
+	Unit *Unit `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	// Which fields to change, such as `supervisor,duty`; those that are set when it is absent.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// The unit as the caller knows it; refused when it changed since. Empty: not compared.
+	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateUnitRequest) Reset() {
+	*x = UpdateUnitRequest{}
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateUnitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateUnitRequest) ProtoMessage() {}
+
+func (x *UpdateUnitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateUnitRequest.ProtoReflect.Descriptor instead.
+func (*UpdateUnitRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *UpdateUnitRequest) GetUnit() *Unit {
+	if x != nil {
+		return x.Unit
+	}
+	return nil
+}
+
+func (x *UpdateUnitRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *UpdateUnitRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Request to change a worker.
+type UpdateWorkerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The worker with what is to change and its name.
+	Worker *Worker `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	// Which fields to change, such as `email,leaves`; those that are set when it is absent.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// The worker as the caller knows it; refused when it changed since. Empty: not compared.
+	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateWorkerRequest) Reset() {
+	*x = UpdateWorkerRequest{}
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateWorkerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateWorkerRequest) ProtoMessage() {}
+
+func (x *UpdateWorkerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateWorkerRequest.ProtoReflect.Descriptor instead.
+func (*UpdateWorkerRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *UpdateWorkerRequest) GetWorker() *Worker {
+	if x != nil {
+		return x.Worker
+	}
+	return nil
+}
+
+func (x *UpdateWorkerRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *UpdateWorkerRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // Request to enter a worker.
 type CreateWorkerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1294,7 +1495,7 @@ type CreateWorkerRequest struct {
 
 func (x *CreateWorkerRequest) Reset() {
 	*x = CreateWorkerRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[11]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1507,7 @@ func (x *CreateWorkerRequest) String() string {
 func (*CreateWorkerRequest) ProtoMessage() {}
 
 func (x *CreateWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[11]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1520,7 @@ func (x *CreateWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateWorkerRequest.ProtoReflect.Descriptor instead.
 func (*CreateWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{11}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CreateWorkerRequest) GetParent() string {
@@ -1358,7 +1559,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[12]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1370,7 +1571,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[12]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1383,7 +1584,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{12}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListWorkersRequest) GetParent() string {
@@ -1420,7 +1621,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[13]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1432,7 +1633,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[13]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1445,7 +1646,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{13}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*Worker {
@@ -1477,7 +1678,7 @@ type CreateCaseRequest struct {
 
 func (x *CreateCaseRequest) Reset() {
 	*x = CreateCaseRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[14]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1489,7 +1690,7 @@ func (x *CreateCaseRequest) String() string {
 func (*CreateCaseRequest) ProtoMessage() {}
 
 func (x *CreateCaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[14]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1502,7 +1703,7 @@ func (x *CreateCaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCaseRequest.ProtoReflect.Descriptor instead.
 func (*CreateCaseRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{14}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CreateCaseRequest) GetParent() string {
@@ -1537,7 +1738,7 @@ type GetCaseRequest struct {
 
 func (x *GetCaseRequest) Reset() {
 	*x = GetCaseRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[15]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +1750,7 @@ func (x *GetCaseRequest) String() string {
 func (*GetCaseRequest) ProtoMessage() {}
 
 func (x *GetCaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[15]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +1763,7 @@ func (x *GetCaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCaseRequest.ProtoReflect.Descriptor instead.
 func (*GetCaseRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{15}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetCaseRequest) GetName() string {
@@ -1589,7 +1790,7 @@ type ListCasesRequest struct {
 
 func (x *ListCasesRequest) Reset() {
 	*x = ListCasesRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[16]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1601,7 +1802,7 @@ func (x *ListCasesRequest) String() string {
 func (*ListCasesRequest) ProtoMessage() {}
 
 func (x *ListCasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[16]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1614,7 +1815,7 @@ func (x *ListCasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCasesRequest.ProtoReflect.Descriptor instead.
 func (*ListCasesRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{16}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListCasesRequest) GetParent() string {
@@ -1658,7 +1859,7 @@ type ListCasesResponse struct {
 
 func (x *ListCasesResponse) Reset() {
 	*x = ListCasesResponse{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[17]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +1871,7 @@ func (x *ListCasesResponse) String() string {
 func (*ListCasesResponse) ProtoMessage() {}
 
 func (x *ListCasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[17]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +1884,7 @@ func (x *ListCasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCasesResponse.ProtoReflect.Descriptor instead.
 func (*ListCasesResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{17}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListCasesResponse) GetCases() []*Case {
@@ -1715,7 +1916,7 @@ type RecordConsentRequest struct {
 
 func (x *RecordConsentRequest) Reset() {
 	*x = RecordConsentRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[18]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1727,7 +1928,7 @@ func (x *RecordConsentRequest) String() string {
 func (*RecordConsentRequest) ProtoMessage() {}
 
 func (x *RecordConsentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[18]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1740,7 +1941,7 @@ func (x *RecordConsentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordConsentRequest.ProtoReflect.Descriptor instead.
 func (*RecordConsentRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{18}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RecordConsentRequest) GetName() string {
@@ -1793,7 +1994,7 @@ type ReferCaseRequest struct {
 
 func (x *ReferCaseRequest) Reset() {
 	*x = ReferCaseRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[19]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1805,7 +2006,7 @@ func (x *ReferCaseRequest) String() string {
 func (*ReferCaseRequest) ProtoMessage() {}
 
 func (x *ReferCaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[19]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1818,7 +2019,7 @@ func (x *ReferCaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReferCaseRequest.ProtoReflect.Descriptor instead.
 func (*ReferCaseRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{19}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReferCaseRequest) GetName() string {
@@ -1910,7 +2111,7 @@ type RecordOutcomeRequest struct {
 
 func (x *RecordOutcomeRequest) Reset() {
 	*x = RecordOutcomeRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[20]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1922,7 +2123,7 @@ func (x *RecordOutcomeRequest) String() string {
 func (*RecordOutcomeRequest) ProtoMessage() {}
 
 func (x *RecordOutcomeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[20]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1935,7 +2136,7 @@ func (x *RecordOutcomeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordOutcomeRequest.ProtoReflect.Descriptor instead.
 func (*RecordOutcomeRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{20}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RecordOutcomeRequest) GetName() string {
@@ -1988,7 +2189,7 @@ type ListAuditRowsRequest struct {
 
 func (x *ListAuditRowsRequest) Reset() {
 	*x = ListAuditRowsRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[21]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2000,7 +2201,7 @@ func (x *ListAuditRowsRequest) String() string {
 func (*ListAuditRowsRequest) ProtoMessage() {}
 
 func (x *ListAuditRowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[21]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2013,7 +2214,7 @@ func (x *ListAuditRowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRowsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRowsRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{21}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListAuditRowsRequest) GetParent() string {
@@ -2050,7 +2251,7 @@ type ListAuditRowsResponse struct {
 
 func (x *ListAuditRowsResponse) Reset() {
 	*x = ListAuditRowsResponse{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[22]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2062,7 +2263,7 @@ func (x *ListAuditRowsResponse) String() string {
 func (*ListAuditRowsResponse) ProtoMessage() {}
 
 func (x *ListAuditRowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[22]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2075,7 +2276,7 @@ func (x *ListAuditRowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRowsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditRowsResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{22}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListAuditRowsResponse) GetAuditRows() []*v11.AuditRow {
@@ -2107,7 +2308,7 @@ type ListCasesRequest_Filter struct {
 
 func (x *ListCasesRequest_Filter) Reset() {
 	*x = ListCasesRequest_Filter{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[23]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2119,7 +2320,7 @@ func (x *ListCasesRequest_Filter) String() string {
 func (*ListCasesRequest_Filter) ProtoMessage() {}
 
 func (x *ListCasesRequest_Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[23]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2132,7 +2333,7 @@ func (x *ListCasesRequest_Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCasesRequest_Filter.ProtoReflect.Descriptor instead.
 func (*ListCasesRequest_Filter) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{16, 0}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{18, 0}
 }
 
 func (x *ListCasesRequest_Filter) GetState() Case_State {
@@ -2160,7 +2361,7 @@ var File_amanat_protection_v1_protection_proto protoreflect.FileDescriptor
 
 const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\n" +
-	"%amanat/protection/v1/protection.proto\x12\x14amanat.protection.v1\x1a\x1famanat/custody/v1/custody.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\xe5\x01\n" +
+	"%amanat/protection/v1/protection.proto\x12\x14amanat.protection.v1\x1a\x1famanat/custody/v1/custody.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a\x1famanat/protection/v1/duty.proto\x1a\"amanat/protection/v1/notices.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\xea\x03\n" +
 	"\x04Unit\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x120\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xc8\x01R\vdisplayName\x12(\n" +
@@ -2168,7 +2369,12 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12\x1e\n" +
 	"\x04etag\x18\x05 \x01(\tB\n" +
-	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\"\x82\x03\n" +
+	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12f\n" +
+	"\n" +
+	"supervisor\x18\x06 \x01(\tBF\xe0A\x01\xbaH@r>2<^(nodes/[a-z][a-z0-9-]{1,30}/workers/[a-z][a-z0-9-]{1,60})?$R\n" +
+	"supervisor\x12@\n" +
+	"\x04duty\x18\a \x03(\v2\x1e.amanat.protection.v1.DutySpanB\f\xe0A\x01\xbaH\x06\x92\x01\x03\x10\xc8\x01R\x04duty\x12Y\n" +
+	"\x0fduty_exceptions\x18\b \x03(\v2#.amanat.protection.v1.DutyExceptionB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10dR\x0edutyExceptions\"\xd6\x05\n" +
 	"\x06Worker\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12U\n" +
 	"\x04unit\x18\x02 \x01(\tBA\xe0A\x02\xbaH;r927^nodes/[a-z][a-z0-9-]{1,30}/units/[a-z][a-z0-9-]{1,60}$R\x04unit\x124\n" +
@@ -2178,7 +2384,14 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12\x1e\n" +
 	"\x04etag\x18\a \x01(\tB\n" +
-	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\"\x94\x05\n" +
+	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12p\n" +
+	"\x05email\x18\b \x01(\tBZ\xe0A\x01\xbaHPrN\x18\xfe\x012I^([A-Za-z0-9._+-]{1,64}@[A-Za-z0-9-]{1,63}([.][A-Za-z0-9-]{1,63}){0,5})?$\x88\x80\x19\x03R\x05email\x123\n" +
+	"\blanguage\x18\t \x01(\tB\x17\xe0A\x01\xbaH\x11r\x0f2\r^(en|ur|sd)?$R\blanguage\x12F\n" +
+	"\vquiet_hours\x18\n" +
+	" \x01(\v2 .amanat.protection.v1.QuietHoursB\x03\xe0A\x01R\n" +
+	"quietHours\x12@\n" +
+	"\x06leaves\x18\v \x03(\v2\x1b.amanat.protection.v1.LeaveB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\x14R\x06leaves\x12!\n" +
+	"\tsuspended\x18\f \x01(\bB\x03\xe0A\x01R\tsuspended\"\x94\x05\n" +
 	"\x06Person\x12+\n" +
 	"\n" +
 	"given_name\x18\x01 \x01(\tB\f\xbaH\x05r\x03\x18\xc8\x01\x88\x80\x19\x01R\tgivenName\x12-\n" +
@@ -2288,7 +2501,19 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xe8\aR\tpageToken\"m\n" +
 	"\x11ListUnitsResponse\x120\n" +
 	"\x05units\x18\x01 \x03(\v2\x1a.amanat.protection.v1.UnitR\x05units\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd5\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb0\x01\n" +
+	"\x11UpdateUnitRequest\x129\n" +
+	"\x04unit\x18\x01 \x01(\v2\x1a.amanat.protection.v1.UnitB\t\xe0A\x02\xbaH\x03\xd8\x01\x03R\x04unit\x12@\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x03\xe0A\x01R\n" +
+	"updateMask\x12\x1e\n" +
+	"\x04etag\x18\x03 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xb8\x01\n" +
+	"\x13UpdateWorkerRequest\x12?\n" +
+	"\x06worker\x18\x01 \x01(\v2\x1c.amanat.protection.v1.WorkerB\t\xe0A\x02\xbaH\x03\xd8\x01\x03R\x06worker\x12@\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x03\xe0A\x01R\n" +
+	"updateMask\x12\x1e\n" +
+	"\x04etag\x18\x03 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xd5\x01\n" +
 	"\x13CreateWorkerRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12=\n" +
 	"\tworker_id\x18\x02 \x01(\tB \xe0A\x02\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{1,60}$R\bworkerId\x12?\n" +
@@ -2351,13 +2576,16 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\x15ListAuditRowsResponse\x12:\n" +
 	"\n" +
 	"audit_rows\x18\x01 \x03(\v2\x1b.amanat.privacy.v1.AuditRowR\tauditRows\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xb7\f\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xd9\x17\n" +
 	"\x11ProtectionService\x12{\n" +
 	"\n" +
 	"CreateUnit\x12'.amanat.protection.v1.CreateUnitRequest\x1a\x1a.amanat.protection.v1.Unit\"(\x82\xd3\xe4\x93\x02\":\x04unit\"\x1a/v1/{parent=nodes/*}/units\x12o\n" +
 	"\aGetUnit\x12$.amanat.protection.v1.GetUnitRequest\x1a\x1a.amanat.protection.v1.Unit\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=nodes/*/units/*}\x12\x80\x01\n" +
-	"\tListUnits\x12&.amanat.protection.v1.ListUnitsRequest\x1a'.amanat.protection.v1.ListUnitsResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{parent=nodes/*}/units\x12\x85\x01\n" +
-	"\fCreateWorker\x12).amanat.protection.v1.CreateWorkerRequest\x1a\x1c.amanat.protection.v1.Worker\",\x82\xd3\xe4\x93\x02&:\x06worker\"\x1c/v1/{parent=nodes/*}/workers\x12\x88\x01\n" +
+	"\tListUnits\x12&.amanat.protection.v1.ListUnitsRequest\x1a'.amanat.protection.v1.ListUnitsResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{parent=nodes/*}/units\x12\x80\x01\n" +
+	"\n" +
+	"UpdateUnit\x12'.amanat.protection.v1.UpdateUnitRequest\x1a\x1a.amanat.protection.v1.Unit\"-\x82\xd3\xe4\x93\x02':\x04unit2\x1f/v1/{unit.name=nodes/*/units/*}\x12\x85\x01\n" +
+	"\fCreateWorker\x12).amanat.protection.v1.CreateWorkerRequest\x1a\x1c.amanat.protection.v1.Worker\",\x82\xd3\xe4\x93\x02&:\x06worker\"\x1c/v1/{parent=nodes/*}/workers\x12\x8c\x01\n" +
+	"\fUpdateWorker\x12).amanat.protection.v1.UpdateWorkerRequest\x1a\x1c.amanat.protection.v1.Worker\"3\x82\xd3\xe4\x93\x02-:\x06worker2#/v1/{worker.name=nodes/*/workers/*}\x12\x88\x01\n" +
 	"\vListWorkers\x12(.amanat.protection.v1.ListWorkersRequest\x1a).amanat.protection.v1.ListWorkersResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{parent=nodes/*}/workers\x12{\n" +
 	"\n" +
 	"CreateCase\x12'.amanat.protection.v1.CreateCaseRequest\x1a\x1a.amanat.protection.v1.Case\"(\x82\xd3\xe4\x93\x02\":\x04case\"\x1a/v1/{parent=nodes/*}/cases\x12o\n" +
@@ -2365,7 +2593,16 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\tListCases\x12&.amanat.protection.v1.ListCasesRequest\x1a'.amanat.protection.v1.ListCasesResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{parent=nodes/*}/cases\x12\x8c\x01\n" +
 	"\rRecordConsent\x12*.amanat.protection.v1.RecordConsentRequest\x1a\x1a.amanat.protection.v1.Case\"3\x82\xd3\xe4\x93\x02-:\x01*\"(/v1/{name=nodes/*/cases/*}:recordConsent\x12|\n" +
 	"\tReferCase\x12&.amanat.protection.v1.ReferCaseRequest\x1a\x1a.amanat.protection.v1.Case\"+\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{name=nodes/*/cases/*}:refer\x12\x8c\x01\n" +
-	"\rRecordOutcome\x12*.amanat.protection.v1.RecordOutcomeRequest\x1a\x1a.amanat.protection.v1.Case\"3\x82\xd3\xe4\x93\x02-:\x01*\"(/v1/{name=nodes/*/cases/*}:recordOutcome\x12\x90\x01\n" +
+	"\rRecordOutcome\x12*.amanat.protection.v1.RecordOutcomeRequest\x1a\x1a.amanat.protection.v1.Case\"3\x82\xd3\xe4\x93\x02-:\x01*\"(/v1/{name=nodes/*/cases/*}:recordOutcome\x12t\n" +
+	"\tGetLadder\x12&.amanat.protection.v1.GetLadderRequest\x1a\x1c.amanat.protection.v1.Ladder\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=nodes/*/ladder}\x12\x89\x01\n" +
+	"\fUpdateLadder\x12).amanat.protection.v1.UpdateLadderRequest\x1a\x1c.amanat.protection.v1.Ladder\"0\x82\xd3\xe4\x93\x02*:\x06ladder2 /v1/{ladder.name=nodes/*/ladder}\x12\x84\x01\n" +
+	"\n" +
+	"ListLimits\x12'.amanat.protection.v1.ListLimitsRequest\x1a(.amanat.protection.v1.ListLimitsResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{parent=nodes/*}/limits\x12\xa0\x01\n" +
+	"\x11ListCaseDeadlines\x12..amanat.protection.v1.ListCaseDeadlinesRequest\x1a/.amanat.protection.v1.ListCaseDeadlinesResponse\"*\x82\xd3\xe4\x93\x02$\x12\"/v1/{parent=nodes/*}/caseDeadlines\x12\x91\x01\n" +
+	"\fMeetDeadline\x12).amanat.protection.v1.MeetDeadlineRequest\x1a\".amanat.protection.v1.CaseDeadline\"2\x82\xd3\xe4\x93\x02,:\x01*\"'/v1/{name=nodes/*/caseDeadlines/*}:meet\x12\xa9\x01\n" +
+	"\x10RecordLegalEvent\x12-.amanat.protection.v1.RecordLegalEventRequest\x1a..amanat.protection.v1.RecordLegalEventResponse\"6\x82\xd3\xe4\x93\x020:\x01*\"+/v1/{name=nodes/*/cases/*}:recordLegalEvent\x12\x88\x01\n" +
+	"\vListNotices\x12(.amanat.protection.v1.ListNoticesRequest\x1a).amanat.protection.v1.ListNoticesResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{parent=nodes/*}/notices\x12\x96\x01\n" +
+	"\x11AcknowledgeNotice\x12..amanat.protection.v1.AcknowledgeNoticeRequest\x1a\x1c.amanat.protection.v1.Notice\"3\x82\xd3\xe4\x93\x02-:\x01*\"(/v1/{name=nodes/*/notices/*}:acknowledge\x12\x90\x01\n" +
 	"\rListAuditRows\x12*.amanat.protection.v1.ListAuditRowsRequest\x1a+.amanat.protection.v1.ListAuditRowsResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=nodes/*}/auditRowsB8Z6amanat.example/proto/amanat/protection/v1;protectionv1b\x06proto3"
 
 var (
@@ -2381,108 +2618,158 @@ func file_amanat_protection_v1_protection_proto_rawDescGZIP() []byte {
 }
 
 var file_amanat_protection_v1_protection_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_amanat_protection_v1_protection_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_amanat_protection_v1_protection_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_amanat_protection_v1_protection_proto_goTypes = []any{
-	(Case_State)(0),                 // 0: amanat.protection.v1.Case.State
-	(Case_Source)(0),                // 1: amanat.protection.v1.Case.Source
-	(Consent_Decision)(0),           // 2: amanat.protection.v1.Consent.Decision
-	(*Unit)(nil),                    // 3: amanat.protection.v1.Unit
-	(*Worker)(nil),                  // 4: amanat.protection.v1.Worker
-	(*Person)(nil),                  // 5: amanat.protection.v1.Person
-	(*Case)(nil),                    // 6: amanat.protection.v1.Case
-	(*Consent)(nil),                 // 7: amanat.protection.v1.Consent
-	(*Dossier)(nil),                 // 8: amanat.protection.v1.Dossier
-	(*ReceivedDossier)(nil),         // 9: amanat.protection.v1.ReceivedDossier
-	(*CreateUnitRequest)(nil),       // 10: amanat.protection.v1.CreateUnitRequest
-	(*GetUnitRequest)(nil),          // 11: amanat.protection.v1.GetUnitRequest
-	(*ListUnitsRequest)(nil),        // 12: amanat.protection.v1.ListUnitsRequest
-	(*ListUnitsResponse)(nil),       // 13: amanat.protection.v1.ListUnitsResponse
-	(*CreateWorkerRequest)(nil),     // 14: amanat.protection.v1.CreateWorkerRequest
-	(*ListWorkersRequest)(nil),      // 15: amanat.protection.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),     // 16: amanat.protection.v1.ListWorkersResponse
-	(*CreateCaseRequest)(nil),       // 17: amanat.protection.v1.CreateCaseRequest
-	(*GetCaseRequest)(nil),          // 18: amanat.protection.v1.GetCaseRequest
-	(*ListCasesRequest)(nil),        // 19: amanat.protection.v1.ListCasesRequest
-	(*ListCasesResponse)(nil),       // 20: amanat.protection.v1.ListCasesResponse
-	(*RecordConsentRequest)(nil),    // 21: amanat.protection.v1.RecordConsentRequest
-	(*ReferCaseRequest)(nil),        // 22: amanat.protection.v1.ReferCaseRequest
-	(*RecordOutcomeRequest)(nil),    // 23: amanat.protection.v1.RecordOutcomeRequest
-	(*ListAuditRowsRequest)(nil),    // 24: amanat.protection.v1.ListAuditRowsRequest
-	(*ListAuditRowsResponse)(nil),   // 25: amanat.protection.v1.ListAuditRowsResponse
-	(*ListCasesRequest_Filter)(nil), // 26: amanat.protection.v1.ListCasesRequest.Filter
-	(*timestamppb.Timestamp)(nil),   // 27: google.protobuf.Timestamp
-	(*date.Date)(nil),               // 28: google.type.Date
-	(v1.Urgency)(0),                 // 29: amanat.custody.v1.Urgency
-	(v1.ReferralState)(0),           // 30: amanat.custody.v1.ReferralState
-	(v1.ReferralKind)(0),            // 31: amanat.custody.v1.ReferralKind
-	(*v1.Needs)(nil),                // 32: amanat.custody.v1.Needs
-	(*v1.ConsentOverride)(nil),      // 33: amanat.custody.v1.ConsentOverride
-	(*v11.AuditRow)(nil),            // 34: amanat.privacy.v1.AuditRow
+	(Case_State)(0),                   // 0: amanat.protection.v1.Case.State
+	(Case_Source)(0),                  // 1: amanat.protection.v1.Case.Source
+	(Consent_Decision)(0),             // 2: amanat.protection.v1.Consent.Decision
+	(*Unit)(nil),                      // 3: amanat.protection.v1.Unit
+	(*Worker)(nil),                    // 4: amanat.protection.v1.Worker
+	(*Person)(nil),                    // 5: amanat.protection.v1.Person
+	(*Case)(nil),                      // 6: amanat.protection.v1.Case
+	(*Consent)(nil),                   // 7: amanat.protection.v1.Consent
+	(*Dossier)(nil),                   // 8: amanat.protection.v1.Dossier
+	(*ReceivedDossier)(nil),           // 9: amanat.protection.v1.ReceivedDossier
+	(*CreateUnitRequest)(nil),         // 10: amanat.protection.v1.CreateUnitRequest
+	(*GetUnitRequest)(nil),            // 11: amanat.protection.v1.GetUnitRequest
+	(*ListUnitsRequest)(nil),          // 12: amanat.protection.v1.ListUnitsRequest
+	(*ListUnitsResponse)(nil),         // 13: amanat.protection.v1.ListUnitsResponse
+	(*UpdateUnitRequest)(nil),         // 14: amanat.protection.v1.UpdateUnitRequest
+	(*UpdateWorkerRequest)(nil),       // 15: amanat.protection.v1.UpdateWorkerRequest
+	(*CreateWorkerRequest)(nil),       // 16: amanat.protection.v1.CreateWorkerRequest
+	(*ListWorkersRequest)(nil),        // 17: amanat.protection.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),       // 18: amanat.protection.v1.ListWorkersResponse
+	(*CreateCaseRequest)(nil),         // 19: amanat.protection.v1.CreateCaseRequest
+	(*GetCaseRequest)(nil),            // 20: amanat.protection.v1.GetCaseRequest
+	(*ListCasesRequest)(nil),          // 21: amanat.protection.v1.ListCasesRequest
+	(*ListCasesResponse)(nil),         // 22: amanat.protection.v1.ListCasesResponse
+	(*RecordConsentRequest)(nil),      // 23: amanat.protection.v1.RecordConsentRequest
+	(*ReferCaseRequest)(nil),          // 24: amanat.protection.v1.ReferCaseRequest
+	(*RecordOutcomeRequest)(nil),      // 25: amanat.protection.v1.RecordOutcomeRequest
+	(*ListAuditRowsRequest)(nil),      // 26: amanat.protection.v1.ListAuditRowsRequest
+	(*ListAuditRowsResponse)(nil),     // 27: amanat.protection.v1.ListAuditRowsResponse
+	(*ListCasesRequest_Filter)(nil),   // 28: amanat.protection.v1.ListCasesRequest.Filter
+	(*timestamppb.Timestamp)(nil),     // 29: google.protobuf.Timestamp
+	(*DutySpan)(nil),                  // 30: amanat.protection.v1.DutySpan
+	(*DutyException)(nil),             // 31: amanat.protection.v1.DutyException
+	(*QuietHours)(nil),                // 32: amanat.protection.v1.QuietHours
+	(*Leave)(nil),                     // 33: amanat.protection.v1.Leave
+	(*date.Date)(nil),                 // 34: google.type.Date
+	(v1.Urgency)(0),                   // 35: amanat.custody.v1.Urgency
+	(v1.ReferralState)(0),             // 36: amanat.custody.v1.ReferralState
+	(*fieldmaskpb.FieldMask)(nil),     // 37: google.protobuf.FieldMask
+	(v1.ReferralKind)(0),              // 38: amanat.custody.v1.ReferralKind
+	(*v1.Needs)(nil),                  // 39: amanat.custody.v1.Needs
+	(*v1.ConsentOverride)(nil),        // 40: amanat.custody.v1.ConsentOverride
+	(*v11.AuditRow)(nil),              // 41: amanat.privacy.v1.AuditRow
+	(*GetLadderRequest)(nil),          // 42: amanat.protection.v1.GetLadderRequest
+	(*UpdateLadderRequest)(nil),       // 43: amanat.protection.v1.UpdateLadderRequest
+	(*ListLimitsRequest)(nil),         // 44: amanat.protection.v1.ListLimitsRequest
+	(*ListCaseDeadlinesRequest)(nil),  // 45: amanat.protection.v1.ListCaseDeadlinesRequest
+	(*MeetDeadlineRequest)(nil),       // 46: amanat.protection.v1.MeetDeadlineRequest
+	(*RecordLegalEventRequest)(nil),   // 47: amanat.protection.v1.RecordLegalEventRequest
+	(*ListNoticesRequest)(nil),        // 48: amanat.protection.v1.ListNoticesRequest
+	(*AcknowledgeNoticeRequest)(nil),  // 49: amanat.protection.v1.AcknowledgeNoticeRequest
+	(*Ladder)(nil),                    // 50: amanat.protection.v1.Ladder
+	(*ListLimitsResponse)(nil),        // 51: amanat.protection.v1.ListLimitsResponse
+	(*ListCaseDeadlinesResponse)(nil), // 52: amanat.protection.v1.ListCaseDeadlinesResponse
+	(*CaseDeadline)(nil),              // 53: amanat.protection.v1.CaseDeadline
+	(*RecordLegalEventResponse)(nil),  // 54: amanat.protection.v1.RecordLegalEventResponse
+	(*ListNoticesResponse)(nil),       // 55: amanat.protection.v1.ListNoticesResponse
+	(*Notice)(nil),                    // 56: amanat.protection.v1.Notice
 }
 var file_amanat_protection_v1_protection_proto_depIdxs = []int32{
-	27, // 0: amanat.protection.v1.Unit.create_time:type_name -> google.protobuf.Timestamp
-	27, // 1: amanat.protection.v1.Worker.create_time:type_name -> google.protobuf.Timestamp
-	28, // 2: amanat.protection.v1.Person.birth_date:type_name -> google.type.Date
-	28, // 3: amanat.protection.v1.Person.age_as_of:type_name -> google.type.Date
-	5,  // 4: amanat.protection.v1.Case.person:type_name -> amanat.protection.v1.Person
-	29, // 5: amanat.protection.v1.Case.urgency:type_name -> amanat.custody.v1.Urgency
-	7,  // 6: amanat.protection.v1.Case.consent:type_name -> amanat.protection.v1.Consent
-	0,  // 7: amanat.protection.v1.Case.state:type_name -> amanat.protection.v1.Case.State
-	1,  // 8: amanat.protection.v1.Case.source:type_name -> amanat.protection.v1.Case.Source
-	30, // 9: amanat.protection.v1.Case.referral_state:type_name -> amanat.custody.v1.ReferralState
-	27, // 10: amanat.protection.v1.Case.create_time:type_name -> google.protobuf.Timestamp
-	27, // 11: amanat.protection.v1.Case.update_time:type_name -> google.protobuf.Timestamp
-	2,  // 12: amanat.protection.v1.Consent.decision:type_name -> amanat.protection.v1.Consent.Decision
-	27, // 13: amanat.protection.v1.Consent.expire_time:type_name -> google.protobuf.Timestamp
-	27, // 14: amanat.protection.v1.Consent.record_time:type_name -> google.protobuf.Timestamp
-	5,  // 15: amanat.protection.v1.Dossier.person:type_name -> amanat.protection.v1.Person
-	29, // 16: amanat.protection.v1.Dossier.urgency:type_name -> amanat.custody.v1.Urgency
-	8,  // 17: amanat.protection.v1.ReceivedDossier.dossier:type_name -> amanat.protection.v1.Dossier
-	27, // 18: amanat.protection.v1.ReceivedDossier.receive_time:type_name -> google.protobuf.Timestamp
-	30, // 19: amanat.protection.v1.ReceivedDossier.referral_state:type_name -> amanat.custody.v1.ReferralState
-	3,  // 20: amanat.protection.v1.CreateUnitRequest.unit:type_name -> amanat.protection.v1.Unit
-	3,  // 21: amanat.protection.v1.ListUnitsResponse.units:type_name -> amanat.protection.v1.Unit
-	4,  // 22: amanat.protection.v1.CreateWorkerRequest.worker:type_name -> amanat.protection.v1.Worker
-	4,  // 23: amanat.protection.v1.ListWorkersResponse.workers:type_name -> amanat.protection.v1.Worker
-	6,  // 24: amanat.protection.v1.CreateCaseRequest.case:type_name -> amanat.protection.v1.Case
-	26, // 25: amanat.protection.v1.ListCasesRequest.filter:type_name -> amanat.protection.v1.ListCasesRequest.Filter
-	6,  // 26: amanat.protection.v1.ListCasesResponse.cases:type_name -> amanat.protection.v1.Case
-	7,  // 27: amanat.protection.v1.RecordConsentRequest.consent:type_name -> amanat.protection.v1.Consent
-	31, // 28: amanat.protection.v1.ReferCaseRequest.kind:type_name -> amanat.custody.v1.ReferralKind
-	32, // 29: amanat.protection.v1.ReferCaseRequest.needs:type_name -> amanat.custody.v1.Needs
-	27, // 30: amanat.protection.v1.ReferCaseRequest.answer_by:type_name -> google.protobuf.Timestamp
-	33, // 31: amanat.protection.v1.ReferCaseRequest.override:type_name -> amanat.custody.v1.ConsentOverride
-	34, // 32: amanat.protection.v1.ListAuditRowsResponse.audit_rows:type_name -> amanat.privacy.v1.AuditRow
-	0,  // 33: amanat.protection.v1.ListCasesRequest.Filter.state:type_name -> amanat.protection.v1.Case.State
-	10, // 34: amanat.protection.v1.ProtectionService.CreateUnit:input_type -> amanat.protection.v1.CreateUnitRequest
-	11, // 35: amanat.protection.v1.ProtectionService.GetUnit:input_type -> amanat.protection.v1.GetUnitRequest
-	12, // 36: amanat.protection.v1.ProtectionService.ListUnits:input_type -> amanat.protection.v1.ListUnitsRequest
-	14, // 37: amanat.protection.v1.ProtectionService.CreateWorker:input_type -> amanat.protection.v1.CreateWorkerRequest
-	15, // 38: amanat.protection.v1.ProtectionService.ListWorkers:input_type -> amanat.protection.v1.ListWorkersRequest
-	17, // 39: amanat.protection.v1.ProtectionService.CreateCase:input_type -> amanat.protection.v1.CreateCaseRequest
-	18, // 40: amanat.protection.v1.ProtectionService.GetCase:input_type -> amanat.protection.v1.GetCaseRequest
-	19, // 41: amanat.protection.v1.ProtectionService.ListCases:input_type -> amanat.protection.v1.ListCasesRequest
-	21, // 42: amanat.protection.v1.ProtectionService.RecordConsent:input_type -> amanat.protection.v1.RecordConsentRequest
-	22, // 43: amanat.protection.v1.ProtectionService.ReferCase:input_type -> amanat.protection.v1.ReferCaseRequest
-	23, // 44: amanat.protection.v1.ProtectionService.RecordOutcome:input_type -> amanat.protection.v1.RecordOutcomeRequest
-	24, // 45: amanat.protection.v1.ProtectionService.ListAuditRows:input_type -> amanat.protection.v1.ListAuditRowsRequest
-	3,  // 46: amanat.protection.v1.ProtectionService.CreateUnit:output_type -> amanat.protection.v1.Unit
-	3,  // 47: amanat.protection.v1.ProtectionService.GetUnit:output_type -> amanat.protection.v1.Unit
-	13, // 48: amanat.protection.v1.ProtectionService.ListUnits:output_type -> amanat.protection.v1.ListUnitsResponse
-	4,  // 49: amanat.protection.v1.ProtectionService.CreateWorker:output_type -> amanat.protection.v1.Worker
-	16, // 50: amanat.protection.v1.ProtectionService.ListWorkers:output_type -> amanat.protection.v1.ListWorkersResponse
-	6,  // 51: amanat.protection.v1.ProtectionService.CreateCase:output_type -> amanat.protection.v1.Case
-	6,  // 52: amanat.protection.v1.ProtectionService.GetCase:output_type -> amanat.protection.v1.Case
-	20, // 53: amanat.protection.v1.ProtectionService.ListCases:output_type -> amanat.protection.v1.ListCasesResponse
-	6,  // 54: amanat.protection.v1.ProtectionService.RecordConsent:output_type -> amanat.protection.v1.Case
-	6,  // 55: amanat.protection.v1.ProtectionService.ReferCase:output_type -> amanat.protection.v1.Case
-	6,  // 56: amanat.protection.v1.ProtectionService.RecordOutcome:output_type -> amanat.protection.v1.Case
-	25, // 57: amanat.protection.v1.ProtectionService.ListAuditRows:output_type -> amanat.protection.v1.ListAuditRowsResponse
-	46, // [46:58] is the sub-list for method output_type
-	34, // [34:46] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	29, // 0: amanat.protection.v1.Unit.create_time:type_name -> google.protobuf.Timestamp
+	30, // 1: amanat.protection.v1.Unit.duty:type_name -> amanat.protection.v1.DutySpan
+	31, // 2: amanat.protection.v1.Unit.duty_exceptions:type_name -> amanat.protection.v1.DutyException
+	29, // 3: amanat.protection.v1.Worker.create_time:type_name -> google.protobuf.Timestamp
+	32, // 4: amanat.protection.v1.Worker.quiet_hours:type_name -> amanat.protection.v1.QuietHours
+	33, // 5: amanat.protection.v1.Worker.leaves:type_name -> amanat.protection.v1.Leave
+	34, // 6: amanat.protection.v1.Person.birth_date:type_name -> google.type.Date
+	34, // 7: amanat.protection.v1.Person.age_as_of:type_name -> google.type.Date
+	5,  // 8: amanat.protection.v1.Case.person:type_name -> amanat.protection.v1.Person
+	35, // 9: amanat.protection.v1.Case.urgency:type_name -> amanat.custody.v1.Urgency
+	7,  // 10: amanat.protection.v1.Case.consent:type_name -> amanat.protection.v1.Consent
+	0,  // 11: amanat.protection.v1.Case.state:type_name -> amanat.protection.v1.Case.State
+	1,  // 12: amanat.protection.v1.Case.source:type_name -> amanat.protection.v1.Case.Source
+	36, // 13: amanat.protection.v1.Case.referral_state:type_name -> amanat.custody.v1.ReferralState
+	29, // 14: amanat.protection.v1.Case.create_time:type_name -> google.protobuf.Timestamp
+	29, // 15: amanat.protection.v1.Case.update_time:type_name -> google.protobuf.Timestamp
+	2,  // 16: amanat.protection.v1.Consent.decision:type_name -> amanat.protection.v1.Consent.Decision
+	29, // 17: amanat.protection.v1.Consent.expire_time:type_name -> google.protobuf.Timestamp
+	29, // 18: amanat.protection.v1.Consent.record_time:type_name -> google.protobuf.Timestamp
+	5,  // 19: amanat.protection.v1.Dossier.person:type_name -> amanat.protection.v1.Person
+	35, // 20: amanat.protection.v1.Dossier.urgency:type_name -> amanat.custody.v1.Urgency
+	8,  // 21: amanat.protection.v1.ReceivedDossier.dossier:type_name -> amanat.protection.v1.Dossier
+	29, // 22: amanat.protection.v1.ReceivedDossier.receive_time:type_name -> google.protobuf.Timestamp
+	36, // 23: amanat.protection.v1.ReceivedDossier.referral_state:type_name -> amanat.custody.v1.ReferralState
+	3,  // 24: amanat.protection.v1.CreateUnitRequest.unit:type_name -> amanat.protection.v1.Unit
+	3,  // 25: amanat.protection.v1.ListUnitsResponse.units:type_name -> amanat.protection.v1.Unit
+	3,  // 26: amanat.protection.v1.UpdateUnitRequest.unit:type_name -> amanat.protection.v1.Unit
+	37, // 27: amanat.protection.v1.UpdateUnitRequest.update_mask:type_name -> google.protobuf.FieldMask
+	4,  // 28: amanat.protection.v1.UpdateWorkerRequest.worker:type_name -> amanat.protection.v1.Worker
+	37, // 29: amanat.protection.v1.UpdateWorkerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	4,  // 30: amanat.protection.v1.CreateWorkerRequest.worker:type_name -> amanat.protection.v1.Worker
+	4,  // 31: amanat.protection.v1.ListWorkersResponse.workers:type_name -> amanat.protection.v1.Worker
+	6,  // 32: amanat.protection.v1.CreateCaseRequest.case:type_name -> amanat.protection.v1.Case
+	28, // 33: amanat.protection.v1.ListCasesRequest.filter:type_name -> amanat.protection.v1.ListCasesRequest.Filter
+	6,  // 34: amanat.protection.v1.ListCasesResponse.cases:type_name -> amanat.protection.v1.Case
+	7,  // 35: amanat.protection.v1.RecordConsentRequest.consent:type_name -> amanat.protection.v1.Consent
+	38, // 36: amanat.protection.v1.ReferCaseRequest.kind:type_name -> amanat.custody.v1.ReferralKind
+	39, // 37: amanat.protection.v1.ReferCaseRequest.needs:type_name -> amanat.custody.v1.Needs
+	29, // 38: amanat.protection.v1.ReferCaseRequest.answer_by:type_name -> google.protobuf.Timestamp
+	40, // 39: amanat.protection.v1.ReferCaseRequest.override:type_name -> amanat.custody.v1.ConsentOverride
+	41, // 40: amanat.protection.v1.ListAuditRowsResponse.audit_rows:type_name -> amanat.privacy.v1.AuditRow
+	0,  // 41: amanat.protection.v1.ListCasesRequest.Filter.state:type_name -> amanat.protection.v1.Case.State
+	10, // 42: amanat.protection.v1.ProtectionService.CreateUnit:input_type -> amanat.protection.v1.CreateUnitRequest
+	11, // 43: amanat.protection.v1.ProtectionService.GetUnit:input_type -> amanat.protection.v1.GetUnitRequest
+	12, // 44: amanat.protection.v1.ProtectionService.ListUnits:input_type -> amanat.protection.v1.ListUnitsRequest
+	14, // 45: amanat.protection.v1.ProtectionService.UpdateUnit:input_type -> amanat.protection.v1.UpdateUnitRequest
+	16, // 46: amanat.protection.v1.ProtectionService.CreateWorker:input_type -> amanat.protection.v1.CreateWorkerRequest
+	15, // 47: amanat.protection.v1.ProtectionService.UpdateWorker:input_type -> amanat.protection.v1.UpdateWorkerRequest
+	17, // 48: amanat.protection.v1.ProtectionService.ListWorkers:input_type -> amanat.protection.v1.ListWorkersRequest
+	19, // 49: amanat.protection.v1.ProtectionService.CreateCase:input_type -> amanat.protection.v1.CreateCaseRequest
+	20, // 50: amanat.protection.v1.ProtectionService.GetCase:input_type -> amanat.protection.v1.GetCaseRequest
+	21, // 51: amanat.protection.v1.ProtectionService.ListCases:input_type -> amanat.protection.v1.ListCasesRequest
+	23, // 52: amanat.protection.v1.ProtectionService.RecordConsent:input_type -> amanat.protection.v1.RecordConsentRequest
+	24, // 53: amanat.protection.v1.ProtectionService.ReferCase:input_type -> amanat.protection.v1.ReferCaseRequest
+	25, // 54: amanat.protection.v1.ProtectionService.RecordOutcome:input_type -> amanat.protection.v1.RecordOutcomeRequest
+	42, // 55: amanat.protection.v1.ProtectionService.GetLadder:input_type -> amanat.protection.v1.GetLadderRequest
+	43, // 56: amanat.protection.v1.ProtectionService.UpdateLadder:input_type -> amanat.protection.v1.UpdateLadderRequest
+	44, // 57: amanat.protection.v1.ProtectionService.ListLimits:input_type -> amanat.protection.v1.ListLimitsRequest
+	45, // 58: amanat.protection.v1.ProtectionService.ListCaseDeadlines:input_type -> amanat.protection.v1.ListCaseDeadlinesRequest
+	46, // 59: amanat.protection.v1.ProtectionService.MeetDeadline:input_type -> amanat.protection.v1.MeetDeadlineRequest
+	47, // 60: amanat.protection.v1.ProtectionService.RecordLegalEvent:input_type -> amanat.protection.v1.RecordLegalEventRequest
+	48, // 61: amanat.protection.v1.ProtectionService.ListNotices:input_type -> amanat.protection.v1.ListNoticesRequest
+	49, // 62: amanat.protection.v1.ProtectionService.AcknowledgeNotice:input_type -> amanat.protection.v1.AcknowledgeNoticeRequest
+	26, // 63: amanat.protection.v1.ProtectionService.ListAuditRows:input_type -> amanat.protection.v1.ListAuditRowsRequest
+	3,  // 64: amanat.protection.v1.ProtectionService.CreateUnit:output_type -> amanat.protection.v1.Unit
+	3,  // 65: amanat.protection.v1.ProtectionService.GetUnit:output_type -> amanat.protection.v1.Unit
+	13, // 66: amanat.protection.v1.ProtectionService.ListUnits:output_type -> amanat.protection.v1.ListUnitsResponse
+	3,  // 67: amanat.protection.v1.ProtectionService.UpdateUnit:output_type -> amanat.protection.v1.Unit
+	4,  // 68: amanat.protection.v1.ProtectionService.CreateWorker:output_type -> amanat.protection.v1.Worker
+	4,  // 69: amanat.protection.v1.ProtectionService.UpdateWorker:output_type -> amanat.protection.v1.Worker
+	18, // 70: amanat.protection.v1.ProtectionService.ListWorkers:output_type -> amanat.protection.v1.ListWorkersResponse
+	6,  // 71: amanat.protection.v1.ProtectionService.CreateCase:output_type -> amanat.protection.v1.Case
+	6,  // 72: amanat.protection.v1.ProtectionService.GetCase:output_type -> amanat.protection.v1.Case
+	22, // 73: amanat.protection.v1.ProtectionService.ListCases:output_type -> amanat.protection.v1.ListCasesResponse
+	6,  // 74: amanat.protection.v1.ProtectionService.RecordConsent:output_type -> amanat.protection.v1.Case
+	6,  // 75: amanat.protection.v1.ProtectionService.ReferCase:output_type -> amanat.protection.v1.Case
+	6,  // 76: amanat.protection.v1.ProtectionService.RecordOutcome:output_type -> amanat.protection.v1.Case
+	50, // 77: amanat.protection.v1.ProtectionService.GetLadder:output_type -> amanat.protection.v1.Ladder
+	50, // 78: amanat.protection.v1.ProtectionService.UpdateLadder:output_type -> amanat.protection.v1.Ladder
+	51, // 79: amanat.protection.v1.ProtectionService.ListLimits:output_type -> amanat.protection.v1.ListLimitsResponse
+	52, // 80: amanat.protection.v1.ProtectionService.ListCaseDeadlines:output_type -> amanat.protection.v1.ListCaseDeadlinesResponse
+	53, // 81: amanat.protection.v1.ProtectionService.MeetDeadline:output_type -> amanat.protection.v1.CaseDeadline
+	54, // 82: amanat.protection.v1.ProtectionService.RecordLegalEvent:output_type -> amanat.protection.v1.RecordLegalEventResponse
+	55, // 83: amanat.protection.v1.ProtectionService.ListNotices:output_type -> amanat.protection.v1.ListNoticesResponse
+	56, // 84: amanat.protection.v1.ProtectionService.AcknowledgeNotice:output_type -> amanat.protection.v1.Notice
+	27, // 85: amanat.protection.v1.ProtectionService.ListAuditRows:output_type -> amanat.protection.v1.ListAuditRowsResponse
+	64, // [64:86] is the sub-list for method output_type
+	42, // [42:64] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_amanat_protection_v1_protection_proto_init() }
@@ -2490,13 +2777,15 @@ func file_amanat_protection_v1_protection_proto_init() {
 	if File_amanat_protection_v1_protection_proto != nil {
 		return
 	}
+	file_amanat_protection_v1_duty_proto_init()
+	file_amanat_protection_v1_notices_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_protection_v1_protection_proto_rawDesc), len(file_amanat_protection_v1_protection_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

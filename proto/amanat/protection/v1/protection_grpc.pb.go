@@ -21,18 +21,28 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ProtectionService_CreateUnit_FullMethodName    = "/amanat.protection.v1.ProtectionService/CreateUnit"
-	ProtectionService_GetUnit_FullMethodName       = "/amanat.protection.v1.ProtectionService/GetUnit"
-	ProtectionService_ListUnits_FullMethodName     = "/amanat.protection.v1.ProtectionService/ListUnits"
-	ProtectionService_CreateWorker_FullMethodName  = "/amanat.protection.v1.ProtectionService/CreateWorker"
-	ProtectionService_ListWorkers_FullMethodName   = "/amanat.protection.v1.ProtectionService/ListWorkers"
-	ProtectionService_CreateCase_FullMethodName    = "/amanat.protection.v1.ProtectionService/CreateCase"
-	ProtectionService_GetCase_FullMethodName       = "/amanat.protection.v1.ProtectionService/GetCase"
-	ProtectionService_ListCases_FullMethodName     = "/amanat.protection.v1.ProtectionService/ListCases"
-	ProtectionService_RecordConsent_FullMethodName = "/amanat.protection.v1.ProtectionService/RecordConsent"
-	ProtectionService_ReferCase_FullMethodName     = "/amanat.protection.v1.ProtectionService/ReferCase"
-	ProtectionService_RecordOutcome_FullMethodName = "/amanat.protection.v1.ProtectionService/RecordOutcome"
-	ProtectionService_ListAuditRows_FullMethodName = "/amanat.protection.v1.ProtectionService/ListAuditRows"
+	ProtectionService_CreateUnit_FullMethodName        = "/amanat.protection.v1.ProtectionService/CreateUnit"
+	ProtectionService_GetUnit_FullMethodName           = "/amanat.protection.v1.ProtectionService/GetUnit"
+	ProtectionService_ListUnits_FullMethodName         = "/amanat.protection.v1.ProtectionService/ListUnits"
+	ProtectionService_UpdateUnit_FullMethodName        = "/amanat.protection.v1.ProtectionService/UpdateUnit"
+	ProtectionService_CreateWorker_FullMethodName      = "/amanat.protection.v1.ProtectionService/CreateWorker"
+	ProtectionService_UpdateWorker_FullMethodName      = "/amanat.protection.v1.ProtectionService/UpdateWorker"
+	ProtectionService_ListWorkers_FullMethodName       = "/amanat.protection.v1.ProtectionService/ListWorkers"
+	ProtectionService_CreateCase_FullMethodName        = "/amanat.protection.v1.ProtectionService/CreateCase"
+	ProtectionService_GetCase_FullMethodName           = "/amanat.protection.v1.ProtectionService/GetCase"
+	ProtectionService_ListCases_FullMethodName         = "/amanat.protection.v1.ProtectionService/ListCases"
+	ProtectionService_RecordConsent_FullMethodName     = "/amanat.protection.v1.ProtectionService/RecordConsent"
+	ProtectionService_ReferCase_FullMethodName         = "/amanat.protection.v1.ProtectionService/ReferCase"
+	ProtectionService_RecordOutcome_FullMethodName     = "/amanat.protection.v1.ProtectionService/RecordOutcome"
+	ProtectionService_GetLadder_FullMethodName         = "/amanat.protection.v1.ProtectionService/GetLadder"
+	ProtectionService_UpdateLadder_FullMethodName      = "/amanat.protection.v1.ProtectionService/UpdateLadder"
+	ProtectionService_ListLimits_FullMethodName        = "/amanat.protection.v1.ProtectionService/ListLimits"
+	ProtectionService_ListCaseDeadlines_FullMethodName = "/amanat.protection.v1.ProtectionService/ListCaseDeadlines"
+	ProtectionService_MeetDeadline_FullMethodName      = "/amanat.protection.v1.ProtectionService/MeetDeadline"
+	ProtectionService_RecordLegalEvent_FullMethodName  = "/amanat.protection.v1.ProtectionService/RecordLegalEvent"
+	ProtectionService_ListNotices_FullMethodName       = "/amanat.protection.v1.ProtectionService/ListNotices"
+	ProtectionService_AcknowledgeNotice_FullMethodName = "/amanat.protection.v1.ProtectionService/AcknowledgeNotice"
+	ProtectionService_ListAuditRows_FullMethodName     = "/amanat.protection.v1.ProtectionService/ListAuditRows"
 )
 
 // ProtectionServiceClient is the client API for ProtectionService service.
@@ -47,8 +57,12 @@ type ProtectionServiceClient interface {
 	GetUnit(ctx context.Context, in *GetUnitRequest, opts ...grpc.CallOption) (*Unit, error)
 	// Lists the node's units.
 	ListUnits(ctx context.Context, in *ListUnitsRequest, opts ...grpc.CallOption) (*ListUnitsResponse, error)
+	// Changes a unit: what it is called, its supervisor, who is on duty when.
+	UpdateUnit(ctx context.Context, in *UpdateUnitRequest, opts ...grpc.CallOption) (*Unit, error)
 	// Enters a worker of a unit.
 	CreateWorker(ctx context.Context, in *CreateWorkerRequest, opts ...grpc.CallOption) (*Worker, error)
+	// Changes a worker: how to reach them, leave, quiet hours; a supervisor also unit, roles and suspension.
+	UpdateWorker(ctx context.Context, in *UpdateWorkerRequest, opts ...grpc.CallOption) (*Worker, error)
 	// Lists the node's workers.
 	ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersResponse, error)
 	// Takes a person in.
@@ -64,6 +78,22 @@ type ProtectionServiceClient interface {
 	ReferCase(ctx context.Context, in *ReferCaseRequest, opts ...grpc.CallOption) (*Case, error)
 	// Records what became of the person, and reports it back to the origin.
 	RecordOutcome(ctx context.Context, in *RecordOutcomeRequest, opts ...grpc.CallOption) (*Case, error)
+	// Reads who the node's focal point is.
+	GetLadder(ctx context.Context, in *GetLadderRequest, opts ...grpc.CallOption) (*Ladder, error)
+	// Says who the node's focal point is. Notices that nobody could be told of are then theirs.
+	UpdateLadder(ctx context.Context, in *UpdateLadderRequest, opts ...grpc.CallOption) (*Ladder, error)
+	// Lists which time limits hold at this node, and why.
+	ListLimits(ctx context.Context, in *ListLimitsRequest, opts ...grpc.CallOption) (*ListLimitsResponse, error)
+	// Lists the deadlines of cases that are open, the next to be missed first.
+	ListCaseDeadlines(ctx context.Context, in *ListCaseDeadlinesRequest, opts ...grpc.CallOption) (*ListCaseDeadlinesResponse, error)
+	// Notes that a deadline of a case was met.
+	MeetDeadline(ctx context.Context, in *MeetDeadlineRequest, opts ...grpc.CallOption) (*CaseDeadline, error)
+	// Records an event of a case from which the law counts.
+	RecordLegalEvent(ctx context.Context, in *RecordLegalEventRequest, opts ...grpc.CallOption) (*RecordLegalEventResponse, error)
+	// Lists notices of missed deadlines, newest first.
+	ListNotices(ctx context.Context, in *ListNoticesRequest, opts ...grpc.CallOption) (*ListNoticesResponse, error)
+	// Takes notice: nobody is told of it again at this step of the ladder.
+	AcknowledgeNotice(ctx context.Context, in *AcknowledgeNoticeRequest, opts ...grpc.CallOption) (*Notice, error)
 	// Lists audit rows, oldest first: who read or changed what.
 	ListAuditRows(ctx context.Context, in *ListAuditRowsRequest, opts ...grpc.CallOption) (*ListAuditRowsResponse, error)
 }
@@ -106,10 +136,30 @@ func (c *protectionServiceClient) ListUnits(ctx context.Context, in *ListUnitsRe
 	return out, nil
 }
 
+func (c *protectionServiceClient) UpdateUnit(ctx context.Context, in *UpdateUnitRequest, opts ...grpc.CallOption) (*Unit, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Unit)
+	err := c.cc.Invoke(ctx, ProtectionService_UpdateUnit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *protectionServiceClient) CreateWorker(ctx context.Context, in *CreateWorkerRequest, opts ...grpc.CallOption) (*Worker, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Worker)
 	err := c.cc.Invoke(ctx, ProtectionService_CreateWorker_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *protectionServiceClient) UpdateWorker(ctx context.Context, in *UpdateWorkerRequest, opts ...grpc.CallOption) (*Worker, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Worker)
+	err := c.cc.Invoke(ctx, ProtectionService_UpdateWorker_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -186,6 +236,86 @@ func (c *protectionServiceClient) RecordOutcome(ctx context.Context, in *RecordO
 	return out, nil
 }
 
+func (c *protectionServiceClient) GetLadder(ctx context.Context, in *GetLadderRequest, opts ...grpc.CallOption) (*Ladder, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Ladder)
+	err := c.cc.Invoke(ctx, ProtectionService_GetLadder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *protectionServiceClient) UpdateLadder(ctx context.Context, in *UpdateLadderRequest, opts ...grpc.CallOption) (*Ladder, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Ladder)
+	err := c.cc.Invoke(ctx, ProtectionService_UpdateLadder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *protectionServiceClient) ListLimits(ctx context.Context, in *ListLimitsRequest, opts ...grpc.CallOption) (*ListLimitsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListLimitsResponse)
+	err := c.cc.Invoke(ctx, ProtectionService_ListLimits_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *protectionServiceClient) ListCaseDeadlines(ctx context.Context, in *ListCaseDeadlinesRequest, opts ...grpc.CallOption) (*ListCaseDeadlinesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListCaseDeadlinesResponse)
+	err := c.cc.Invoke(ctx, ProtectionService_ListCaseDeadlines_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *protectionServiceClient) MeetDeadline(ctx context.Context, in *MeetDeadlineRequest, opts ...grpc.CallOption) (*CaseDeadline, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CaseDeadline)
+	err := c.cc.Invoke(ctx, ProtectionService_MeetDeadline_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *protectionServiceClient) RecordLegalEvent(ctx context.Context, in *RecordLegalEventRequest, opts ...grpc.CallOption) (*RecordLegalEventResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RecordLegalEventResponse)
+	err := c.cc.Invoke(ctx, ProtectionService_RecordLegalEvent_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *protectionServiceClient) ListNotices(ctx context.Context, in *ListNoticesRequest, opts ...grpc.CallOption) (*ListNoticesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListNoticesResponse)
+	err := c.cc.Invoke(ctx, ProtectionService_ListNotices_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *protectionServiceClient) AcknowledgeNotice(ctx context.Context, in *AcknowledgeNoticeRequest, opts ...grpc.CallOption) (*Notice, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Notice)
+	err := c.cc.Invoke(ctx, ProtectionService_AcknowledgeNotice_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *protectionServiceClient) ListAuditRows(ctx context.Context, in *ListAuditRowsRequest, opts ...grpc.CallOption) (*ListAuditRowsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListAuditRowsResponse)
@@ -208,8 +338,12 @@ type ProtectionServiceServer interface {
 	GetUnit(context.Context, *GetUnitRequest) (*Unit, error)
 	// Lists the node's units.
 	ListUnits(context.Context, *ListUnitsRequest) (*ListUnitsResponse, error)
+	// Changes a unit: what it is called, its supervisor, who is on duty when.
+	UpdateUnit(context.Context, *UpdateUnitRequest) (*Unit, error)
 	// Enters a worker of a unit.
 	CreateWorker(context.Context, *CreateWorkerRequest) (*Worker, error)
+	// Changes a worker: how to reach them, leave, quiet hours; a supervisor also unit, roles and suspension.
+	UpdateWorker(context.Context, *UpdateWorkerRequest) (*Worker, error)
 	// Lists the node's workers.
 	ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error)
 	// Takes a person in.
@@ -225,6 +359,22 @@ type ProtectionServiceServer interface {
 	ReferCase(context.Context, *ReferCaseRequest) (*Case, error)
 	// Records what became of the person, and reports it back to the origin.
 	RecordOutcome(context.Context, *RecordOutcomeRequest) (*Case, error)
+	// Reads who the node's focal point is.
+	GetLadder(context.Context, *GetLadderRequest) (*Ladder, error)
+	// Says who the node's focal point is. Notices that nobody could be told of are then theirs.
+	UpdateLadder(context.Context, *UpdateLadderRequest) (*Ladder, error)
+	// Lists which time limits hold at this node, and why.
+	ListLimits(context.Context, *ListLimitsRequest) (*ListLimitsResponse, error)
+	// Lists the deadlines of cases that are open, the next to be missed first.
+	ListCaseDeadlines(context.Context, *ListCaseDeadlinesRequest) (*ListCaseDeadlinesResponse, error)
+	// Notes that a deadline of a case was met.
+	MeetDeadline(context.Context, *MeetDeadlineRequest) (*CaseDeadline, error)
+	// Records an event of a case from which the law counts.
+	RecordLegalEvent(context.Context, *RecordLegalEventRequest) (*RecordLegalEventResponse, error)
+	// Lists notices of missed deadlines, newest first.
+	ListNotices(context.Context, *ListNoticesRequest) (*ListNoticesResponse, error)
+	// Takes notice: nobody is told of it again at this step of the ladder.
+	AcknowledgeNotice(context.Context, *AcknowledgeNoticeRequest) (*Notice, error)
 	// Lists audit rows, oldest first: who read or changed what.
 	ListAuditRows(context.Context, *ListAuditRowsRequest) (*ListAuditRowsResponse, error)
 	mustEmbedUnimplementedProtectionServiceServer()
@@ -246,8 +396,14 @@ func (UnimplementedProtectionServiceServer) GetUnit(context.Context, *GetUnitReq
 func (UnimplementedProtectionServiceServer) ListUnits(context.Context, *ListUnitsRequest) (*ListUnitsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListUnits not implemented")
 }
+func (UnimplementedProtectionServiceServer) UpdateUnit(context.Context, *UpdateUnitRequest) (*Unit, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateUnit not implemented")
+}
 func (UnimplementedProtectionServiceServer) CreateWorker(context.Context, *CreateWorkerRequest) (*Worker, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateWorker not implemented")
+}
+func (UnimplementedProtectionServiceServer) UpdateWorker(context.Context, *UpdateWorkerRequest) (*Worker, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateWorker not implemented")
 }
 func (UnimplementedProtectionServiceServer) ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListWorkers not implemented")
@@ -269,6 +425,30 @@ func (UnimplementedProtectionServiceServer) ReferCase(context.Context, *ReferCas
 }
 func (UnimplementedProtectionServiceServer) RecordOutcome(context.Context, *RecordOutcomeRequest) (*Case, error) {
 	return nil, status.Error(codes.Unimplemented, "method RecordOutcome not implemented")
+}
+func (UnimplementedProtectionServiceServer) GetLadder(context.Context, *GetLadderRequest) (*Ladder, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetLadder not implemented")
+}
+func (UnimplementedProtectionServiceServer) UpdateLadder(context.Context, *UpdateLadderRequest) (*Ladder, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateLadder not implemented")
+}
+func (UnimplementedProtectionServiceServer) ListLimits(context.Context, *ListLimitsRequest) (*ListLimitsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListLimits not implemented")
+}
+func (UnimplementedProtectionServiceServer) ListCaseDeadlines(context.Context, *ListCaseDeadlinesRequest) (*ListCaseDeadlinesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListCaseDeadlines not implemented")
+}
+func (UnimplementedProtectionServiceServer) MeetDeadline(context.Context, *MeetDeadlineRequest) (*CaseDeadline, error) {
+	return nil, status.Error(codes.Unimplemented, "method MeetDeadline not implemented")
+}
+func (UnimplementedProtectionServiceServer) RecordLegalEvent(context.Context, *RecordLegalEventRequest) (*RecordLegalEventResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecordLegalEvent not implemented")
+}
+func (UnimplementedProtectionServiceServer) ListNotices(context.Context, *ListNoticesRequest) (*ListNoticesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListNotices not implemented")
+}
+func (UnimplementedProtectionServiceServer) AcknowledgeNotice(context.Context, *AcknowledgeNoticeRequest) (*Notice, error) {
+	return nil, status.Error(codes.Unimplemented, "method AcknowledgeNotice not implemented")
 }
 func (UnimplementedProtectionServiceServer) ListAuditRows(context.Context, *ListAuditRowsRequest) (*ListAuditRowsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListAuditRows not implemented")
@@ -348,6 +528,24 @@ func _ProtectionService_ListUnits_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ProtectionService_UpdateUnit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateUnitRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProtectionServiceServer).UpdateUnit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProtectionService_UpdateUnit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProtectionServiceServer).UpdateUnit(ctx, req.(*UpdateUnitRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ProtectionService_CreateWorker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateWorkerRequest)
 	if err := dec(in); err != nil {
@@ -362,6 +560,24 @@ func _ProtectionService_CreateWorker_Handler(srv interface{}, ctx context.Contex
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ProtectionServiceServer).CreateWorker(ctx, req.(*CreateWorkerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ProtectionService_UpdateWorker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateWorkerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProtectionServiceServer).UpdateWorker(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProtectionService_UpdateWorker_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProtectionServiceServer).UpdateWorker(ctx, req.(*UpdateWorkerRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -492,6 +708,150 @@ func _ProtectionService_RecordOutcome_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ProtectionService_GetLadder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetLadderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProtectionServiceServer).GetLadder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProtectionService_GetLadder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProtectionServiceServer).GetLadder(ctx, req.(*GetLadderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ProtectionService_UpdateLadder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateLadderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProtectionServiceServer).UpdateLadder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProtectionService_UpdateLadder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProtectionServiceServer).UpdateLadder(ctx, req.(*UpdateLadderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ProtectionService_ListLimits_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListLimitsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProtectionServiceServer).ListLimits(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProtectionService_ListLimits_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProtectionServiceServer).ListLimits(ctx, req.(*ListLimitsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ProtectionService_ListCaseDeadlines_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListCaseDeadlinesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProtectionServiceServer).ListCaseDeadlines(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProtectionService_ListCaseDeadlines_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProtectionServiceServer).ListCaseDeadlines(ctx, req.(*ListCaseDeadlinesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ProtectionService_MeetDeadline_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MeetDeadlineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProtectionServiceServer).MeetDeadline(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProtectionService_MeetDeadline_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProtectionServiceServer).MeetDeadline(ctx, req.(*MeetDeadlineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ProtectionService_RecordLegalEvent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecordLegalEventRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProtectionServiceServer).RecordLegalEvent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProtectionService_RecordLegalEvent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProtectionServiceServer).RecordLegalEvent(ctx, req.(*RecordLegalEventRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ProtectionService_ListNotices_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListNoticesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProtectionServiceServer).ListNotices(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProtectionService_ListNotices_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProtectionServiceServer).ListNotices(ctx, req.(*ListNoticesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ProtectionService_AcknowledgeNotice_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AcknowledgeNoticeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProtectionServiceServer).AcknowledgeNotice(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProtectionService_AcknowledgeNotice_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProtectionServiceServer).AcknowledgeNotice(ctx, req.(*AcknowledgeNoticeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ProtectionService_ListAuditRows_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListAuditRowsRequest)
 	if err := dec(in); err != nil {
@@ -530,8 +890,16 @@ var ProtectionService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ProtectionService_ListUnits_Handler,
 		},
 		{
+			MethodName: "UpdateUnit",
+			Handler:    _ProtectionService_UpdateUnit_Handler,
+		},
+		{
 			MethodName: "CreateWorker",
 			Handler:    _ProtectionService_CreateWorker_Handler,
+		},
+		{
+			MethodName: "UpdateWorker",
+			Handler:    _ProtectionService_UpdateWorker_Handler,
 		},
 		{
 			MethodName: "ListWorkers",
@@ -560,6 +928,38 @@ var ProtectionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RecordOutcome",
 			Handler:    _ProtectionService_RecordOutcome_Handler,
+		},
+		{
+			MethodName: "GetLadder",
+			Handler:    _ProtectionService_GetLadder_Handler,
+		},
+		{
+			MethodName: "UpdateLadder",
+			Handler:    _ProtectionService_UpdateLadder_Handler,
+		},
+		{
+			MethodName: "ListLimits",
+			Handler:    _ProtectionService_ListLimits_Handler,
+		},
+		{
+			MethodName: "ListCaseDeadlines",
+			Handler:    _ProtectionService_ListCaseDeadlines_Handler,
+		},
+		{
+			MethodName: "MeetDeadline",
+			Handler:    _ProtectionService_MeetDeadline_Handler,
+		},
+		{
+			MethodName: "RecordLegalEvent",
+			Handler:    _ProtectionService_RecordLegalEvent_Handler,
+		},
+		{
+			MethodName: "ListNotices",
+			Handler:    _ProtectionService_ListNotices_Handler,
+		},
+		{
+			MethodName: "AcknowledgeNotice",
+			Handler:    _ProtectionService_AcknowledgeNotice_Handler,
 		},
 		{
 			MethodName: "ListAuditRows",

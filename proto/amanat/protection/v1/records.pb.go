@@ -10,6 +10,7 @@ import (
 	v1 "amanat.example/proto/amanat/events/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -233,6 +234,289 @@ func (x *CaseRequest) GetCase() string {
 	return ""
 }
 
+// MissedRecord is a deadline that was missed, of whatever service, with what was told of it.
+type MissedRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was missed.
+	Kind Notice_Kind `protobuf:"varint,1,opt,name=kind,proto3,enum=amanat.protection.v1.Notice_Kind" json:"kind,omitempty"`
+	// Referral, offer, case or waitlist entry.
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// What should have happened, code of the list `deadline`.
+	Step string `protobuf:"bytes,3,opt,name=step,proto3" json:"step,omitempty"`
+	// When it was due at first.
+	DueTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=due_time,json=dueTime,proto3" json:"due_time,omitempty"`
+	// The highest step that was heard of: one up to it is never told again.
+	Missed int32 `protobuf:"varint,5,opt,name=missed,proto3" json:"missed,omitempty"`
+	// When somebody took notice last, and at which step of the ladder; absent until then.
+	AcknowledgeTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=acknowledge_time,json=acknowledgeTime,proto3" json:"acknowledge_time,omitempty"`
+	// Step of the ladder at which it was.
+	Acknowledged Notice_Level `protobuf:"varint,7,opt,name=acknowledged,proto3,enum=amanat.protection.v1.Notice_Level" json:"acknowledged,omitempty"`
+	// The last step of the ladder that was told.
+	Told          Notice_Level `protobuf:"varint,8,opt,name=told,proto3,enum=amanat.protection.v1.Notice_Level" json:"told,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MissedRecord) Reset() {
+	*x = MissedRecord{}
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MissedRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MissedRecord) ProtoMessage() {}
+
+func (x *MissedRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MissedRecord.ProtoReflect.Descriptor instead.
+func (*MissedRecord) Descriptor() ([]byte, []int) {
+	return file_amanat_protection_v1_records_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *MissedRecord) GetKind() Notice_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Notice_KIND_UNSPECIFIED
+}
+
+func (x *MissedRecord) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *MissedRecord) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *MissedRecord) GetDueTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DueTime
+	}
+	return nil
+}
+
+func (x *MissedRecord) GetMissed() int32 {
+	if x != nil {
+		return x.Missed
+	}
+	return 0
+}
+
+func (x *MissedRecord) GetAcknowledgeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AcknowledgeTime
+	}
+	return nil
+}
+
+func (x *MissedRecord) GetAcknowledged() Notice_Level {
+	if x != nil {
+		return x.Acknowledged
+	}
+	return Notice_LEVEL_UNSPECIFIED
+}
+
+func (x *MissedRecord) GetTold() Notice_Level {
+	if x != nil {
+		return x.Told
+	}
+	return Notice_LEVEL_UNSPECIFIED
+}
+
+// MailboxRecord is what is being sent to one worker, and how much was.
+type MailboxRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The worker.
+	Worker string `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	// When there is something to do for it; absent: nothing waits.
+	NextTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=next_time,json=nextTime,proto3" json:"next_time,omitempty"`
+	// The message under way; absent: none.
+	Message *NoticeMessage `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// When the last digest was made.
+	DigestTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=digest_time,json=digestTime,proto3" json:"digest_time,omitempty"`
+	// When messages of the last hour were made, digests included.
+	MadeTime      []*timestamppb.Timestamp `protobuf:"bytes,5,rep,name=made_time,json=madeTime,proto3" json:"made_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MailboxRecord) Reset() {
+	*x = MailboxRecord{}
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MailboxRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MailboxRecord) ProtoMessage() {}
+
+func (x *MailboxRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MailboxRecord.ProtoReflect.Descriptor instead.
+func (*MailboxRecord) Descriptor() ([]byte, []int) {
+	return file_amanat_protection_v1_records_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *MailboxRecord) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *MailboxRecord) GetNextTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextTime
+	}
+	return nil
+}
+
+func (x *MailboxRecord) GetMessage() *NoticeMessage {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *MailboxRecord) GetDigestTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DigestTime
+	}
+	return nil
+}
+
+func (x *MailboxRecord) GetMadeTime() []*timestamppb.Timestamp {
+	if x != nil {
+		return x.MadeTime
+	}
+	return nil
+}
+
+// NoticeMessage is one message to one worker. It is written before it is sent: what happens between
+// sending and the mark repeats it under the same id.
+type NoticeMessage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The idempotency key: receivers may know a repetition by it.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Notices it tells of.
+	Notices []string `protobuf:"bytes,2,rep,name=notices,proto3" json:"notices,omitempty"`
+	// When it was made.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// How often sending failed.
+	Failures int32 `protobuf:"varint,4,opt,name=failures,proto3" json:"failures,omitempty"`
+	// Senders that have taken it.
+	TakenBy []string `protobuf:"bytes,5,rep,name=taken_by,json=takenBy,proto3" json:"taken_by,omitempty"`
+	// Senders that refused it for good.
+	RefusedBy     []string `protobuf:"bytes,6,rep,name=refused_by,json=refusedBy,proto3" json:"refused_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoticeMessage) Reset() {
+	*x = NoticeMessage{}
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoticeMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoticeMessage) ProtoMessage() {}
+
+func (x *NoticeMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoticeMessage.ProtoReflect.Descriptor instead.
+func (*NoticeMessage) Descriptor() ([]byte, []int) {
+	return file_amanat_protection_v1_records_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *NoticeMessage) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *NoticeMessage) GetNotices() []string {
+	if x != nil {
+		return x.Notices
+	}
+	return nil
+}
+
+func (x *NoticeMessage) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *NoticeMessage) GetFailures() int32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *NoticeMessage) GetTakenBy() []string {
+	if x != nil {
+		return x.TakenBy
+	}
+	return nil
+}
+
+func (x *NoticeMessage) GetRefusedBy() []string {
+	if x != nil {
+		return x.RefusedBy
+	}
+	return nil
+}
+
 // A field that the referral service refused.
 type AskedCommand_Violation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -246,7 +530,7 @@ type AskedCommand_Violation struct {
 
 func (x *AskedCommand_Violation) Reset() {
 	*x = AskedCommand_Violation{}
-	mi := &file_amanat_protection_v1_records_proto_msgTypes[3]
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -258,7 +542,7 @@ func (x *AskedCommand_Violation) String() string {
 func (*AskedCommand_Violation) ProtoMessage() {}
 
 func (x *AskedCommand_Violation) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_records_proto_msgTypes[3]
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -292,7 +576,7 @@ var File_amanat_protection_v1_records_proto protoreflect.FileDescriptor
 
 const file_amanat_protection_v1_records_proto_rawDesc = "" +
 	"\n" +
-	"\"amanat/protection/v1/records.proto\x12\x14amanat.protection.v1\x1a\x1damanat/events/v1/events.proto\x1a%amanat/protection/v1/protection.proto\"\x9b\x01\n" +
+	"\"amanat/protection/v1/records.proto\x12\x14amanat.protection.v1\x1a\x1damanat/events/v1/events.proto\x1a\"amanat/protection/v1/notices.proto\x1a%amanat/protection/v1/protection.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x01\n" +
 	"\n" +
 	"CaseRecord\x12.\n" +
 	"\x04case\x18\x01 \x01(\v2\x1a.amanat.protection.v1.CaseR\x04case\x128\n" +
@@ -312,7 +596,32 @@ const file_amanat_protection_v1_records_proto_rawDesc = "" +
 	"\bsentence\x18\x02 \x01(\tR\bsentence\"9\n" +
 	"\vCaseRequest\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x12\n" +
-	"\x04case\x18\x02 \x01(\tR\x04caseB8Z6amanat.example/proto/amanat/protection/v1;protectionv1b\x06proto3"
+	"\x04case\x18\x02 \x01(\tR\x04case\"\x89\x03\n" +
+	"\fMissedRecord\x125\n" +
+	"\x04kind\x18\x01 \x01(\x0e2!.amanat.protection.v1.Notice.KindR\x04kind\x12\x18\n" +
+	"\asubject\x18\x02 \x01(\tR\asubject\x12\x12\n" +
+	"\x04step\x18\x03 \x01(\tR\x04step\x125\n" +
+	"\bdue_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\adueTime\x12\x16\n" +
+	"\x06missed\x18\x05 \x01(\x05R\x06missed\x12E\n" +
+	"\x10acknowledge_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x0facknowledgeTime\x12F\n" +
+	"\facknowledged\x18\a \x01(\x0e2\".amanat.protection.v1.Notice.LevelR\facknowledged\x126\n" +
+	"\x04told\x18\b \x01(\x0e2\".amanat.protection.v1.Notice.LevelR\x04told\"\x95\x02\n" +
+	"\rMailboxRecord\x12\x16\n" +
+	"\x06worker\x18\x01 \x01(\tR\x06worker\x127\n" +
+	"\tnext_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bnextTime\x12=\n" +
+	"\amessage\x18\x03 \x01(\v2#.amanat.protection.v1.NoticeMessageR\amessage\x12;\n" +
+	"\vdigest_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"digestTime\x127\n" +
+	"\tmade_time\x18\x05 \x03(\v2\x1a.google.protobuf.TimestampR\bmadeTime\"\xcc\x01\n" +
+	"\rNoticeMessage\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\anotices\x18\x02 \x03(\tR\anotices\x12;\n" +
+	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12\x1a\n" +
+	"\bfailures\x18\x04 \x01(\x05R\bfailures\x12\x19\n" +
+	"\btaken_by\x18\x05 \x03(\tR\atakenBy\x12\x1d\n" +
+	"\n" +
+	"refused_by\x18\x06 \x03(\tR\trefusedByB8Z6amanat.example/proto/amanat/protection/v1;protectionv1b\x06proto3"
 
 var (
 	file_amanat_protection_v1_records_proto_rawDescOnce sync.Once
@@ -326,25 +635,41 @@ func file_amanat_protection_v1_records_proto_rawDescGZIP() []byte {
 	return file_amanat_protection_v1_records_proto_rawDescData
 }
 
-var file_amanat_protection_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_amanat_protection_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_amanat_protection_v1_records_proto_goTypes = []any{
 	(*CaseRecord)(nil),             // 0: amanat.protection.v1.CaseRecord
 	(*AskedCommand)(nil),           // 1: amanat.protection.v1.AskedCommand
 	(*CaseRequest)(nil),            // 2: amanat.protection.v1.CaseRequest
-	(*AskedCommand_Violation)(nil), // 3: amanat.protection.v1.AskedCommand.Violation
-	(*Case)(nil),                   // 4: amanat.protection.v1.Case
-	(v1.Reason)(0),                 // 5: amanat.events.v1.Reason
+	(*MissedRecord)(nil),           // 3: amanat.protection.v1.MissedRecord
+	(*MailboxRecord)(nil),          // 4: amanat.protection.v1.MailboxRecord
+	(*NoticeMessage)(nil),          // 5: amanat.protection.v1.NoticeMessage
+	(*AskedCommand_Violation)(nil), // 6: amanat.protection.v1.AskedCommand.Violation
+	(*Case)(nil),                   // 7: amanat.protection.v1.Case
+	(v1.Reason)(0),                 // 8: amanat.events.v1.Reason
+	(Notice_Kind)(0),               // 9: amanat.protection.v1.Notice.Kind
+	(*timestamppb.Timestamp)(nil),  // 10: google.protobuf.Timestamp
+	(Notice_Level)(0),              // 11: amanat.protection.v1.Notice.Level
 }
 var file_amanat_protection_v1_records_proto_depIdxs = []int32{
-	4, // 0: amanat.protection.v1.CaseRecord.case:type_name -> amanat.protection.v1.Case
-	1, // 1: amanat.protection.v1.CaseRecord.asked:type_name -> amanat.protection.v1.AskedCommand
-	5, // 2: amanat.protection.v1.AskedCommand.reason:type_name -> amanat.events.v1.Reason
-	3, // 3: amanat.protection.v1.AskedCommand.violations:type_name -> amanat.protection.v1.AskedCommand.Violation
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	7,  // 0: amanat.protection.v1.CaseRecord.case:type_name -> amanat.protection.v1.Case
+	1,  // 1: amanat.protection.v1.CaseRecord.asked:type_name -> amanat.protection.v1.AskedCommand
+	8,  // 2: amanat.protection.v1.AskedCommand.reason:type_name -> amanat.events.v1.Reason
+	6,  // 3: amanat.protection.v1.AskedCommand.violations:type_name -> amanat.protection.v1.AskedCommand.Violation
+	9,  // 4: amanat.protection.v1.MissedRecord.kind:type_name -> amanat.protection.v1.Notice.Kind
+	10, // 5: amanat.protection.v1.MissedRecord.due_time:type_name -> google.protobuf.Timestamp
+	10, // 6: amanat.protection.v1.MissedRecord.acknowledge_time:type_name -> google.protobuf.Timestamp
+	11, // 7: amanat.protection.v1.MissedRecord.acknowledged:type_name -> amanat.protection.v1.Notice.Level
+	11, // 8: amanat.protection.v1.MissedRecord.told:type_name -> amanat.protection.v1.Notice.Level
+	10, // 9: amanat.protection.v1.MailboxRecord.next_time:type_name -> google.protobuf.Timestamp
+	5,  // 10: amanat.protection.v1.MailboxRecord.message:type_name -> amanat.protection.v1.NoticeMessage
+	10, // 11: amanat.protection.v1.MailboxRecord.digest_time:type_name -> google.protobuf.Timestamp
+	10, // 12: amanat.protection.v1.MailboxRecord.made_time:type_name -> google.protobuf.Timestamp
+	10, // 13: amanat.protection.v1.NoticeMessage.create_time:type_name -> google.protobuf.Timestamp
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_amanat_protection_v1_records_proto_init() }
@@ -352,6 +677,7 @@ func file_amanat_protection_v1_records_proto_init() {
 	if File_amanat_protection_v1_records_proto != nil {
 		return
 	}
+	file_amanat_protection_v1_notices_proto_init()
 	file_amanat_protection_v1_protection_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -359,7 +685,7 @@ func file_amanat_protection_v1_records_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_protection_v1_records_proto_rawDesc), len(file_amanat_protection_v1_records_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -10,6 +10,7 @@ import (
 	v1 "amanat.example/proto/amanat/custody/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -228,7 +229,14 @@ func (x *OfferChanged) GetToUnit() string {
 type DeadlineMissed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The deadline as it stood when it fired.
-	Deadline      *Deadline `protobuf:"bytes,1,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	Deadline *Deadline `protobuf:"bytes,1,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// When it was due before it was missed for the first time: referral or offer, kind and this say which
+	// deadline it is.
+	FirstDueTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=first_due_time,json=firstDueTime,proto3" json:"first_due_time,omitempty"`
+	// Risk of its referral.
+	Urgency v1.Urgency `protobuf:"varint,3,opt,name=urgency,proto3,enum=amanat.custody.v1.Urgency" json:"urgency,omitempty"`
+	// What a person can say on the phone of its referral, such as BA-26-04173-K.
+	Reference     string `protobuf:"bytes,4,opt,name=reference,proto3" json:"reference,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -270,11 +278,32 @@ func (x *DeadlineMissed) GetDeadline() *Deadline {
 	return nil
 }
 
+func (x *DeadlineMissed) GetFirstDueTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstDueTime
+	}
+	return nil
+}
+
+func (x *DeadlineMissed) GetUrgency() v1.Urgency {
+	if x != nil {
+		return x.Urgency
+	}
+	return v1.Urgency(0)
+}
+
+func (x *DeadlineMissed) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
 var File_amanat_referral_v1_events_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1famanat/referral/v1/events.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\"\x82\x02\n" +
+	"\x1famanat/referral/v1/events.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x02\n" +
 	"\x0fReferralChanged\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x126\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .amanat.custody.v1.ReferralStateR\x05state\x12\x1f\n" +
@@ -292,9 +321,12 @@ const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	"\x05state\x18\x03 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateR\x05state\x12\x1b\n" +
 	"\tfrom_node\x18\x04 \x01(\tR\bfromNode\x12\x17\n" +
 	"\ato_node\x18\x05 \x01(\tR\x06toNode\x12\x17\n" +
-	"\ato_unit\x18\x06 \x01(\tR\x06toUnit\"J\n" +
+	"\ato_unit\x18\x06 \x01(\tR\x06toUnit\"\xe0\x01\n" +
 	"\x0eDeadlineMissed\x128\n" +
-	"\bdeadline\x18\x01 \x01(\v2\x1c.amanat.referral.v1.DeadlineR\bdeadlineB4Z2amanat.example/proto/amanat/referral/v1;referralv1b\x06proto3"
+	"\bdeadline\x18\x01 \x01(\v2\x1c.amanat.referral.v1.DeadlineR\bdeadline\x12@\n" +
+	"\x0efirst_due_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ffirstDueTime\x124\n" +
+	"\aurgency\x18\x03 \x01(\x0e2\x1a.amanat.custody.v1.UrgencyR\aurgency\x12\x1c\n" +
+	"\treference\x18\x04 \x01(\tR\treferenceB4Z2amanat.example/proto/amanat/referral/v1;referralv1b\x06proto3"
 
 var (
 	file_amanat_referral_v1_events_proto_rawDescOnce sync.Once
@@ -310,22 +342,26 @@ func file_amanat_referral_v1_events_proto_rawDescGZIP() []byte {
 
 var file_amanat_referral_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_amanat_referral_v1_events_proto_goTypes = []any{
-	(*ReferralChanged)(nil), // 0: amanat.referral.v1.ReferralChanged
-	(*OfferChanged)(nil),    // 1: amanat.referral.v1.OfferChanged
-	(*DeadlineMissed)(nil),  // 2: amanat.referral.v1.DeadlineMissed
-	(v1.ReferralState)(0),   // 3: amanat.custody.v1.ReferralState
-	(v1.OfferState)(0),      // 4: amanat.custody.v1.OfferState
-	(*Deadline)(nil),        // 5: amanat.referral.v1.Deadline
+	(*ReferralChanged)(nil),       // 0: amanat.referral.v1.ReferralChanged
+	(*OfferChanged)(nil),          // 1: amanat.referral.v1.OfferChanged
+	(*DeadlineMissed)(nil),        // 2: amanat.referral.v1.DeadlineMissed
+	(v1.ReferralState)(0),         // 3: amanat.custody.v1.ReferralState
+	(v1.OfferState)(0),            // 4: amanat.custody.v1.OfferState
+	(*Deadline)(nil),              // 5: amanat.referral.v1.Deadline
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(v1.Urgency)(0),               // 7: amanat.custody.v1.Urgency
 }
 var file_amanat_referral_v1_events_proto_depIdxs = []int32{
 	3, // 0: amanat.referral.v1.ReferralChanged.state:type_name -> amanat.custody.v1.ReferralState
 	4, // 1: amanat.referral.v1.OfferChanged.state:type_name -> amanat.custody.v1.OfferState
 	5, // 2: amanat.referral.v1.DeadlineMissed.deadline:type_name -> amanat.referral.v1.Deadline
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	6, // 3: amanat.referral.v1.DeadlineMissed.first_due_time:type_name -> google.protobuf.Timestamp
+	7, // 4: amanat.referral.v1.DeadlineMissed.urgency:type_name -> amanat.custody.v1.Urgency
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_amanat_referral_v1_events_proto_init() }

@@ -230,7 +230,11 @@ type DeadlineRecord struct {
 	// The deadline.
 	Deadline *Deadline `protobuf:"bytes,1,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// Risk of its referral.
-	Urgency       v1.Urgency `protobuf:"varint,2,opt,name=urgency,proto3,enum=amanat.custody.v1.Urgency" json:"urgency,omitempty"`
+	Urgency v1.Urgency `protobuf:"varint,2,opt,name=urgency,proto3,enum=amanat.custody.v1.Urgency" json:"urgency,omitempty"`
+	// When it was due at first: with it a deadline is told from an earlier one of the same kind.
+	FirstDueTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=first_due_time,json=firstDueTime,proto3" json:"first_due_time,omitempty"`
+	// What a person can say on the phone of its referral.
+	Reference     string `protobuf:"bytes,4,opt,name=reference,proto3" json:"reference,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -279,6 +283,20 @@ func (x *DeadlineRecord) GetUrgency() v1.Urgency {
 	return v1.Urgency(0)
 }
 
+func (x *DeadlineRecord) GetFirstDueTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstDueTime
+	}
+	return nil
+}
+
+func (x *DeadlineRecord) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
 var File_amanat_referral_v1_records_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_records_proto_rawDesc = "" +
@@ -300,10 +318,12 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\x0eaccept_failure\x18\t \x01(\tR\racceptFailure\x12%\n" +
 	"\x0edecline_reason\x18\n" +
 	" \x01(\tR\rdeclineReason\x12\x18\n" +
-	"\areplies\x18\v \x01(\rR\areplies\"\x80\x01\n" +
+	"\areplies\x18\v \x01(\rR\areplies\"\xe0\x01\n" +
 	"\x0eDeadlineRecord\x128\n" +
 	"\bdeadline\x18\x01 \x01(\v2\x1c.amanat.referral.v1.DeadlineR\bdeadline\x124\n" +
-	"\aurgency\x18\x02 \x01(\x0e2\x1a.amanat.custody.v1.UrgencyR\aurgencyB4Z2amanat.example/proto/amanat/referral/v1;referralv1b\x06proto3"
+	"\aurgency\x18\x02 \x01(\x0e2\x1a.amanat.custody.v1.UrgencyR\aurgency\x12@\n" +
+	"\x0efirst_due_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\ffirstDueTime\x12\x1c\n" +
+	"\treference\x18\x04 \x01(\tR\treferenceB4Z2amanat.example/proto/amanat/referral/v1;referralv1b\x06proto3"
 
 var (
 	file_amanat_referral_v1_records_proto_rawDescOnce sync.Once
@@ -342,11 +362,12 @@ var file_amanat_referral_v1_records_proto_depIdxs = []int32{
 	9,  // 6: amanat.referral.v1.OfferRecord.fence:type_name -> amanat.custody.v1.Fence
 	10, // 7: amanat.referral.v1.DeadlineRecord.deadline:type_name -> amanat.referral.v1.Deadline
 	11, // 8: amanat.referral.v1.DeadlineRecord.urgency:type_name -> amanat.custody.v1.Urgency
-	9,  // [9:9] is the sub-list for method output_type
-	9,  // [9:9] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	7,  // 9: amanat.referral.v1.DeadlineRecord.first_due_time:type_name -> google.protobuf.Timestamp
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_amanat_referral_v1_records_proto_init() }

@@ -18,6 +18,9 @@ import (
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/limits"
+	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/notify"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/post"
@@ -76,6 +79,23 @@ type App struct {
 	Commands Commands
 	// Tokens makes page tokens.
 	Tokens *paging.Tokens
+	// Rules judge a unit or a worker as it would be stored.
+	Rules Rules
+	// Limits are the time limits of this node.
+	Limits *limits.Table
+	// Senders tell people of notices; none: notices stand in the list alone.
+	Senders []notify.Sender
+	// Gateway is where links in messages begin, such as https://gateway.example; may be empty.
+	Gateway string
+	// Wake has somebody fire deadlines and send notices, after a commit that made some.
+	Wake func()
+	// Log is told what senders refuse.
+	Log *logging.Logger
+}
+
+// Rules are those of a resource's proto. field is where it stands in the request.
+type Rules interface {
+	Check(field string, resource proto.Message, except ...string) error
 }
 
 func (a *App) parent() string { return "nodes/" + a.Node }
@@ -173,6 +193,16 @@ func (a *App) putCase(tx *kitstore.Tx, record *protectionv1.CaseRecord, word str
 	c.Etag = ""
 	if err := store.Cases.Put(tx, a.Keys, kitstore.K(c.GetName()), record); err != nil {
 		return nil, err
+	}
+	switch word {
+	case "created", "received":
+		if err := a.lawsFrom(tx, c, now); err != nil {
+			return nil, err
+		}
+	case "closed":
+		if err := a.endDeadlines(tx, c.GetName(), now); err != nil {
+			return nil, err
+		}
 	}
 	if word != "" {
 		err := a.Events.Append(tx, "protection.case."+word+".v1", c.GetName(), now, &protectionv1.CaseChanged{

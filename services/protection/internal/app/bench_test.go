@@ -22,11 +22,13 @@ import (
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/limits"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/privacy"
+	"amanat.example/services/kit/rpc"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/protection/internal/app"
 	"amanat.example/services/protection/internal/store"
@@ -128,6 +130,10 @@ func newApp(t *testing.T, node string) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	resources, err := rpc.NewResourceRules(&protectionv1.Unit{}, &protectionv1.Worker{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var mu sync.Mutex
 	now := begin
 	b.now = func(d time.Duration) { mu.Lock(); now = now.Add(d); mu.Unlock() }
@@ -136,6 +142,7 @@ func newApp(t *testing.T, node string) *bench {
 		Now:    func() time.Time { mu.Lock(); defer mu.Unlock(); return now },
 		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 		Roster: roster{node}, Tokens: paging.New([]byte("test")),
+		Rules: resources, Limits: limits.Default(), Wake: func() {}, Log: logging.Discard(),
 	}
 	commands, err := outbox.New(outbox.Config{
 		DB: db, Table: store.Commands, Sealer: app.Sealer{Keys: keys}, Logger: logging.Discard(),

@@ -25,6 +25,9 @@ const kindDossier = "protection.dossier.v1"
 // FollowReferral takes in an event of this node's referral service, in the transaction that moves
 // the mark. An event may come twice.
 func (a *App) FollowReferral(tx *kitstore.Tx, event *eventsv1.Event) error {
+	if event.GetType() == "referral.deadline.missed.v1" {
+		return a.missedReferral(tx, event)
+	}
 	// A fork is for people to judge; it moves no case.
 	if !strings.HasPrefix(event.GetType(), "referral.referral.") || event.GetType() == "referral.referral.forked.v1" {
 		return nil

@@ -22,6 +22,9 @@ func (a *App) CreateUnit(ctx context.Context, request *protectionv1.CreateUnitRe
 	if err := a.checkNode("parent", request.GetParent()); err != nil {
 		return nil, err
 	}
+	if u := request.GetUnit(); u.GetSupervisor() != "" || len(u.GetDuty())+len(u.GetDutyExceptions()) > 0 {
+		return nil, fault.InvalidField("unit", "must have neither supervisor nor duty yet: enter the unit, then its workers, then change the unit")
+	}
 	if err := codes.CheckField("unit.district", codes.District, request.GetUnit().GetDistrict()); err != nil {
 		return nil, err
 	}

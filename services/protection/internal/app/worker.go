@@ -7,7 +7,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
-	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/privacy"
@@ -21,32 +20,31 @@ func (a *App) CreateWorker(ctx context.Context, request *protectionv1.CreateWork
 		return nil, err
 	}
 	w := request.GetWorker()
-	if err := codes.CheckFields("worker.roles", codes.Role, w.GetRoles()); err != nil {
-		return nil, err
-	}
-	if err := a.haveUnit(ctx, "worker.unit", w.GetUnit()); err != nil {
-		return nil, err
-	}
 	name := request.GetParent() + "/workers/" + request.GetWorkerId()
+	entered := &protectionv1.Worker{
+		Name: name, Unit: w.GetUnit(), DisplayName: w.GetDisplayName(), Phone: w.GetPhone(), Email: w.GetEmail(), Roles: w.GetRoles(),
+		Language: w.GetLanguage(), QuietHours: w.GetQuietHours(), Leaves: w.GetLeaves(), Suspended: w.GetSuspended(),
+		CreateTime: timestamppb.New(a.Now()),
+	}
+	// Judged before there is a key, so that of one that is refused nothing is left.
+	if err := a.DB.View(ctx, func(r kitstore.Reader) error { return a.checkWorker(r, entered) }); err != nil {
+		return nil, err
+	}
 	if err := a.Keys.Prepare(ctx, store.KeyName(name)); err != nil {
 		return nil, err
 	}
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-		err := store.Workers.Insert(tx, a.Keys, kitstore.K(name), &protectionv1.Worker{
-			Name: name, Unit: w.GetUnit(), DisplayName: w.GetDisplayName(), Phone: w.GetPhone(), Roles: w.GetRoles(),
-			CreateTime: timestamppb.New(a.Now()),
-		})
+		if err := a.checkWorker(tx, entered); err != nil {
+			return err
+		}
+		err := store.Workers.Insert(tx, a.Keys, kitstore.K(name), entered)
 		if errors.Is(err, kitstore.ErrExists) {
 			return fault.InvalidField("worker_id", "is taken by another worker of this node; choose another")
 		}
 		if err != nil {
 			return err
 		}
-		row, err := store.Workers.Row(tx, a.Keys, kitstore.K(name))
-		if err == nil {
-			created = row.Value
-			created.Etag = etag(row.Version)
-		}
+		created, err = a.showWorker(tx, name)
 		return err
 	})
 	if err != nil {

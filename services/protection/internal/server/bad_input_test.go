@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/genproto/googleapis/type/date"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -24,6 +25,7 @@ const inService = custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE
 var (
 	aName  = rpctest.Accepted("a name is any text")
 	made   = rpctest.Accepted("the name is made by the service")
+	later  = rpctest.Never("a unit has no workers yet; TestRefusedDuty tries it")
 	noSuch = rpctest.Accepted("a filter that matches nothing is answered with nothing")
 )
 
@@ -40,16 +42,91 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 		Calls: map[string]rpctest.Call{
 			"CreateUnit": {
 				Requests: one(func(testing.TB) proto.Message { return w.newUnit(w.next("unit")) }),
-				Except:   map[string]rpctest.Exception{"unit.display_name unknown": aName, "unit.name unknown": made},
+				Except: map[string]rpctest.Exception{
+					"unit.display_name unknown": aName, "unit.name unknown": made, "unit.duty": later, "unit.duty_exceptions": later,
+				},
 			},
 			"GetUnit": {Requests: one(func(testing.TB) proto.Message { return &protectionv1.GetUnitRequest{Name: hub} })},
 			"ListUnits": {Requests: one(func(testing.TB) proto.Message {
 				return &protectionv1.ListUnitsRequest{Parent: parent, PageSize: 1}
 			})},
 			"CreateWorker": {
-				Requests: one(func(testing.TB) proto.Message { return w.newWorker() }),
-				Except:   map[string]rpctest.Exception{"worker.name unknown": made},
+				Requests: one(func(t testing.TB) proto.Message {
+					request := w.newWorker()
+					filled(request.GetWorker(), w.worker(t).GetName())
+					return request
+				}),
+				Except: map[string]rpctest.Exception{"worker.name unknown": made},
 			},
+			"UpdateWorker": {
+				Requests: one(func(t testing.TB) proto.Message {
+					changed := w.worker(t)
+					made := changed.GetEtag()
+					filled(changed, w.worker(t).GetName())
+					return &protectionv1.UpdateWorkerRequest{Worker: changed, Etag: made, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{
+						"unit", "display_name", "phone", "roles", "email", "language", "quiet_hours", "leaves", "suspended",
+					}}}
+				}),
+			},
+			"UpdateUnit": {
+				Requests: one(func(t testing.TB) proto.Message {
+					u, err := w.app.CreateUnit(t.Context(), w.newUnit(w.next("unit")))
+					must(t, err)
+					request := w.newWorker()
+					request.Worker.Unit = u.GetName()
+					on, err := w.app.CreateWorker(t.Context(), request)
+					must(t, err)
+					u.Supervisor = on.GetName()
+					u.Duty = []*protectionv1.DutySpan{{Weekday: 1, From: "08:00", Until: "16:00", Workers: []string{on.GetName()}}}
+					u.DutyExceptions = []*protectionv1.DutyException{{Date: day(2027), Workers: []string{on.GetName()}}}
+					return &protectionv1.UpdateUnitRequest{Unit: u, Etag: u.GetEtag(), UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{
+						"display_name", "district", "supervisor", "duty", "duty_exceptions",
+					}}}
+				}),
+				Except: map[string]rpctest.Exception{"unit.display_name unknown": aName},
+			},
+			"GetLadder": {Requests: one(func(t testing.TB) proto.Message {
+				return &protectionv1.GetLadderRequest{Name: w.ladder(t).GetName()}
+			})},
+			"UpdateLadder": {Requests: one(func(t testing.TB) proto.Message {
+				l := w.ladder(t)
+				return &protectionv1.UpdateLadderRequest{
+					Ladder: &protectionv1.Ladder{Name: l.GetName(), FocalPoint: w.worker(t).GetName()}, Etag: l.GetEtag(),
+					UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"focal_point"}},
+				}
+			})},
+			"ListLimits": {Requests: one(func(testing.TB) proto.Message {
+				return &protectionv1.ListLimitsRequest{Parent: parent, PageSize: 1}
+			})},
+			"ListCaseDeadlines": {
+				Requests: one(func(t testing.TB) proto.Message {
+					return &protectionv1.ListCaseDeadlinesRequest{Parent: parent, PageSize: 1, Filter: &protectionv1.ListCaseDeadlinesRequest_Filter{
+						Unit: quetta, Subject: w.deadline(t).GetSubject(),
+					}}
+				}),
+				Except: map[string]rpctest.Exception{"filter.unit unknown": noSuch, "filter.subject unknown": noSuch},
+			},
+			"MeetDeadline": {Requests: one(func(t testing.TB) proto.Message {
+				d := w.deadline(t)
+				return &protectionv1.MeetDeadlineRequest{Name: d.GetName(), Etag: d.GetEtag()}
+			})},
+			"RecordLegalEvent": {Requests: one(func(t testing.TB) proto.Message {
+				c := w.taken(t)
+				return &protectionv1.RecordLegalEventRequest{Name: c.GetName(), Etag: c.GetEtag(), Event: "missing-report", EventTime: ahead(-time.Hour)}
+			})},
+			"ListNotices": {
+				Requests: one(func(t testing.TB) proto.Message {
+					n := w.notice(t)
+					return &protectionv1.ListNoticesRequest{Parent: parent, PageSize: 1, Filter: &protectionv1.ListNoticesRequest_Filter{
+						Worker: n.GetWorker(), Unit: n.GetUnit(), Open: true,
+					}}
+				}),
+				Except: map[string]rpctest.Exception{"filter.worker unknown": noSuch, "filter.unit unknown": noSuch},
+			},
+			"AcknowledgeNotice": {Requests: one(func(t testing.TB) proto.Message {
+				n := w.notice(t)
+				return &protectionv1.AcknowledgeNoticeRequest{Name: n.GetName(), Etag: n.GetEtag()}
+			})},
 			"ListWorkers": {Requests: one(func(testing.TB) proto.Message {
 				return &protectionv1.ListWorkersRequest{Parent: parent, PageSize: 1}
 			})},

@@ -17,20 +17,35 @@ import (
 // is about persons.
 func Policy() rpc.Policy {
 	workers := rpc.Row{Callers: []string{"gateway"}, Roles: []string{codes.RoleCaseWorker, codes.RoleSupervisor}}
+	told := rpc.Row{Callers: []string{"gateway"}, Roles: []string{codes.RoleSupervisor, codes.RoleCaseWorker, codes.RoleFocalPoint}}
+	ladder := rpc.Row{Callers: []string{"gateway"}, Roles: []string{codes.RoleFocalPoint, codes.RoleOperator}}
 	supervisors := rpc.Row{Callers: []string{"gateway"}, Roles: []string{codes.RoleSupervisor}}
 	return rpc.Policy{
-		protectionv1.ProtectionService_CreateUnit_FullMethodName:    supervisors,
-		protectionv1.ProtectionService_GetUnit_FullMethodName:       workers,
-		protectionv1.ProtectionService_ListUnits_FullMethodName:     workers,
-		protectionv1.ProtectionService_CreateWorker_FullMethodName:  supervisors,
-		protectionv1.ProtectionService_ListWorkers_FullMethodName:   workers,
-		protectionv1.ProtectionService_CreateCase_FullMethodName:    workers,
-		protectionv1.ProtectionService_GetCase_FullMethodName:       workers,
-		protectionv1.ProtectionService_ListCases_FullMethodName:     workers,
-		protectionv1.ProtectionService_RecordConsent_FullMethodName: workers,
-		protectionv1.ProtectionService_ReferCase_FullMethodName:     workers,
-		protectionv1.ProtectionService_RecordOutcome_FullMethodName: workers,
-		protectionv1.ProtectionService_ListAuditRows_FullMethodName: supervisors,
+		protectionv1.ProtectionService_CreateUnit_FullMethodName:   supervisors,
+		protectionv1.ProtectionService_GetUnit_FullMethodName:      workers,
+		protectionv1.ProtectionService_ListUnits_FullMethodName:    workers,
+		protectionv1.ProtectionService_UpdateUnit_FullMethodName:   supervisors,
+		protectionv1.ProtectionService_CreateWorker_FullMethodName: supervisors,
+		// A supervisor may change any worker, a worker what is their own.
+		protectionv1.ProtectionService_UpdateWorker_FullMethodName: {
+			Callers: []string{"gateway"}, Roles: []string{codes.RoleSupervisor, codes.RoleCaseWorker, codes.RoleFocalPoint},
+		},
+		protectionv1.ProtectionService_ListWorkers_FullMethodName:       workers,
+		protectionv1.ProtectionService_CreateCase_FullMethodName:        workers,
+		protectionv1.ProtectionService_GetCase_FullMethodName:           workers,
+		protectionv1.ProtectionService_ListCases_FullMethodName:         workers,
+		protectionv1.ProtectionService_RecordConsent_FullMethodName:     workers,
+		protectionv1.ProtectionService_ReferCase_FullMethodName:         workers,
+		protectionv1.ProtectionService_RecordOutcome_FullMethodName:     workers,
+		protectionv1.ProtectionService_GetLadder_FullMethodName:         told,
+		protectionv1.ProtectionService_UpdateLadder_FullMethodName:      ladder,
+		protectionv1.ProtectionService_ListLimits_FullMethodName:        told,
+		protectionv1.ProtectionService_ListCaseDeadlines_FullMethodName: told,
+		protectionv1.ProtectionService_MeetDeadline_FullMethodName:      workers,
+		protectionv1.ProtectionService_RecordLegalEvent_FullMethodName:  workers,
+		protectionv1.ProtectionService_ListNotices_FullMethodName:       told,
+		protectionv1.ProtectionService_AcknowledgeNotice_FullMethodName: told,
+		protectionv1.ProtectionService_ListAuditRows_FullMethodName:     supervisors,
 	}
 }
 

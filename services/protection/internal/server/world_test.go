@@ -24,6 +24,8 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/identity"
+	"amanat.example/services/kit/limits"
+	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/post"
@@ -138,10 +140,13 @@ func newWorld(t testing.TB) *world {
 		}
 	})
 	w.db = db
+	resources, err := rpc.NewResourceRules(&protectionv1.Unit{}, &protectionv1.Worker{})
+	must(t, err)
 	w.app = &app.App{
 		DB: db, Node: "balochistan", Federal: "federal", Keys: keys, Events: store.Events, Post: counter{w}, Commands: w, Random: rand.Reader,
 		Now: func() time.Time { return time.Now().Add(time.Duration(w.clock.Load())) }, NewID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 		Roster: w.place.Load(t, "protection").Roster(), Tokens: paging.New([]byte("test")),
+		Rules: resources, Limits: limits.Default(), Wake: func() {}, Log: logging.Discard(),
 	}
 	audit := store.Audit.Reading(db, time.Now)
 	w.address = w.place.Serve(t, server.Policy(), func(ctx context.Context, r rpc.Reading) error {
@@ -251,4 +256,72 @@ func (w *world) received(t testing.TB, state custodyv1.ReferralState) *protectio
 
 func outcome(c *protectionv1.Case) *protectionv1.RecordOutcomeRequest {
 	return &protectionv1.RecordOutcomeRequest{Name: c.GetName(), Etag: c.GetEtag(), Outcome: "REUNIFIED", Services: []string{"SHELTER"}, Feedback: "Well."}
+}
+
+const quetta = parent + "/units/quetta"
+
+// worker is one more worker of Hub; the first one is the worker for whom the tests' tokens are.
+func (w *world) worker(t testing.TB) *protectionv1.Worker {
+	t.Helper()
+	made, err := w.app.CreateWorker(context.Background(), w.newWorker())
+	must(t, err)
+	return made
+}
+
+// filled sets what a worker may have besides.
+func filled(w *protectionv1.Worker, colleague string) {
+	w.Email, w.Language, w.QuietHours = "shazia@cpu.example", "ur", &protectionv1.QuietHours{From: "21:00", Until: "06:30"}
+	w.Leaves = []*protectionv1.Leave{{FromTime: ahead(time.Hour), UntilTime: ahead(48 * time.Hour), Delegate: colleague}}
+}
+
+func (w *world) ladder(t testing.TB) *protectionv1.Ladder {
+	t.Helper()
+	l, err := w.app.UpdateLadder(context.Background(), &protectionv1.UpdateLadderRequest{
+		Ladder: &protectionv1.Ladder{Name: parent + "/ladder", FocalPoint: w.worker(t).GetName()},
+	})
+	must(t, err)
+	return l
+}
+
+// deadline is one of a case at Quetta, where nobody may stay long.
+func (w *world) deadline(t testing.TB) *protectionv1.CaseDeadline {
+	t.Helper()
+	ctx, unit := context.Background(), w.newUnit("quetta")
+	unit.Unit.District = "PK226"
+	_, _ = w.app.CreateUnit(ctx, unit) // it is there from the second time on
+	intake := w.intake()
+	intake.Case.Unit = quetta
+	c, err := w.app.CreateCase(ctx, intake)
+	must(t, err)
+	listed, err := w.app.ListCaseDeadlines(ctx, &protectionv1.ListCaseDeadlinesRequest{
+		Parent: parent, Filter: &protectionv1.ListCaseDeadlinesRequest_Filter{Subject: c.GetName()},
+	})
+	must(t, err)
+	if len(listed.GetCaseDeadlines()) != 1 {
+		t.Fatalf("at Quetta the law wants %v", listed)
+	}
+	return listed.GetCaseDeadlines()[0]
+}
+
+// notice is one to the focal point, of a deadline that was missed.
+func (w *world) notice(t testing.TB) *protectionv1.Notice {
+	t.Helper()
+	focal := w.ladder(t).GetFocalPoint()
+	d := w.deadline(t)
+	before := w.clock.Load()
+	defer w.clock.Store(before)
+	w.clock.Store(int64(73 * time.Hour))
+	_, err := w.app.FireDeadlines(context.Background())
+	must(t, err)
+	listed, err := w.app.ListNotices(context.Background(), &protectionv1.ListNoticesRequest{
+		Parent: parent, Filter: &protectionv1.ListNoticesRequest_Filter{Worker: focal},
+	})
+	must(t, err)
+	for _, n := range listed.GetNotices() {
+		if n.GetSubject() == d.GetSubject() {
+			return n
+		}
+	}
+	t.Fatalf("the focal point is told %v", listed)
+	return nil
 }

@@ -3,6 +3,7 @@ package store
 
 import (
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -36,6 +37,17 @@ var (
 	// Heard: (referral) → what was heard of a referral of this node before the answer that says
 	// which case it belongs to.
 	Heard = store.NewTable[*referralv1.ReferralChanged](Schema, "referrals_heard")
+	// Ladders: one row, who the node's focal point is, under LadderKey.
+	Ladders = store.NewTable[*protectionv1.Ladder](Schema, "ladders")
+	// CaseDeadlines: what laws want done about cases, and waitlist entries to be looked at; kept for ever.
+	CaseDeadlines = store.NewTable[*protectionv1.CaseDeadline](Schema, "case_deadlines")
+	// Missed: (kind, subject, step, first due time) → what was told of a deadline, for ever, so that no
+	// step of it is told twice.
+	Missed = store.NewTable[*protectionv1.MissedRecord](Schema, "missed")
+	// Notices of missed deadlines, each to one worker.
+	Notices = store.NewTable[*protectionv1.Notice](Schema, "notices")
+	// Mailboxes: (worker) → what is being sent to them. No address and no text lies here.
+	Mailboxes = store.NewTable[*protectionv1.MailboxRecord](Schema, "mailboxes")
 	// Counters: one row, the number in the last reference, under ReferenceKey.
 	Counters = store.NewTable[*wrapperspb.UInt64Value](Schema, "counters")
 )
@@ -44,11 +56,12 @@ var (
 var (
 	// Events: what happened, ids and codes only.
 	Events = events.Declare(Schema, "protection", events.Catalogue{
-		"protection.case.created.v1":   &protectionv1.CaseChanged{},
-		"protection.case.consented.v1": &protectionv1.CaseChanged{},
-		"protection.case.referred.v1":  &protectionv1.CaseChanged{},
-		"protection.case.received.v1":  &protectionv1.CaseChanged{},
-		"protection.case.closed.v1":    &protectionv1.CaseChanged{},
+		"protection.case.created.v1":    &protectionv1.CaseChanged{},
+		"protection.case.consented.v1":  &protectionv1.CaseChanged{},
+		"protection.case.referred.v1":   &protectionv1.CaseChanged{},
+		"protection.case.received.v1":   &protectionv1.CaseChanged{},
+		"protection.case.closed.v1":     &protectionv1.CaseChanged{},
+		"protection.deadline.missed.v1": &protectionv1.CaseDeadlineMissed{},
 	})
 	// Audit: who read a person's data.
 	Audit = audit.Declare(Schema)
@@ -74,6 +87,55 @@ var (
 		return []store.Key{store.K(c.GetReferral(), uint32(c.GetSource()), c.GetCreateTime().AsTime(), c.GetName())}
 	})
 )
+
+// Indexes of what must be done, and of who was told.
+var (
+	// WorkersByUnit: (unit, name).
+	WorkersByUnit = privacy.NewSealedIndex(Workers, "workers_by_unit", func(w *protectionv1.Worker) []store.Key {
+		return []store.Key{store.K(w.GetUnit(), w.GetName())}
+	})
+	// DeadlinesByTime: (next time, name) of open deadlines.
+	DeadlinesByTime = store.NewIndex(CaseDeadlines, "case_deadlines_by_time", func(d *protectionv1.CaseDeadline) []store.Key {
+		if d.GetState() != protectionv1.CaseDeadline_STATE_OPEN {
+			return nil
+		}
+		return []store.Key{store.K(d.GetNextTime().AsTime(), d.GetName())}
+	})
+	// DeadlinesBySubject: (subject, step, event time): of one event a step is owed once.
+	DeadlinesBySubject = store.NewIndex(CaseDeadlines, "case_deadlines_by_subject", func(d *protectionv1.CaseDeadline) []store.Key {
+		return []store.Key{store.K(d.GetSubject(), d.GetStep(), d.GetEventTime().AsTime())}
+	}, store.Unique)
+	// NoticesByTime: (create time, name).
+	NoticesByTime = store.NewIndex(Notices, "notices_by_time", func(n *protectionv1.Notice) []store.Key {
+		return []store.Key{store.K(n.GetCreateTime().AsTime(), n.GetName())}
+	})
+	// NoticesByWorker: (worker, create time, name).
+	NoticesByWorker = store.NewIndex(Notices, "notices_by_worker", func(n *protectionv1.Notice) []store.Key {
+		return []store.Key{store.K(n.GetWorker(), n.GetCreateTime().AsTime(), n.GetName())}
+	})
+	// WaitingNotices: (worker, create time, name) of those to be sent, or to be given to somebody.
+	WaitingNotices = store.NewIndex(Notices, "notices_waiting", func(n *protectionv1.Notice) []store.Key {
+		if n.GetState() != protectionv1.Notice_STATE_WAITING {
+			return nil
+		}
+		return []store.Key{store.K(n.GetWorker(), n.GetCreateTime().AsTime(), n.GetName())}
+	})
+	// MailboxesByTime: (next time, worker) of those for which there is something to do.
+	MailboxesByTime = store.NewIndex(Mailboxes, "mailboxes_by_time", func(m *protectionv1.MailboxRecord) []store.Key {
+		if m.GetNextTime() == nil {
+			return nil
+		}
+		return []store.Key{store.K(m.GetNextTime().AsTime(), m.GetWorker())}
+	})
+)
+
+// LadderKey is the one key of Ladders.
+var LadderKey = store.K("ladder")
+
+// MissedKey is the key of a deadline in Missed.
+func MissedKey(kind protectionv1.Notice_Kind, subject, step string, due time.Time) store.Key {
+	return store.K(uint32(kind), subject, step, due)
+}
 
 // ReferenceKey is the one key of Counters.
 var ReferenceKey = store.K("reference")

@@ -73,7 +73,10 @@ func (a *App) fire(tx *kitstore.Tx, row kitstore.Row[*referralv1.DeadlineRecord]
 	fired := proto.CloneOf(d)
 	rules.Miss(row.Value, now, a.Limits)
 	fired.Missed = d.GetMissed() // who is told this time
-	if err := a.Events.Append(tx, "referral.deadline.missed.v1", subject, now, &referralv1.DeadlineMissed{Deadline: fired}); err != nil {
+	err := a.Events.Append(tx, "referral.deadline.missed.v1", subject, now, &referralv1.DeadlineMissed{
+		Deadline: fired, FirstDueTime: row.Value.GetFirstDueTime(), Urgency: row.Value.GetUrgency(), Reference: row.Value.GetReference(),
+	})
+	if err != nil {
 		return err
 	}
 	if d.GetKind() == referralv1.Deadline_KIND_WATCH {

@@ -61,6 +61,11 @@ func TestDeadlineFiresOncePerDueTimeAlsoAfterRestart(t *testing.T) {
 	if m := origin.missed(); len(m) != 2 || m[1].GetMissed() != 2 {
 		t.Errorf("fired %v", m)
 	}
+	for _, e := range origin.events {
+		if m, ok := e.data.(*referralv1.DeadlineMissed); ok && (!m.GetFirstDueTime().AsTime().Equal(due) || m.GetReference() != v.GetReference() || m.GetUrgency() != v.GetUrgency()) {
+			t.Errorf("each step says which deadline it is of: %v", m)
+		}
+	}
 }
 
 func TestWatchAsksTheOwner(t *testing.T) {

@@ -47,7 +47,7 @@ func Next(s *custody.State, node string, held *referralv1.DeadlineRecord, now ti
 		return held
 	}
 	return &referralv1.DeadlineRecord{
-		Urgency: s.Submitted.GetUrgency(),
+		Urgency: s.Submitted.GetUrgency(), FirstDueTime: timestamppb.New(due), Reference: s.Submitted.GetReference(),
 		Deadline: &referralv1.Deadline{
 			Referral: s.Referral, Kind: kind, DueTime: timestamppb.New(due), Unit: Unit(s, node),
 		},
@@ -134,7 +134,7 @@ func NextOffer(name string, offered *custodyv1.Event, state custodyv1.OfferState
 		return held
 	}
 	return &referralv1.DeadlineRecord{
-		Urgency: o.GetUrgency(),
+		Urgency: o.GetUrgency(), FirstDueTime: timestamppb.New(due), Reference: o.GetReference(),
 		Deadline: &referralv1.Deadline{
 			Referral: offered.GetReferral(), Offer: name, Kind: kind, DueTime: timestamppb.New(due), Unit: o.GetToUnit(),
 		},

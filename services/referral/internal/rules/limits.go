@@ -4,35 +4,27 @@ import (
 	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	"amanat.example/services/kit/limits"
 )
 
-// Limit is how long things may take at one risk.
-type Limit struct {
-	// Acknowledge: until somebody must have taken notice of what came. It is also the time of an
-	// owner's own small steps, and the first steps of an escalation.
-	Acknowledge time.Duration
-	// Answer: until an offer must be accepted or declined.
-	Answer time.Duration
-	// Seen: until the person must be seen face to face.
-	Seen time.Duration
-	// FollowUp: between two looks at a person who is cared for.
-	FollowUp time.Duration
-}
+// Limit is how long things may take at one risk. Acknowledge is also the time of an owner's own
+// small steps, and of the first steps of an escalation.
+type Limit = limits.Limit
 
 // Limits are the limits by risk.
 type Limits map[custodyv1.Urgency]Limit
 
-// DefaultLimits are the time limits by risk of the domain's table. The one and three hours of
-// high risk follow the defaults of UNICEF's Primero; the others are our proposal, and a node may
-// be configured otherwise.
-func DefaultLimits() Limits {
-	const day = 24 * time.Hour
-	return Limits{
-		custodyv1.Urgency_URGENCY_HIGH:   {Acknowledge: time.Hour, Answer: 3 * time.Hour, Seen: day, FollowUp: 7 * day},
-		custodyv1.Urgency_URGENCY_MEDIUM: {Acknowledge: 3 * time.Hour, Answer: day, Seen: 3 * day, FollowUp: 14 * day},
-		custodyv1.Urgency_URGENCY_LOW:    {Acknowledge: day, Answer: 3 * day, Seen: 7 * day, FollowUp: 30 * day},
+// LimitsOf are the limits of a table that hold at a place: those by risk, with the laws laid over them.
+func LimitsOf(t *limits.Table, at limits.Place) Limits {
+	all := Limits{}
+	for _, r := range t.Risks {
+		all[r.Urgency] = t.ByRisk(r.Urgency, at)
 	}
+	return all
 }
+
+// DefaultLimits are those of the embedded table, where no law is laid over them.
+func DefaultLimits() Limits { return LimitsOf(limits.Default(), limits.Place{}) }
 
 // of is the limit at a risk. One that this version does not know is high: nobody waits because
 // of an old program.

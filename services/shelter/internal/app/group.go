@@ -10,6 +10,7 @@ import (
 
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/fieldmask"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/shelter/internal/rules"
 	"amanat.example/services/shelter/internal/store"
@@ -77,7 +78,7 @@ func (a *App) UpdateGroup(ctx context.Context, request *shelterv1.UpdateGroupReq
 			return err
 		}
 		g, before := row.Value, proto.CloneOf(row.Value)
-		if err := merge(g, request.GetGroup(), request.GetUpdateMask()); err != nil {
+		if err := fieldmask.Merge(g, request.GetGroup(), request.GetUpdateMask()); err != nil {
 			return err
 		}
 		if err := a.Rules.Check("group", g); err != nil {

@@ -9,6 +9,7 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/fieldmask"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/shelter/internal/rules"
 	"amanat.example/services/shelter/internal/store"
@@ -63,7 +64,7 @@ func (a *App) UpdateShelter(ctx context.Context, request *shelterv1.UpdateShelte
 		return nil, fault.InvalidField("shelter.groups", "are changed one by one, with UpdateGroup")
 	}
 	return a.changeShelter(ctx, request.GetShelter().GetName(), request.GetEtag(), "updated", func(_ *kitstore.Tx, s *shelterv1.Shelter, _ time.Time) (bool, error) {
-		if err := merge(s, request.GetShelter(), request.GetUpdateMask(), "groups"); err != nil {
+		if err := fieldmask.Merge(s, request.GetShelter(), request.GetUpdateMask(), "groups"); err != nil {
 			return false, err
 		}
 		if err := a.Rules.Check("shelter", s, "groups"); err != nil {

@@ -1,7 +1,7 @@
-package app
+// Package fieldmask puts the part of a resource that a request carries into the resource (AIP-134).
+package fieldmask
 
 import (
-	"regexp"
 	"strconv"
 
 	"google.golang.org/protobuf/proto"
@@ -16,9 +16,9 @@ import (
 // maxPaths is more fields than anything has.
 const maxPaths = 100
 
-// merge sets in to the fields of from that the mask names; without a mask, those that are set
+// Merge sets in to the fields of from that the mask names; without a mask, those that are set
 // (AIP-134). Fields that callers do not write cannot be named. held are fields that have methods of their own.
-func merge(to, from proto.Message, mask *fieldmaskpb.FieldMask, held ...protoreflect.Name) error {
+func Merge(to, from proto.Message, mask *fieldmaskpb.FieldMask, held ...protoreflect.Name) error {
 	src, dst := from.ProtoReflect(), to.ProtoReflect()
 	writable := func(f protoreflect.FieldDescriptor) bool {
 		for _, name := range held {
@@ -59,22 +59,6 @@ func merge(to, from proto.Message, mask *fieldmaskpb.FieldMask, held ...protoref
 			return fault.InvalidField("update_mask.paths["+strconv.Itoa(i)+"]", "is no field that can be changed so; name fields such as display_name")
 		}
 		set(f)
-	}
-	return nil
-}
-
-var (
-	shelterPattern = regexp.MustCompile(`^nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60}$`)
-	groupPattern   = regexp.MustCompile(`^nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60}/groups/[a-z][a-z0-9-]{1,60}$`)
-)
-
-// named refuses an update that does not say of what. given is whether the resource is there at all.
-func named(field string, given bool, name string, pattern *regexp.Regexp, form string) error {
-	switch {
-	case !given:
-		return fault.InvalidField(field, "must be given")
-	case !pattern.MatchString(name):
-		return fault.InvalidField(field+".name", "must look like "+form)
 	}
 	return nil
 }

@@ -1,0 +1,97 @@
+package rules
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	protectionv1 "amanat.example/proto/amanat/protection/v1"
+	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/limits"
+)
+
+// StepWaitlistReview is due when a waitlist entry must be looked at.
+const StepWaitlistReview = "WAITLIST_REVIEW"
+
+// oldestEvent is how long after an event it can be recorded.
+const oldestEvent = 30 * 24 * time.Hour
+
+// PlaceOf is where a unit stands, for the laws that hold there.
+func PlaceOf(u *protectionv1.Unit) limits.Place {
+	district, _ := codes.Find(codes.District, u.GetDistrict())
+	return limits.Place{Province: district.Province, District: u.GetDistrict()}
+}
+
+// CheckEvent refuses an event that has not been, or was too long ago to be news.
+func CheckEvent(c *protectionv1.Case, at *timestamppb.Timestamp, now time.Time) error {
+	t := at.AsTime()
+	switch open := c.GetState() == protectionv1.Case_STATE_ACTIVE || c.GetState() == protectionv1.Case_STATE_FOLLOW_UP; {
+	case t.After(now) || t.Before(now.Add(-oldestEvent)):
+		return fault.InvalidField("event_time", "must have been, and at most 30 days ago")
+	case !open:
+		return fault.New(fault.WrongState, "The case is closed; nothing more is owed here.", "state", c.GetState().String())
+	}
+	return nil
+}
+
+// CaseDeadlines are those that begin to run for a case when an event happens, without names.
+func CaseDeadlines(t *limits.Table, c *protectionv1.Case, u *protectionv1.Unit, event string, at time.Time) (all []*protectionv1.CaseDeadline) {
+	for _, l := range t.From(event, PlaceOf(u)) {
+		due := timestamppb.New(at.Add(l.Limit))
+		all = append(all, &protectionv1.CaseDeadline{
+			Subject: c.GetName(), Reference: c.GetReference(), Unit: c.GetUnit(), Step: l.Step, Limit: Law(l), Urgency: c.GetUrgency(),
+			EventTime: timestamppb.New(at), DueTime: due, NextTime: due, State: protectionv1.CaseDeadline_STATE_OPEN,
+		})
+	}
+	return all
+}
+
+// Law is a limit of a law as it is shown.
+func Law(l limits.Legal) *protectionv1.Limit {
+	return &protectionv1.Limit{
+		LimitId: l.ID, Province: l.Province, District: l.District, Event: l.Event, Step: l.Step, Limit: durationpb.New(l.Limit),
+		Law: l.Law, Section: l.Section, Source: string(l.Source),
+	}
+}
+
+// Limits are all limits of a table as they are shown: those by risk with the laws laid over them, as
+// they hold in a province, then the laws.
+func Limits(t *limits.Table, province string) (all []*protectionv1.Limit) {
+	for _, r := range t.Risks {
+		for _, s := range r.Steps() {
+			all = append(all, &protectionv1.Limit{
+				LimitId: riskName(r) + "/" + s.Code, Urgency: r.Urgency, Event: limits.EventStep, Step: s.Code,
+				Limit: durationpb.New(s.Limit), Law: r.Law, Source: string(r.Source),
+			})
+		}
+	}
+	for _, l := range t.Laws {
+		if l.Province == "" || l.Province == province {
+			all = append(all, Law(l))
+		}
+	}
+	return all
+}
+
+func riskName(r limits.Risk) string {
+	return [...]string{"", "high", "medium", "low"}[r.Urgency]
+}
+
+// MissCaseDeadline moves a deadline that has passed to its next step: worker, supervisor, focal point,
+// and then again and again, more slowly. The next time counts from now, so that a node that was off
+// for days speaks once and not once per missed hour.
+func MissCaseDeadline(d *protectionv1.CaseDeadline, now time.Time, t *limits.Table, at limits.Place) {
+	limit := t.ByRisk(d.GetUrgency(), at)
+	step := limit.Acknowledge
+	if d.Missed++; d.GetMissed() >= int32(protectionv1.Notice_LEVEL_FOCAL_POINT) {
+		step = limit.Answer
+	}
+	d.NextTime = timestamppb.New(now.Add(step))
+}
+
+// Owed says whether a deadline still waits to be met.
+func Owed(d *protectionv1.CaseDeadline) bool {
+	return d.GetState() == protectionv1.CaseDeadline_STATE_OPEN
+}

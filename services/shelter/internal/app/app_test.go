@@ -285,6 +285,24 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
+// After a standstill more holds have run out than one transaction ends: none of them can be confirmed, renewed or admitted, whichever it is.
+func TestWhatRanOutInAStandstillIsEnded(t *testing.T) {
+	b, ctx := newApp(t), t.Context()
+	b.shelter(t, 600)
+	var holds []*shelterv1.Hold
+	for i := range 600 {
+		holds = append(holds, b.mustPlace(t, 1, fmt.Sprint("bulk-", i)))
+	}
+	b.clock.Add(2 * time.Hour)
+	_, err := b.ConfirmHold(ctx, &shelterv1.ConfirmHoldRequest{Name: holds[599].GetName()})
+	want(t, "confirm the last", err, fault.HoldEnded)
+	if got, err := b.GetHold(ctx, holds[599].GetName(), true); err != nil || got.GetState() != shelterv1.Hold_STATE_EXPIRED {
+		t.Errorf("%v, %v", got, err)
+	}
+	_, err = b.RenewHold(ctx, &shelterv1.RenewHoldRequest{Name: holds[598].GetName()})
+	want(t, "renew the one before", err, fault.HoldEnded)
+}
+
 func TestHoldsExpireByThemselves(t *testing.T) {
 	b, ctx := newApp(t), t.Context()
 	b.shelter(t, 600)

@@ -220,7 +220,7 @@ func TestAdvertsAreDiscreet(t *testing.T) {
 		}}, manager); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.SuspendShelter(t.Context(), &shelterv1.SuspendShelterRequest{Name: "nodes/punjab/shelters/hidden", Reason: "SECURITY_THREAT"}); err != nil {
+		if _, err := b.SuspendShelter(t.Context(), &shelterv1.SuspendShelterRequest{Name: "nodes/punjab/shelters/hidden", Reason: "SECURITY_THREAT"}, true); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Second)

@@ -200,6 +200,9 @@ func TestHoldConfirmAdmit(t *testing.T) {
 	if confirmed.GetState() != shelterv1.Hold_STATE_CONFIRMED || confirmed.GetExpireTime() != nil || confirmed.GetEtag() == h.GetEtag() {
 		t.Fatalf("%v", confirmed)
 	}
+	if review := confirmed.GetReviewTime().AsTime(); !review.Equal(b.clock.Now().Add(7 * 24 * time.Hour)) {
+		t.Errorf("the promise is to be looked at again at %v", review)
+	}
 	b.clock.Add(30 * 24 * time.Hour) // a promise does not run out
 	if _, err := b.FireDue(ctx); err != nil {
 		t.Fatal(err)
@@ -214,6 +217,9 @@ func TestHoldConfirmAdmit(t *testing.T) {
 	again, err := b.AdmitHold(ctx, &shelterv1.AdmitHoldRequest{Name: h.GetName()})
 	if err != nil || !proto.Equal(stay, again) {
 		t.Fatalf("admitting again: %v, %v", again, err)
+	}
+	if filled, err := b.GetHold(ctx, h.GetName(), true); err != nil || filled.GetReviewTime() != nil {
+		t.Errorf("a promise that was kept: %v, %v", filled, err)
 	}
 	if got := b.events.String(); got != "shelter.shelter.created.v1 shelter.hold.placed.v1 shelter.hold.confirmed.v1 shelter.stay.admitted.v1 shelter.hold.occupied.v1" {
 		t.Fatalf("events: %s", got)

@@ -62,3 +62,43 @@ func TestACapacityClaimIsNotOfTheFuture(t *testing.T) {
 		t.Errorf("after the clock was set back: %v", err)
 	}
 }
+
+// A new number is a new claim, of who gives it and of now; what is not a number leaves the claim as it is, and a source and a date
+// that are given with the number are kept.
+func TestANewNumberIsANewClaim(t *testing.T) {
+	b, ctx := newApp(t), t.Context()
+	b.shelter(t, 4)
+	surveyed := timestamppb.New(b.clock.Now().Add(-24 * time.Hour))
+	change := func(g *shelterv1.Group) *shelterv1.Group {
+		t.Helper()
+		g.Name = groupName
+		changed, err := b.UpdateGroup(ctx, &shelterv1.UpdateGroupRequest{Group: g}, manager)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return changed
+	}
+	survey := func() {
+		t.Helper()
+		g := change(&shelterv1.Group{CapacitySource: "survey", CapacityTime: surveyed, Total: 4, Overflow: 4, OverflowOpen: 1})
+		if g.GetCapacitySource() != "survey" || !g.GetCapacityTime().AsTime().Equal(surveyed.AsTime()) {
+			t.Fatalf("given with the number: %v", g)
+		}
+		surveyed = timestamppb.New(surveyed.AsTime().Add(time.Minute)) // so that the next is another one
+	}
+	for what, g := range map[string]*shelterv1.Group{
+		"beds": {Total: 5}, "overflow": {Overflow: 5}, "overflow set up": {OverflowOpen: 2},
+	} {
+		survey()
+		b.clock.Add(time.Hour)
+		change(&shelterv1.Group{CapacitySource: "survey"})
+		if changed := change(g); changed.GetCapacitySource() != manager || !changed.GetCapacityTime().AsTime().Equal(b.clock.Now()) {
+			t.Errorf("%s: %v", what, changed)
+		}
+		change(&shelterv1.Group{CapacitySource: "another"})
+	}
+	survey()
+	if g := change(&shelterv1.Group{Needs: []string{"INFANT"}}); g.GetCapacitySource() != "survey" {
+		t.Errorf("needs: %v", g)
+	}
+}

@@ -36,3 +36,30 @@ func TestOnlyASuspensionGivesAReason(t *testing.T) {
 		t.Errorf("said %v", said)
 	}
 }
+
+// Who says that a shelter is full, or no longer, has just spoken for its numbers.
+func TestFullOrNotIsAWordForTheNumbers(t *testing.T) {
+	b, ctx := newApp(t), t.Context()
+	b.shelter(t, 1)
+	for what, call := range map[string]func() (*shelterv1.Shelter, error){
+		"full": func() (*shelterv1.Shelter, error) {
+			return b.DeclareFull(ctx, &shelterv1.DeclareFullRequest{Name: shelterName}, true)
+		},
+		"not full": func() (*shelterv1.Shelter, error) {
+			if _, err := b.DeclareFull(ctx, &shelterv1.DeclareFullRequest{Name: shelterName}, true); err != nil {
+				return nil, err
+			}
+			b.clock.Add(9 * time.Hour)
+			return b.WithdrawFull(ctx, &shelterv1.WithdrawFullRequest{Name: shelterName}, true)
+		},
+	} {
+		b.clock.Add(9 * time.Hour)
+		s, err := call()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g := s.GetGroups()[0]; g.GetFreshness() != shelterv1.Freshness_FRESHNESS_FRESH || !g.GetVouchTime().AsTime().Equal(b.clock.Now()) {
+			t.Errorf("%s: %v", what, g)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,6 +48,7 @@ type bench struct {
 	*app.App
 	clock  *clock
 	events *recorder
+	ahead  atomic.Int64 // how far the clock of a bubble is ahead, nanoseconds
 }
 
 // recorder keeps the kinds of events in order.

@@ -1,21 +1,26 @@
 package app_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/fault"
 	kitstore "amanat.example/services/kit/store"
 )
 
-// reasons keeps what events of shelters give as their reason.
+// reasons keeps what events of shelters and of holds give as their reason.
 type reasons map[string]string
 
 func (r reasons) Append(_ *kitstore.Tx, kind, _ string, _ time.Time, data proto.Message) error {
-	if changed, ok := data.(*shelterv1.ShelterChanged); ok {
+	switch changed := data.(type) {
+	case *shelterv1.ShelterChanged:
 		r[kind] = changed.GetReason()
+	case *shelterv1.HoldChanged:
+		r[kind] = changed.GetReleaseReason()
 	}
 	return nil
 }
@@ -34,6 +39,30 @@ func TestOnlyASuspensionGivesAReason(t *testing.T) {
 	}
 	if said["shelter.shelter.suspended.v1"] != "SECURITY_THREAT" || said["shelter.shelter.updated.v1"] != "" || len(said) != 2 {
 		t.Errorf("said %v", said)
+	}
+}
+
+// A holder learns from the event, from the hold and from what it is refused that the shelter ended it, not somebody who gave it back.
+func TestAHolderLearnsThatItWasTheShelter(t *testing.T) {
+	b, ctx := newApp(t), t.Context()
+	b.shelter(t, 2)
+	given, lost := b.mustPlace(t, 1, "given"), b.mustPlace(t, 1, "lost")
+	said := reasons{}
+	b.Events = said
+	if _, err := b.ReleaseHold(ctx, &shelterv1.ReleaseHoldRequest{Name: given.GetName()}); err != nil || said["shelter.hold.released.v1"] != "RELEASED" {
+		t.Errorf("given back: said %v, %v", said, err)
+	}
+	if _, err := b.SuspendShelter(ctx, &shelterv1.SuspendShelterRequest{Name: shelterName, Reason: "REPAIR"}, true); err != nil || said["shelter.hold.released.v1"] != "SHELTER_SUSPENDED" {
+		t.Errorf("suspended: said %v, %v", said, err)
+	}
+	for h, reason := range map[*shelterv1.Hold]string{given: "RELEASED", lost: "SHELTER_SUSPENDED"} {
+		if got, err := b.GetHold(ctx, h.GetName(), true); err != nil || got.GetReleaseReason() != reason || got.GetExpireTime() != nil {
+			t.Errorf("want %s: %v, %v", reason, got, err)
+		}
+	}
+	_, err := b.ConfirmHold(ctx, &shelterv1.ConfirmHoldRequest{Name: lost.GetName()})
+	if want(t, "confirm", err, fault.HoldEnded); !strings.Contains(err.Error(), "suspended") {
+		t.Error(err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -204,5 +205,22 @@ func TestStreamsAreBoundedAndEnd(t *testing.T) {
 	}
 	if strings.Contains(d.log.all(), "cut") {
 		t.Error("requests were cut")
+	}
+}
+
+// A stream lives shorter than the five minutes of the token under which it was opened: who may no longer read is not told for ever.
+func TestAStreamEndsBeforeItsToken(t *testing.T) {
+	ends := make(chan time.Time, 1)
+	d := openDoor(t, &shelter{watch: func(_ *shelterv1.WatchCapacityRequest, to capacityStream) error {
+		end, _ := to.Context().Deadline() // zero: never
+		ends <- end
+		return to.Send(free(1))
+	}})
+	s := d.watch(watchPath, d.token)
+	if _, data := s.next(); data == "" {
+		t.Fatal("no event")
+	}
+	if end := <-ends; end.IsZero() || end.After(time.Now().Add(5*time.Minute-30*time.Second)) {
+		t.Errorf("the stream would end at %v", end)
 	}
 }

@@ -15,7 +15,7 @@
 //   - A hold's fence grows with every hold of the store and carries the store's incarnation, so
 //     that a restored store's promises are not mistaken for those before (DESIGN section 4).
 //   - Address and telephone are sealed at rest and told after an audit row: to who runs shelters, to others where the location is not
-//     confidential, and with a confirmed hold. No list, event or search tells them.
+//     confidential, and with a confirmed hold until the last who came on it has left. No list, event or search tells them.
 //   - A search reads a directory in memory that the store's change sets keep, and sees every commit that returned before it
 //     began. Of where a shelter is it tells the district, and distances between centres of districts in tens of kilometres.
 //   - All a search says stands in one catalogue per language (internal/rules/sentences_*.go), whole sentences with the same arguments.

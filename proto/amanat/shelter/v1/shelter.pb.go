@@ -667,7 +667,7 @@ type Group struct {
 	Overflow int32 `protobuf:"varint,8,opt,name=overflow,proto3" json:"overflow,omitempty"`
 	// Who says so: a capacity claim carries its source.
 	CapacitySource string `protobuf:"bytes,9,opt,name=capacity_source,json=capacitySource,proto3" json:"capacity_source,omitempty"`
-	// When it was said.
+	// When it was said, never ahead; absent: now.
 	CapacityTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=capacity_time,json=capacityTime,proto3" json:"capacity_time,omitempty"`
 	// Taken by holds that live, tentative or confirmed; counted from the rows.
 	Held int32 `protobuf:"varint,11,opt,name=held,proto3" json:"held,omitempty"`
@@ -890,7 +890,7 @@ type Hold struct {
 	ReleaseReason string `protobuf:"bytes,15,opt,name=release_reason,json=releaseReason,proto3" json:"release_reason,omitempty"`
 	// When a promise is to be looked at again; it does not end by itself.
 	ReviewTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=review_time,json=reviewTime,proto3" json:"review_time,omitempty"`
-	// Where to bring the person; set once the hold is confirmed.
+	// Where to bring the person; set once the hold is confirmed, and until all who came on it have left.
 	Location      *Location `protobuf:"bytes,17,opt,name=location,proto3" json:"location,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

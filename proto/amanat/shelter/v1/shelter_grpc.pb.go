@@ -81,7 +81,7 @@ type ShelterServiceClient interface {
 	DeclareFull(ctx context.Context, in *DeclareFullRequest, opts ...grpc.CallOption) (*Shelter, error)
 	// Takes back that a shelter is full.
 	WithdrawFull(ctx context.Context, in *WithdrawFullRequest, opts ...grpc.CallOption) (*Shelter, error)
-	// Adds a group of like beds.
+	// Adds a group of like beds. A shelter has at most 50.
 	CreateGroup(ctx context.Context, in *CreateGroupRequest, opts ...grpc.CallOption) (*Group, error)
 	// Changes a group. Its inventory is never cut below what is taken.
 	UpdateGroup(ctx context.Context, in *UpdateGroupRequest, opts ...grpc.CallOption) (*Group, error)
@@ -541,7 +541,7 @@ type ShelterServiceServer interface {
 	DeclareFull(context.Context, *DeclareFullRequest) (*Shelter, error)
 	// Takes back that a shelter is full.
 	WithdrawFull(context.Context, *WithdrawFullRequest) (*Shelter, error)
-	// Adds a group of like beds.
+	// Adds a group of like beds. A shelter has at most 50.
 	CreateGroup(context.Context, *CreateGroupRequest) (*Group, error)
 	// Changes a group. Its inventory is never cut below what is taken.
 	UpdateGroup(context.Context, *UpdateGroupRequest) (*Group, error)

@@ -139,7 +139,7 @@ func (a *App) change(ctx context.Context, name, etag string, decide func(tx *kit
 		if err := a.expireDue(tx, now); err != nil {
 			return err
 		}
-		row, err := getHold(tx, name)
+		row, err := a.endIfRunOut(tx, name, now)
 		if err != nil {
 			return err
 		}
@@ -162,6 +162,19 @@ func (a *App) change(ctx context.Context, name, etag string, decide func(tx *kit
 		err = refused
 	}
 	return shown, err
+}
+
+// endIfRunOut reads a hold, and ends it first where it has run out: after a standstill more may have run out than expireDue ends at once.
+func (a *App) endIfRunOut(tx *kitstore.Tx, name string, now time.Time) (kitstore.Row[*shelterv1.HoldRecord], error) {
+	row, err := getHold(tx, name)
+	if err != nil || !rules.RunOut(row.Value.GetHold(), now) {
+		return row, err
+	}
+	rules.Expire(row.Value.GetHold(), now)
+	if _, err := a.put(tx, row.Value, now); err != nil {
+		return row, err
+	}
+	return getHold(tx, name)
 }
 
 // expireDue ends the tentative holds and outages whose time has come, and notes which waitlist entries nobody has looked at.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,6 +48,7 @@ type bench struct {
 	*app.App
 	clock  *clock
 	events *recorder
+	ahead  atomic.Int64 // how far the clock of a bubble is ahead, nanoseconds
 }
 
 // recorder keeps the kinds of events in order.
@@ -200,6 +202,9 @@ func TestHoldConfirmAdmit(t *testing.T) {
 	if confirmed.GetState() != shelterv1.Hold_STATE_CONFIRMED || confirmed.GetExpireTime() != nil || confirmed.GetEtag() == h.GetEtag() {
 		t.Fatalf("%v", confirmed)
 	}
+	if review := confirmed.GetReviewTime().AsTime(); !review.Equal(b.clock.Now().Add(7 * 24 * time.Hour)) {
+		t.Errorf("the promise is to be looked at again at %v", review)
+	}
 	b.clock.Add(30 * 24 * time.Hour) // a promise does not run out
 	if _, err := b.FireDue(ctx); err != nil {
 		t.Fatal(err)
@@ -214,6 +219,9 @@ func TestHoldConfirmAdmit(t *testing.T) {
 	again, err := b.AdmitHold(ctx, &shelterv1.AdmitHoldRequest{Name: h.GetName()})
 	if err != nil || !proto.Equal(stay, again) {
 		t.Fatalf("admitting again: %v, %v", again, err)
+	}
+	if filled, err := b.GetHold(ctx, h.GetName(), true); err != nil || filled.GetReviewTime() != nil {
+		t.Errorf("a promise that was kept: %v, %v", filled, err)
 	}
 	if got := b.events.String(); got != "shelter.shelter.created.v1 shelter.hold.placed.v1 shelter.hold.confirmed.v1 shelter.stay.admitted.v1 shelter.hold.occupied.v1" {
 		t.Fatalf("events: %s", got)
@@ -283,6 +291,24 @@ func TestExpiry(t *testing.T) {
 	if got := b.events.String(); !strings.HasSuffix(got, "shelter.hold.placed.v1 shelter.hold.expired.v1 shelter.hold.placed.v1") {
 		t.Fatalf("events: %s", got)
 	}
+}
+
+// After a standstill more holds have run out than one transaction ends: none of them can be confirmed, renewed or admitted, whichever it is.
+func TestWhatRanOutInAStandstillIsEnded(t *testing.T) {
+	b, ctx := newApp(t), t.Context()
+	b.shelter(t, 600)
+	var holds []*shelterv1.Hold
+	for i := range 600 {
+		holds = append(holds, b.mustPlace(t, 1, fmt.Sprint("bulk-", i)))
+	}
+	b.clock.Add(2 * time.Hour)
+	_, err := b.ConfirmHold(ctx, &shelterv1.ConfirmHoldRequest{Name: holds[599].GetName()})
+	want(t, "confirm the last", err, fault.HoldEnded)
+	if got, err := b.GetHold(ctx, holds[599].GetName(), true); err != nil || got.GetState() != shelterv1.Hold_STATE_EXPIRED {
+		t.Errorf("%v, %v", got, err)
+	}
+	_, err = b.RenewHold(ctx, &shelterv1.RenewHoldRequest{Name: holds[598].GetName()})
+	want(t, "renew the one before", err, fault.HoldEnded)
 }
 
 func TestHoldsExpireByThemselves(t *testing.T) {

@@ -30,6 +30,12 @@ func (a *App) CreateGroup(ctx context.Context, request *shelterv1.CreateGroupReq
 		if err != nil {
 			return found(err, "shelter")
 		}
+		if err := checkAhead("group.capacity_time", request.GetGroup().GetCapacityTime(), now); err != nil {
+			return err
+		}
+		if err := roomForGroup(tx, request.GetParent()); err != nil {
+			return err
+		}
 		g := vouched(proto.CloneOf(request.GetGroup()), manager, now)
 		g.Name = request.GetParent() + "/groups/" + request.GetGroupId()
 		key := store.GroupKey(g.GetName())
@@ -48,6 +54,18 @@ func (a *App) CreateGroup(ctx context.Context, request *shelterv1.CreateGroupReq
 		return nil, err
 	}
 	return created, nil
+}
+
+// mostGroups is how many groups a shelter has at most, as in its proto: an advert of more is believed by no other node.
+const mostGroups = 50
+
+// roomForGroup refuses one group too many.
+func roomForGroup(r kitstore.Reader, shelter string) error {
+	rows, _, err := store.Groups.Page(r, kitstore.Range{Prefix: kitstore.K(shelter)}, mostGroups)
+	if err == nil && len(rows) == mostGroups {
+		err = fault.New(fault.WrongState, "The shelter has 50 groups, and cannot have more. Change one of them instead.", "shelter", shelter)
+	}
+	return err
 }
 
 // told appends the event that a group changed.
@@ -86,6 +104,11 @@ func (a *App) UpdateGroup(ctx context.Context, request *shelterv1.UpdateGroupReq
 		}
 		if err := checkGroup("group", g); err != nil {
 			return err
+		}
+		if !proto.Equal(g.GetCapacityTime(), before.GetCapacityTime()) {
+			if err := checkAhead("group.capacity_time", g.GetCapacityTime(), now); err != nil {
+				return err
+			}
 		}
 		if err := a.checkTaken(tx, g); err != nil {
 			return err

@@ -34,9 +34,16 @@ func (a *App) GetHold(ctx context.Context, name string, tell bool) (shown *shelt
 	return shown, err
 }
 
-// locate says where to bring the person, once the place is promised.
+// locate says where to bring the person, once the place is promised and as long as anybody of it is there: a shelter may have moved
+// since then, and who has left need not know where to.
 func (a *App) locate(r kitstore.Reader, h *shelterv1.Hold) error {
-	if h.GetState() != shelterv1.Hold_STATE_CONFIRMED && h.GetState() != shelterv1.Hold_STATE_OCCUPIED {
+	switch h.GetState() {
+	case shelterv1.Hold_STATE_CONFIRMED:
+	case shelterv1.Hold_STATE_OCCUPIED:
+		if there, err := anybodyStays(r, h); err != nil || !there {
+			return err
+		}
+	default:
 		return nil
 	}
 	s, err := store.Shelters.Get(r, a.Keys, kitstore.K(store.ShelterOf(h.GetGroup())))
@@ -47,6 +54,20 @@ func (a *App) locate(r kitstore.Reader, h *shelterv1.Hold) error {
 		h.Location = &shelterv1.Location{Address: s.GetAddress(), Phone: s.GetPhone()}
 	}
 	return nil
+}
+
+// anybodyStays says whether somebody who came on a hold has not left.
+func anybodyStays(r kitstore.Reader, h *shelterv1.Hold) (bool, error) {
+	first, err := store.Stays.Get(r, kitstore.K(h.GetStay()))
+	if err != nil || store.Current(first) {
+		return err == nil, err
+	}
+	for _, name := range first.GetCompanions() {
+		if s, err := store.Stays.Get(r, kitstore.K(name)); err != nil || store.Current(s) {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // ListHolds lists holds in order of placing, without the location.

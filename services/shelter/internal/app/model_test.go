@@ -338,16 +338,16 @@ func (m *model) changeShelter(t *rapid.T) {
 		for _, h := range m.holds {
 			h.live = false
 		}
-		_, err = m.SuspendShelter(ctx, &shelterv1.SuspendShelterRequest{Name: shelterName, Reason: "REPAIR"})
+		_, err = m.SuspendShelter(ctx, &shelterv1.SuspendShelterRequest{Name: shelterName, Reason: "REPAIR"}, true)
 	case 1:
 		m.suspended = false
-		_, err = m.ReopenShelter(ctx, &shelterv1.ReopenShelterRequest{Name: shelterName})
+		_, err = m.ReopenShelter(ctx, &shelterv1.ReopenShelterRequest{Name: shelterName}, true)
 	case 2:
 		m.fullUntil = m.clock.Now().Add(time.Duration(rapid.IntRange(1, 300).Draw(t, "minutes")) * time.Minute)
-		_, err = m.DeclareFull(ctx, &shelterv1.DeclareFullRequest{Name: shelterName, UntilTime: timestamppb.New(m.fullUntil)})
+		_, err = m.DeclareFull(ctx, &shelterv1.DeclareFullRequest{Name: shelterName, UntilTime: timestamppb.New(m.fullUntil)}, true)
 	case 3:
 		m.fullUntil = time.Time{}
-		_, err = m.WithdrawFull(ctx, &shelterv1.WithdrawFullRequest{Name: shelterName})
+		_, err = m.WithdrawFull(ctx, &shelterv1.WithdrawFullRequest{Name: shelterName}, true)
 	}
 	check(t, "change the shelter", err, 0)
 }

@@ -156,7 +156,7 @@ func advertisingWith(t *testing.T, load func(string) *identity.Service, keys adv
 	synctest.Test(t, func(t *testing.T) {
 		b, end := openApp(t, kitstore.Options{Path: filepath.Join(dir, "shelter.db"), Schema: store.Schema}, dir)
 		defer end()
-		b.Now = time.Now
+		b.Now = func() time.Time { return time.Now().Add(time.Duration(b.ahead.Load())) }
 		broker, counts := newBroker(), advert.NewCounts()
 		adverts, err := app.NewAdverts(app.AdvertsConfig{App: b.App, Keys: keys, Transport: broker, Counts: counts, Log: logging.Discard()})
 		if err != nil {
@@ -211,6 +211,31 @@ func TestAdvertsAreGatheredAndRepeated(t *testing.T) {
 	})
 }
 
+// A clock that is set back does not silence a node: what it says next is later than all it has said, and never twice of one time.
+func TestAClockThatIsSetBackSilencesNobody(t *testing.T) {
+	advertising(t, func(t *testing.T, b *bench, hub *broker, _ advert.Counts, _ func(string) *identity.Service) {
+		b.ahead.Store(int64(time.Hour))
+		b.shelter(t, 3)
+		synctest.Wait()
+		said := hub.taken(t)
+		b.ahead.Store(0)
+		for i := range 3 {
+			b.mustPlace(t, 1, fmt.Sprint(i))
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			said = append(said, hub.taken(t)...)
+		}
+		if len(said) != 4 {
+			t.Fatalf("%d adverts, want 4", len(said))
+		}
+		for i, one := range said[1:] {
+			if !one.GetPublishTime().AsTime().After(said[i].GetPublishTime().AsTime()) {
+				t.Errorf("published at %v after one of %v", one.GetPublishTime().AsTime(), said[i].GetPublishTime().AsTime())
+			}
+		}
+	})
+}
+
 // An advert holds nothing of where a shelter is, of who runs it and of who vouches for it.
 func TestAdvertsAreDiscreet(t *testing.T) {
 	advertising(t, func(t *testing.T, b *bench, hub *broker, _ advert.Counts, _ func(string) *identity.Service) {
@@ -220,7 +245,7 @@ func TestAdvertsAreDiscreet(t *testing.T) {
 		}}, manager); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.SuspendShelter(t.Context(), &shelterv1.SuspendShelterRequest{Name: "nodes/punjab/shelters/hidden", Reason: "SECURITY_THREAT"}); err != nil {
+		if _, err := b.SuspendShelter(t.Context(), &shelterv1.SuspendShelterRequest{Name: "nodes/punjab/shelters/hidden", Reason: "SECURITY_THREAT"}, true); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Second)

@@ -37,6 +37,11 @@ func (a *App) CreateShelter(ctx context.Context, request *shelterv1.CreateShelte
 		now := a.Now()
 		shelter := proto.CloneOf(request.GetShelter())
 		groups := shelter.GetGroups()
+		for i, g := range groups {
+			if err := checkAhead("shelter.groups["+strconv.Itoa(i)+"].capacity_time", g.GetCapacityTime(), now); err != nil {
+				return err
+			}
+		}
 		shelter.Name, shelter.Groups, shelter.Etag = name, nil, ""
 		shelter.State, shelter.CreateTime, shelter.UpdateTime = shelterv1.Shelter_STATE_ACTIVE, timestamppb.New(now), timestamppb.New(now)
 		shelter.SuspensionReason, shelter.FullUntilTime = "", nil
@@ -109,6 +114,14 @@ func checkGroup(field string, g *shelterv1.Group) error {
 		return err
 	}
 	return codes.CheckFields(field+".needs", codes.SpecialNeed, g.GetNeeds())
+}
+
+// checkAhead refuses a claim that says it is made later than now.
+func checkAhead(field string, claimed *timestamppb.Timestamp, now time.Time) error {
+	if claimed != nil && claimed.AsTime().After(now) {
+		return fault.InvalidField(field, "must not lie ahead; leave it out for now")
+	}
+	return nil
 }
 
 // GetShelter reads a shelter with what is free now. Address and telephone of a confidential one are for those who run it.

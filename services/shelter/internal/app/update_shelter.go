@@ -16,8 +16,8 @@ import (
 )
 
 // changeShelter is the frame of what changes a shelter: find it, compare the etag, let decide change it, and store it
-// unless nothing changed. kind names the event.
-func (a *App) changeShelter(ctx context.Context, name, etag, kind string, decide func(tx *kitstore.Tx, s *shelterv1.Shelter, now time.Time) (changed bool, err error)) (shown *shelterv1.Shelter, err error) {
+// unless nothing changed. kind names the event; runs says that the caller runs shelters, and may see where a confidential one is.
+func (a *App) changeShelter(ctx context.Context, name, etag, kind string, runs bool, decide func(tx *kitstore.Tx, s *shelterv1.Shelter, now time.Time) (changed bool, err error)) (shown *shelterv1.Shelter, err error) {
 	if err := a.checkNode("name", name); err != nil {
 		return nil, err
 	}
@@ -40,13 +40,16 @@ func (a *App) changeShelter(ctx context.Context, name, etag, kind string, decide
 			if err := store.Shelters.Put(tx, a.Keys, kitstore.K(name), s); err != nil {
 				return err
 			}
-			err := a.Events.Append(tx, "shelter.shelter."+kind+".v1", name, now, &shelterv1.ShelterChanged{Shelter: name, Reason: s.GetSuspensionReason()})
-			if err != nil {
+			said := &shelterv1.ShelterChanged{Shelter: name}
+			if kind == "suspended" {
+				said.Reason = s.GetSuspensionReason()
+			}
+			if err := a.Events.Append(tx, "shelter.shelter."+kind+".v1", name, now, said); err != nil {
 				return err
 			}
 			tx.AfterCommit(a.Wake)
 		}
-		shown, err = a.show(tx, name, true)
+		shown, err = a.show(tx, name, runs)
 		return err
 	})
 	if err != nil {
@@ -56,14 +59,14 @@ func (a *App) changeShelter(ctx context.Context, name, etag, kind string, decide
 }
 
 // UpdateShelter changes what the directory says of a shelter.
-func (a *App) UpdateShelter(ctx context.Context, request *shelterv1.UpdateShelterRequest) (*shelterv1.Shelter, error) {
+func (a *App) UpdateShelter(ctx context.Context, request *shelterv1.UpdateShelterRequest, runs bool) (*shelterv1.Shelter, error) {
 	if err := named("shelter", request.GetShelter() != nil, request.GetShelter().GetName(), shelterPattern, "nodes/*/shelters/*"); err != nil {
 		return nil, err
 	}
 	if len(request.GetShelter().GetGroups()) > 0 {
 		return nil, fault.InvalidField("shelter.groups", "are changed one by one, with UpdateGroup")
 	}
-	return a.changeShelter(ctx, request.GetShelter().GetName(), request.GetEtag(), "updated", func(_ *kitstore.Tx, s *shelterv1.Shelter, _ time.Time) (bool, error) {
+	return a.changeShelter(ctx, request.GetShelter().GetName(), request.GetEtag(), "updated", runs, func(_ *kitstore.Tx, s *shelterv1.Shelter, _ time.Time) (bool, error) {
 		if err := fieldmask.Merge(s, request.GetShelter(), request.GetUpdateMask(), "groups"); err != nil {
 			return false, err
 		}
@@ -76,11 +79,11 @@ func (a *App) UpdateShelter(ctx context.Context, request *shelterv1.UpdateShelte
 
 // SuspendShelter takes a shelter out of use; every live hold ends in the same transaction, each with its event, so each holder
 // hears of it once. Stays go on.
-func (a *App) SuspendShelter(ctx context.Context, request *shelterv1.SuspendShelterRequest) (*shelterv1.Shelter, error) {
+func (a *App) SuspendShelter(ctx context.Context, request *shelterv1.SuspendShelterRequest, runs bool) (*shelterv1.Shelter, error) {
 	if err := codes.CheckField("reason", codes.Suspension, request.GetReason()); err != nil {
 		return nil, err
 	}
-	return a.changeShelter(ctx, request.GetName(), request.GetEtag(), "suspended", func(tx *kitstore.Tx, s *shelterv1.Shelter, now time.Time) (bool, error) {
+	return a.changeShelter(ctx, request.GetName(), request.GetEtag(), "suspended", runs, func(tx *kitstore.Tx, s *shelterv1.Shelter, now time.Time) (bool, error) {
 		if s.GetState() == shelterv1.Shelter_STATE_SUSPENDED {
 			if s.GetSuspensionReason() != request.GetReason() {
 				return false, fault.New(fault.WrongState, "The shelter is suspended for another reason. Reopen it first.", "state", "SUSPENDED")
@@ -117,8 +120,8 @@ func (a *App) endHolds(tx *kitstore.Tx, shelter string, now time.Time) error {
 }
 
 // ReopenShelter takes a suspended shelter back into use.
-func (a *App) ReopenShelter(ctx context.Context, request *shelterv1.ReopenShelterRequest) (*shelterv1.Shelter, error) {
-	return a.changeShelter(ctx, request.GetName(), request.GetEtag(), "reopened", func(_ *kitstore.Tx, s *shelterv1.Shelter, _ time.Time) (bool, error) {
+func (a *App) ReopenShelter(ctx context.Context, request *shelterv1.ReopenShelterRequest, runs bool) (*shelterv1.Shelter, error) {
+	return a.changeShelter(ctx, request.GetName(), request.GetEtag(), "reopened", runs, func(_ *kitstore.Tx, s *shelterv1.Shelter, _ time.Time) (bool, error) {
 		if s.GetState() != shelterv1.Shelter_STATE_SUSPENDED {
 			return false, nil
 		}
@@ -128,8 +131,8 @@ func (a *App) ReopenShelter(ctx context.Context, request *shelterv1.ReopenShelte
 }
 
 // DeclareFull says that nothing is free in a shelter, whatever the rows say.
-func (a *App) DeclareFull(ctx context.Context, request *shelterv1.DeclareFullRequest) (*shelterv1.Shelter, error) {
-	return a.changeShelter(ctx, request.GetName(), request.GetEtag(), "declared-full", func(tx *kitstore.Tx, s *shelterv1.Shelter, now time.Time) (bool, error) {
+func (a *App) DeclareFull(ctx context.Context, request *shelterv1.DeclareFullRequest, runs bool) (*shelterv1.Shelter, error) {
+	return a.changeShelter(ctx, request.GetName(), request.GetEtag(), "declared-full", runs, func(tx *kitstore.Tx, s *shelterv1.Shelter, now time.Time) (bool, error) {
 		until, err := rules.FullUntil(request.GetUntilTime(), now)
 		if err != nil {
 			return false, err
@@ -140,8 +143,8 @@ func (a *App) DeclareFull(ctx context.Context, request *shelterv1.DeclareFullReq
 }
 
 // WithdrawFull takes that back.
-func (a *App) WithdrawFull(ctx context.Context, request *shelterv1.WithdrawFullRequest) (*shelterv1.Shelter, error) {
-	return a.changeShelter(ctx, request.GetName(), request.GetEtag(), "withdrawn-full", func(tx *kitstore.Tx, s *shelterv1.Shelter, now time.Time) (bool, error) {
+func (a *App) WithdrawFull(ctx context.Context, request *shelterv1.WithdrawFullRequest, runs bool) (*shelterv1.Shelter, error) {
+	return a.changeShelter(ctx, request.GetName(), request.GetEtag(), "withdrawn-full", runs, func(tx *kitstore.Tx, s *shelterv1.Shelter, now time.Time) (bool, error) {
 		if s.GetFullUntilTime() == nil {
 			return false, nil
 		}

@@ -130,7 +130,8 @@ func (a *App) WatchCapacity(ctx context.Context, request *shelterv1.WatchCapacit
 	if err != nil {
 		return err
 	}
-	for {
+	var again <-chan time.Time // when all are looked at; changes of some do not put it off
+	for due := (time.Time{}); ; {
 		changed, until, err := a.capacityOf(ctx, shelters, told)
 		if err != nil {
 			return err
@@ -140,13 +141,17 @@ func (a *App) WatchCapacity(ctx context.Context, request *shelterv1.WatchCapacit
 				return err
 			}
 		}
-		// "We are full" ends by the clock alone.
+		// "We are full" ends by the clock alone, and so does a claim's freshness.
+		if at := a.Now().Add(until); again == nil || at.Before(due) {
+			again, due = a.After(until), at
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-one.wake:
 			shelters = a.Watchers.take(one)
-		case <-a.After(until):
+		case <-again:
+			again = nil
 			if shelters, err = a.shelterNames(ctx, request.GetShelter()); err != nil {
 				return err
 			}

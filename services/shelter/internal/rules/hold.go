@@ -98,6 +98,11 @@ func Release(h *shelterv1.Hold, reason string, now time.Time) error {
 	return ended(h)
 }
 
+// RunOut says that a tentative hold is past its end, whether or not anybody has ended it.
+func RunOut(h *shelterv1.Hold, now time.Time) bool {
+	return h.GetState() == shelterv1.Hold_STATE_HELD && !h.GetExpireTime().AsTime().After(now)
+}
+
 // Expire ends a tentative hold that has run out.
 func Expire(h *shelterv1.Hold, now time.Time) {
 	move(h, shelterv1.Hold_STATE_EXPIRED, now)

@@ -277,6 +277,39 @@ func TestConfidentialLocation(t *testing.T) {
 	}
 	tells("its manager", read("shelter-manager"), true)
 	tells("a case worker", read("case-worker"), false)
+	for role, want := range map[string]bool{"shelter-manager": true, "supervisor": false} { // a supervisor may change it, and changes what is so already
+		ctx := r.token(role)
+		for what, call := range map[string]func() (*shelterv1.Shelter, error){
+			"update": func() (*shelterv1.Shelter, error) {
+				return r.gateway.UpdateShelter(ctx, &shelterv1.UpdateShelterRequest{Shelter: &shelterv1.Shelter{Name: made.GetName(), DisplayName: "Hidden"}})
+			},
+			"declare full": func() (*shelterv1.Shelter, error) {
+				return r.gateway.DeclareFull(ctx, &shelterv1.DeclareFullRequest{Name: made.GetName()})
+			},
+			"withdraw full": func() (*shelterv1.Shelter, error) {
+				return r.gateway.WithdrawFull(ctx, &shelterv1.WithdrawFullRequest{Name: made.GetName()})
+			},
+			"suspend": func() (*shelterv1.Shelter, error) {
+				return r.gateway.SuspendShelter(ctx, &shelterv1.SuspendShelterRequest{Name: made.GetName(), Reason: "REPAIR"})
+			},
+			"reopen": func() (*shelterv1.Shelter, error) {
+				return r.gateway.ReopenShelter(ctx, &shelterv1.ReopenShelterRequest{Name: made.GetName()})
+			},
+		} {
+			shown, err := call()
+			if err != nil {
+				t.Fatal(err)
+			}
+			tells("the answer of "+what+" to a "+role, shown, want)
+		}
+		tells("a "+role, read(role), want)
+	}
+	if _, err := r.gateway.WithdrawFull(r.token("shelter-manager"), &shelterv1.WithdrawFullRequest{Name: made.GetName()}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.gateway.ReopenShelter(r.token("shelter-manager"), &shelterv1.ReopenShelterRequest{Name: made.GetName()}); err != nil {
+		t.Fatal(err)
+	}
 	listed, err := r.gateway.ListShelters(r.token("shelter-manager"), &shelterv1.ListSheltersRequest{Parent: "nodes/punjab"})
 	if err != nil {
 		t.Fatal(err)

@@ -54,9 +54,14 @@ func (s *Server) CreateShelter(ctx context.Context, r *shelterv1.CreateShelterRe
 	return s.app.CreateShelter(ctx, r, rpc.Person(ctx).GetPerson())
 }
 
+// runs says that who acts runs shelters, and may see where a confidential one is.
+func runs(ctx context.Context) bool {
+	return slices.Contains(rpc.Person(ctx).GetRoles(), codes.RoleShelterManager)
+}
+
 // GetShelter implements the RPC.
 func (s *Server) GetShelter(ctx context.Context, r *shelterv1.GetShelterRequest) (*shelterv1.Shelter, error) {
-	return s.app.GetShelter(ctx, r.GetName(), slices.Contains(rpc.Person(ctx).GetRoles(), codes.RoleShelterManager))
+	return s.app.GetShelter(ctx, r.GetName(), runs(ctx))
 }
 
 // ListShelters implements the RPC.
@@ -97,27 +102,27 @@ func (s *Server) AdmitHold(ctx context.Context, r *shelterv1.AdmitHoldRequest) (
 
 // UpdateShelter implements the RPC.
 func (s *Server) UpdateShelter(ctx context.Context, r *shelterv1.UpdateShelterRequest) (*shelterv1.Shelter, error) {
-	return s.app.UpdateShelter(ctx, r)
+	return s.app.UpdateShelter(ctx, r, runs(ctx))
 }
 
 // SuspendShelter implements the RPC.
 func (s *Server) SuspendShelter(ctx context.Context, r *shelterv1.SuspendShelterRequest) (*shelterv1.Shelter, error) {
-	return s.app.SuspendShelter(ctx, r)
+	return s.app.SuspendShelter(ctx, r, runs(ctx))
 }
 
 // ReopenShelter implements the RPC.
 func (s *Server) ReopenShelter(ctx context.Context, r *shelterv1.ReopenShelterRequest) (*shelterv1.Shelter, error) {
-	return s.app.ReopenShelter(ctx, r)
+	return s.app.ReopenShelter(ctx, r, runs(ctx))
 }
 
 // DeclareFull implements the RPC.
 func (s *Server) DeclareFull(ctx context.Context, r *shelterv1.DeclareFullRequest) (*shelterv1.Shelter, error) {
-	return s.app.DeclareFull(ctx, r)
+	return s.app.DeclareFull(ctx, r, runs(ctx))
 }
 
 // WithdrawFull implements the RPC.
 func (s *Server) WithdrawFull(ctx context.Context, r *shelterv1.WithdrawFullRequest) (*shelterv1.Shelter, error) {
-	return s.app.WithdrawFull(ctx, r)
+	return s.app.WithdrawFull(ctx, r, runs(ctx))
 }
 
 // CreateGroup implements the RPC.

@@ -12,7 +12,7 @@ import (
 
 // receiveOffer stores an offer made to a unit of this node, and answers that it is stored.
 func (a *App) receiveOffer(tx *kitstore.Tx, from string, letter *custodyv1.OfferLetter) error {
-	link, err := custody.VerifyOffer(a.Roster, letter.GetOffered())
+	link, err := custody.VerifyAlone(a.Roster, letter.GetOffered())
 	if err != nil {
 		return refuse(reasonOffer)
 	}

@@ -34,7 +34,7 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 		return refuse(reasonSender)
 	case s.Owner != a.Node:
 		return w.sendChain(w.lane(), from)
-	case w.chain.Holds(reply):
+	case w.chain.Holds(letter.GetReply()):
 		return nil
 	}
 	_, err = w.append(a.self(), reply.GetAnnexCommitment(), &custodyv1.Event{

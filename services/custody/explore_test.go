@@ -218,8 +218,12 @@ func TestEveryReachableState(t *testing.T) {
 	placement, service := custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, custodyv1.ReferralKind_REFERRAL_KIND_SERVICE
 	const usual = 3 // the others take minutes
 	all := []bounds{
-		{placement, 1, 3, true}, {placement, 2, 2, false}, {service, 2, 2, true},
-		{placement, 2, 2, true}, {placement, 2, 3, false}, {placement, 3, 2, false},
+		{placement, 1, 3, true},
+		{placement, 2, 2, false},
+		{service, 2, 2, true},
+		{placement, 2, 2, true},
+		{placement, 2, 3, false},
+		{placement, 3, 2, false},
 	}
 	for n := range soaktest.Rounds(t, usual, len(all)) {
 		if n == len(all) {

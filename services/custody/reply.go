@@ -117,6 +117,13 @@ func ReplyName(r *custodyv1.Reply) string { return replyNames[replyKind(r)] }
 // ReplyHash names a reply: the SHA-256 of its bytes.
 func ReplyHash(signed *custodyv1.SignedReply) Hash { return sha256.Sum256(signed.GetReply()) }
 
+// Answer is the state in which a reply leaves the offer it answers; false where the offer cannot be answered so. The owner's
+// chain and the unit that answers both go by it.
+func Answer(state custodyv1.OfferState, r *custodyv1.Reply) (custodyv1.OfferState, bool) {
+	next, ok := replyMoves[replyKind(r)][state]
+	return next, ok
+}
+
 // SignReply writes a reply as this node. The caller fills it whole.
 func SignReply(s Signer, r *custodyv1.Reply) (*custodyv1.SignedReply, error) {
 	raw, err := proto.Marshal(r)
@@ -223,7 +230,7 @@ func (s *State) takeAnswer(l Link, r *custodyv1.Reply, hash Hash) error {
 	case r.GetNode() != o.Offered.GetToNode():
 		return illegal(l.Event, "its writer was not asked")
 	}
-	next, ok := replyMoves[replyKind(r)][o.State]
+	next, ok := Answer(o.State, r)
 	if !ok {
 		return illegal(l.Event, fmt.Sprintf("%s is no answer to an offer that is %s", ReplyName(r), OfferStateName(o.State)))
 	}

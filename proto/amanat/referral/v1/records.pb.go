@@ -112,9 +112,11 @@ type OfferRecord struct {
 	// Why it was declined, code of the list `decline`.
 	DeclineReason string `protobuf:"bytes,10,opt,name=decline_reason,json=declineReason,proto3" json:"decline_reason,omitempty"`
 	// Number of replies this node has given to it.
-	Replies       uint32 `protobuf:"varint,11,opt,name=replies,proto3" json:"replies,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Replies uint32 `protobuf:"varint,11,opt,name=replies,proto3" json:"replies,omitempty"`
+	// This node has asked to be let go, and has no answer yet.
+	ReleaseRequested bool `protobuf:"varint,12,opt,name=release_requested,json=releaseRequested,proto3" json:"release_requested,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *OfferRecord) Reset() {
@@ -224,6 +226,13 @@ func (x *OfferRecord) GetReplies() uint32 {
 	return 0
 }
 
+func (x *OfferRecord) GetReleaseRequested() bool {
+	if x != nil {
+		return x.ReleaseRequested
+	}
+	return false
+}
+
 // DeadlineRecord is a deadline with what decides the next one.
 type DeadlineRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -287,7 +296,7 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\x0eReferralRecord\x128\n" +
 	"\breferral\x18\x01 \x01(\v2\x1c.amanat.referral.v1.ReferralR\breferral\x12C\n" +
 	"\arequest\x18\x02 \x01(\v2).amanat.referral.v1.SubmitReferralRequestR\arequest\x12'\n" +
-	"\x0fnote_commitment\x18\x03 \x01(\fR\x0enoteCommitment\"\xd8\x03\n" +
+	"\x0fnote_commitment\x18\x03 \x01(\fR\x0enoteCommitment\"\x85\x04\n" +
 	"\vOfferRecord\x128\n" +
 	"\aoffered\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedEventR\aoffered\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateR\x05state\x12=\n" +
@@ -300,7 +309,8 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\x0eaccept_failure\x18\t \x01(\tR\racceptFailure\x12%\n" +
 	"\x0edecline_reason\x18\n" +
 	" \x01(\tR\rdeclineReason\x12\x18\n" +
-	"\areplies\x18\v \x01(\rR\areplies\"\x80\x01\n" +
+	"\areplies\x18\v \x01(\rR\areplies\x12+\n" +
+	"\x11release_requested\x18\f \x01(\bR\x10releaseRequested\"\x80\x01\n" +
 	"\x0eDeadlineRecord\x128\n" +
 	"\bdeadline\x18\x01 \x01(\v2\x1c.amanat.referral.v1.DeadlineR\bdeadline\x124\n" +
 	"\aurgency\x18\x02 \x01(\x0e2\x1a.amanat.custody.v1.UrgencyR\aurgencyB4Z2amanat.example/proto/amanat/referral/v1;referralv1b\x06proto3"

@@ -121,7 +121,8 @@ func (o *received) follow(state custodyv1.OfferState) error {
 			ID: "confirm-" + o.hash(), Method: shelterv1.ShelterService_ConfirmHold_FullMethodName, Subject: o.name,
 			Request: &shelterv1.ConfirmHoldRequest{Name: o.record.GetHold(), Fence: o.record.GetFence()},
 		})
-	case custodyv1.OfferState_OFFER_STATE_WITHDRAWN:
+	case custodyv1.OfferState_OFFER_STATE_WITHDRAWN, custodyv1.OfferState_OFFER_STATE_EXPIRED:
+		o.record.ReleaseRequested = false
 		err = o.release()
 	}
 	if err != nil {

@@ -42,7 +42,7 @@ func (a *App) OfferReferral(ctx context.Context, request *referralv1.OfferReferr
 		if err := w.offer(actor, request.GetToUnit(), answerBy, annex); err != nil {
 			return err
 		}
-		return w.sendOffer(annex)
+		return w.attach(annex, w.lane(), rules.UnitNode(request.GetToUnit()))
 	})
 }
 

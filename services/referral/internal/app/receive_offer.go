@@ -6,16 +6,45 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/fault"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
 )
 
-// receiveOffer stores an offer made to a unit of this node, and answers that it is stored.
+// receiveOffer takes in an offer made to a unit of this node, and what its owner says of it later.
 func (a *App) receiveOffer(tx *kitstore.Tx, from string, letter *custodyv1.OfferLetter) error {
 	link, err := custody.VerifyAlone(a.Roster, letter.GetOffered())
 	if err != nil {
 		return refuse(reasonOffer)
 	}
+	if hash := custody.OfferOf(link.Event); hash != nil {
+		return a.hear(tx, from, link.Event, custody.Hash(hash))
+	}
+	return a.storeOffer(tx, from, letter, link)
+}
+
+// hear moves an offer made to this node as its owner says, and gives the bed back when it is over.
+func (a *App) hear(tx *kitstore.Tx, from string, e *custodyv1.Event, hash custody.Hash) error {
+	o, _, err := a.getReceived(tx, store.OfferName(e.GetReferral(), hash.String()))
+	if fault.ReasonOf(err) == fault.Missing {
+		return refuse(reasonUnknown)
+	}
+	if err != nil {
+		return err
+	}
+	if o.event.GetOwner() != from || e.GetOwner() != from {
+		return refuse(reasonSender)
+	}
+	if e.GetReleaseRefused() != nil {
+		o.record.ReleaseRequested = false
+		return o.put()
+	}
+	return o.follow(rules.Hear(o.record.GetState(), e))
+}
+
+// storeOffer stores an offer, and answers that it is stored.
+func (a *App) storeOffer(tx *kitstore.Tx, from string, letter *custodyv1.OfferLetter, link custody.Link) error {
 	switch offered := link.Event.GetOffered(); {
 	case link.Event.GetOwner() != from:
 		return refuse(reasonSender)
@@ -44,6 +73,5 @@ func (a *App) receiveOffer(tx *kitstore.Tx, from string, letter *custodyv1.Offer
 
 // validOffer refuses what no later step could use.
 func validOffer(e *custodyv1.Event) bool {
-	return e.GetReferral() != "" && e.GetTime().IsValid() && e.GetOffered().GetAnswerBy().IsValid() &&
-		e.GetOffered().GetKind() == custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT
+	return e.GetReferral() != "" && e.GetTime().IsValid() && e.GetOffered().GetAnswerBy().IsValid()
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -38,6 +39,17 @@ type work struct {
 	chain  *custody.Chain
 	stored int    // how many of its links are in the store
 	number uint64 // of its reference, when the referral is new
+
+	alone  []custody.Link         // events for units that were asked, each by itself
+	hears  map[string]postv1.Lane // nodes that get the chain as it is at the end
+	beside []annexMail            // what travels behind them
+}
+
+// annexMail is an annex and who gets it.
+type annexMail struct {
+	annex *custodyv1.AnnexLetter
+	lane  postv1.Lane
+	nodes []string
 }
 
 // begin reads the chain; it must be there.
@@ -86,10 +98,71 @@ func (a *App) step(ctx context.Context, name, tag string, again func(s *custody.
 
 func never(*custody.State) bool { return false }
 
-// append writes one event as the owner.
+// append writes one event as the owner, and notes who hears of it.
 func (w *work) append(actor *custodyv1.Actor, annex []byte, e *custodyv1.Event) (custody.Link, error) {
 	e.Actor, e.Time, e.AnnexCommitment = actor, timestamppb.New(w.now), annex
-	return w.chain.Append(w.Signer, w.Node, e)
+	l, err := w.chain.Append(w.Signer, w.Node, e)
+	if err != nil {
+		return l, err
+	}
+	audience := w.chain.Hears()
+	if audience.Alone != "" {
+		w.alone = append(w.alone, l)
+	}
+	for _, node := range audience.Chain {
+		if w.hears == nil {
+			w.hears = map[string]postv1.Lane{}
+		}
+		if lane := w.laneOf(l.Event); w.hears[node] != postv1.Lane_LANE_URGENT {
+			w.hears[node] = lane
+		}
+	}
+	return l, nil
+}
+
+// laneOf an event's letters: arrivals and the end of consent never wait.
+func (w *work) laneOf(e *custodyv1.Event) postv1.Lane {
+	if e.GetArrived() != nil || e.GetConsentEnded() != nil {
+		return postv1.Lane_LANE_URGENT
+	}
+	return w.lane()
+}
+
+// send queues what was appended to whom it concerns.
+func (w *work) send() error {
+	s := w.chain.State()
+	for _, l := range w.alone {
+		node := l.Event.GetOffered().GetToNode()
+		if node == "" {
+			node = s.Offer(custody.OfferOf(l.Event)).Offered.GetToNode()
+		}
+		err := w.Post.Queue(w.tx, post.Outgoing{
+			To: referralAt(node), Lane: w.lane(), Kind: kindOffer, Subject: s.Referral, Body: &custodyv1.OfferLetter{Offered: l.Signed},
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, node := range slices.Sorted(maps.Keys(w.hears)) {
+		if err := w.sendChain(w.hears[node], node); err != nil {
+			return err
+		}
+	}
+	for _, m := range w.beside { // behind what names it: nobody takes in an annex of what they do not know
+		if err := w.sendAnnex(w.tx, m.lane, m.annex, m.nodes...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attach keeps an annex and sends it behind the events of this transaction; nil is none.
+func (w *work) attach(annex *custodyv1.AnnexLetter, lane postv1.Lane, nodes ...string) error {
+	if annex == nil {
+		return nil
+	}
+	w.beside = append(w.beside, annexMail{annex, lane, nodes})
+	return w.Annexes.Put(w.tx, annex)
 }
 
 // end stores the new links with all that follows from them: view, offers made here, deadline and
@@ -107,6 +180,9 @@ func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, err
 	}
 	record.Referral = rules.View(s, w.now)
 	if err := store.Referrals.Put(w.tx, kitstore.K(s.Referral), record); err != nil {
+		return nil, err
+	}
+	if err := w.send(); err != nil {
 		return nil, err
 	}
 	if err := w.follow(); err != nil {
@@ -188,7 +264,7 @@ func (w *work) changed(state custodyv1.ReferralState) *referralv1.ReferralChange
 	s := w.chain.State()
 	data := &referralv1.ReferralChanged{
 		Referral: s.Referral, State: state, OriginNode: s.Origin, OwnerNode: s.Owner,
-		Unit: rules.Unit(s, w.Node), Outcome: s.Completed.GetOutcome(),
+		Unit: s.UnitAt(w.Node), Outcome: s.Completed.GetOutcome(),
 	}
 	if chosen := s.Chosen(); chosen != nil {
 		data.ToNode, data.Offer = chosen.Offered.GetToNode(), store.OfferName(s.Referral, chosen.Hash.String())
@@ -241,6 +317,14 @@ func lane(u custodyv1.Urgency) postv1.Lane {
 	return postv1.Lane_LANE_BULK
 }
 
+// laneOfReply: an arrival and the end of consent never wait.
+func laneOfReply(r *custodyv1.Reply, usual postv1.Lane) postv1.Lane {
+	if r.GetArrivalAsserted() != nil || r.GetConsentWithdrawn() != nil {
+		return postv1.Lane_LANE_URGENT
+	}
+	return usual
+}
+
 func (w *work) lane() postv1.Lane { return lane(w.chain.State().Submitted.GetUrgency()) }
 
 // referralAt is the address of a node's referral service.
@@ -259,16 +343,6 @@ func (w *work) others() []string {
 		}
 	}
 	return nodes
-}
-
-// party says whether a node may have the chain: the origin, every owner, and the destination
-// that is chosen.
-func party(s *custody.State, node string) bool {
-	if node == s.Origin || node == s.Owner || slices.Contains(s.Former, node) {
-		return true
-	}
-	chosen := s.Chosen()
-	return chosen != nil && chosen.Offered.GetToNode() == node
 }
 
 // sendChain queues the whole chain to nodes. This node needs no letter: what the chain means
@@ -321,19 +395,4 @@ func (w *work) sendFlow(stage federalv1.Stage, to string) error {
 			FlowId: s.Submitted.GetFlowId(), Stage: stage, FromNode: s.Origin, ToNode: to, Time: timestamppb.New(w.now),
 		},
 	})
-}
-
-// sole is the only live offer; nil when there is none or more than one.
-func sole(s *custody.State) *custody.Offer {
-	var only *custody.Offer
-	for _, o := range s.Offers {
-		if !o.Live() {
-			continue
-		}
-		if only != nil {
-			return nil
-		}
-		only = o
-	}
-	return only
 }

@@ -28,16 +28,20 @@ const (
 	fulfilled = custodyv1.OfferState_OFFER_STATE_FULFILLED
 	declined  = custodyv1.OfferState_OFFER_STATE_DECLINED
 	withdrawn = custodyv1.OfferState_OFFER_STATE_WITHDRAWN
+	asked     = custodyv1.OfferState_OFFER_STATE_INFORMATION_REQUESTED
+	waiting   = custodyv1.OfferState_OFFER_STATE_WAITLISTED
+	lapsed    = custodyv1.OfferState_OFFER_STATE_LAPSED
+	expired   = custodyv1.OfferState_OFFER_STATE_EXPIRED
 )
 
-var offerStates = []custodyv1.OfferState{sent, received, accepting, accepted, confirmed, ready, fulfilled, declined, withdrawn}
+var offerStates = []custodyv1.OfferState{sent, received, accepting, accepted, confirmed, ready, fulfilled, declined, withdrawn, asked, waiting, lapsed, expired}
 
 func TestAcceptAndDeclineInEveryState(t *testing.T) {
 	type answer struct{ again, refused bool }
 	acceptable := map[custodyv1.OfferState]answer{
-		received: {}, accepting: {again: true}, accepted: {again: true}, confirmed: {again: true}, ready: {again: true}, fulfilled: {again: true},
+		received: {}, waiting: {}, accepting: {again: true}, accepted: {again: true}, confirmed: {again: true}, ready: {again: true}, fulfilled: {again: true},
 	}
-	declinable := map[custodyv1.OfferState]answer{received: {}, declined: {again: true}}
+	declinable := map[custodyv1.OfferState]answer{received: {}, asked: {}, waiting: {}, declined: {again: true}}
 	for _, s := range offerStates {
 		for what, c := range map[string]struct {
 			rule func(custodyv1.OfferState) (bool, error)
@@ -57,13 +61,14 @@ func TestAcceptAndDeclineInEveryState(t *testing.T) {
 }
 
 func TestFollowInEveryPairOfStates(t *testing.T) {
+	over := map[custodyv1.OfferState]bool{fulfilled: true, declined: true, withdrawn: true, lapsed: true, expired: true}
 	for _, own := range offerStates {
 		for _, chain := range offerStates {
 			want := own
 			switch {
 			case chain == confirmed && own == accepted:
 				want = confirmed
-			case (chain == fulfilled || chain == withdrawn) && own != declined:
+			case (chain == fulfilled || chain == withdrawn || chain == expired) && !over[own]:
 				want = chain
 			}
 			if got := rules.Follow(own, chain); got != want {

@@ -51,6 +51,9 @@ func methodRules() []rule {
 			check: checkVerbs,
 			except: map[name]string{
 				"amanat.referral.v1.ReferralService.CompleteReferral": "a durable command of protection, repeated until answered: repeating it with one outcome is a no-op",
+				"amanat.referral.v1.ReferralService.VerifyReferral":   "it reads; it is a POST because verifying a long chain is work that no cache or prefetch may cause",
+				"amanat.referral.v1.ReferralService.ExportHandover":   "it reads; the file is made anew each time",
+				"amanat.referral.v1.ReferralService.ImportHandover":   "the file names the referral; a chain that is held already is a no-op, and one that contradicts it is kept as a fork",
 				"amanat.shelter.v1.ShelterService.FindPlaces":         "a search changes nothing; it is a POST because needs must not stand in an address",
 			},
 		},

@@ -28,6 +28,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(demo(), initNetwork(), part(), check())
+	c.AddCommand(demo(), initNetwork(), part(), check(), verify())
 	return c
 }

@@ -55,7 +55,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	}()
 	a := &app.App{
 		DB: p.DB, Node: c.Node, Now: time.Now, Random: rand.Reader, Signer: p.Identity,
-		Roster: p.Identity.Members(), Federal: c.FederalNode, Limits: rules.DefaultLimits(), AutoConfirm: !c.ManualConfirm,
+		Roster: p.Identity.Members(), Opener: p.Identity, Federal: c.FederalNode, Limits: rules.DefaultLimits(), AutoConfirm: !c.ManualConfirm,
 		Annexes: app.Annexes{Keys: p.Keys}, Events: store.Events,
 		// What only this service can sign is a secret that outlives a restart.
 		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),

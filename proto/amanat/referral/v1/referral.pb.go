@@ -2200,7 +2200,7 @@ var File_amanat_referral_v1_referral_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\n" +
-	"!amanat/referral/v1/referral.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/identity/v1/identity.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc8\a\n" +
+	"!amanat/referral/v1/referral.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/identity/v1/identity.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a!amanat/referral/v1/handover.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc8\a\n" +
 	"\bReferral\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12!\n" +
 	"\treference\x18\x02 \x01(\tB\x03\xe0A\x03R\treference\x128\n" +
@@ -2393,12 +2393,15 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\tdeadlines\x18\x01 \x03(\v2\x1c.amanat.referral.v1.DeadlineR\tdeadlines\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"z\n" +
 	"\x0fGetAnnexRequest\x12g\n" +
-	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xa2\x11\n" +
+	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xf8\x14\n" +
 	"\x0fReferralService\x12\x8b\x01\n" +
 	"\x0eSubmitReferral\x12).amanat.referral.v1.SubmitReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"0\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{parent=nodes/*}/referrals:submit\x12{\n" +
 	"\vGetReferral\x12&.amanat.referral.v1.GetReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=nodes/*/referrals/*}\x12\x8c\x01\n" +
 	"\rListReferrals\x12(.amanat.referral.v1.ListReferralsRequest\x1a).amanat.referral.v1.ListReferralsResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=nodes/*}/referrals\x12\x8c\x01\n" +
-	"\x0fGetCustodyChain\x12*.amanat.referral.v1.GetCustodyChainRequest\x1a\x18.amanat.custody.v1.Chain\"3\x82\xd3\xe4\x93\x02-\x12+/v1/{name=nodes/*/referrals/*}:custodyChain\x12{\n" +
+	"\x0fGetCustodyChain\x12*.amanat.referral.v1.GetCustodyChainRequest\x1a\x18.amanat.custody.v1.Chain\"3\x82\xd3\xe4\x93\x02-\x12+/v1/{name=nodes/*/referrals/*}:custodyChain\x12\x99\x01\n" +
+	"\x0eVerifyReferral\x12).amanat.referral.v1.VerifyReferralRequest\x1a*.amanat.referral.v1.VerifyReferralResponse\"0\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{name=nodes/*/referrals/*}:verify\x12\xa1\x01\n" +
+	"\x0eExportHandover\x12).amanat.referral.v1.ExportHandoverRequest\x1a*.amanat.referral.v1.ExportHandoverResponse\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{name=nodes/*/referrals/*}:exportHandover\x12\x93\x01\n" +
+	"\x0eImportHandover\x12).amanat.referral.v1.ImportHandoverRequest\x1a\x1c.amanat.referral.v1.Referral\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{parent=nodes/*}/referrals:importHandover\x12{\n" +
 	"\bGetOffer\x12#.amanat.referral.v1.GetOfferRequest\x1a\x19.amanat.referral.v1.Offer\"/\x82\xd3\xe4\x93\x02)\x12'/v1/{name=nodes/*/referrals/*/offers/*}\x12\x80\x01\n" +
 	"\n" +
 	"ListOffers\x12%.amanat.referral.v1.ListOffersRequest\x1a&.amanat.referral.v1.ListOffersResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{parent=nodes/*}/offers\x12\x8b\x01\n" +
@@ -2465,8 +2468,13 @@ var file_amanat_referral_v1_referral_proto_goTypes = []any{
 	(*v1.Actor)(nil),                    // 34: amanat.custody.v1.Actor
 	(*v11.WorkerContact)(nil),           // 35: amanat.identity.v1.WorkerContact
 	(*v1.Escort)(nil),                   // 36: amanat.custody.v1.Escort
-	(*v1.Chain)(nil),                    // 37: amanat.custody.v1.Chain
-	(*v1.AnnexContent)(nil),             // 38: amanat.custody.v1.AnnexContent
+	(*VerifyReferralRequest)(nil),       // 37: amanat.referral.v1.VerifyReferralRequest
+	(*ExportHandoverRequest)(nil),       // 38: amanat.referral.v1.ExportHandoverRequest
+	(*ImportHandoverRequest)(nil),       // 39: amanat.referral.v1.ImportHandoverRequest
+	(*v1.Chain)(nil),                    // 40: amanat.custody.v1.Chain
+	(*VerifyReferralResponse)(nil),      // 41: amanat.referral.v1.VerifyReferralResponse
+	(*ExportHandoverResponse)(nil),      // 42: amanat.referral.v1.ExportHandoverResponse
+	(*v1.AnnexContent)(nil),             // 43: amanat.custody.v1.AnnexContent
 }
 var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
 	26, // 0: amanat.referral.v1.Referral.kind:type_name -> amanat.custody.v1.ReferralKind
@@ -2511,36 +2519,42 @@ var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
 	5,  // 39: amanat.referral.v1.ReferralService.GetReferral:input_type -> amanat.referral.v1.GetReferralRequest
 	6,  // 40: amanat.referral.v1.ReferralService.ListReferrals:input_type -> amanat.referral.v1.ListReferralsRequest
 	8,  // 41: amanat.referral.v1.ReferralService.GetCustodyChain:input_type -> amanat.referral.v1.GetCustodyChainRequest
-	9,  // 42: amanat.referral.v1.ReferralService.GetOffer:input_type -> amanat.referral.v1.GetOfferRequest
-	10, // 43: amanat.referral.v1.ReferralService.ListOffers:input_type -> amanat.referral.v1.ListOffersRequest
-	12, // 44: amanat.referral.v1.ReferralService.AcceptOffer:input_type -> amanat.referral.v1.AcceptOfferRequest
-	13, // 45: amanat.referral.v1.ReferralService.DeclineOffer:input_type -> amanat.referral.v1.DeclineOfferRequest
-	14, // 46: amanat.referral.v1.ReferralService.OfferReferral:input_type -> amanat.referral.v1.OfferReferralRequest
-	15, // 47: amanat.referral.v1.ReferralService.ConfirmOffer:input_type -> amanat.referral.v1.ConfirmOfferRequest
-	16, // 48: amanat.referral.v1.ReferralService.DispatchReferral:input_type -> amanat.referral.v1.DispatchReferralRequest
-	17, // 49: amanat.referral.v1.ReferralService.RecordArrival:input_type -> amanat.referral.v1.RecordArrivalRequest
-	18, // 50: amanat.referral.v1.ReferralService.StartService:input_type -> amanat.referral.v1.StartServiceRequest
-	19, // 51: amanat.referral.v1.ReferralService.CompleteReferral:input_type -> amanat.referral.v1.CompleteReferralRequest
-	20, // 52: amanat.referral.v1.ReferralService.ListDeadlines:input_type -> amanat.referral.v1.ListDeadlinesRequest
-	22, // 53: amanat.referral.v1.ReferralService.GetAnnex:input_type -> amanat.referral.v1.GetAnnexRequest
-	1,  // 54: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 55: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
-	7,  // 56: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
-	37, // 57: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
-	2,  // 58: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
-	11, // 59: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
-	2,  // 60: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
-	2,  // 61: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
-	1,  // 62: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 63: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 64: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 65: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
-	1,  // 66: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
-	1,  // 67: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
-	21, // 68: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
-	38, // 69: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
-	54, // [54:70] is the sub-list for method output_type
-	38, // [38:54] is the sub-list for method input_type
+	37, // 42: amanat.referral.v1.ReferralService.VerifyReferral:input_type -> amanat.referral.v1.VerifyReferralRequest
+	38, // 43: amanat.referral.v1.ReferralService.ExportHandover:input_type -> amanat.referral.v1.ExportHandoverRequest
+	39, // 44: amanat.referral.v1.ReferralService.ImportHandover:input_type -> amanat.referral.v1.ImportHandoverRequest
+	9,  // 45: amanat.referral.v1.ReferralService.GetOffer:input_type -> amanat.referral.v1.GetOfferRequest
+	10, // 46: amanat.referral.v1.ReferralService.ListOffers:input_type -> amanat.referral.v1.ListOffersRequest
+	12, // 47: amanat.referral.v1.ReferralService.AcceptOffer:input_type -> amanat.referral.v1.AcceptOfferRequest
+	13, // 48: amanat.referral.v1.ReferralService.DeclineOffer:input_type -> amanat.referral.v1.DeclineOfferRequest
+	14, // 49: amanat.referral.v1.ReferralService.OfferReferral:input_type -> amanat.referral.v1.OfferReferralRequest
+	15, // 50: amanat.referral.v1.ReferralService.ConfirmOffer:input_type -> amanat.referral.v1.ConfirmOfferRequest
+	16, // 51: amanat.referral.v1.ReferralService.DispatchReferral:input_type -> amanat.referral.v1.DispatchReferralRequest
+	17, // 52: amanat.referral.v1.ReferralService.RecordArrival:input_type -> amanat.referral.v1.RecordArrivalRequest
+	18, // 53: amanat.referral.v1.ReferralService.StartService:input_type -> amanat.referral.v1.StartServiceRequest
+	19, // 54: amanat.referral.v1.ReferralService.CompleteReferral:input_type -> amanat.referral.v1.CompleteReferralRequest
+	20, // 55: amanat.referral.v1.ReferralService.ListDeadlines:input_type -> amanat.referral.v1.ListDeadlinesRequest
+	22, // 56: amanat.referral.v1.ReferralService.GetAnnex:input_type -> amanat.referral.v1.GetAnnexRequest
+	1,  // 57: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 58: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
+	7,  // 59: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
+	40, // 60: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
+	41, // 61: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
+	42, // 62: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
+	1,  // 63: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
+	2,  // 64: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
+	11, // 65: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
+	2,  // 66: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
+	2,  // 67: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
+	1,  // 68: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 69: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 70: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 71: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
+	1,  // 72: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
+	1,  // 73: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
+	21, // 74: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
+	43, // 75: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
+	57, // [57:76] is the sub-list for method output_type
+	38, // [38:57] is the sub-list for method input_type
 	38, // [38:38] is the sub-list for extension type_name
 	38, // [38:38] is the sub-list for extension extendee
 	0,  // [0:38] is the sub-list for field type_name
@@ -2551,6 +2565,7 @@ func file_amanat_referral_v1_referral_proto_init() {
 	if File_amanat_referral_v1_referral_proto != nil {
 		return
 	}
+	file_amanat_referral_v1_handover_proto_init()
 	file_amanat_referral_v1_referral_proto_msgTypes[3].OneofWrappers = []any{
 		(*SubmitReferralRequest_Consent)(nil),
 		(*SubmitReferralRequest_Override)(nil),

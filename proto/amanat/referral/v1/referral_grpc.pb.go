@@ -26,6 +26,9 @@ const (
 	ReferralService_GetReferral_FullMethodName      = "/amanat.referral.v1.ReferralService/GetReferral"
 	ReferralService_ListReferrals_FullMethodName    = "/amanat.referral.v1.ReferralService/ListReferrals"
 	ReferralService_GetCustodyChain_FullMethodName  = "/amanat.referral.v1.ReferralService/GetCustodyChain"
+	ReferralService_VerifyReferral_FullMethodName   = "/amanat.referral.v1.ReferralService/VerifyReferral"
+	ReferralService_ExportHandover_FullMethodName   = "/amanat.referral.v1.ReferralService/ExportHandover"
+	ReferralService_ImportHandover_FullMethodName   = "/amanat.referral.v1.ReferralService/ImportHandover"
 	ReferralService_GetOffer_FullMethodName         = "/amanat.referral.v1.ReferralService/GetOffer"
 	ReferralService_ListOffers_FullMethodName       = "/amanat.referral.v1.ReferralService/ListOffers"
 	ReferralService_AcceptOffer_FullMethodName      = "/amanat.referral.v1.ReferralService/AcceptOffer"
@@ -55,6 +58,12 @@ type ReferralServiceClient interface {
 	ListReferrals(ctx context.Context, in *ListReferralsRequest, opts ...grpc.CallOption) (*ListReferralsResponse, error)
 	// Reads the custody chain: signed events that anyone with the roster can verify.
 	GetCustodyChain(ctx context.Context, in *GetCustodyChainRequest, opts ...grpc.CallOption) (*v1.Chain, error)
+	// Verifies the custody chain anew, by the keys of the roster, and says what it says.
+	VerifyReferral(ctx context.Context, in *VerifyReferralRequest, opts ...grpc.CallOption) (*VerifyReferralResponse, error)
+	// Makes the file that travels with the escort: the chain, and the annexes sealed to the node the person goes to.
+	ExportHandover(ctx context.Context, in *ExportHandoverRequest, opts ...grpc.CallOption) (*ExportHandoverResponse, error)
+	// Takes in a file that came with the escort, as if its chain had come by the post. Repeating it is a no-op.
+	ImportHandover(ctx context.Context, in *ImportHandoverRequest, opts ...grpc.CallOption) (*Referral, error)
 	// Reads an offer this node received or sent.
 	GetOffer(ctx context.Context, in *GetOfferRequest, opts ...grpc.CallOption) (*Offer, error)
 	// Lists the offers made to this node's units, oldest first.
@@ -124,6 +133,36 @@ func (c *referralServiceClient) GetCustodyChain(ctx context.Context, in *GetCust
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(v1.Chain)
 	err := c.cc.Invoke(ctx, ReferralService_GetCustodyChain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) VerifyReferral(ctx context.Context, in *VerifyReferralRequest, opts ...grpc.CallOption) (*VerifyReferralResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VerifyReferralResponse)
+	err := c.cc.Invoke(ctx, ReferralService_VerifyReferral_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) ExportHandover(ctx context.Context, in *ExportHandoverRequest, opts ...grpc.CallOption) (*ExportHandoverResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExportHandoverResponse)
+	err := c.cc.Invoke(ctx, ReferralService_ExportHandover_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) ImportHandover(ctx context.Context, in *ImportHandoverRequest, opts ...grpc.CallOption) (*Referral, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Referral)
+	err := c.cc.Invoke(ctx, ReferralService_ImportHandover_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -265,6 +304,12 @@ type ReferralServiceServer interface {
 	ListReferrals(context.Context, *ListReferralsRequest) (*ListReferralsResponse, error)
 	// Reads the custody chain: signed events that anyone with the roster can verify.
 	GetCustodyChain(context.Context, *GetCustodyChainRequest) (*v1.Chain, error)
+	// Verifies the custody chain anew, by the keys of the roster, and says what it says.
+	VerifyReferral(context.Context, *VerifyReferralRequest) (*VerifyReferralResponse, error)
+	// Makes the file that travels with the escort: the chain, and the annexes sealed to the node the person goes to.
+	ExportHandover(context.Context, *ExportHandoverRequest) (*ExportHandoverResponse, error)
+	// Takes in a file that came with the escort, as if its chain had come by the post. Repeating it is a no-op.
+	ImportHandover(context.Context, *ImportHandoverRequest) (*Referral, error)
 	// Reads an offer this node received or sent.
 	GetOffer(context.Context, *GetOfferRequest) (*Offer, error)
 	// Lists the offers made to this node's units, oldest first.
@@ -311,6 +356,15 @@ func (UnimplementedReferralServiceServer) ListReferrals(context.Context, *ListRe
 }
 func (UnimplementedReferralServiceServer) GetCustodyChain(context.Context, *GetCustodyChainRequest) (*v1.Chain, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCustodyChain not implemented")
+}
+func (UnimplementedReferralServiceServer) VerifyReferral(context.Context, *VerifyReferralRequest) (*VerifyReferralResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method VerifyReferral not implemented")
+}
+func (UnimplementedReferralServiceServer) ExportHandover(context.Context, *ExportHandoverRequest) (*ExportHandoverResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExportHandover not implemented")
+}
+func (UnimplementedReferralServiceServer) ImportHandover(context.Context, *ImportHandoverRequest) (*Referral, error) {
+	return nil, status.Error(codes.Unimplemented, "method ImportHandover not implemented")
 }
 func (UnimplementedReferralServiceServer) GetOffer(context.Context, *GetOfferRequest) (*Offer, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetOffer not implemented")
@@ -437,6 +491,60 @@ func _ReferralService_GetCustodyChain_Handler(srv interface{}, ctx context.Conte
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ReferralServiceServer).GetCustodyChain(ctx, req.(*GetCustodyChainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_VerifyReferral_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VerifyReferralRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).VerifyReferral(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_VerifyReferral_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).VerifyReferral(ctx, req.(*VerifyReferralRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_ExportHandover_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExportHandoverRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).ExportHandover(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_ExportHandover_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).ExportHandover(ctx, req.(*ExportHandoverRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_ImportHandover_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImportHandoverRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).ImportHandover(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_ImportHandover_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).ImportHandover(ctx, req.(*ImportHandoverRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -679,6 +787,18 @@ var ReferralService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetCustodyChain",
 			Handler:    _ReferralService_GetCustodyChain_Handler,
+		},
+		{
+			MethodName: "VerifyReferral",
+			Handler:    _ReferralService_VerifyReferral_Handler,
+		},
+		{
+			MethodName: "ExportHandover",
+			Handler:    _ReferralService_ExportHandover_Handler,
+		},
+		{
+			MethodName: "ImportHandover",
+			Handler:    _ReferralService_ImportHandover_Handler,
 		},
 		{
 			MethodName: "GetOffer",

@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"context"
+	"crypto/cipher"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/crypto/chacha20poly1305"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -54,6 +56,41 @@ func (r ring) Verify(node, service, domain string, message, signature []byte) er
 		return errors.New("bad signature")
 	}
 	return nil
+}
+
+// Seal seals under a key that only the node's own private key gives: here all are in one hand.
+func (r ring) Seal(node, service, info string, aad, plaintext []byte) ([]byte, error) {
+	if service != "referral" {
+		return nil, errors.New("unknown service")
+	}
+	box, err := r.box(node)
+	if err != nil {
+		return nil, err
+	}
+	nonce := make([]byte, box.NonceSize())
+	if _, err := rand.Read(nonce); err != nil {
+		return nil, err
+	}
+	return box.Seal(nonce, nonce, plaintext, append([]byte(info+"\x00"), aad...)), nil
+}
+
+func (r ring) box(node string) (cipher.AEAD, error) {
+	key := sha256.Sum256(r[node])
+	return chacha20poly1305.NewX(key[:])
+}
+
+// opener opens what was sealed to a node.
+type opener struct {
+	ring ring
+	node string
+}
+
+func (o opener) Open(info string, aad, sealed []byte) ([]byte, error) {
+	box, err := o.ring.box(o.node)
+	if err != nil || len(sealed) < box.NonceSize() {
+		return nil, errors.New("cannot open")
+	}
+	return box.Open(nil, sealed[:box.NonceSize()], sealed[box.NonceSize():], append([]byte(info+"\x00"), aad...))
 }
 
 func (r ring) Node(name string) (*identityv1.RosterNode, bool) {
@@ -194,7 +231,7 @@ func newNetwork(t testing.TB) *network {
 			refuse: map[string]*fault.Error{}, holds: map[string]*shelterv1.Hold{},
 		}
 		n.App = &app.App{
-			Node: name, Now: func() time.Time { return net.now }, Random: rand.Reader, Signer: signer{key}, Roster: keys,
+			Node: name, Now: func() time.Time { return net.now }, Random: rand.Reader, Signer: signer{key}, Roster: keys, Opener: opener{keys, name},
 			NewID: func() (string, error) {
 				id, err := uuid.NewV7()
 				return id.String(), err

@@ -46,6 +46,19 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 			"GetCustodyChain": {Requests: one(func(t testing.TB) proto.Message {
 				return &referralv1.GetCustodyChainRequest{Name: w.walk(t, asked).GetName()}
 			})},
+			"VerifyReferral": {Requests: one(func(t testing.TB) proto.Message {
+				return &referralv1.VerifyReferralRequest{Name: w.walk(t, asked).GetName()}
+			})},
+			"ExportHandover": {Requests: one(func(t testing.TB) proto.Message {
+				return &referralv1.ExportHandoverRequest{Name: w.walk(t, asked).GetName()}
+			})},
+			"ImportHandover": {Requests: one(func(t testing.TB) proto.Message {
+				file, err := w.punjab.ExportHandover(t.Context(), w.walk(t, asked).GetName())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return &referralv1.ImportHandoverRequest{Parent: "nodes/punjab", File: file}
+			})},
 			"GetOffer": {Requests: one(func(t testing.TB) proto.Message {
 				return &referralv1.GetOfferRequest{Name: w.walk(t, asked).GetOffers()[0].GetName()}
 			})},

@@ -29,6 +29,9 @@ func Policy() rpc.Policy {
 		method("GetReferral"):      {Callers: byPerson, Roles: readers},
 		method("ListReferrals"):    {Callers: byPerson, Roles: readers},
 		method("GetCustodyChain"):  {Callers: byPerson, Roles: readers},
+		method("VerifyReferral"):   {Callers: byPerson, Roles: readers},
+		method("ExportHandover"):   {Callers: byPerson, Roles: workers},
+		method("ImportHandover"):   {Callers: byPerson, Roles: receivers},
 		method("GetOffer"):         {Callers: byPerson, Roles: readers},
 		method("ListOffers"):       {Callers: byPerson, Roles: readers},
 		method("ListDeadlines"):    {Callers: byPerson, Roles: readers},
@@ -78,6 +81,25 @@ func (s *Server) ListReferrals(ctx context.Context, r *referralv1.ListReferralsR
 // GetCustodyChain implements the RPC.
 func (s *Server) GetCustodyChain(ctx context.Context, r *referralv1.GetCustodyChainRequest) (*custodyv1.Chain, error) {
 	return s.app.GetCustodyChain(ctx, r.GetName())
+}
+
+// VerifyReferral implements the RPC.
+func (s *Server) VerifyReferral(ctx context.Context, r *referralv1.VerifyReferralRequest) (*referralv1.VerifyReferralResponse, error) {
+	return s.app.VerifyReferral(ctx, r.GetName())
+}
+
+// ExportHandover implements the RPC.
+func (s *Server) ExportHandover(ctx context.Context, r *referralv1.ExportHandoverRequest) (*referralv1.ExportHandoverResponse, error) {
+	file, err := s.app.ExportHandover(ctx, r.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return &referralv1.ExportHandoverResponse{File: file}, nil
+}
+
+// ImportHandover implements the RPC.
+func (s *Server) ImportHandover(ctx context.Context, r *referralv1.ImportHandoverRequest) (*referralv1.Referral, error) {
+	return s.app.ImportHandover(ctx, r)
 }
 
 // GetOffer implements the RPC.

@@ -18,6 +18,9 @@
 //     confidential, and with a confirmed hold. No list, event or search tells them.
 //   - A search reads a directory in memory that the store's change sets keep, and sees every commit that returned before it
 //     began. Of where a shelter is it tells the district, and distances between centres of districts in tens of kilometres.
+//   - All a search says stands in one catalogue per language (internal/rules/sentences_*.go), whole sentences with the same arguments.
+//   - A person is not brought to an excluded district, nor to one that has or had ground in common with it: searches and
+//     holds ask one rule.
 //   - A headcount changes no stay: what differs is shown until it is explained.
 //   - Nobody waits on a waitlist without a date on which somebody looks again.
 //

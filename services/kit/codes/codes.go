@@ -63,6 +63,17 @@ const (
 	Sindhi  Lang = "sd"
 )
 
+// LangOf is the language of a tag; English for none. Not ok for a language that nothing is written in.
+func LangOf(tag string) (lang Lang, ok bool) {
+	switch Lang(tag) {
+	case "":
+		return English, true
+	case English, Urdu, Sindhi:
+		return Lang(tag), true
+	}
+	return "", false
+}
+
 // Entry is one code of a list.
 type Entry struct {
 	Code   string

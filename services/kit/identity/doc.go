@@ -22,6 +22,8 @@
 //     domain alone.
 //   - What was signed under any installed version of the roster verifies for ever; sealing and
 //     tokens use the newest version alone.
+//   - A token that verified is remembered, by its digest, until the roster changes; who issued it and its time are judged
+//     with every use.
 //   - An installed roster is only ever extended: neither rolled back nor replaced.
 //
 // # Where the CA key may live

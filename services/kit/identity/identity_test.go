@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -211,11 +212,26 @@ func TestTokens(t *testing.T) {
 		{"other node", protection, foreign, 0, []string{"gateway"}, ErrTokenForeignNode},
 		{"issuer that may not", protection, issue(referral, token), 0, []string{"gateway"}, ErrTokenIssuer},
 		{"signed by another", protection, forgedRaw, 0, []string{"referral"}, ErrTokenSignature},
+		{"issuer that may no longer", protection, raw, 0, []string{"referral"}, ErrTokenIssuer},
+		{"a byte changed", protection, append(slices.Clone(raw[:len(raw)-1]), raw[len(raw)-1]^1), 0, []string{"gateway"}, ErrTokenSignature},
+		{"known all the while", protection, raw, 0, []string{"gateway"}, nil},
 		{"not a token", protection, []byte("\xff\xff"), 0, []string{"gateway"}, ErrTokenMalformed},
 	} {
 		if _, err := c.s.VerifyToken(c.raw, start.Add(c.at), c.issuers); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
+	}
+	// More people than it remembers: those it has forgotten are verified anew.
+	for range 2*mostKnown + 1 {
+		if _, err := protection.VerifyToken(issue(gateway, token), start, []string{"gateway"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(protection.tokens.young) + len(protection.tokens.old); n > 2*mostKnown {
+		t.Errorf("%d tokens are remembered", n)
+	}
+	if _, err := protection.VerifyToken(raw, start, []string{"gateway"}); err != nil {
+		t.Errorf("a token that was forgotten: %v", err)
 	}
 	long := proto.CloneOf(token)
 	long.ExpireTime = timestamppb.New(start.Add(TokenLife + 1))

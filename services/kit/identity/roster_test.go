@@ -136,6 +136,12 @@ func TestOldKeysStillVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	for range 2 { // the second time it is known
+		if _, err := old.VerifyToken(token, time.Now(), []string{"referral"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+
 	if err := os.Rename(filepath.Join(root, "punjab"), filepath.Join(root, "lost")); err != nil {
 		t.Fatal(err)
 	}
@@ -172,6 +178,9 @@ func TestOldKeysStillVerify(t *testing.T) {
 	}
 	if _, err := renewed.VerifyToken(token, time.Now(), []string{"referral"}); !errors.Is(err, ErrTokenSignature) {
 		t.Errorf("a token by the old key: %v", err)
+	}
+	if _, err := old.VerifyToken(token, time.Now(), []string{"referral"}); !errors.Is(err, ErrTokenSignature) {
+		t.Errorf("a token by the old key, which was known under the roster before: %v", err)
 	}
 
 	retired, err := NextRoster(log, time.Now(), nil, []string{"punjab"})

@@ -34,6 +34,7 @@ type Service struct {
 	public      *watched[*tls.Certificate] // nil unless a public certificate was put there
 	roster      *watched[*Roster]
 	authorities *x509.CertPool // the node's own CA, as the roster names it
+	tokens      knownTokens
 }
 
 // Load reads the keys, the certificate and the roster of a service. It fails where they do not

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -99,29 +100,48 @@ func checkToken(t *identityv1.PersonToken) error {
 // VerifyToken answers the token in raw if it was signed by one of the issuers (service names of
 // this node), names this node, has this service in its audience and is in date at now; else one
 // of the ErrToken errors. Issuers are the gateway and, for an RPC that is forwarded, the services
-// that may forward.
+// that may forward. Whoever gets the answer must not change it: what does not depend on time or
+// issuers is judged once for each roster.
 func (s *Service) VerifyToken(raw []byte, now time.Time, issuers []string) (*identityv1.PersonToken, error) {
-	signed, t := &identityv1.SignedPersonToken{}, &identityv1.PersonToken{}
-	if proto.Unmarshal(raw, signed) != nil || proto.Unmarshal(signed.GetToken(), t) != nil {
-		return nil, ErrTokenMalformed
+	roster, digest := s.Roster(), sha256.Sum256(raw)
+	known, ok := s.tokens.find(roster, digest)
+	if !ok {
+		var err error
+		if known, err = s.verifySigned(roster, raw, issuers); err != nil {
+			return nil, err
+		}
+		s.tokens.keep(roster, digest, known)
 	}
-	if t.GetNode() != s.node {
-		return nil, ErrTokenForeignNode
-	}
-	if !slices.Contains(issuers, signed.GetService()) {
+	if !slices.Contains(issuers, known.issuer) {
 		return nil, ErrTokenIssuer
 	}
-	if err := s.Roster().VerifyCurrent(s.node, signed.GetService(), tokenDomain, signed.GetToken(), signed.GetSignature()); err != nil {
-		return nil, ErrTokenSignature
-	}
-	if err := checkToken(t); err != nil {
-		return nil, err
-	}
-	if !slices.Contains(t.GetAudience(), s.name) {
-		return nil, ErrTokenAudience
-	}
+	t := known.token
 	if !now.Before(t.GetExpireTime().AsTime()) || t.GetIssueTime().AsTime().After(now.Add(tokenSlack)) {
 		return nil, ErrTokenExpired
 	}
 	return t, nil
+}
+
+// verifySigned judges all of a token but its time.
+func (s *Service) verifySigned(roster *Roster, raw []byte, issuers []string) (known knownToken, err error) {
+	signed, t := &identityv1.SignedPersonToken{}, &identityv1.PersonToken{}
+	if proto.Unmarshal(raw, signed) != nil || proto.Unmarshal(signed.GetToken(), t) != nil {
+		return known, ErrTokenMalformed
+	}
+	if t.GetNode() != s.node {
+		return known, ErrTokenForeignNode
+	}
+	if !slices.Contains(issuers, signed.GetService()) {
+		return known, ErrTokenIssuer
+	}
+	if err := roster.VerifyCurrent(s.node, signed.GetService(), tokenDomain, signed.GetToken(), signed.GetSignature()); err != nil {
+		return known, ErrTokenSignature
+	}
+	if err := checkToken(t); err != nil {
+		return known, err
+	}
+	if !slices.Contains(t.GetAudience(), s.name) {
+		return known, ErrTokenAudience
+	}
+	return knownToken{token: t, issuer: signed.GetService()}, nil
 }

@@ -404,7 +404,7 @@ type Needs struct {
 	Services []string `protobuf:"bytes,5,rep,name=services,proto3" json:"services,omitempty"`
 	// The place must be free of steps.
 	Wheelchair bool `protobuf:"varint,6,opt,name=wheelchair,proto3" json:"wheelchair,omitempty"`
-	// Districts the person must not be brought to, P-codes.
+	// Districts the person must not be brought to, P-codes; nor to those carved out of them, nor to those they were carved from.
 	ExcludedDistricts []string `protobuf:"bytes,7,rep,name=excluded_districts,json=excludedDistricts,proto3" json:"excluded_districts,omitempty"`
 	// The child comes with its mother, or the mother with her children: each must be taken where the other is.
 	WithMother bool `protobuf:"varint,8,opt,name=with_mother,json=withMother,proto3" json:"with_mother,omitempty"`

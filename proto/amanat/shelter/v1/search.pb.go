@@ -41,10 +41,13 @@ type FindPlacesRequest struct {
 	MedicalCover Cover `protobuf:"varint,6,opt,name=medical_cover,json=medicalCover,proto3,enum=amanat.shelter.v1.Cover" json:"medical_cover,omitempty"`
 	// At least this psychosocial cover.
 	PsychosocialCover Cover `protobuf:"varint,7,opt,name=psychosocial_cover,json=psychosocialCover,proto3,enum=amanat.shelter.v1.Cover" json:"psychosocial_cover,omitempty"`
-	// The place is needed now: what needs a court's order comes last, and nearness counts before languages and services.
+	// The place is needed now: what lets nobody in at this hour comes last, what needs a court's order before that, and nearness counts before
+	// languages and services.
 	Urgent bool `protobuf:"varint,8,opt,name=urgent,proto3" json:"urgent,omitempty"`
 	// At most this many places; 0 means 20.
-	PageSize      int32 `protobuf:"varint,9,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageSize int32 `protobuf:"varint,9,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Language of the sentences, BCP 47: en, ur or sd; empty means en.
+	LanguageCode  string `protobuf:"bytes,10,opt,name=language_code,json=languageCode,proto3" json:"language_code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -140,6 +143,13 @@ func (x *FindPlacesRequest) GetPageSize() int32 {
 		return x.PageSize
 	}
 	return 0
+}
+
+func (x *FindPlacesRequest) GetLanguageCode() string {
+	if x != nil {
+		return x.LanguageCode
+	}
+	return ""
 }
 
 // Places, and why there are no others.
@@ -521,7 +531,7 @@ var File_amanat_shelter_v1_search_proto protoreflect.FileDescriptor
 
 const file_amanat_shelter_v1_search_proto_rawDesc = "" +
 	"\n" +
-	"\x1eamanat/shelter/v1/search.proto\x12\x11amanat.shelter.v1\x1a\x1famanat/custody/v1/custody.proto\x1a\"amanat/shelter/v1/attributes.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\"\x90\x04\n" +
+	"\x1eamanat/shelter/v1/search.proto\x12\x11amanat.shelter.v1\x1a\x1famanat/custody/v1/custody.proto\x1a\"amanat/shelter/v1/attributes.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\"\xc1\x04\n" +
 	"\x11FindPlacesRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12?\n" +
 	"\x06people\x18\x02 \x03(\v2\x18.amanat.custody.v1.NeedsB\r\xe0A\x02\xbaH\a\x92\x01\x04\b\x01\x10\fR\x06people\x12\x19\n" +
@@ -532,7 +542,10 @@ const file_amanat_shelter_v1_search_proto_rawDesc = "" +
 	"\rmedical_cover\x18\x06 \x01(\x0e2\x18.amanat.shelter.v1.CoverB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\fmedicalCover\x12T\n" +
 	"\x12psychosocial_cover\x18\a \x01(\x0e2\x18.amanat.shelter.v1.CoverB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\x11psychosocialCover\x12\x1b\n" +
 	"\x06urgent\x18\b \x01(\bB\x03\xe0A\x01R\x06urgent\x12)\n" +
-	"\tpage_size\x18\t \x01(\x05B\f\xe0A\x01\xbaH\x06\x1a\x04\x182(\x00R\bpageSize\"\xb6\x01\n" +
+	"\tpage_size\x18\t \x01(\x05B\f\xe0A\x01\xbaH\x06\x1a\x04\x182(\x00R\bpageSize\x12/\n" +
+	"\rlanguage_code\x18\n" +
+	" \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18#R\flanguageCode\"\xb6\x01\n" +
 	"\x12FindPlacesResponse\x120\n" +
 	"\x06places\x18\x01 \x03(\v2\x18.amanat.shelter.v1.PlaceR\x06places\x12\x1d\n" +
 	"\n" +

@@ -6,6 +6,7 @@ import (
 
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/fault"
 )
 
 // FindPlaces finds places for people, the best first, and says why the other shelters are none. It reads the directory in
@@ -23,6 +24,9 @@ func (a *App) FindPlaces(_ context.Context, request *shelterv1.FindPlacesRequest
 		if err := codes.CheckField("near_district", codes.District, near); err != nil {
 			return nil, err
 		}
+	}
+	if _, ok := codes.LangOf(request.GetLanguageCode()); !ok {
+		return nil, fault.InvalidField("language_code", "must be en, ur or sd, or be left out, which means en")
 	}
 	return a.Directory.find(request, a.Now())
 }

@@ -36,6 +36,7 @@ func TestASearchOfUnknownCodes(t *testing.T) {
 	b := newApp(t)
 	for field, request := range map[string]*shelterv1.FindPlacesRequest{
 		"people[0].gender": {Parent: "nodes/punjab", People: []*custodyv1.Needs{{Gender: "girl"}}},
+		"language_code":    {Parent: "nodes/punjab", People: []*custodyv1.Needs{girl()}, LanguageCode: "fr"},
 		"near_district":    {Parent: "nodes/punjab", People: []*custodyv1.Needs{girl()}, NearDistrict: "nowhere"},
 	} {
 		if _, err := b.FindPlaces(context.Background(), request); err == nil || !strings.Contains(err.Error(), field) {

@@ -1,8 +1,8 @@
 package rules
 
 import (
-	"cmp"
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -19,12 +19,14 @@ const (
 	BecauseBeds          = "BEDS"
 	BecauseTogether      = "TOGETHER"
 	BecauseParted        = "PARTED"
+	BecauseMothers       = "AMONG_MOTHERS"
 	BecauseLanguage      = "LANGUAGE_SHARED"
 	BecauseOtherLanguage = "LANGUAGE_OTHER"
 	BecauseServices      = "SERVICES_GIVEN"
 	BecauseNoServices    = "SERVICES_MISSING"
 	BecauseSecurity      = "SECURITY"
 	BecauseDistance      = "DISTANCE"
+	BecauseClosed        = "CLOSED_NOW"
 	BecauseCourtOrder    = "COURT_ORDER"
 	BecauseLongestStay   = "LONGEST_STAY"
 	BecauseConfidential  = "LOCATION_CONFIDENTIAL"
@@ -32,12 +34,13 @@ const (
 
 // answer puts what was found into words.
 func (f *finder) answer() *shelterv1.FindPlacesResponse {
-	r := &shelterv1.FindPlacesResponse{TotalSize: f.total}
+	r := &shelterv1.FindPlacesResponse{TotalSize: f.out[fits].all, Places: make([]*shelterv1.Place, len(f.hits))}
 	for i := range f.hits {
-		r.Places = append(r.Places, f.place(&f.hits[i]))
+		r.Places[i] = f.place(&f.hits[i])
 	}
-	for _, why := range sortedOuts(f.out, func(o *outs) int32 { return o.all }) {
-		r.LeftOut = append(r.LeftOut, &shelterv1.LeftOut{Code: why.code, Sentence: f.leftOut(why, f.out[why].all), Count: f.out[why].all})
+	for _, why := range f.leftOut(outs.everywhere) {
+		n := f.out[why].all
+		r.LeftOut = append(r.LeftOut, &shelterv1.LeftOut{Code: outSays[why].code, Sentence: f.sayOut(why, n), Count: n})
 	}
 	r.Summary = f.summary()
 	return r
@@ -49,17 +52,18 @@ func (f *finder) place(h *hit) *shelterv1.Place {
 		Freshness: shelterv1.Freshness_FRESHNESS_FRESH + shelterv1.Freshness(h.fresh),
 	}
 	for g, b := range h.site.beds {
-		if n := quantity(h.kind.kind.shelter.GetGroups()[g], h.in(g)); n > 0 {
-			taken := &shelterv1.PlaceGroup{Group: b.name, Quantity: n, Available: b.free}
-			for person, goes := range h.goes {
-				if goes == int16(g) {
-					taken.People = append(taken.People, int32(person))
-				}
-			}
-			p.Groups = append(p.Groups, taken)
+		who := h.who(g)
+		if who == 0 {
+			continue
 		}
+		taken := &shelterv1.PlaceGroup{Group: b.name, Quantity: quantity(h.kind.kind.groups[g], h.in(g)), Available: b.free}
+		for ; who != 0; who &= who - 1 {
+			taken.People = append(taken.People, int32(bits.TrailingZeros16(who)))
+		}
+		p.Groups = append(p.Groups, taken)
 	}
-	if tens := f.tensTo(h.site.district); tens != unknown {
+	// In tens of kilometres, so that no shelter's location shows in it.
+	if tens := f.tens[h.site.ward.district]; tens != unknown {
 		km := tens * 10
 		p.DistanceKm = &km
 	}
@@ -67,82 +71,126 @@ func (f *finder) place(h *hit) *shelterv1.Place {
 	return p
 }
 
-// tensTo is the distance from the district asked for in tens of kilometres, so that no shelter's location shows in it.
-func (f *finder) tensTo(district string) int32 {
-	if km, known := codes.Distance(f.request.GetNearDistrict(), district); known {
-		return min((km+5)/10, unknown-1)
-	}
-	return unknown
+// usualReasons is how many a place has; it may have some more.
+const usualReasons = 8
+
+// reasons are what is told of a place, in the order in which a worker asks: who, how sure, what it gives, how far, how long.
+type reasons struct {
+	say *tongue
+	all []*shelterv1.PlaceReason
+	new []shelterv1.PlaceReason
 }
 
-func (f *finder) reasons(h *hit, p *shelterv1.Place) (all []*shelterv1.PlaceReason) {
-	s := h.kind.kind.shelter
-	say := func(code, format string, values ...any) {
-		all = append(all, &shelterv1.PlaceReason{Code: code, Sentence: fmt.Sprintf(format, values...)})
+func (r *reasons) add(code, sentence string) {
+	if len(r.new) == 0 {
+		r.new = make([]shelterv1.PlaceReason, usualReasons)
 	}
-	switch n := len(f.people); {
-	case h.placed < n:
-		say(BecauseParted, "Takes %d of the %d.", h.placed, n)
-	case n > 1 && len(p.GetGroups()) == 1:
-		say(BecauseTogether, "All %d stay together in one group.", n)
-	case n > 1:
-		say(BecauseTogether, "All %d stay in this shelter, in %d groups.", n, len(p.GetGroups()))
-	}
+	reason := &r.new[0]
+	r.new = r.new[1:]
+	reason.Code, reason.Sentence = code, sentence
+	r.all = append(r.all, reason)
+}
+
+func (r *reasons) tell(code string, k key, a args) { r.add(code, r.say.say(k, a)) }
+
+func (f *finder) reasons(h *hit, p *shelterv1.Place) []*shelterv1.PlaceReason {
+	r := &reasons{say: f.say, all: make([]*shelterv1.PlaceReason, 0, usualReasons)}
+	f.tellWho(r, h, len(p.GetGroups()))
 	switch p.GetFreshness() {
 	case shelterv1.Freshness_FRESHNESS_FRESH:
-		say(BecauseFresh, "Its beds were vouched for in the last 2 hours.")
+		r.tell(BecauseFresh, sayFresh, args{})
 	case shelterv1.Freshness_FRESHNESS_AGEING:
-		say(BecauseAgeing, "Its beds were vouched for 2 to 8 hours ago.")
+		r.tell(BecauseAgeing, sayAgeing, args{})
 	default:
-		say(BecauseStale, "Nobody has vouched for its beds for 8 hours. Call before you send anybody.")
+		r.tell(BecauseStale, sayStale, args{})
 	}
+	f.tellCare(r, h.kind)
+	if p.DistanceKm != nil {
+		switch {
+		case p.GetDistrict() == f.request.GetNearDistrict():
+			r.tell(BecauseDistance, saySameDistrict, args{})
+		case p.GetDistanceKm() == 0:
+			r.tell(BecauseDistance, sayNeighbour, args{})
+		default:
+			r.tell(BecauseDistance, sayDistance, args{km: p.GetDistanceKm()})
+		}
+	}
+	f.tellEntry(r, h)
+	return r.all
+}
+
+// tellWho says who goes there, and how they stay.
+func (f *finder) tellWho(r *reasons, h *hit, groups int) {
+	switch n, placed := int32(len(f.people)), int32(h.placed); {
+	case placed < n:
+		r.tell(BecauseParted, sayParted, args{n: placed, of: n})
+	case n > 1 && groups == 1:
+		r.tell(BecauseTogether, sayTogether, args{n: n})
+	case n > 1:
+		r.tell(BecauseTogether, sayTogetherInGroups, args{n: n, groups: int32(groups)})
+	}
+	if h.amid {
+		r.tell(BecauseMothers, sayAmongMothers, args{})
+	}
+}
+
+// tellCare says what people find there.
+func (f *finder) tellCare(r *reasons, v *verdict) {
 	if slices.ContainsFunc(f.people, func(n *custodyv1.Needs) bool { return len(n.GetLanguages()) > 0 }) {
-		if h.kind.shared {
-			say(BecauseLanguage, "%s spoken there.", isAre(f.sharedLanguages(s)))
+		if v.shared {
+			if v.spoken == "" {
+				shared := f.sharedLanguages(v.kind.shelter)
+				v.spoken = f.say.say(sayLanguage, args{n: int32(len(shared)), languages: f.say.listed(shared)})
+			}
+			r.add(BecauseLanguage, v.spoken)
 		} else {
-			say(BecauseOtherLanguage, "Not everybody finds a language of theirs spoken there.")
+			r.tell(BecauseOtherLanguage, sayOtherLanguage, args{})
 		}
 	}
 	switch {
-	case len(h.kind.missing) > 0:
-		say(BecauseNoServices, "Does not give: %s.", strings.ToLower(strings.Join(labels(codes.Service, h.kind.missing), ", ")))
+	case len(v.missing) > 0:
+		r.tell(BecauseNoServices, sayNoServices, args{services: f.namesOf(v.missing)})
 	case len(f.services) > 0:
-		say(BecauseServices, "Gives all the services asked for.")
+		r.tell(BecauseServices, sayServices, args{})
 	}
-	switch s.GetSecurity() {
+	switch v.kind.shelter.GetSecurity() {
 	case shelterv1.Security_SECURITY_HIGH:
-		say(BecauseSecurity, "Built and staffed for people who are looked for.")
+		r.tell(BecauseSecurity, sayHighSecurity, args{})
 	case shelterv1.Security_SECURITY_GUARDED:
-		say(BecauseSecurity, "The door is watched day and night.")
+		r.tell(BecauseSecurity, sayGuarded, args{})
 	}
-	if p.DistanceKm != nil {
-		if p.GetDistrict() == f.request.GetNearDistrict() {
-			say(BecauseDistance, "In the same district.")
-		} else {
-			say(BecauseDistance, "About %d km away, from district to district.", p.GetDistanceKm())
-		}
-	}
+}
+
+// tellEntry says how one gets in, and for how long.
+func (f *finder) tellEntry(r *reasons, h *hit) {
 	if h.left == 0 {
-		say(BecauseBeds, "Nothing stays free there after this.")
+		r.tell(BecauseBeds, sayNothingLeft, args{})
 	} else {
-		say(BecauseBeds, "%d more free there after this.", h.left)
+		r.tell(BecauseBeds, sayBeds, args{n: h.left})
 	}
-	if s.GetCourtOrderRequired() {
-		say(BecauseCourtOrder, "A court's order is needed.")
+	if h.kind.closed {
+		r.tell(BecauseClosed, sayOpens, args{day: f.say.say(sayMonday+key(h.kind.opens/dayMinutes), args{}), time: clock(h.kind.opens)})
 	}
-	if days := s.GetLongestStayDays(); days > 0 {
-		say(BecauseLongestStay, "For at most %s.", counted(days, "day", "days"))
+	if h.kind.kind.shelter.GetCourtOrderRequired() {
+		r.tell(BecauseCourtOrder, sayCourtOrder, args{})
+	}
+	if days := h.kind.kind.shelter.GetLongestStayDays(); days > 0 {
+		r.tell(BecauseLongestStay, sayLongestStay, args{n: days})
 	}
 	if h.site.confidential {
-		say(BecauseConfidential, "The address is told with a confirmed placement only.")
+		r.tell(BecauseConfidential, sayConfidential, args{})
 	}
-	return all
+}
+
+// clock is the time of day of a minute of the week, such as 08:00.
+func clock(minute int) string {
+	return fmt.Sprintf("%02d:%02d", minute%dayMinutes/60, minute%60)
 }
 
 func (f *finder) sharedLanguages(s *shelterv1.Shelter) (shared []string) {
 	for _, n := range f.people {
 		for _, l := range n.GetLanguages() {
-			if label := codes.Label(codes.Language, l, codes.English); slices.Contains(s.GetLanguages(), l) && !slices.Contains(shared, label) {
+			if label := codes.Label(codes.Language, l, f.say.lang); slices.Contains(s.GetLanguages(), l) && !slices.Contains(shared, label) {
 				shared = append(shared, label)
 			}
 		}
@@ -150,170 +198,100 @@ func (f *finder) sharedLanguages(s *shelterv1.Shelter) (shared []string) {
 	return shared
 }
 
-func isAre(names []string) string {
-	if len(names) == 1 {
-		return names[0] + " is"
+// namesOf are services as they stand within a sentence.
+func (f *finder) namesOf(services []string) string {
+	var all []string
+	for _, code := range services {
+		all = append(all, strings.ToLower(codes.Label(codes.Service, code, f.say.lang)))
 	}
-	return listed(names) + " are"
-}
-
-func labels(list codes.List, all []string) (shown []string) {
-	for _, code := range all {
-		shown = append(shown, codes.Label(list, code, codes.English))
-	}
-	return shown
+	return f.say.enumerated(all)
 }
 
 // summary is what a worker reads first.
 func (f *finder) summary() string {
-	who, district := f.who(), ""
-	if near := f.request.GetNearDistrict(); near != "" {
-		district = codes.Label(codes.District, near, codes.English)
+	if f.shelters == 0 {
+		return f.say.say(sayNoShelter, args{})
 	}
+	a := args{who: f.who()}
+	near := f.request.GetNearDistrict()
+	if near != "" {
+		a.district = f.say.district(near)
+	}
+	k := sayBest
 	switch {
-	case f.shelters == 0:
-		return "There is no shelter in the directory."
-	case f.total == 0 && district != "" && f.sheltersNear == 0:
-		return fmt.Sprintf("No place for %s. %s has no shelter; elsewhere %s.", who, district, f.whyNot(func(o *outs) int32 { return o.all }))
-	case f.total == 0:
-		return fmt.Sprintf("No place for %s: %s.", who, f.whyNot(func(o *outs) int32 { return o.all }))
-	}
-	best := f.hits[0].site
-	where := fmt.Sprintf("%s in %s", best.displayName, codes.Label(codes.District, best.district, codes.English))
-	if tens := f.tensTo(best.district); tens != unknown && best.district != f.request.GetNearDistrict() {
-		where += fmt.Sprintf(", about %d km away", tens*10)
-	}
-	if f.hits[0].placed < len(f.people) {
-		where += fmt.Sprintf(", for %d of %d", f.hits[0].placed, len(f.people))
-	}
-	switch {
-	case district == "" || f.totalNear > 0:
-		return fmt.Sprintf("Best place for %s: %s.", who, where)
+	case f.out[fits].all == 0:
+		a.why, k = f.whyNot(outs.everywhere), sayNoPlace
+		if near != "" && f.sheltersNear == 0 {
+			k = sayNoPlaceElsewhere
+		}
+		return f.say.say(k, a)
+	case near == "" || f.out[fits].near > 0:
 	case f.sheltersNear == 0:
-		return fmt.Sprintf("%s has no shelter. Best place for %s: %s.", district, who, where)
+		k = sayBestNoShelter
+	default:
+		a.why, k = f.whyNot(outs.nearby), sayBestNoBed
 	}
-	return fmt.Sprintf("%s has no bed for %s: %s. Best place: %s.", district, who, f.whyNot(func(o *outs) int32 { return o.near }), where)
+	a.where = f.where(&f.hits[0])
+	return f.say.say(k, a)
+}
+
+// where the best place is.
+func (f *finder) where(best *hit) string {
+	a := args{place: best.site.displayName, district: f.say.district(best.site.district), n: int32(best.placed), of: int32(len(f.people))}
+	far, part := false, a.n < a.of
+	if tens := f.tens[best.site.ward.district]; tens != unknown && tens > 0 && best.site.district != f.request.GetNearDistrict() {
+		far, a.km = true, tens*10
+	}
+	switch {
+	case far && part:
+		return f.say.say(sayWhereFarParted, a)
+	case far:
+		return f.say.say(sayWhereFar, a)
+	case part:
+		return f.say.say(sayWhereParted, a)
+	}
+	return f.say.say(sayWhere, a)
 }
 
 // who are the people, in a few words.
 func (f *finder) who() string {
-	if len(f.people) > 3 {
+	if n := int32(len(f.people)); n > 3 {
 		if slices.ContainsFunc(f.people, (*custodyv1.Needs).GetWithMother) {
-			return fmt.Sprintf("a family of %d", len(f.people))
+			return f.say.say(sayFamily, args{n: n})
 		}
-		return fmt.Sprintf("%d people", len(f.people))
+		return f.say.say(sayPeople, args{n: n})
 	}
 	var all []string
 	for _, n := range f.people {
-		noun := "person"
-		switch child := n.GetAgeTo() < 18; {
-		case n.GetAgeFrom() < 18 && !child && n.GetGender() == codes.GenderFeminine:
-			noun = "girl or woman"
-		case n.GetAgeFrom() < 18 && !child && n.GetGender() == codes.GenderMasculine:
-			noun = "boy or man"
-		case n.GetGender() == codes.GenderFeminine && child:
-			noun = "girl"
-		case n.GetGender() == codes.GenderFeminine:
-			noun = "woman"
-		case n.GetGender() == codes.GenderMasculine && child:
-			noun = "boy"
-		case n.GetGender() == codes.GenderMasculine:
-			noun = "man"
-		case child:
-			noun = "child"
+		k, a := person(n), args{n: n.GetAgeFrom(), to: n.GetAgeTo()}
+		if a.to != a.n {
+			k += between
 		}
-		age := fmt.Sprint(n.GetAgeFrom())
-		if n.GetAgeTo() != n.GetAgeFrom() {
-			age += fmt.Sprintf(" to %d", n.GetAgeTo())
-		}
-		all = append(all, fmt.Sprintf("a %s of %s", noun, age))
+		all = append(all, f.say.say(k, a))
 	}
-	return listed(all)
+	return f.say.listed(all)
 }
 
-// whyNot lists why shelters were left out, the commonest first.
-func (f *finder) whyNot(of func(*outs) int32) string {
-	var all []string
-	for _, why := range sortedOuts(f.out, of) {
-		all = append(all, f.leftOut(why, of(f.out[why])))
+// person is what a person is called.
+func person(n *custodyv1.Needs) key {
+	woman, man := n.GetGender() == codes.GenderFeminine, n.GetGender() == codes.GenderMasculine
+	child := n.GetAgeTo() < 18
+	perhaps := n.GetAgeFrom() < 18 && !child
+	switch {
+	case perhaps && woman:
+		return sayGirlOrWoman
+	case perhaps && man:
+		return sayBoyOrMan
+	case woman && child:
+		return sayGirl
+	case woman:
+		return sayWoman
+	case man && child:
+		return sayBoy
+	case man:
+		return sayMan
+	case child:
+		return sayChild
 	}
-	return listed(all)
-}
-
-// sortedOuts are the reasons that count, the commonest first, then in order of code.
-func sortedOuts(all map[out]*outs, of func(*outs) int32) (sorted []out) {
-	for why, o := range all {
-		if of(o) > 0 {
-			sorted = append(sorted, why)
-		}
-	}
-	slices.SortFunc(sorted, func(a, b out) int {
-		return cmp.Or(cmp.Compare(of(all[b]), of(all[a])), strings.Compare(a.code, b.code), strings.Compare(a.takes, b.takes))
-	})
-	return sorted
-}
-
-// leftOut says of n shelters why they were left out, such as "2 shelters take boys only".
-func (f *finder) leftOut(why out, n int32) string {
-	one, many := "", ""
-	several := len(f.people) > 1
-	switch why.code {
-	case OutExcluded:
-		one, many = "lies in a district to keep away from", "lie in districts to keep away from"
-	case OutSecurity:
-		one, many = "is not guarded well enough", "are not guarded well enough"
-	case OutMedical:
-		one, many = "has too little medical cover", "have too little medical cover"
-	case OutPsychosocial:
-		one, many = "has too little psychosocial cover", "have too little psychosocial cover"
-	case OutFamily:
-		one, many = "does not take so many of one family", "do not take so many of one family"
-	case OutGender:
-		one, many = "does not take this gender", "do not take this gender"
-		if several {
-			one, many = "does not take all these genders", "do not take all these genders"
-		}
-		if why.takes != "" {
-			one, many = "takes "+why.takes, "take "+why.takes
-		}
-	case OutAge:
-		one, many = "does not take this age", "do not take this age"
-		if several {
-			one, many = "does not take all these ages", "do not take all these ages"
-		}
-	case OutWithMother:
-		one, many = "does not take mothers with children", "do not take mothers with children"
-	case OutSteps:
-		one, many = "has steps", "have steps"
-	case OutSpecialNeeds:
-		one, many = "is not equipped for these needs", "are not equipped for these needs"
-	case OutSuspended:
-		one, many = "takes nobody in at present", "take nobody in at present"
-	case OutDeclaredFull:
-		one, many = "says that it is full", "say that they are full"
-	case OutFull:
-		one, many = "is full", "are full"
-		if several {
-			one, many = "has too few free beds", "have too few free beds"
-		}
-	}
-	if n == 1 {
-		return "1 shelter " + one
-	}
-	return fmt.Sprintf("%d shelters %s", n, many)
-}
-
-func counted(n int32, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-// listed joins as people do: a, b and c.
-func listed(all []string) string {
-	if len(all) < 2 {
-		return strings.Join(all, "")
-	}
-	return strings.Join(all[:len(all)-1], ", ") + " and " + all[len(all)-1]
+	return sayPerson
 }

@@ -108,24 +108,25 @@ type Unfit struct{ Need, Sentence string }
 // obstacle is a reason why a group of a shelter may not take a person.
 type obstacle struct {
 	Unfit
+	out    out
 	stands func(s *shelterv1.Shelter, g *shelterv1.Group, needs *custodyv1.Needs) bool
 }
 
 // obstacles in the order in which they are told. A group that fails at a later one is nearer to taking the person.
 var obstacles = []obstacle{
-	{Unfit{"gender", "This group does not take this gender. Choose another group."}, func(s *shelterv1.Shelter, g *shelterv1.Group, needs *custodyv1.Needs) bool {
+	{Unfit{"gender", "This group does not take this gender. Choose another group."}, outGender, func(s *shelterv1.Shelter, g *shelterv1.Group, needs *custodyv1.Needs) bool {
 		return !takesGender(s, g, needs)
 	}},
-	{Unfit{"age", "This group does not take this age. Choose another group."}, func(_ *shelterv1.Shelter, g *shelterv1.Group, needs *custodyv1.Needs) bool {
+	{Unfit{"age", "This group does not take this age. Choose another group."}, outAge, func(_ *shelterv1.Shelter, g *shelterv1.Group, needs *custodyv1.Needs) bool {
 		return needs.GetAgeFrom() < g.GetAgeFrom() || needs.GetAgeTo() > g.GetAgeTo()
 	}},
-	{Unfit{"with_mother", "This group does not take mothers with children. Choose another group."}, func(_ *shelterv1.Shelter, g *shelterv1.Group, needs *custodyv1.Needs) bool {
+	{Unfit{"with_mother", "This group does not take mothers with children. Choose another group."}, outWithMother, func(_ *shelterv1.Shelter, g *shelterv1.Group, needs *custodyv1.Needs) bool {
 		return needs.GetWithMother() && !g.GetWithMother()
 	}},
-	{Unfit{"wheelchair", "This shelter is not free of steps. Choose another shelter."}, func(s *shelterv1.Shelter, _ *shelterv1.Group, needs *custodyv1.Needs) bool {
+	{Unfit{"wheelchair", "This shelter is not free of steps. Choose another shelter."}, outSteps, func(s *shelterv1.Shelter, _ *shelterv1.Group, needs *custodyv1.Needs) bool {
 		return needs.GetWheelchair() && !s.GetWheelchair()
 	}},
-	{Unfit{"special_needs", "This group is not equipped for these needs. Choose another group."}, func(s *shelterv1.Shelter, g *shelterv1.Group, needs *custodyv1.Needs) bool {
+	{Unfit{"special_needs", "This group is not equipped for these needs. Choose another group."}, outSpecialNeeds, func(s *shelterv1.Shelter, g *shelterv1.Group, needs *custodyv1.Needs) bool {
 		for _, need := range needs.GetSpecialNeeds() {
 			if !slices.Contains(g.GetNeeds(), need) && !(need == codes.SpecialNeedWheelchair && s.GetWheelchair()) {
 				return true
@@ -133,9 +134,17 @@ var obstacles = []obstacle{
 		}
 		return false
 	}},
-	{Unfit{"excluded_districts", "The person must not be brought to this shelter's district. Choose another shelter."}, func(s *shelterv1.Shelter, _ *shelterv1.Group, needs *custodyv1.Needs) bool {
-		return slices.Contains(needs.GetExcludedDistricts(), s.GetDistrict())
+	{Unfit{"excluded_districts", "The person must not be brought to this shelter's district. Choose another shelter."}, outExcluded, func(s *shelterv1.Shelter, _ *shelterv1.Group, needs *custodyv1.Needs) bool {
+		return keepsAway(needs, s.GetDistrict())
 	}},
+}
+
+// keepsAway says that a person must not be brought to a district: it is excluded, or has or had ground in common with one that is,
+// since whoever wrote that may have meant another border.
+func keepsAway(needs *custodyv1.Needs, district string) bool {
+	return slices.ContainsFunc(needs.GetExcludedDistricts(), func(excluded string) bool {
+		return slices.Contains(codes.Ground(excluded), district)
+	})
 }
 
 // Unfits lists every reason why a group of a shelter does not take a person with these needs.

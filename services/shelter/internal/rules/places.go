@@ -27,29 +27,51 @@ type Beds struct {
 	Free  int32
 }
 
-// Places are the candidates of a search. Those that are alike in all that decides whom they take lie together, so that a
-// search judges a kind of shelter once, and then looks only at what is free. Not safe for use by several goroutines while
-// one of them writes.
+// Places are the candidates of a search. Those that are alike in all that decides whom they take lie together, by district, and are
+// counted by what is free, so that a search judges a kind of shelter once, counts without looking, and looks only at the
+// best. Not safe for use by several goroutines while one of them writes.
 type Places struct {
-	kinds     map[string]*kind
-	shelters  map[string]*site
-	groups    map[string]place
-	districts map[string]int32 // numbered in order of first sight
+	kinds    []*kind
+	byKey    map[string]*kind
+	shelters map[string]*site
+	groups   map[string]place
+	districts
 }
 
 // kind is what like shelters have in common.
 type kind struct {
-	key     string
-	shelter *shelterv1.Shelter // with its groups
-	rows    []row
+	key      string
+	at       int                // in all kinds
+	shelter  *shelterv1.Shelter // with its groups
+	groups   []*shelterv1.Group
+	hours    hours
+	wards    []*ward
+	in       []*ward // by district
+	freshest int64   // of its rows, when a group was vouched for
+	tally    tally
+	declared []*site // that have said until when they are full
 }
 
-// row is what a search reads of every shelter of a kind; it is kept small, since there may be tens of thousands.
+// ward is the shelters of a kind in one district.
+type ward struct {
+	district int32
+	at       int // in the kind's wards
+	rows     []row
+	freshest int64
+}
+
+const (
+	mostCounted = 64 // groups whose bit in a row's open is theirs alone
+	mostPacked  = 16 // groups that stand in a row's free
+	packed      = 15 // what stands there for so many and more: more than people can be looked for
+)
+
+// row is what a search reads of a shelter; it is kept small, since there may be tens of thousands.
 type row struct {
 	open      uint64 // bit i mod 64: a unit of group i is free
+	free      uint64 // four bits each: how many units of the first groups are free
 	vouched   int64  // when its freshest group was vouched for, nanoseconds since 1970
 	full      int64  // until when it says that it is full, likewise; 0: it does not
-	district  int32
 	suspended bool
 	site      *site
 }
@@ -59,9 +81,12 @@ type site struct {
 	name, displayName, district, node string
 	confidential                      bool
 	kind                              *kind
-	at                                int // in the kind's rows
+	ward                              *ward
+	at                                int // in the ward's rows
 	beds                              []bed
 }
+
+func (s *site) row() *row { return &s.ward.rows[s.at] }
 
 // bed is a group of a site, in the kind's order of groups.
 type bed struct {
@@ -77,7 +102,7 @@ type place struct {
 
 // NewPlaces is without candidates.
 func NewPlaces() *Places {
-	return &Places{kinds: map[string]*kind{}, shelters: map[string]*site{}, groups: map[string]place{}, districts: map[string]int32{}}
+	return &Places{byKey: map[string]*kind{}, shelters: map[string]*site{}, groups: map[string]place{}, districts: newDistricts()}
 }
 
 // Put adds a candidate, or replaces it.
@@ -86,9 +111,9 @@ func (p *Places) Put(c Candidate) {
 	k, order := p.kindOf(c)
 	s := &site{
 		name: c.Shelter.GetName(), displayName: c.Shelter.GetDisplayName(), district: c.Shelter.GetDistrict(), node: c.Node,
-		confidential: c.Shelter.GetConfidential(), kind: k, at: len(k.rows),
+		confidential: c.Shelter.GetConfidential(), kind: k,
 	}
-	r := row{district: p.number(s.district), suspended: c.Shelter.GetState() == shelterv1.Shelter_STATE_SUSPENDED, site: s}
+	r := row{suspended: c.Shelter.GetState() == shelterv1.Shelter_STATE_SUSPENDED, site: s}
 	if until := c.Shelter.GetFullUntilTime(); until != nil {
 		r.full = until.AsTime().UnixNano()
 	}
@@ -98,8 +123,10 @@ func (p *Places) Put(c Candidate) {
 		r.vouched = max(r.vouched, s.beds[i].vouched)
 		p.groups[b.Group.GetName()] = place{s, i}
 	}
-	k.rows = append(k.rows, r)
-	s.reopen()
+	r.open, r.free = s.free()
+	n := p.number(s.district)
+	p.rows[n]++
+	k.add(n, r)
 	p.shelters[s.name] = s
 }
 
@@ -113,41 +140,42 @@ func (p *Places) Remove(shelter string) {
 	for _, b := range s.beds {
 		delete(p.groups, b.name)
 	}
-	last := len(s.kind.rows) - 1
-	moved := s.kind.rows[last]
-	s.kind.rows[s.at], moved.site.at = moved, s.at
-	s.kind.rows[last] = row{}
-	if s.kind.rows = s.kind.rows[:last]; last == 0 {
-		delete(p.kinds, s.kind.key)
+	k := s.kind
+	p.rows[s.ward.district]--
+	if k.remove(s); k.tally.rows > 0 {
+		return
 	}
+	delete(p.byKey, k.key)
+	last := p.kinds[len(p.kinds)-1]
+	p.kinds[k.at], last.at = last, k.at
+	p.kinds = slices.Delete(p.kinds, len(p.kinds)-1, len(p.kinds))
 }
 
 // Take makes fewer units of a group free, or more where quantity is negative; nothing happens for a group that is not known.
 func (p *Places) Take(group string, quantity int32) {
-	if at, ok := p.groups[group]; ok {
-		at.site.beds[at.group].free -= quantity
-		at.site.reopen()
+	at, ok := p.groups[group]
+	if !ok {
+		return
 	}
+	at.site.beds[at.group].free -= quantity
+	r := at.site.row()
+	at.site.kind.tally.count(r, -1)
+	r.open, r.free = at.site.free()
+	at.site.kind.tally.count(r, 1)
 }
 
-// reopen writes what is free into the site's row.
-func (s *site) reopen() {
-	open := uint64(0)
+// free is what a row says of what is free.
+func (s *site) free() (open, free uint64) {
 	for i, b := range s.beds {
-		if b.free > 0 {
-			open |= 1 << (i % 64)
+		if b.free <= 0 {
+			continue
+		}
+		open |= 1 << (i % mostCounted)
+		if i < mostPacked {
+			free |= min(uint64(b.free), packed) << (4 * i)
 		}
 	}
-	s.kind.rows[s.at].open = open
-}
-
-func (p *Places) number(district string) int32 {
-	n, ok := p.districts[district]
-	if !ok {
-		n = int32(len(p.districts))
-		p.districts[district] = n
-	}
-	return n
+	return open, free
 }
 
 func vouchedAt(g *shelterv1.Group) int64 {
@@ -164,6 +192,9 @@ func (p *Places) kindOf(c Candidate) (k *kind, order []int) {
 		Languages: slices.Sorted(slices.Values(s.GetLanguages())), Services: slices.Sorted(slices.Values(s.GetServices())), Wheelchair: s.GetWheelchair(),
 		CourtOrderRequired: s.GetCourtOrderRequired(), BoysWithMotherToAge: s.GetBoysWithMotherToAge(), LargestFamily: s.GetLargestFamily(),
 		MedicalCover: s.GetMedicalCover(), PsychosocialCover: s.GetPsychosocialCover(), Security: s.GetSecurity(), LongestStayDays: s.GetLongestStayDays(),
+		Schedule: slices.SortedFunc(slices.Values(s.GetSchedule()), func(a, b *shelterv1.Opening) int {
+			return cmp.Or(cmp.Compare(a.GetWeekday(), b.GetWeekday()), strings.Compare(a.GetOpens(), b.GetOpens()), strings.Compare(a.GetCloses(), b.GetCloses()))
+		}),
 	}
 	groups, keys := make([]*shelterv1.Group, len(c.Beds)), make([][]byte, len(c.Beds))
 	for i, b := range c.Beds {
@@ -181,10 +212,10 @@ func (p *Places) kindOf(c Candidate) (k *kind, order []int) {
 		like.Groups = append(like.Groups, groups[i])
 	}
 	key := string(marshalled(like))
-	k, ok := p.kinds[key]
+	k, ok := p.byKey[key]
 	if !ok {
-		k = &kind{key: key, shelter: like}
-		p.kinds[key] = k
+		k = &kind{key: key, at: len(p.kinds), shelter: like, groups: like.GetGroups(), hours: hoursOf(like.GetSchedule())}
+		p.byKey[key], p.kinds = k, append(p.kinds, k)
 	}
 	return k, order
 }

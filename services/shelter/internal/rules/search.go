@@ -2,10 +2,10 @@ package rules
 
 import (
 	"cmp"
-	"math"
+	"iter"
 	"math/bits"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -19,279 +19,368 @@ const UsualPlaces = 20
 // MostPeople is how many people can be looked for at once.
 const MostPeople = 12
 
-// What stands in the way of a shelter that is left out, in the order in which it is told: first what can never be changed
-// by waiting.
-const (
-	OutExcluded     = "EXCLUDED_DISTRICT"
-	OutSecurity     = "SECURITY"
-	OutMedical      = "MEDICAL"
-	OutPsychosocial = "PSYCHOSOCIAL"
-	OutFamily       = "FAMILY_TOO_LARGE"
-	OutGender       = "GENDER"
-	OutAge          = "AGE"
-	OutWithMother   = "WITH_MOTHER"
-	OutSteps        = "STEPS"
-	OutSpecialNeeds = "SPECIAL_NEEDS"
-	OutSuspended    = "SUSPENDED"
-	OutDeclaredFull = "DECLARED_FULL"
-	OutFull         = "FULL"
-)
-
-// outOf is what stands in the way, by obstacle.
-var outOf = []string{OutGender, OutAge, OutWithMother, OutSteps, OutSpecialNeeds, OutExcluded}
-
-// out is a reason to leave a shelter out; takes says whom it takes instead, where that is worth telling.
-type out struct{ code, takes string }
-
-// outs counts shelters that are left out: all, and those in the district asked for.
-type outs struct{ all, near int32 }
-
 // finder is a search under way.
 type finder struct {
-	request  *shelterv1.FindPlacesRequest
-	people   []*custodyv1.Needs
-	now      int64
-	limit    int
-	near     int32   // number of the district asked for; -1: none, or no shelter is there
-	tens     []int32 // from the district asked for, by district: tens of kilometres; unknown: none
-	excluded []uint16
+	request *shelterv1.FindPlacesRequest
+	people  []*custodyv1.Needs
+	now     int64
+	minute  int // of the week
+	limit   int
+	alone   uint16 // who of the people is a child that comes without its mother
+	all     uint16 // all the people
+
+	near     int32            // number of the district asked for; -1: none, or no shelter was ever there
+	outlook                   // from there
+	excluded map[int32]uint16 // by district: who must not be brought there
+	avoided  []int32          // districts whose shelters are left out for that, whatever they are
 	services []string
 
-	out                                      map[out]*outs
-	suspended, declaredFull, full, keepAway  *outs
-	hits                                     []hit
-	total, totalNear, shelters, sheltersNear int32
+	say                    *tongue
+	out                    [outKinds]outs // fits: those that were found
+	hits                   []hit
+	room                   *room
+	shelters, sheltersNear int
 }
-
-const unknown = 511 // tens of kilometres: farther than anything
-
-// hit is a place that was found. A smaller key is better; equal ones stand in order of name.
-type hit struct {
-	key    uint64
-	site   *site
-	kind   *verdict
-	goes   [MostPeople]int16 // by person: the position of the group, or parted
-	placed int
-	left   int32 // units that stay free in the groups used
-	fresh  int64 // class of the oldest claim it rests on
-}
-
-const parted = -1
 
 // verdict is what a search thinks of a kind of shelter.
 type verdict struct {
 	kind    *kind
-	masks   [MostPeople]uint64 // by person: bit i: group i takes it; of the first 64 groups
-	able    uint16             // who of the people is taken at all
-	never   *outs              // where to count the kind if nobody is, or not all who stay together
-	shared  bool               // a language of each person who has one is spoken
+	masks   []uint64 // by person: bit i: group i takes it; of the first 64 groups
+	able    uint16   // who of the people is taken at all
+	mothers uint64   // bit i: group i is one of mothers with children
+	never   out      // why, if nobody is taken, or not all who stay together; else fits
+	shared  bool     // a language of each person who has one is spoken
+	spoken  string   // what is said of that, once it was
 	missing []string
+	closed  bool   // nobody is let in now
+	opens   int    // minute of the week from which people are let in again
 	base    uint64 // what the kind adds to the key of its places
 }
 
 // Find ranks the places for the people of a request that is valid, and says of all others why not.
 func (p *Places) Find(request *shelterv1.FindPlacesRequest, now time.Time) *shelterv1.FindPlacesResponse {
-	f := &finder{request: request, people: request.GetPeople(), now: now.UnixNano(), limit: int(request.GetPageSize()), near: -1, out: map[out]*outs{}}
+	f := &finder{
+		request: request, people: request.GetPeople(), now: now.UnixNano(), minute: minuteOf(now), limit: int(request.GetPageSize()),
+		all: 1<<len(request.GetPeople()) - 1, near: -1, say: tongueOf(request.GetLanguageCode()),
+	}
 	if f.limit == 0 {
 		f.limit = UsualPlaces
 	}
-	f.suspended, f.declaredFull, f.full, f.keepAway = f.count(out{code: OutSuspended}), f.count(out{code: OutDeclaredFull}), f.count(out{code: OutFull}), f.count(out{code: OutExcluded})
-	f.measure(p.districts)
-	for _, n := range f.people {
+	pad := pads.Get().(*pad)
+	defer pad.done()
+	pad.verdicts = slices.Grow(pad.verdicts, len(p.kinds))[:len(p.kinds)]
+	pad.masks = slices.Grow(pad.masks, len(p.kinds)*len(f.people))[:len(p.kinds)*len(f.people)]
+	f.hits = slices.Grow(pad.hits, f.limit)
+	f.ask()
+	f.measure(p)
+	for i, k := range p.kinds {
+		v := &pad.verdicts[i]
+		v.kind, v.masks = k, pad.masks[i*len(f.people):][:len(f.people)]
+		if v.never = f.fitting(v); v.never != fits {
+			f.countNever(v)
+			continue
+		}
+		f.rate(v)
+		pad.ranked = append(pad.ranked, v)
+	}
+	// The best kinds first, so that most places of the others are seen to be no better without a closer look.
+	slices.SortFunc(pad.ranked, func(a, b *verdict) int { return cmp.Compare(a.base, b.base) })
+	if len(f.people) == 1 {
+		f.findForOne(pad.ranked)
+	} else {
+		for _, v := range pad.ranked {
+			f.lookForAll(v)
+		}
+	}
+	pad.hits = f.hits
+	return f.answer()
+}
+
+// findForOne goes through the kinds that take the one person: the freshest claims of all of them, then the ageing ones, then the stale.
+func (f *finder) findForOne(ranked []*verdict) {
+	for _, v := range ranked {
+		if v.countable() {
+			f.countForOne(v)
+		} else {
+			f.lookForAll(v)
+		}
+	}
+	for class := range int64(3) {
+		for _, v := range ranked {
+			if v.countable() {
+				f.lookForOne(v, class)
+			}
+		}
+	}
+}
+
+func (v *verdict) countable() bool { return len(v.kind.groups) <= mostCounted }
+
+// pad is what searches write on, one after the other.
+type pad struct {
+	verdicts []verdict
+	masks    []uint64
+	ranked   []*verdict
+	hits     []hit
+}
+
+var pads = sync.Pool{New: func() any { return &pad{} }}
+
+// done wipes the pad for the next search.
+func (p *pad) done() {
+	clear(p.verdicts)
+	clear(p.masks)
+	clear(p.ranked)
+	clear(p.hits)
+	p.verdicts, p.masks, p.ranked, p.hits = p.verdicts[:0], p.masks[:0], p.ranked[:0], p.hits[:0]
+	pads.Put(p)
+}
+
+// ask reads what the people need together.
+func (f *finder) ask() {
+	for i, n := range f.people {
+		if n.GetAgeTo() < 18 && !n.GetWithMother() {
+			f.alone |= 1 << i
+		}
 		for _, s := range n.GetServices() {
 			if s != codes.ServiceShelter && !slices.Contains(f.services, s) {
 				f.services = append(f.services, s)
 			}
 		}
 	}
-	// The best kinds first, so that most places of the others are seen to be no better without a closer look.
-	verdicts := make([]verdict, 0, len(p.kinds))
-	for _, k := range p.kinds {
-		verdicts = append(verdicts, f.judge(k))
-	}
-	slices.SortFunc(verdicts, func(a, b verdict) int { return cmp.Compare(a.base, b.base) })
-	for i := range verdicts {
-		f.look(&verdicts[i])
-	}
-	return f.answer()
 }
 
-// measure prepares what a search needs to know of each district.
-func (f *finder) measure(districts map[string]int32) {
-	f.tens, f.excluded = make([]int32, len(districts)), make([]uint16, len(districts))
-	for i := range f.tens {
-		f.tens[i] = unknown
+// measure prepares what a search needs to know of the districts.
+func (f *finder) measure(p *Places) {
+	f.shelters = len(p.shelters)
+	if n, ok := p.numbers[f.request.GetNearDistrict()]; ok {
+		f.near, f.sheltersNear = n, p.rows[n]
 	}
-	if near := f.request.GetNearDistrict(); near != "" {
-		if n, ok := districts[near]; ok {
-			f.near = n
-		}
-		for district, n := range districts {
-			if km, known := codes.Distance(near, district); known {
-				f.tens[n] = min((km+5)/10, unknown-1)
-			}
-		}
-	}
+	f.outlook = p.outlook(f.request.GetNearDistrict())
 	for i, needs := range f.people {
 		for _, district := range needs.GetExcludedDistricts() {
-			if n, ok := districts[district]; ok {
+			for _, n := range p.ground[district] {
+				if f.excluded == nil {
+					f.excluded = map[int32]uint16{}
+				}
 				f.excluded[n] |= 1 << i
 			}
 		}
 	}
-}
-
-func (f *finder) count(why out) *outs {
-	o, ok := f.out[why]
-	if !ok {
-		o = &outs{}
-		f.out[why] = o
-	}
-	return o
-}
-
-func (f *finder) leave(o *outs, r *row) {
-	o.all++
-	if r.district == f.near {
-		o.near++
+	for n, people := range f.excluded {
+		if people == f.all || !f.request.GetApart() {
+			f.avoided = append(f.avoided, n)
+		}
 	}
 }
 
-// judge decides what a kind of shelter is worth to the search.
-func (f *finder) judge(k *kind) verdict {
-	v := verdict{kind: k}
-	if why, ok := f.fitting(&v); ok {
-		f.rate(&v)
-	} else {
-		v.never = f.count(why)
+// count counts shelters of one district.
+func (f *finder) count(why out, district, n int32) {
+	f.out[why].all += n
+	if district == f.near {
+		f.out[why].near += n
 	}
-	return v
 }
 
-// look goes through the shelters of a kind.
-func (f *finder) look(v *verdict) {
-	k := v.kind
-	all := uint16(1)<<len(f.people) - 1
-	f.shelters += int32(len(k.rows))
-	if v.never == nil && len(f.people) == 1 && len(k.shelter.GetGroups()) <= 64 {
-		f.lookForOne(v)
+// countNever counts the shelters of a kind that does not take the people.
+func (f *finder) countNever(v *verdict) {
+	left := v.kind.tally.rows
+	for _, district := range f.avoided {
+		if w := v.kind.ward(district); w != nil {
+			n := int32(len(w.rows))
+			f.count(outExcluded, district, n)
+			left -= n
+		}
+	}
+	f.out[v.never].all += left
+	if w := v.kind.ward(f.near); w != nil && !slices.Contains(f.avoided, f.near) {
+		f.out[v.never].near += int32(len(w.rows))
+	}
+}
+
+// countForOne counts the shelters of a kind that takes the one person. It reads the rows of the district asked for, of those to
+// keep away from, and of shelters that have declared themselves full, which time alone ends; all others from the tally.
+func (f *finder) countForOne(v *verdict) {
+	k, mask := v.kind, v.masks[0]
+	var n [outKinds]int32
+	n[outSuspended] = k.tally.suspended
+	for _, c := range k.tally.open {
+		if c.open&mask == 0 {
+			n[outFull] += c.rows
+		} else {
+			n[fits] += c.rows
+		}
+	}
+	for _, s := range k.declared {
+		n[f.state(s.row(), mask)]++
+	}
+	for _, district := range f.avoided {
+		if w := k.ward(district); w != nil {
+			f.count(outExcluded, district, int32(len(w.rows)))
+			for i := range w.rows {
+				n[f.state(&w.rows[i], mask)]--
+			}
+		}
+	}
+	for why, rows := range n {
+		f.out[why].all += rows
+	}
+	if w := k.ward(f.near); w != nil && !slices.Contains(f.avoided, f.near) {
+		for i := range w.rows {
+			f.out[f.state(&w.rows[i], mask)].near++
+		}
+	}
+}
+
+// state is why a shelter, of whose groups those of the mask take the person, has no place now.
+func (f *finder) state(r *row, mask uint64) out {
+	switch {
+	case r.suspended:
+		return outSuspended
+	case r.full > f.now:
+		return outDeclaredFull
+	case r.open&mask == 0:
+		return outFull
+	}
+	return fits
+}
+
+// lookForOne keeps the best shelters of a kind that takes the one person, of those whose freshest claim is of a class. It passes by
+// what can be no better than those it has.
+func (f *finder) lookForOne(v *verdict, class int64) {
+	k, mask := v.kind, v.masks[0]
+	if f.class(k.freshest) > class {
 		return
 	}
-	for i := range k.rows {
-		r := &k.rows[i]
-		if r.district == f.near {
-			f.sheltersNear++
+	best := hit{kind: v, placed: 1, fresh: class, amid: f.alone != 0 && mask&^v.mothers == 0}
+	for w := range f.nearest(k) {
+		if f.key(&best, f.tens[w.district], 0) > f.worst() {
+			return // the next are no nearer
 		}
-		asked := all &^ f.excluded[r.district]
+		if f.class(w.freshest) > class || slices.Contains(f.avoided, w.district) {
+			continue
+		}
+		for i := range w.rows {
+			if r := &w.rows[i]; f.class(r.vouched) == class && f.state(r, mask) == fits {
+				f.keep(f.assignOne(v, r))
+			}
+		}
+	}
+}
+
+// nearest are the wards of a kind, the nearest first.
+func (f *finder) nearest(k *kind) iter.Seq[*ward] {
+	return func(yield func(*ward) bool) {
+		if len(k.wards) == 1 {
+			yield(k.wards[0])
+			return
+		}
+		for _, district := range f.order {
+			if w := k.ward(district); w != nil && !yield(w) {
+				return
+			}
+		}
+	}
+}
+
+// lookForAll counts the shelters of a kind that takes the people and keeps the best.
+func (f *finder) lookForAll(v *verdict) {
+	if f.room == nil {
+		f.room = &room{}
+	}
+	f.room.of(v)
+	for _, w := range v.kind.wards {
+		asked := f.all &^ f.excluded[w.district]
 		people := v.able & asked
-		switch {
-		case asked == 0, asked != all && !f.request.GetApart():
-			f.leave(f.keepAway, r)
-		case v.never != nil:
-			f.leave(v.never, r)
-		case people == 0:
-			f.leave(f.keepAway, r) // whom it would take must not be brought there
-		case r.suspended:
-			f.leave(f.suspended, r)
-		case r.full > f.now:
-			f.leave(f.declaredFull, r)
-		default:
-			h, ok := f.assign(v, r, people)
-			if !ok {
-				f.leave(f.full, r)
+		if people == 0 || asked != f.all && !f.request.GetApart() { // whom it would take must not be brought there
+			f.count(outExcluded, w.district, int32(len(w.rows)))
+			continue
+		}
+		best := hit{kind: v, placed: bits.OnesCount16(people)} // as if all found room together, in the freshest group
+		for i := range w.rows {
+			r := &w.rows[i]
+			why := f.state(r, ^uint64(0))
+			if why == fits && !f.room.enough(f, r, people) {
+				why = outFull
+			}
+			f.count(why, w.district, 1)
+			if best.fresh = f.class(r.vouched); why != fits || f.key(&best, f.tens[w.district], 0) > f.worst() {
 				continue
 			}
-			f.found(r)
-			f.keep(h)
-		}
-	}
-}
-
-// lookForOne is look for one person whom the kind takes. There may be tens of thousands of rows, and all but a few only
-// count, so it reads nothing but them.
-func (f *finder) lookForOne(v *verdict) {
-	mask, near, now := v.masks[0], f.near, f.now
-	ageing, stale := now-int64(FreshFor), now-int64(AgeingFor)
-	base, shift := f.key(v, 0, 0, 0, 0), 12
-	if f.request.GetUrgent() {
-		shift = 19
-	}
-	worst := f.worst()
-	var full, found outs
-	for i := range v.kind.rows {
-		r := &v.kind.rows[i]
-		at := int32(0)
-		if r.district == near {
-			at = 1
-		}
-		f.sheltersNear += at
-		switch {
-		case f.excluded[r.district] != 0:
-			f.leave(f.keepAway, r)
-		case r.suspended:
-			f.leave(f.suspended, r)
-		case r.full > now:
-			f.leave(f.declaredFull, r)
-		case r.open&mask == 0:
-			full.all++
-			full.near += at
-		default:
-			found.all++
-			found.near += at
-			bound := base | uint64(f.tens[r.district])<<shift // as if its freshest beds were those, and without end
-			if r.vouched < stale {
-				bound |= 2 << 28
-			} else if r.vouched <= ageing {
-				bound |= 1 << 28
-			}
-			if bound > worst {
-				continue
-			}
-			if h, ok := f.assign(v, r, 1); ok {
+			if h, ok := f.assign(v, r, people); ok {
 				f.keep(h)
-				worst = f.worst()
 			}
 		}
 	}
-	f.full.all += full.all
-	f.full.near += full.near
-	f.total += found.all
-	f.totalNear += found.near
 }
 
-// worst is the key that a place must not exceed to be among those shown.
-func (f *finder) worst() uint64 {
-	if len(f.hits) < f.limit {
-		return math.MaxUint64
-	}
-	return f.hits[len(f.hits)-1].key
+// room remembers which numbers of free beds are enough, since like shelters often have like numbers. What shares a slot with
+// something newer is forgotten.
+type room struct {
+	verdict *verdict
+	groups  []int // that take anybody
+	known   [256]known
 }
 
-func (f *finder) found(r *row) {
-	f.total++
-	if r.district == f.near {
-		f.totalNear++
+// known is whether a shelter has room for these people, with this free: four bits a group, at most as many as there are people.
+type known struct {
+	free   uint64
+	people uint16 // 0: nothing is known
+	enough bool
+}
+
+// of turns to a kind of shelter.
+func (m *room) of(v *verdict) {
+	m.verdict, m.groups = v, m.groups[:0]
+	clear(m.known[:])
+	for g := range v.kind.groups {
+		if slices.ContainsFunc(v.masks, func(mask uint64) bool { return mask>>g&1 == 1 }) {
+			m.groups = append(m.groups, g)
+		}
 	}
+}
+
+// enough says whether a shelter has room for the people.
+func (m *room) enough(f *finder, r *row, people uint16) bool {
+	if len(m.verdict.kind.groups) > mostPacked {
+		_, ok := f.assign(m.verdict, r, people)
+		return ok
+	}
+	free, most := uint64(0), uint64(len(f.people))
+	for _, g := range m.groups {
+		free = free<<4 | min(r.free>>(4*g)&packed, most)
+	}
+	slot := &m.known[free*0x9e3779b97f4a7c15>>56] // Fibonacci hashing
+	if slot.people != people || slot.free != free {
+		_, ok := f.assign(m.verdict, r, people)
+		*slot = known{free: free, people: people, enough: ok}
+	}
+	return slot.enough
 }
 
 // fitting finds the groups that take each of the people. Where nobody, or not everybody who stays together, is taken it
 // says why.
-func (f *finder) fitting(v *verdict) (why out, ok bool) {
+func (f *finder) fitting(v *verdict) out {
 	s := v.kind.shelter
 	switch {
 	case s.GetSecurity() < f.request.GetSecurity():
-		return out{code: OutSecurity}, false
+		return outSecurity
 	case s.GetMedicalCover() < f.request.GetMedicalCover():
-		return out{code: OutMedical}, false
+		return outMedical
 	case s.GetPsychosocialCover() < f.request.GetPsychosocialCover():
-		return out{code: OutPsychosocial}, false
+		return outPsychosocial
 	case !f.request.GetApart() && FamilyFits(s, int32(len(f.people))) != nil:
-		return out{code: OutFamily}, false
+		return outFamily
+	}
+	for j, g := range v.kind.groups {
+		if g.GetWithMother() {
+			v.mothers |= 1 << j
+		}
 	}
 	worst := len(obstacles)
 	for i, needs := range f.people {
 		nearest := 0
-		for j, g := range s.GetGroups() {
+		for j, g := range v.kind.groups {
 			got := passed(s, g, needs)
 			if nearest = max(nearest, got); got == len(obstacles) {
 				v.masks[i] |= 1 << j // nothing beyond 64
@@ -301,46 +390,25 @@ func (f *finder) fitting(v *verdict) (why out, ok bool) {
 		worst = min(worst, nearest)
 	}
 	if worst == len(obstacles) || f.request.GetApart() && v.able != 0 {
-		return out{}, true
+		return fits
 	}
-	why = out{code: outOf[worst]}
-	if why.code == OutGender {
-		why.takes = takesOnly(s.GetGroups())
+	if why := obstacles[worst].out; why != outGender {
+		return why
 	}
-	return why, false
+	return takesOnly(v.kind.groups)
 }
 
-// takes says whether a group of the kind takes one of the people.
-func (v *verdict) takes(f *finder, person, group int) bool {
+// takes says whether a group of the kind takes one of the people; of their own: a child that comes alone only in a group that is not
+// one of mothers with children.
+func (v *verdict) takes(f *finder, person, group int, own bool) bool {
+	g := v.kind.groups[group]
+	if own && g.GetWithMother() && f.alone>>person&1 == 1 {
+		return false
+	}
 	if group < 64 {
 		return v.masks[person]>>group&1 == 1
 	}
-	return passed(v.kind.shelter, v.kind.shelter.GetGroups()[group], f.people[person]) == len(obstacles)
-}
-
-// takesOnly is whom a shelter takes that takes one gender alone; else empty.
-func takesOnly(groups []*shelterv1.Group) string {
-	gender, oldest := "", int32(0)
-	for _, g := range groups {
-		for _, taken := range g.GetGenders() {
-			if gender != "" && taken != gender {
-				return ""
-			}
-			gender = taken
-		}
-		oldest = max(oldest, g.GetAgeTo())
-	}
-	switch {
-	case gender == codes.GenderMasculine && oldest <= 18:
-		return "boys only"
-	case gender == codes.GenderMasculine:
-		return "men and boys only"
-	case gender == codes.GenderFeminine && oldest <= 18:
-		return "girls only"
-	case gender == codes.GenderFeminine:
-		return "women and girls only"
-	}
-	return ""
+	return passed(v.kind.shelter, g, f.people[person]) == len(obstacles)
 }
 
 // rate weighs what like shelters have in common: languages, services, security, a court's order.
@@ -362,182 +430,11 @@ func (f *finder) rate(v *verdict) {
 		soft |= 1 << 6
 	}
 	v.base = soft << 12
+	v.opens, v.closed = v.kind.hours.closed(f.minute)
 	if f.request.GetUrgent() && s.GetCourtOrderRequired() {
-		v.base |= 1 << 30
+		v.base |= courtOrder
 	}
-}
-
-// key ranks a place, the smallest first. From the highest bit: how many have to go elsewhere (4 bits); in an emergency,
-// whether a court's order is needed (1 bit); freshness (2); then language (1), services (4) and, where it is asked for, security (2), distance (9),
-// and in an emergency distance before those; few is how few beds are left (12).
-func (f *finder) key(v *verdict, away int32, class int64, elsewhere int, few uint64) uint64 {
-	key := uint64(elsewhere)<<31 | v.base&(1<<30) | uint64(class)<<28
-	soft, tens := v.base>>12&127, uint64(away)
-	if f.request.GetUrgent() {
-		return key | tens<<19 | soft<<12 | few
+	if f.request.GetUrgent() && v.closed {
+		v.base |= closedNow
 	}
-	return key | soft<<21 | tens<<12 | few
-}
-
-// class is 0 for a fresh claim, 1 for an ageing, 2 for a stale one.
-func (f *finder) class(vouched int64) int64 {
-	switch age := f.now - vouched; {
-	case vouched == 0 || age > int64(AgeingFor):
-		return 2
-	case age >= int64(FreshFor):
-		return 1
-	}
-	return 0
-}
-
-// assign says where each of the people would go in a shelter: together all or none, apart as many as it can.
-func (f *finder) assign(v *verdict, r *row, people uint16) (hit, bool) {
-	h := hit{site: r.site, kind: v}
-	for i := range h.goes {
-		h.goes[i] = parted
-	}
-	var order [64]int
-	groups := f.order(v, r.site, people, order[:0])
-	if !f.together(&h, v, groups, r.site, people) {
-		m := match{f: f, v: v, groups: groups, site: r.site, hit: &h}
-		for left := people; left != 0; left &= left - 1 {
-			m.seen = map[int]bool{}
-			if m.seat(bits.TrailingZeros16(left)) {
-				h.placed++
-			} else if !f.request.GetApart() {
-				return h, false
-			}
-		}
-	}
-	if h.placed == 0 {
-		return h, false
-	}
-	f.weigh(&h, v, r)
-	return h, true
-}
-
-// weigh adds up what is left in the groups that are used, and how old the oldest claim is.
-func (f *finder) weigh(h *hit, v *verdict, r *row) {
-	for g, b := range r.site.beds {
-		if n := quantity(v.kind.shelter.GetGroups()[g], h.in(g)); n > 0 {
-			h.left += b.free - n
-			h.fresh = max(h.fresh, f.class(b.vouched))
-		}
-	}
-	h.key = f.key(v, f.tens[r.district], h.fresh, len(f.people)-h.placed, uint64(4095-min(h.left, 4095)))
-}
-
-// in is how many of the people go to a group.
-func (h *hit) in(group int) (n int32) {
-	for _, g := range h.goes {
-		if g == int16(group) {
-			n++
-		}
-	}
-	return n
-}
-
-// quantity is how many units of a group so many people need: a family has a unit for itself, whatever its size.
-func quantity(g *shelterv1.Group, people int32) int32 {
-	if g.GetUnitKind() == shelterv1.Group_UNIT_KIND_FAMILY_UNIT {
-		return min(people, 1)
-	}
-	return people
-}
-
-// order is the groups that take any of the people and have something free, the best first: fresh claims, then most free,
-// then by name.
-func (f *finder) order(v *verdict, s *site, people uint16, groups []int) []int {
-	for g, b := range s.beds {
-		if b.free <= 0 {
-			continue
-		}
-		for left := people; left != 0; left &= left - 1 {
-			if v.takes(f, bits.TrailingZeros16(left), g) {
-				groups = append(groups, g)
-				break
-			}
-		}
-	}
-	slices.SortFunc(groups, func(a, b int) int {
-		x, y := &s.beds[a], &s.beds[b]
-		if d := f.class(x.vouched) - f.class(y.vouched); d != 0 {
-			return int(d)
-		}
-		if x.free != y.free {
-			return int(y.free - x.free)
-		}
-		return strings.Compare(x.name, y.name)
-	})
-	return groups
-}
-
-// together puts all into the first group that has room for them, if there is one.
-func (f *finder) together(h *hit, v *verdict, groups []int, s *site, people uint16) bool {
-	n := int32(bits.OnesCount16(people))
-	for _, g := range groups {
-		fit := s.beds[g].free >= quantity(v.kind.shelter.GetGroups()[g], n)
-		for left := people; left != 0 && fit; left &= left - 1 {
-			fit = v.takes(f, bits.TrailingZeros16(left), g)
-		}
-		if !fit {
-			continue
-		}
-		for left := people; left != 0; left &= left - 1 {
-			h.goes[bits.TrailingZeros16(left)] = int16(g)
-		}
-		h.placed = int(n)
-		return true
-	}
-	return false
-}
-
-// match seats people in groups, moving those who sit already where that makes room (augmenting paths, after Kuhn).
-type match struct {
-	f      *finder
-	v      *verdict
-	groups []int
-	site   *site
-	hit    *hit
-	seen   map[int]bool
-}
-
-func (m *match) seat(person int) bool {
-	for _, g := range m.groups {
-		if m.seen[g] || !m.v.takes(m.f, person, g) {
-			continue
-		}
-		m.seen[g] = true
-		if quantity(m.v.kind.shelter.GetGroups()[g], m.hit.in(g)+1) <= m.site.beds[g].free {
-			m.hit.goes[person] = int16(g)
-			return true
-		}
-		for other := range m.hit.goes {
-			if m.hit.goes[other] == int16(g) && m.seat(other) {
-				m.hit.goes[person] = int16(g)
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// keep puts a place among those shown, if it is good enough.
-func (f *finder) keep(h hit) {
-	at, _ := slices.BinarySearchFunc(f.hits, h, func(a, b hit) int {
-		switch {
-		case a.key < b.key:
-			return -1
-		case a.key > b.key:
-			return 1
-		}
-		return strings.Compare(a.site.name, b.site.name)
-	})
-	if at == f.limit {
-		return
-	}
-	if len(f.hits) == f.limit {
-		f.hits = f.hits[:f.limit-1]
-	}
-	f.hits = slices.Insert(f.hits, at, h)
 }

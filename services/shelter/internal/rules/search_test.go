@@ -129,7 +129,7 @@ func entered(only []string) (n int) {
 
 type changes = map[string]func(*shelterv1.Shelter)
 
-func TestThirtySituations(t *testing.T) {
+func allSituations() []situation {
 	girl, boy := "Feminine", "Masculine"
 	family := func(n *custodyv1.Needs) { n.WithMother = true }
 	wheelchair := func(n *custodyv1.Needs) { n.Wheelchair = true }
@@ -156,10 +156,20 @@ func TestThirtySituations(t *testing.T) {
 	}
 	suspended := func(s *shelterv1.Shelter) { s.State = shelterv1.Shelter_STATE_SUSPENDED }
 	full := func(s *shelterv1.Shelter) { s.FullUntilTime = timestamppb.New(searchTime.Add(time.Hour)) }
-	for _, c := range situations(girl, boy, family, wheelchair, speaks, services, special, without, vouched, free, in, suspended, full) {
+	hours := func(s *shelterv1.Shelter) {
+		for day := range int32(6) {
+			s.Schedule = append(s.Schedule, &shelterv1.Opening{Weekday: day + 1, Opens: "08:00", Closes: "20:00"})
+		}
+	}
+	return situations(girl, boy, family, wheelchair, speaks, services, special, without, vouched, free, in, suspended, full, hours)
+}
+
+func TestThirtySituations(t *testing.T) {
+	for _, c := range allSituations() {
 		t.Run(c.what, func(t *testing.T) {
 			before := proto.CloneOf(c.search)
-			got := directory(c.change, c.only...).Find(c.search, searchTime)
+			places := directory(c.change, c.only...)
+			got := places.Find(c.search, c.at())
 			var order []string
 			for _, p := range got.GetPlaces() {
 				order = append(order, strings.TrimPrefix(p.GetShelter(), "nodes/punjab/shelters/"))
@@ -189,6 +199,8 @@ func TestThirtySituations(t *testing.T) {
 			if c.reason != "" && !slices.Contains(told, c.reason) {
 				t.Errorf("the best place says %q\n want %q", told, c.reason)
 			}
+			sameInEveryLanguage(t, places, c, got)
+			c.speaks(t, places)
 		})
 	}
 }

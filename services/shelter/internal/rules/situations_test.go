@@ -15,7 +15,15 @@ type situation struct {
 	only    []string // of the shelters; none: all
 	order   string
 	summary string
-	reason  string // one of those of the best place
+	reason  string    // one of those of the best place
+	when    time.Time // zero: searchTime
+}
+
+func (c situation) at() time.Time {
+	if c.when.IsZero() {
+		return searchTime
+	}
+	return c.when
 }
 
 type (
@@ -23,7 +31,7 @@ type (
 	alter = func(*shelterv1.Shelter)
 )
 
-func situations(girl, boy string, family, wheelchair need, speaks, services, special, without func(...string) need, vouched func(time.Duration) alter, free func(int32) alter, in func(string, int32) alter, suspended, full alter) []situation {
+func situations(girl, boy string, family, wheelchair need, speaks, services, special, without func(...string) need, vouched func(time.Duration) alter, free func(int32) alter, in func(string, int32) alter, suspended, full, hours alter) []situation {
 	near := func(district string, p ...*custodyv1.Needs) *shelterv1.FindPlacesRequest {
 		return &shelterv1.FindPlacesRequest{People: p, NearDistrict: district}
 	}
@@ -33,10 +41,12 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 	}
 	urgent := func(r *shelterv1.FindPlacesRequest) { r.Urgent = true }
 	apart := func(r *shelterv1.FindPlacesRequest) { r.Apart = true }
+	mothersToo := func(s *shelterv1.Shelter) { s.GetGroups()[0].WithMother = true }
+	night := searchTime.Add(9 * time.Hour) // Monday, 02:00 in Karachi
 	return []situation{
 		{
 			what:   "girl of 9 in Lahore",
-			search: near("PK617", needs(girl, 9)), order: "cpwb-lahore dar-ul-aman-lahore cpwb-multan dar-ul-aman-multan cpu-quetta dar-ul-aman-hyderabad korangi-karachi",
+			search: near("PK617", needs(girl, 9)), order: "cpwb-lahore cpwb-multan cpu-quetta korangi-karachi dar-ul-aman-lahore dar-ul-aman-multan dar-ul-aman-hyderabad",
 			summary: "Best place for a girl of 9: Protection bureau Lahore in Lahore.", reason: "In the same district.",
 		},
 		{
@@ -51,7 +61,7 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 		},
 		{
 			what:   "girl of 9 with a brother of 3, parted if need be",
-			search: with(near("PK622", needs(girl, 9), needs(boy, 3)), apart), order: "cpwb-lahore cpwb-multan dar-ul-aman-multan dar-ul-aman-lahore cpu-quetta dar-ul-aman-hyderabad korangi-karachi",
+			search: with(near("PK622", needs(girl, 9), needs(boy, 3)), apart), order: "cpwb-lahore cpwb-multan cpu-quetta korangi-karachi dar-ul-aman-multan dar-ul-aman-lahore dar-ul-aman-hyderabad",
 			summary: "Best place for a girl of 9 and a boy of 3: Protection bureau Lahore in Lahore, about 340 km away.",
 		},
 		{
@@ -76,7 +86,7 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 		},
 		{
 			what:   "girl of 15 in Islamabad: the institute takes boys only",
-			search: near("PK401", needs(girl, 15)), order: "cpwb-lahore dar-ul-aman-lahore cpwb-multan dar-ul-aman-multan cpu-quetta dar-ul-aman-hyderabad korangi-karachi",
+			search: near("PK401", needs(girl, 15)), order: "cpwb-lahore cpwb-multan cpu-quetta korangi-karachi dar-ul-aman-lahore dar-ul-aman-multan dar-ul-aman-hyderabad",
 			summary: "Islamabad has no bed for a girl of 15: 1 shelter takes boys only. Best place: Protection bureau Lahore in Lahore, about 280 km away.",
 		},
 		{
@@ -96,7 +106,7 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 		},
 		{
 			what:   "girl of 14, the trafficker's family lives in Multan",
-			search: near("PK622", needs(girl, 14, without("PK622"))), order: "cpwb-lahore dar-ul-aman-lahore cpu-quetta dar-ul-aman-hyderabad korangi-karachi",
+			search: near("PK622", needs(girl, 14, without("PK622"))), order: "cpwb-lahore cpu-quetta korangi-karachi dar-ul-aman-lahore dar-ul-aman-hyderabad",
 			summary: "Multan has no bed for a girl of 14: 2 shelters lie in districts to keep away from. Best place: Protection bureau Lahore in Lahore, about 340 km away.",
 		},
 		{
@@ -106,7 +116,7 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 		},
 		{
 			what:   "Hub has no shelter",
-			search: near("PK-BA-HUB", needs(girl, 11)), order: "korangi-karachi dar-ul-aman-hyderabad cpu-quetta cpwb-multan dar-ul-aman-multan cpwb-lahore dar-ul-aman-lahore",
+			search: near("PK-BA-HUB", needs(girl, 11)), order: "korangi-karachi cpu-quetta cpwb-multan cpwb-lahore dar-ul-aman-hyderabad dar-ul-aman-multan dar-ul-aman-lahore",
 			summary: "Hub has no shelter. Best place for a girl of 11: Korangi home in Korangi, about 120 km away.",
 		},
 		{
@@ -115,24 +125,39 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 			summary: "Hub has no bed for a girl of 11: 2 shelters take boys only and 1 shelter is full. Best place: Korangi home in Korangi, about 120 km away.", reason: "About 120 km away, from district to district.",
 		},
 		{
+			what:   "girl of 11 who must not be brought to Lasbela: nor to Hub, which was in it",
+			search: near("PK-BA-HUB", needs(girl, 11, without("PK217"))), change: changes{"korangi-karachi": in("PK-BA-HUB", 3), "cpu-quetta": in("PK217", 3)}, order: "cpwb-multan cpwb-lahore dar-ul-aman-hyderabad dar-ul-aman-multan dar-ul-aman-lahore",
+			summary: "Hub has no bed for a girl of 11: 1 shelter lies in a district to keep away from. Best place: Protection bureau Multan in Multan, about 660 km away.",
+		},
+		{
+			what:   "girl of 11 who must not be brought to Hub: nor to Lasbela, since who wrote it may have meant where Hub was",
+			search: near("PK-BA-HUB", needs(girl, 11, without("PK-BA-HUB"))), change: changes{"korangi-karachi": in("PK217", 3)}, only: []string{"korangi-karachi"},
+			summary: "No place for a girl of 11. Hub has no shelter; elsewhere 1 shelter lies in a district to keep away from.",
+		},
+		{
+			what:   "girl of 11 in Hub, a shelter in Lasbela",
+			search: near("PK-BA-HUB", needs(girl, 11)), change: changes{"korangi-karachi": in("PK217", 3)}, only: []string{"korangi-karachi"}, order: "korangi-karachi",
+			summary: "Hub has no shelter. Best place for a girl of 11: Korangi home in Lasbela.", reason: "In a neighbouring district.",
+		},
+		{
 			what:   "Hub has no bed for girls, nor has anybody",
 			search: near("PK-BA-HUB", needs(girl, 11)), change: changes{"cpwb-rahim-yar-khan": in("PK-BA-HUB", 3), "sweet-home-quetta": in("PK-BA-HUB", 3), "cpu-quetta": in("PK-BA-HUB", 0)}, only: []string{"cpwb-rahim-yar-khan", "sweet-home-quetta", "cpu-quetta"},
 			summary: "No place for a girl of 11: 2 shelters take boys only and 1 shelter is full.",
 		},
 		{
 			what:   "a stale claim ranks below a fresh one far away",
-			search: near("PK617", needs(girl, 9)), change: changes{"cpwb-lahore": vouched(9 * time.Hour)}, order: "dar-ul-aman-lahore cpwb-multan dar-ul-aman-multan cpu-quetta dar-ul-aman-hyderabad korangi-karachi cpwb-lahore",
-			summary: "Best place for a girl of 9: Dar-ul-Aman Lahore in Lahore.", reason: "Its beds were vouched for in the last 2 hours.",
+			search: near("PK617", needs(girl, 9)), change: changes{"cpwb-lahore": vouched(9 * time.Hour)}, order: "cpwb-multan cpu-quetta korangi-karachi cpwb-lahore dar-ul-aman-lahore dar-ul-aman-multan dar-ul-aman-hyderabad",
+			summary: "Best place for a girl of 9: Protection bureau Multan in Multan, about 340 km away.", reason: "Its beds were vouched for in the last 2 hours.",
 		},
 		{
 			what:   "an ageing claim between a fresh and a stale one",
-			search: near("PK617", needs(girl, 9)), change: changes{"cpwb-lahore": vouched(3 * time.Hour), "cpwb-multan": vouched(20 * time.Hour)}, order: "dar-ul-aman-lahore dar-ul-aman-multan cpu-quetta dar-ul-aman-hyderabad korangi-karachi cpwb-lahore cpwb-multan",
-			summary: "Best place for a girl of 9: Dar-ul-Aman Lahore in Lahore.",
+			search: near("PK617", needs(girl, 9)), change: changes{"cpwb-lahore": vouched(3 * time.Hour), "cpwb-multan": vouched(20 * time.Hour)}, order: "cpu-quetta korangi-karachi cpwb-lahore cpwb-multan dar-ul-aman-lahore dar-ul-aman-multan dar-ul-aman-hyderabad",
+			summary: "Best place for a girl of 9: Protection unit Quetta in Quetta, about 720 km away.",
 		},
 		{
 			what:   "girl of 13 who speaks Sindhi alone",
-			search: near("PK622", needs(girl, 13, speaks("snd"))), order: "dar-ul-aman-hyderabad korangi-karachi cpwb-multan dar-ul-aman-multan cpwb-lahore dar-ul-aman-lahore cpu-quetta",
-			summary: "Best place for a girl of 13: Dar-ul-Aman Hyderabad in Hyderabad, about 580 km away.", reason: "Sindhi is spoken there.",
+			search: near("PK622", needs(girl, 13, speaks("snd"))), order: "korangi-karachi cpwb-multan cpwb-lahore cpu-quetta dar-ul-aman-hyderabad dar-ul-aman-multan dar-ul-aman-lahore",
+			summary: "Best place for a girl of 13: Korangi home in Korangi, about 700 km away.", reason: "Sindhi is spoken there.",
 		},
 		{
 			what:   "boy of 8 who speaks Pashto",
@@ -193,8 +218,48 @@ func situations(girl, boy string, family, wheelchair need, speaks, services, spe
 		},
 		{
 			what:   "girl of 9, wherever",
-			search: near("", needs(girl, 9)), change: changes{"korangi-karachi": free(0)}, order: "cpwb-lahore dar-ul-aman-lahore cpwb-multan dar-ul-aman-multan dar-ul-aman-hyderabad cpu-quetta",
+			search: near("", needs(girl, 9)), change: changes{"korangi-karachi": free(0)}, order: "cpwb-lahore cpwb-multan cpu-quetta dar-ul-aman-lahore dar-ul-aman-multan dar-ul-aman-hyderabad",
 			summary: "Best place for a girl of 9: Protection bureau Lahore in Lahore.", reason: "5 more free there after this.",
+		},
+		{
+			what:   "girl of 9 in Multan, with only a mothers' group left",
+			search: near("PK622", needs(girl, 9)), change: changes{"cpwb-multan": free(0), "dar-ul-aman-multan": vouched(time.Minute)}, only: []string{"cpwb-multan", "dar-ul-aman-multan"}, order: "dar-ul-aman-multan",
+			summary: "Best place for a girl of 9: Dar-ul-Aman Multan in Multan.", reason: "In a group of mothers with children.",
+		},
+		{
+			what:   "girl of 9 with her mother goes among mothers wherever that is best",
+			search: near("PK622", needs(girl, 9, family)), only: []string{"cpwb-multan", "dar-ul-aman-multan"}, order: "dar-ul-aman-multan",
+			summary: "Best place for a girl of 9: Dar-ul-Aman Multan in Multan.", reason: "3 more free there after this.",
+		},
+		{
+			what:   "girl of 5 in a house with a group of its own for small children, and more room among mothers",
+			search: near("PK617", needs(girl, 5)), change: changes{"cpwb-lahore": mothersToo}, only: []string{"cpwb-lahore"}, order: "cpwb-lahore",
+			summary: "Best place for a girl of 5: Protection bureau Lahore in Lahore.", reason: "2 more free there after this.",
+		},
+		{
+			what:   "girls of 4 and 9, of whom one finds room among mothers alone",
+			search: near("PK617", needs(girl, 4), needs(girl, 9)), change: changes{"cpwb-lahore": mothersToo}, only: []string{"cpwb-lahore", "korangi-karachi"}, order: "korangi-karachi cpwb-lahore",
+			summary: "Best place for a girl of 4 and a girl of 9: Korangi home in Korangi, about 1030 km away.", reason: "All 2 stay together in one group.",
+		},
+		{
+			what:   "girl of 9 in Lahore at night, now, among mothers tonight or in a home of her own from the morning",
+			search: with(near("PK617", needs(girl, 9)), urgent), change: changes{"cpwb-lahore": hours}, when: night, only: []string{"cpwb-lahore", "dar-ul-aman-multan"}, order: "dar-ul-aman-multan cpwb-lahore",
+			summary: "Best place for a girl of 9: Dar-ul-Aman Multan in Multan, about 340 km away.",
+		},
+		{
+			what:   "girl of 9 in Lahore at night, where it is let in from Monday morning",
+			search: near("PK617", needs(girl, 9)), change: changes{"cpwb-lahore": hours}, when: night, only: []string{"cpwb-lahore", "cpwb-multan"}, order: "cpwb-lahore cpwb-multan",
+			summary: "Best place for a girl of 9: Protection bureau Lahore in Lahore.", reason: "Lets people in again on Monday at 08:00.",
+		},
+		{
+			what:   "girl of 9 in Lahore at night, now",
+			search: with(near("PK617", needs(girl, 9)), urgent), change: changes{"cpwb-lahore": hours, "dar-ul-aman-lahore": hours}, when: night, only: []string{"cpwb-lahore", "cpwb-multan", "dar-ul-aman-lahore"}, order: "cpwb-multan cpwb-lahore dar-ul-aman-lahore",
+			summary: "Best place for a girl of 9: Protection bureau Multan in Multan, about 340 km away.",
+		},
+		{
+			what:   "girl of 9 in Lahore by day, now",
+			search: with(near("PK617", needs(girl, 9)), urgent), change: changes{"cpwb-lahore": hours}, when: searchTime.Add(20 * time.Hour), only: []string{"cpwb-lahore", "cpwb-multan"}, order: "cpwb-lahore cpwb-multan",
+			summary: "Best place for a girl of 9: Protection bureau Lahore in Lahore.",
 		},
 		{
 			what:   "an empty directory",

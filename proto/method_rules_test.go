@@ -22,8 +22,10 @@ func methodRules() []rule {
 			name:  "every call has a route under v1 that fits its verb",
 			check: checkRoutes,
 			except: map[name]string{
-				"amanat.events.v1.EventService.ListEvents":            "services of the node read it, over gRPC alone",
-				"amanat.referral.v1.ReferralService.CompleteReferral": "protection calls it when it records the outcome; people use RecordOutcome",
+				"amanat.events.v1.EventService.ListEvents":               "services of the node read it, over gRPC alone",
+				"amanat.shelter.v1.ReconcileService.BeginReconciliation": "the node's referral service calls it, over gRPC alone",
+				"amanat.shelter.v1.ReconcileService.ReconcileOffers":     "the node's referral service calls it, over gRPC alone",
+				"amanat.referral.v1.ReferralService.CompleteReferral":    "protection calls it when it records the outcome; people use RecordOutcome",
 			},
 		},
 		{
@@ -50,11 +52,13 @@ func methodRules() []rule {
 			name:  "a custom verb acts on name and compares an etag",
 			check: checkVerbs,
 			except: map[name]string{
-				"amanat.referral.v1.ReferralService.CompleteReferral": "a durable command of protection, repeated until answered: repeating it with one outcome is a no-op",
-				"amanat.referral.v1.ReferralService.VerifyReferral":   "it reads; it is a POST because verifying a long chain is work that no cache or prefetch may cause",
-				"amanat.referral.v1.ReferralService.ExportHandover":   "it reads; the file is made anew each time",
-				"amanat.referral.v1.ReferralService.ImportHandover":   "the file names the referral; a chain that is held already is a no-op, and one that contradicts it is kept as a fork",
-				"amanat.shelter.v1.ShelterService.FindPlaces":         "a search changes nothing; it is a POST because needs must not stand in an address",
+				"amanat.referral.v1.ReferralService.CompleteReferral":    "a durable command of protection, repeated until answered: repeating it with one outcome is a no-op",
+				"amanat.referral.v1.ReferralService.VerifyReferral":      "it reads; it is a POST because verifying a long chain is work that no cache or prefetch may cause",
+				"amanat.referral.v1.ReferralService.ExportHandover":      "it reads; the file is made anew each time",
+				"amanat.referral.v1.ReferralService.ImportHandover":      "the file names the referral; a chain that is held already is a no-op, and one that contradicts it is kept as a fork",
+				"amanat.shelter.v1.ReconcileService.BeginReconciliation": "it reads where the holds of the node stand",
+				"amanat.shelter.v1.ReconcileService.ReconcileOffers":     "it compares a range of names, and the fence says what the caller has seen",
+				"amanat.shelter.v1.ShelterService.FindPlaces":            "a search changes nothing; it is a POST because needs must not stand in an address",
 			},
 		},
 		{

@@ -34,7 +34,8 @@ var (
 	Waitlist = store.NewTable[*shelterv1.WaitlistEntry](Schema, "waitlist")
 	// Requests: (request id) → what a call made, but for holds, which keep their own.
 	Requests = store.NewTable[*shelterv1.RequestRecord](Schema, "requests")
-	// Fences: one row, the number of the last hold, under FenceKey.
+	// Fences: the number of the last hold, under FenceKey, and the incarnation that was compared with the live offers last, under
+	// ReconciledKey.
 	Fences = store.NewTable[*wrapperspb.UInt64Value](Schema, "fences")
 )
 
@@ -74,8 +75,11 @@ var (
 	Audit = audit.Declare(Schema)
 )
 
-// FenceKey is the one key of Fences.
-var FenceKey = store.K("last")
+// The keys of Fences.
+var (
+	FenceKey      = store.K("last")
+	ReconciledKey = store.K("reconciled")
+)
 
 // Indexes.
 var (
@@ -102,6 +106,13 @@ var (
 	ExpiringHolds = store.NewIndex(Holds, "holds_expiring", func(r *shelterv1.HoldRecord) []store.Key {
 		if h := r.GetHold(); h.GetState() == shelterv1.Hold_STATE_HELD {
 			return []store.Key{store.K(h.GetExpireTime().AsTime(), h.GetName())}
+		}
+		return nil
+	})
+	// HoldsByOffer: (offer) of holds that take beds for one.
+	HoldsByOffer = store.NewIndex(Holds, "holds_by_offer", func(r *shelterv1.HoldRecord) []store.Key {
+		if h := r.GetHold(); Live(h) && h.GetOffer() != "" {
+			return []store.Key{store.K(h.GetOffer())}
 		}
 		return nil
 	})

@@ -77,7 +77,7 @@ func ignoredOnInput(field protoreflect.FieldDescriptor) bool {
 func inputs(files files) []protoreflect.MessageDescriptor {
 	letters := []name{
 		"amanat.custody.v1.HeadQuery", "amanat.federal.v1.FlowFact", "amanat.post.v1.Mail", "amanat.post.v1.Letters",
-		"amanat.protection.v1.Dossier",
+		"amanat.protection.v1.Dossier", "amanat.shelter.v1.Advert", "amanat.shelter.v1.SignedAdvert",
 	}
 	all := slices.DeleteFunc(messagesOf(files), func(m protoreflect.MessageDescriptor) bool {
 		named := strings.HasSuffix(string(m.Name()), "Letter") && m.ParentFile().Package() != "amanat.post.v1"

@@ -74,6 +74,7 @@ func methodRules() []rule {
 				"amanat.events.v1.Event":         "a row of a log, found by position",
 				"amanat.federal.v1.Corridor":     "a count, computed when asked",
 				"amanat.privacy.v1.AuditRow":     "a row of a log, found by position",
+				"amanat.shelter.v1.HeardAdvert":  "what another node last said of a shelter, found by the shelter's name",
 				"amanat.referral.v1.Deadline":    "derived from a referral, and named by it",
 			},
 		},

@@ -37,6 +37,12 @@ func privacyRules() []rule {
 			}),
 		},
 		{
+			name: "no personal data in what is advertised to all nodes",
+			check: checkLeaks(func(m protoreflect.MessageDescriptor) bool {
+				return strings.Contains(string(m.Name()), "Advert")
+			}),
+		},
+		{
 			name: "no personal data in what asks by name, in pages and in filters",
 			check: checkLeaks(func(m protoreflect.MessageDescriptor) bool {
 				return strings.HasPrefix(string(m.Name()), "Get") || m.Name() == "Filter" || // they stand in addresses, so in logs
@@ -53,6 +59,9 @@ func privacyRules() []rule {
 				"amanat.custody.v1.Needs.gender":               "an offer shows sex, without which no place can be found",
 				"amanat.identity.v1.RosterNode.display_name":   "name of an institution",
 				"amanat.protection.v1.Unit.display_name":       "name of an institution",
+				"amanat.shelter.v1.Advert.display_name":        "name of an institution",
+				"amanat.shelter.v1.AdvertGroup.age_from":       "the ages a group takes",
+				"amanat.shelter.v1.AdvertGroup.age_to":         "the ages a group takes",
 				"amanat.shelter.v1.Group.age_from":             "the ages a group takes",
 				"amanat.shelter.v1.Group.age_to":               "the ages a group takes",
 				"amanat.shelter.v1.Place.display_name":         "name of an institution",

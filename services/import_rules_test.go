@@ -155,7 +155,7 @@ func importRules() []importRule {
 			reason: "a handler checks, calls and maps the error; a row it touched itself would be past the rules",
 			forbidden: only("server", func(service, to string) bool {
 				return within(to, rooms(service, "app")...) || within(to, contract) ||
-					within(to, kit) && !within(to, kit+"store", kit+"post", kit+"outbox")
+					within(to, kit) && !within(to, kit+"store", kit+"post", kit+"advert", kit+"outbox")
 			}),
 		},
 		{
@@ -203,7 +203,7 @@ func importRules() []importRule {
 			name:   "transport does not import the engine",
 			reason: "what carries letters, events and calls must not know where they lie",
 			forbidden: func(from, to string) bool {
-				return within(from, kit+"rpc", kit+"post", kit+"events", kit+"outbox") && within(to, "go.etcd.io/bbolt")
+				return within(from, kit+"rpc", kit+"hub", kit+"post", kit+"advert", kit+"events", kit+"outbox") && within(to, "go.etcd.io/bbolt")
 			},
 		},
 		{

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/kit/hub"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/post"
@@ -30,8 +31,8 @@ func TestPostOverNATS(t *testing.T) {
 	posttest.Run(t, func(t *testing.T, root string) posttest.Hub { return startHub(t, root) })
 }
 
-// hub is a real server with JetStream, TLS and nkeys, in this process.
-type hub struct {
+// hubServer is a real server with JetStream, TLS and nkeys, in this process.
+type hubServer struct {
 	tb     testing.TB
 	root   string
 	roster *identity.Roster
@@ -43,11 +44,11 @@ type hub struct {
 	seen []*nats.Msg
 }
 
-func startHub(tb testing.TB, root string) *hub {
+func startHub(tb testing.TB, root string) *hubServer {
 	tb.Helper()
 	roster, err := identity.LoadRoster(root, "federal")
 	must(tb, err)
-	h := &hub{tb: tb, root: root, roster: roster}
+	h := &hubServer{tb: tb, root: root, roster: roster}
 	adminKey, err := nkeys.CreateUser()
 	must(tb, err)
 	adminName, err := adminKey.PublicKey()
@@ -84,7 +85,7 @@ func startHub(tb testing.TB, root string) *hub {
 
 // users turns the roster's permissions into the server's.
 func users(roster *identity.Roster) (all []*server.NkeyUser) {
-	for _, u := range post.HubUsers(roster.Nodes()) {
+	for _, u := range hub.Users(roster.Nodes(), post.Permissions) {
 		all = append(all, &server.NkeyUser{Nkey: u.NKey, Permissions: &server.Permissions{
 			Publish:   &server.SubjectPermission{Allow: u.Publish},
 			Subscribe: &server.SubjectPermission{Allow: u.Subscribe},
@@ -93,10 +94,10 @@ func users(roster *identity.Roster) (all []*server.NkeyUser) {
 	return all
 }
 
-func (h *hub) url() string { return "tls://" + h.server.Addr().(*net.TCPAddr).String() }
+func (h *hubServer) url() string { return "tls://" + h.server.Addr().(*net.TCPAddr).String() }
 
 // watch keeps all that is published from now on, as someone could who has taken over the hub.
-func (h *hub) watch() {
+func (h *hubServer) watch() {
 	_, err := h.admin.Subscribe("amanat.post.>", func(m *nats.Msg) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -106,7 +107,7 @@ func (h *hub) watch() {
 	must(h.tb, h.admin.Flush())
 }
 
-func (h *hub) Transport(tb testing.TB, node, service string) post.Transport {
+func (h *hubServer) Transport(tb testing.TB, node, service string) post.Transport {
 	tb.Helper()
 	h.mu.Lock()
 	first := h.seen == nil
@@ -124,14 +125,14 @@ func (h *hub) Transport(tb testing.TB, node, service string) post.Transport {
 	return transport
 }
 
-func (h *hub) config(tb testing.TB, id *identity.Service) post.NATSConfig {
+func (h *hubServer) config(tb testing.TB, id *identity.Service) hub.Config {
 	trust, err := id.HubTLS()
 	must(tb, err)
 	name, sign := id.HubNKey()
-	return post.NATSConfig{Node: id.Node(), Service: id.Name(), URL: h.url(), TLS: trust, NKey: name, Sign: sign, Log: logging.Discard()}
+	return hub.Config{Node: id.Node(), Service: id.Name(), URL: h.url(), TLS: trust, NKey: name, Sign: sign, Log: logging.Discard()}
 }
 
-func (h *hub) Wipe(tb testing.TB) {
+func (h *hubServer) Wipe(tb testing.TB) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -139,13 +140,13 @@ func (h *hub) Wipe(tb testing.TB) {
 	must(tb, post.ProvisionHub(ctx, h.js, h.roster.Nodes(), 256<<20))
 }
 
-func (h *hub) Inject(tb testing.TB, subject string, data []byte) {
+func (h *hubServer) Inject(tb testing.TB, subject string, data []byte) {
 	tb.Helper()
 	must(tb, h.admin.Publish(subject, data))
 	must(tb, h.admin.Flush())
 }
 
-func (h *hub) Seen(tb testing.TB, prefix string) (all [][]byte) {
+func (h *hubServer) Seen(tb testing.TB, prefix string) (all [][]byte) {
 	tb.Helper()
 	must(tb, h.admin.Flush())
 	h.mu.Lock()
@@ -158,7 +159,7 @@ func (h *hub) Seen(tb testing.TB, prefix string) (all [][]byte) {
 	return all
 }
 
-func (h *hub) Holds(tb testing.TB, text []byte) bool {
+func (h *hubServer) Holds(tb testing.TB, text []byte) bool {
 	for _, data := range h.Seen(tb, "amanat.") {
 		if bytes.Contains(data, text) {
 			return true

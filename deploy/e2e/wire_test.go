@@ -141,9 +141,9 @@ func (w *wire) leaks(t *testing.T, l *network.Layout, s *searcher) {
 		recordings[server]++
 		s.none(t, "the wire of "+server, content)
 	})
-	// Every service speaks to its node's bus, and the control has spoken too. The post of three
-	// provinces has two services each; the federal cell's has one.
-	expected := map[string]int{network.FederalNode + "/" + network.Hub: 3*2 + 1 + 1}
+	// Every service speaks to its node's bus, and the control has spoken too. To the hub speak three services of
+	// each of three provinces, two with letters and one with adverts; of the federal cell one.
+	expected := map[string]int{network.FederalNode + "/" + network.Hub: 3*3 + 1 + 1}
 	for _, n := range l.Nodes {
 		expected[n.Name+"/"+network.Bus] = len(n.Services) // the gateway does not, the control does
 	}

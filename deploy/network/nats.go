@@ -14,6 +14,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
+	"amanat.example/services/kit/advert"
+	"amanat.example/services/kit/hub"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/post"
 )
@@ -39,7 +41,7 @@ func (l *Layout) RunBus(ctx context.Context, node string) error {
 }
 
 // RunHub runs the NATS between nodes until ctx ends, with the permissions that the roster gives
-// each service, and its stream and mailboxes made.
+// each service, and its streams and mailboxes made.
 func (l *Layout) RunHub(ctx context.Context) error {
 	roster, err := identity.LoadRoster(l.Root, FederalNode)
 	if err != nil {
@@ -53,7 +55,7 @@ func (l *Layout) RunHub(ctx context.Context) error {
 		return err
 	}
 	options.TLS = true
-	// The stream's keeper is this process alone: its key is made anew each time and kept nowhere.
+	// The streams' keeper is this process alone: its key is made anew each time and kept nowhere.
 	admin, err := nkeys.CreateUser()
 	if err != nil {
 		return err
@@ -63,7 +65,7 @@ func (l *Layout) RunHub(ctx context.Context) error {
 		return err
 	}
 	options.Nkeys = []*server.NkeyUser{{Nkey: name}}
-	for _, u := range post.HubUsers(roster.Nodes()) {
+	for _, u := range hub.Users(roster.Nodes(), post.Permissions, advert.Permissions) {
 		options.Nkeys = append(options.Nkeys, &server.NkeyUser{Nkey: u.NKey, Permissions: &server.Permissions{
 			Publish:   &server.SubjectPermission{Allow: u.Publish},
 			Subscribe: &server.SubjectPermission{Allow: u.Subscribe},
@@ -79,7 +81,7 @@ func (l *Layout) RunHub(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return post.ProvisionHub(ctx, js, roster.Nodes(), 0)
+		return errors.Join(post.ProvisionHub(ctx, js, roster.Nodes(), 0), advert.ProvisionHub(ctx, js, roster.Nodes(), 0))
 	})
 }
 

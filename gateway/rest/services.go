@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -39,8 +40,10 @@ type Health struct {
 var registrations = map[string]func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 	"protection": protectionv1.RegisterProtectionServiceHandler,
 	"referral":   referralv1.RegisterReferralServiceHandler,
-	"shelter":    shelterv1.RegisterShelterServiceHandler,
-	"federal":    federalv1.RegisterFederalServiceHandler,
+	"shelter": func(ctx context.Context, mux *runtime.ServeMux, conn *grpc.ClientConn) error {
+		return errors.Join(shelterv1.RegisterShelterServiceHandler(ctx, mux, conn), shelterv1.RegisterAdvertServiceHandler(ctx, mux, conn))
+	},
+	"federal": federalv1.RegisterFederalServiceHandler,
 }
 
 // Health asks every service, now, and waits a second at most.

@@ -24,11 +24,17 @@
 //   - All a search says stands in one catalogue per language (internal/rules/sentences_*.go), whole sentences with the same arguments.
 //   - A person is not brought to an excluded district, nor to one that has or had ground in common with it: searches and
 //     holds ask one rule.
+//   - What others advertise is a hint, and the hold at the other node is the truth: a search says in whose care a place is and how
+//     old what is known of it is, leaves out what has not been heard of for a week, and forgets who has left the network.
+//   - An advert tells what is free and whom a shelter takes; of where it is the district alone. It is told from committed rows, and no
+//     commit waits for it. One that was heard is replaced only by a later one of the same or a later incarnation.
 //   - A headcount changes no stay: what differs is shown until it is explained.
 //   - Nobody waits on a waitlist without a date on which somebody looks again.
 //
 // Events it publishes (ids and codes only): `shelter.shelter.{created,updated,suspended,reopened,declared-full,withdrawn-full}.v1`,
 // `shelter.group.{created,updated}.v1`, `shelter.outage.{started,ended}.v1`,
 // `shelter.hold.{placed,renewed,confirmed,occupied,released,expired}.v1`, `shelter.stay.{admitted,moved,absent,returned,discharged}.v1`,
-// `shelter.headcount.{recorded,explained}.v1`, `shelter.waitlist.{entered,reviewed,review-due,closed}.v1`. It consumes none.
+// `shelter.headcount.{recorded,explained}.v1`, `shelter.waitlist.{entered,reviewed,review-due,closed}.v1`,
+// `shelter.advert.changed.v1` (another node offers something else than it did). It consumes none; with a hub-url it
+// publishes and reads adverts (kit/advert), without one it does without.
 package shelter

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/advert"
 	"amanat.example/services/kit/config"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/process"
@@ -26,7 +27,7 @@ type Config struct {
 // Service is the shelter service, opened.
 type Service struct {
 	process *process.Process
-	due     *process.Due // holds that run out
+	tasks   []func(context.Context) error
 }
 
 // New opens the service's store and keys, and listens. Close it, also after Run.
@@ -62,14 +63,38 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	a.Wake = due.Wake
 	shelterv1.RegisterShelterServiceServer(p.Server, server.New(a))
 	shelterv1.RegisterReconcileServiceServer(p.Server, server.NewReconciler(a))
-	return &Service{process: p, due: due}, nil
+	shelterv1.RegisterAdvertServiceServer(p.Server, server.NewAdverts(a))
+	s := &Service{process: p, tasks: []func(context.Context) error{due.Run}}
+	if err := s.advertise(ctx, a); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return s, nil
+}
+
+// advertise has Run exchange adverts with other nodes, where there is a hub.
+func (s *Service) advertise(ctx context.Context, a *app.App) error {
+	keys := s.process.Identity.Keys()
+	if err := a.DropAdverts(ctx, keys); err != nil {
+		return err
+	}
+	transport, err := s.process.OpenAdverts()
+	if err != nil || transport == nil {
+		return err
+	}
+	counts := advert.NewCounts()
+	adverts, err := app.NewAdverts(app.AdvertsConfig{App: a, Keys: keys, Transport: transport, Counts: counts, Log: s.process.Log})
+	if err != nil {
+		return err
+	}
+	s.tasks = append(s.tasks, adverts.Run)
+	return s.process.Metrics.Register(counts)
 }
 
 // Address is where the service listens.
 func (s *Service) Address() net.Addr { return s.process.Address() }
 
-// Run serves until ctx ends, and expires holds as they run out.
-func (s *Service) Run(ctx context.Context) error { return s.process.Run(ctx, s.due.Run) }
+// Run serves until ctx ends, expires holds as they run out, and tells other nodes what is free.
+func (s *Service) Run(ctx context.Context) error { return s.process.Run(ctx, s.tasks...) }
 
 // Close closes the store and the keys.
 func (s *Service) Close() error { return s.process.Close() }

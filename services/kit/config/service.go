@@ -24,7 +24,7 @@ type Service struct {
 	FederalAddress    string `koanf:"federal-address" help:"Address of this node's federal service, host:port."`
 
 	NATSURL string `koanf:"nats-url" required:"true" help:"Address of this node's own NATS, such as nats://127.0.0.1:4221."`
-	HubURL  string `koanf:"hub-url" help:"Address of the hub's NATS, such as tls://hub.example:4230; empty: no post with other nodes."`
+	HubURL  string `koanf:"hub-url" help:"Address of the hub's NATS, such as tls://hub.example:4230; empty: no post with other nodes, and no adverts of what is free."`
 
 	OTLPEndpoint string `koanf:"otlp-endpoint" help:"OpenTelemetry collector that takes traces (OTLP over gRPC): https://host:port, or http:// on this machine, such as http://127.0.0.1:4317; empty: no traces."`
 

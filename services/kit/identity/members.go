@@ -42,3 +42,12 @@ func (m Members) Active(node, service string) bool {
 	}
 	return false
 }
+
+// Keys are a service's own keys and what the roster has of all others.
+type Keys struct {
+	*Service
+	Members
+}
+
+// Keys of the service, to sign and open with, and of the others, to verify and seal with.
+func (s *Service) Keys() Keys { return Keys{s, s.Members()} }

@@ -9,7 +9,7 @@
 // relay that packs, seals, signs and sends parcels (relay), what reads and verifies mail
 // (inbound), what applies a parcel (apply), and what compares marks and keeps house (tend). Run drives
 // all of it with goroutines, Step drives the same code in one. NATS is the Transport of
-// production; ProvisionHub and HubUsers are for the node that runs the hub.
+// production, over kit/hub; ProvisionHub and Permissions are for the node that runs the hub.
 //
 // # Invariants
 //

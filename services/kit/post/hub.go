@@ -9,6 +9,7 @@ import (
 
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/kit/hub"
 )
 
 const (
@@ -22,8 +23,6 @@ const (
 	maxMessage    = 1 << 20
 	redeliver     = 30 * time.Second
 )
-
-func inboxPrefix(node, service string) string { return "_INBOX." + node + "." + service }
 
 func durableName(node, service string, lane postv1.Lane) string {
 	return node + "_" + service + "_" + laneNames[lane]
@@ -52,7 +51,7 @@ func ProvisionHub(ctx context.Context, js jetstream.JetStream, nodes []*identity
 	if err != nil {
 		return fmt.Errorf("make the hub's stream %s: %w", streamName, err)
 	}
-	for _, user := range HubUsers(nodes) {
+	for _, user := range hub.Users(nodes) {
 		for _, lane := range lanes {
 			name := durableName(user.Node, user.Service, lane)
 			_, err := stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
@@ -71,44 +70,11 @@ func ProvisionHub(ctx context.Context, js jetstream.JetStream, nodes []*identity
 	return nil
 }
 
-// HubUser is what a service may do at the hub. Deploy turns it into the server's own options.
-type HubUser struct {
-	Node, Service string
-	// NKey is the user's public key.
-	NKey string
-	// Publish and Subscribe list the only subjects allowed.
-	Publish, Subscribe []string
-}
-
-// HubUsers says what each service of the active nodes may do: publish as itself alone, read its
-// own mailbox alone, and get answers at an inbox of its own.
-func HubUsers(nodes []*identityv1.RosterNode) []HubUser {
-	var users []HubUser
-	for _, node := range nodes {
-		if node.GetState() != identityv1.RosterNode_STATE_ACTIVE {
-			continue
-		}
-		for _, service := range node.GetServices() {
-			users = append(users, hubUser(node.GetNode(), service))
-		}
-	}
-	return users
-}
-
-func hubUser(node string, service *identityv1.RosterService) HubUser {
-	name := service.GetService()
-	user := HubUser{
-		Node: node, Service: name, NKey: service.GetHubNkey(),
-		Publish:   []string{fmt.Sprintf("%s.*.*.*.%s.%s", subjectRoot, node, name)},
-		Subscribe: []string{inboxPrefix(node, name) + ".>"},
-	}
+// Permissions are a hub.Grant: a service may publish as itself alone, and read its own mailbox alone.
+func Permissions(node, service string) []string {
+	publish := []string{fmt.Sprintf("%s.*.*.*.%s.%s", subjectRoot, node, service)}
 	for _, lane := range lanes {
-		durable := streamName + "." + durableName(node, name, lane)
-		user.Publish = append(user.Publish,
-			"$JS.API.CONSUMER.INFO."+durable,
-			"$JS.API.CONSUMER.MSG.NEXT."+durable,
-			"$JS.ACK."+durable+".>",
-		)
+		publish = append(publish, hub.Reading(streamName, durableName(node, service, lane))...)
 	}
-	return user
+	return publish
 }

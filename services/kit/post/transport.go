@@ -2,9 +2,9 @@ package post
 
 import (
 	"context"
-	"time"
 
 	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/kit/hub"
 )
 
 // Transport carries sealed parcels and signed receipts. It is believed in nothing: it may lose,
@@ -21,14 +21,7 @@ type Transport interface {
 }
 
 // Message is one delivery by a Transport. Exactly one of Ack and Nak is called.
-type Message struct {
-	Subject string
-	Data    []byte
-	// Ack tells the broker that it may forget the message.
-	Ack func()
-	// Nak asks the broker to deliver it again after the delay.
-	Nak func(delay time.Duration)
-}
+type Message = hub.Message
 
 // Keys are how the post signs, verifies, seals and opens as its own service.
 type Keys interface {

@@ -7,7 +7,9 @@ import (
 
 	"google.golang.org/grpc"
 
+	"amanat.example/services/kit/advert"
 	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/hub"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/rpc"
@@ -18,27 +20,55 @@ func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler
 	if p.Config.HubURL == "" {
 		return nil, errors.New("setting hub-url is needed: this service writes letters to other nodes")
 	}
-	trust, err := p.Identity.HubTLS()
+	config, err := p.hub()
 	if err != nil {
 		return nil, err
 	}
-	name, sign := p.Identity.HubNKey()
-	transport, err := post.NewNATS(post.NATSConfig{
-		Node: p.Config.Node, Service: p.Identity.Name(), URL: p.Config.HubURL, TLS: trust, NKey: name, Sign: sign, Log: p.Log,
-	})
+	transport, err := post.NewNATS(config)
 	if err != nil {
 		return nil, err
 	}
 	p.closers = append(p.closers, transport.Close)
 	opened, err := post.New(post.Config{
 		Node: p.Config.Node, Service: p.Identity.Name(), DB: p.DB, Tables: tables,
-		Keys: post.IdentityKeys(p.Identity), Transport: transport, Handlers: handlers, Log: p.Log,
+		Keys: p.Identity.Keys(), Transport: transport, Handlers: handlers, Log: p.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	p.tasks = append(p.tasks, opened.Run)
 	return opened, p.Metrics.Register(opened)
+}
+
+// OpenAdverts connects to the hub for what is free in other nodes; Close ends the connection. nil without a hub: the
+// service then does without.
+func (p *Process) OpenAdverts() (*advert.NATS, error) {
+	if p.Config.HubURL == "" {
+		p.Log.Info("setting hub-url is empty: no adverts of what is free go to other nodes, and none come from them")
+		return nil, nil
+	}
+	config, err := p.hub()
+	if err != nil {
+		return nil, err
+	}
+	transport, err := advert.NewNATS(config)
+	if err != nil {
+		return nil, err
+	}
+	p.closers = append(p.closers, transport.Close)
+	return transport, nil
+}
+
+// hub says how the service reaches the hub.
+func (p *Process) hub() (hub.Config, error) {
+	trust, err := p.Identity.HubTLS()
+	if err != nil {
+		return hub.Config{}, err
+	}
+	name, sign := p.Identity.HubNKey()
+	return hub.Config{
+		Node: p.Config.Node, Service: p.Identity.Name(), URL: p.Config.HubURL, TLS: trust, NKey: name, Sign: sign, Log: p.Log,
+	}, nil
 }
 
 // OpenOutbox makes the service's outbox of commands; Run runs it. addresses are those of the

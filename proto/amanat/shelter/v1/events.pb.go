@@ -433,6 +433,61 @@ func (x *HoldChanged) GetReleaseReason() string {
 	return ""
 }
 
+// AdvertChanged is the data of `shelter.advert.changed.v1`: another node offers something else than it last said.
+type AdvertChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shelter, of that node.
+	Shelter string `protobuf:"bytes,1,opt,name=shelter,proto3" json:"shelter,omitempty"`
+	// It takes nobody in at present.
+	Suspended     bool `protobuf:"varint,2,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdvertChanged) Reset() {
+	*x = AdvertChanged{}
+	mi := &file_amanat_shelter_v1_events_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdvertChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdvertChanged) ProtoMessage() {}
+
+func (x *AdvertChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_shelter_v1_events_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdvertChanged.ProtoReflect.Descriptor instead.
+func (*AdvertChanged) Descriptor() ([]byte, []int) {
+	return file_amanat_shelter_v1_events_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AdvertChanged) GetShelter() string {
+	if x != nil {
+		return x.Shelter
+	}
+	return ""
+}
+
+func (x *AdvertChanged) GetSuspended() bool {
+	if x != nil {
+		return x.Suspended
+	}
+	return false
+}
+
 var File_amanat_shelter_v1_events_proto protoreflect.FileDescriptor
 
 const file_amanat_shelter_v1_events_proto_rawDesc = "" +
@@ -461,7 +516,10 @@ const file_amanat_shelter_v1_events_proto_rawDesc = "" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x14\n" +
 	"\x05offer\x18\x03 \x01(\tR\x05offer\x123\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x1d.amanat.shelter.v1.Hold.StateR\x05state\x12%\n" +
-	"\x0erelease_reason\x18\x05 \x01(\tR\rreleaseReasonB2Z0amanat.example/proto/amanat/shelter/v1;shelterv1b\x06proto3"
+	"\x0erelease_reason\x18\x05 \x01(\tR\rreleaseReason\"G\n" +
+	"\rAdvertChanged\x12\x18\n" +
+	"\ashelter\x18\x01 \x01(\tR\ashelter\x12\x1c\n" +
+	"\tsuspended\x18\x02 \x01(\bR\tsuspendedB2Z0amanat.example/proto/amanat/shelter/v1;shelterv1b\x06proto3"
 
 var (
 	file_amanat_shelter_v1_events_proto_rawDescOnce sync.Once
@@ -475,7 +533,7 @@ func file_amanat_shelter_v1_events_proto_rawDescGZIP() []byte {
 	return file_amanat_shelter_v1_events_proto_rawDescData
 }
 
-var file_amanat_shelter_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_amanat_shelter_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_amanat_shelter_v1_events_proto_goTypes = []any{
 	(*ShelterChanged)(nil),   // 0: amanat.shelter.v1.ShelterChanged
 	(*GroupChanged)(nil),     // 1: amanat.shelter.v1.GroupChanged
@@ -484,12 +542,13 @@ var file_amanat_shelter_v1_events_proto_goTypes = []any{
 	(*WaitlistChanged)(nil),  // 4: amanat.shelter.v1.WaitlistChanged
 	(*ShelterCreated)(nil),   // 5: amanat.shelter.v1.ShelterCreated
 	(*HoldChanged)(nil),      // 6: amanat.shelter.v1.HoldChanged
-	(Stay_State)(0),          // 7: amanat.shelter.v1.Stay.State
-	(Hold_State)(0),          // 8: amanat.shelter.v1.Hold.State
+	(*AdvertChanged)(nil),    // 7: amanat.shelter.v1.AdvertChanged
+	(Stay_State)(0),          // 8: amanat.shelter.v1.Stay.State
+	(Hold_State)(0),          // 9: amanat.shelter.v1.Hold.State
 }
 var file_amanat_shelter_v1_events_proto_depIdxs = []int32{
-	7, // 0: amanat.shelter.v1.StayChanged.state:type_name -> amanat.shelter.v1.Stay.State
-	8, // 1: amanat.shelter.v1.HoldChanged.state:type_name -> amanat.shelter.v1.Hold.State
+	8, // 0: amanat.shelter.v1.StayChanged.state:type_name -> amanat.shelter.v1.Stay.State
+	9, // 1: amanat.shelter.v1.HoldChanged.state:type_name -> amanat.shelter.v1.Hold.State
 	2, // [2:2] is the sub-list for method output_type
 	2, // [2:2] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
@@ -509,7 +568,7 @@ func file_amanat_shelter_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_shelter_v1_events_proto_rawDesc), len(file_amanat_shelter_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

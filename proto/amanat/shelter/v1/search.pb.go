@@ -225,7 +225,7 @@ func (x *FindPlacesResponse) GetSummary() string {
 	return ""
 }
 
-// Place is a shelter that can take these people now. It says nothing of where it is but the district.
+// Place is a shelter that can take these people now: one of this node, or one that another node advertises. It says nothing of where it is but the district.
 type Place struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Such as `nodes/punjab/shelters/lahore-girls`.
@@ -465,7 +465,7 @@ func (x *PlaceReason) GetSentence() string {
 // LeftOut counts shelters that cannot take these people.
 type LeftOut struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What stands in the way: EXCLUDED_DISTRICT, SUSPENDED, DECLARED_FULL, SECURITY, MEDICAL, PSYCHOSOCIAL, FAMILY_TOO_LARGE, GENDER, AGE, WITH_MOTHER,
+	// What stands in the way: EXCLUDED_DISTRICT, NOT_HEARD_OF, SUSPENDED, DECLARED_FULL, SECURITY, MEDICAL, PSYCHOSOCIAL, FAMILY_TOO_LARGE, GENDER, AGE, WITH_MOTHER,
 	// STEPS, SPECIAL_NEEDS or FULL.
 	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
 	// What a worker reads, such as "2 shelters take boys only".

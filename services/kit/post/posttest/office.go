@@ -150,7 +150,7 @@ func (o *Office) openOn(db *store.DB) {
 
 func (o *Office) config(db *store.DB, transport post.Transport) post.Config {
 	return post.Config{
-		Node: o.Addr.GetNode(), Service: Service, DB: db, Tables: tables, Keys: post.IdentityKeys(o.id), Transport: transport,
+		Node: o.Addr.GetNode(), Service: Service, DB: db, Tables: tables, Keys: o.id.Keys(), Transport: transport,
 		Log: logging.Discard(),
 		Handlers: map[string]post.Handler{
 			kindNote:   o.apply,

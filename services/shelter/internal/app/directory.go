@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,7 +14,7 @@ import (
 	"amanat.example/services/shelter/internal/store"
 )
 
-// Directory has the shelters, their groups and what is taken of them in memory, for searches. It is built from the tables
+// Directory has the shelters, their groups, what is taken of them and what other nodes advertise in memory, for searches. It is built from the tables
 // at start and kept by the store's change sets, which come before the transactions return: so a search sees all that was
 // committed before it began. It never holds an address.
 type Directory struct {
@@ -21,11 +23,13 @@ type Directory struct {
 	// Change sets wait here for the next search, so that a commit never waits for a search.
 	waiting sync.Mutex
 	changes []kitstore.Change
+	changed chan struct{} // capacity 1: something of this node's waits
 
 	lock     sync.RWMutex
 	places   *rules.Places
 	shelters map[string]*listed
-	broken   error // a row that could not be read: told to every search
+	touched  map[string]bool // shelters of this node that changed since they were last asked for
+	broken   error           // a row that could not be read: told to every search
 }
 
 // listed is a shelter and its groups as the tables have them, and what the rows take of each group.
@@ -40,7 +44,9 @@ const mostWaiting = 4096
 
 // OpenDirectory builds the directory of a store. Nothing may be written before it returns.
 func OpenDirectory(ctx context.Context, db *kitstore.DB, node string) (*Directory, error) {
-	d := &Directory{node: node, places: rules.NewPlaces(), shelters: map[string]*listed{}}
+	d := &Directory{
+		node: node, places: rules.NewPlaces(), shelters: map[string]*listed{}, touched: map[string]bool{}, changed: make(chan struct{}, 1),
+	}
 	err := db.View(ctx, func(r kitstore.Reader) error {
 		all := kitstore.Range{}
 		if err := store.Shelters.ScanPublic(r, all, func(row privacy.Row[*shelterv1.Shelter]) error {
@@ -67,8 +73,14 @@ func OpenDirectory(ctx context.Context, db *kitstore.DB, node string) (*Director
 		}); err != nil {
 			return err
 		}
-		return store.Outages.Scan(r, all, func(_ kitstore.Key, o *shelterv1.Outage) error {
+		if err := store.Outages.Scan(r, all, func(_ kitstore.Key, o *shelterv1.Outage) error {
 			d.outage(o, 1)
+			return nil
+		}); err != nil {
+			return err
+		}
+		return store.Adverts.Scan(r, all, func(_ kitstore.Key, a *shelterv1.AdvertRecord) error {
+			d.advert(a)
 			return nil
 		})
 	})
@@ -82,29 +94,27 @@ func OpenDirectory(ctx context.Context, db *kitstore.DB, node string) (*Director
 	return d, nil
 }
 
-// Enter adds a shelter with its groups, of which nothing is taken, or replaces it: one that another node advertises.
-func (d *Directory) Enter(s *shelterv1.Shelter) {
-	d.lock.Lock()
-	defer d.lock.Unlock()
-	l := d.of(s.GetName())
-	l.shelter = s
-	for _, g := range s.GetGroups() {
-		l.groups[g.GetName()] = g
-	}
-	d.list(s.GetName())
-}
-
 // observe keeps the changes that matter to a search. It runs in the committer.
 func (d *Directory) observe(set kitstore.ChangeSet) {
 	d.waiting.Lock()
+	own := false
 	for _, c := range set.Changes {
 		switch c.Table {
 		case store.Shelters.Name(), store.Groups.Name(), store.Holds.Name(), store.Stays.Name(), store.Outages.Name():
+			own = true
+			d.changes = append(d.changes, c)
+		case store.Adverts.Name():
 			d.changes = append(d.changes, c)
 		}
 	}
 	many := len(d.changes) > mostWaiting
 	d.waiting.Unlock()
+	if own {
+		select {
+		case d.changed <- struct{}{}:
+		default: // whoever asks for what was touched will find this too
+		}
+	}
 	if many {
 		d.catchUp()
 	}
@@ -157,8 +167,27 @@ func (d *Directory) apply(c kitstore.Change) error {
 		return replace(store.Stays, c, d.stay)
 	case store.Outages.Name():
 		return replace(store.Outages, c, d.outage)
+	case store.Adverts.Name():
+		before, err := store.Adverts.Decode(c.Old)
+		if err != nil {
+			return err
+		}
+		after, err := store.Adverts.Decode(c.New)
+		if err != nil {
+			return err
+		}
+		if after == nil {
+			d.places.Remove(store.Advert(before).GetShelter())
+			return nil
+		}
+		d.advert(after)
 	}
 	return nil
+}
+
+// advert enters what another node offers, or replaces it.
+func (d *Directory) advert(r *shelterv1.AdvertRecord) {
+	d.places.Put(rules.CandidateOf(store.Advert(r), r.GetHearTime().AsTime()))
 }
 
 // replace gives back what the row took before and takes what it takes now.
@@ -200,7 +229,9 @@ func (d *Directory) outage(o *shelterv1.Outage, sign int32) {
 }
 
 func (d *Directory) take(group string, quantity int32) {
-	d.of(store.ShelterOf(group)).taken[group] += quantity
+	shelter := store.ShelterOf(group)
+	d.touched[shelter] = true
+	d.of(shelter).taken[group] += quantity
 	d.places.Take(group, quantity)
 }
 
@@ -215,6 +246,7 @@ func (d *Directory) of(shelter string) *listed {
 
 // list enters a shelter anew among the places.
 func (d *Directory) list(name string) {
+	d.touched[name] = true
 	l := d.shelters[name]
 	if l.shelter == nil {
 		return // its row comes later in the same change set
@@ -224,6 +256,16 @@ func (d *Directory) list(name string) {
 		c.Beds = append(c.Beds, rules.Beds{Group: g, Free: rules.Free(g, rules.Count{Occupied: l.taken[group]})})
 	}
 	d.places.Put(c)
+}
+
+// takeTouched are the shelters of this node that changed since the last call; at first all of them.
+func (d *Directory) takeTouched() []string {
+	d.catchUp()
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	touched := slices.Collect(maps.Keys(d.touched))
+	clear(d.touched)
+	return touched
 }
 
 func (d *Directory) find(request *shelterv1.FindPlacesRequest, now time.Time) (*shelterv1.FindPlacesResponse, error) {

@@ -1,10 +1,12 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
 	"slices"
 	"strings"
+	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
@@ -20,6 +22,8 @@ const (
 	BecauseTogether      = "TOGETHER"
 	BecauseParted        = "PARTED"
 	BecauseMothers       = "AMONG_MOTHERS"
+	BecauseOld           = "CLAIM_AGE"
+	BecauseElsewhere     = "OTHER_NODE"
 	BecauseLanguage      = "LANGUAGE_SHARED"
 	BecauseOtherLanguage = "LANGUAGE_OTHER"
 	BecauseServices      = "SERVICES_GIVEN"
@@ -104,6 +108,9 @@ func (f *finder) reasons(h *hit, p *shelterv1.Place) []*shelterv1.PlaceReason {
 	default:
 		r.tell(BecauseStale, sayStale, args{})
 	}
+	if !h.site.own {
+		f.tellElsewhere(r, h)
+	}
 	f.tellCare(r, h.kind)
 	if p.DistanceKm != nil {
 		switch {
@@ -132,6 +139,25 @@ func (f *finder) tellWho(r *reasons, h *hit, groups int) {
 	if h.amid {
 		r.tell(BecauseMothers, sayAmongMothers, args{})
 	}
+}
+
+// tellElsewhere says how old the word of another node is, and in whose care the place is.
+func (f *finder) tellElsewhere(r *reasons, h *hit) {
+	oldest := f.now
+	for g, b := range h.site.beds {
+		if h.in(g) > 0 {
+			oldest = min(oldest, b.vouched)
+		}
+	}
+	switch hours := int32((f.now - oldest) / int64(time.Hour)); {
+	case h.fresh == 0 || oldest == 0: // never: nothing is older than that
+	case hours < 48:
+		r.tell(BecauseOld, sayHoursOld, args{n: hours})
+	default:
+		r.tell(BecauseOld, sayDaysOld, args{n: hours / 24})
+	}
+	district, _ := codes.Find(codes.District, h.site.district)
+	r.tell(BecauseElsewhere, sayElsewhere, args{province: cmp.Or(codes.Label(codes.Province, district.Province, f.say.lang), h.site.node)})
 }
 
 // tellCare says what people find there.

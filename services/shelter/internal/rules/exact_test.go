@@ -53,6 +53,13 @@ func (d dice) vouch(g *shelterv1.Group, now time.Time) {
 	}
 }
 
+// hear makes it another node's word of up to eight days ago, or this node's own.
+func (d dice) hear(c *rules.Candidate, now time.Time) {
+	if c.Heard = (time.Time{}); d.in(2) {
+		c.Heard = now.Add(-pick(d, 0, time.Hour, 5*time.Hour, 30*time.Hour, 7*24*time.Hour-time.Duration(d.IntN(300)-100)*time.Minute, 8*24*time.Hour))
+	}
+}
+
 func (d dice) shelter(name string, now time.Time) rules.Candidate {
 	s := &shelterv1.Shelter{
 		Name: name, DisplayName: "Home " + name[len(name)-3:], District: pick(d, districtPool...), State: shelterv1.Shelter_STATE_ACTIVE,
@@ -74,6 +81,7 @@ func (d dice) shelter(name string, now time.Time) rules.Candidate {
 		s.FullUntilTime = timestamppb.New(now.Add(time.Duration(d.IntN(600)-100) * time.Minute))
 	}
 	c := rules.Candidate{Shelter: s, Node: pick(d, "punjab", "sindh")}
+	d.hear(&c, now)
 	groups := pick(d, 1, 2, 2, 3, 5)
 	if d.in(40) { // more than a row has room for
 		groups = pick(d, 17, 65, 70)
@@ -186,6 +194,7 @@ func (d dice) change(places *rules.Places, all map[string]rules.Candidate, name 
 		like := all[slices.Sorted(maps.Keys(all))[d.IntN(len(all))]]
 		c = rules.Candidate{Shelter: proto.CloneOf(like.Shelter), Node: like.Node}
 		c.Shelter.Name, c.Shelter.District = name, pick(d, districtPool...)
+		d.hear(&c, now)
 		for i, b := range like.Beds {
 			g := proto.CloneOf(b.Group)
 			g.Name = fmt.Sprintf("%s/groups/%02d", name, i)

@@ -21,6 +21,7 @@ const (
 	OutWithMother   = "WITH_MOTHER"
 	OutSteps        = "STEPS"
 	OutSpecialNeeds = "SPECIAL_NEEDS"
+	OutUnheard      = "NOT_HEARD_OF"
 	OutSuspended    = "SUSPENDED"
 	OutDeclaredFull = "DECLARED_FULL"
 	OutFull         = "FULL"
@@ -46,6 +47,7 @@ const (
 	outWithMother
 	outSteps
 	outSpecialNeeds
+	outUnheard
 	outSuspended
 	outDeclaredFull
 	outFull
@@ -72,6 +74,7 @@ var outSays = [outKinds]struct {
 	outWithMother:   {OutWithMother, sayOutWithMother, sayOutWithMother},
 	outSteps:        {OutSteps, sayOutSteps, sayOutSteps},
 	outSpecialNeeds: {OutSpecialNeeds, sayOutSpecialNeeds, sayOutSpecialNeeds},
+	outUnheard:      {OutUnheard, sayOutUnheard, sayOutUnheard},
 	outSuspended:    {OutSuspended, sayOutSuspended, sayOutSuspended},
 	outDeclaredFull: {OutDeclaredFull, sayOutDeclaredFull, sayOutDeclaredFull},
 	outFull:         {OutFull, sayOutFull, sayOutFullAll},

@@ -3,8 +3,10 @@ package rules
 import (
 	"bytes"
 	"cmp"
+	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -19,6 +21,8 @@ type Candidate struct {
 	Node string
 	// Beds are its groups.
 	Beds []Beds
+	// Heard is when another node last said so; zero for this node's own, which are read from its rows.
+	Heard time.Time
 }
 
 // Beds are a group and how many of its units the rows leave free, whatever state the shelter is in.
@@ -50,6 +54,7 @@ type kind struct {
 	freshest int64   // of its rows, when a group was vouched for
 	tally    tally
 	declared []*site // that have said until when they are full
+	heard    []*site // of other nodes, in the order in which they were last heard of
 }
 
 // ward is the shelters of a kind in one district.
@@ -72,6 +77,7 @@ type row struct {
 	free      uint64 // four bits each: how many units of the first groups are free
 	vouched   int64  // when its freshest group was vouched for, nanoseconds since 1970
 	full      int64  // until when it says that it is full, likewise; 0: it does not
+	heard     int64  // when it was last heard of, likewise; always for this node's own
 	suspended bool
 	site      *site
 }
@@ -79,7 +85,7 @@ type row struct {
 // site is one shelter.
 type site struct {
 	name, displayName, district, node string
-	confidential                      bool
+	confidential, own                 bool
 	kind                              *kind
 	ward                              *ward
 	at                                int // in the ward's rows
@@ -111,15 +117,18 @@ func (p *Places) Put(c Candidate) {
 	k, order := p.kindOf(c)
 	s := &site{
 		name: c.Shelter.GetName(), displayName: c.Shelter.GetDisplayName(), district: c.Shelter.GetDistrict(), node: c.Node,
-		confidential: c.Shelter.GetConfidential(), kind: k,
+		confidential: c.Shelter.GetConfidential(), own: c.Heard.IsZero(), kind: k,
 	}
-	r := row{suspended: c.Shelter.GetState() == shelterv1.Shelter_STATE_SUSPENDED, site: s}
+	r := row{suspended: c.Shelter.GetState() == shelterv1.Shelter_STATE_SUSPENDED, heard: math.MaxInt64, site: s}
+	if !s.own {
+		r.heard = c.Heard.UnixNano()
+	}
 	if until := c.Shelter.GetFullUntilTime(); until != nil {
 		r.full = until.AsTime().UnixNano()
 	}
 	for i, from := range order {
 		b := c.Beds[from]
-		s.beds = append(s.beds, bed{name: b.Group.GetName(), free: b.Free, vouched: vouchedAt(b.Group)})
+		s.beds = append(s.beds, bed{name: b.Group.GetName(), free: b.Free, vouched: min(vouchedAt(b.Group), r.heard)})
 		r.vouched = max(r.vouched, s.beds[i].vouched)
 		p.groups[b.Group.GetName()] = place{s, i}
 	}

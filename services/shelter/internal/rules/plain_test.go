@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/codes"
@@ -92,6 +94,8 @@ func (p *plain) judge(c rules.Candidate) (place plainPlace, why plainOut) {
 	switch s := c.Shelter; {
 	case len(may) == 0:
 		return place, plainOut{code: "EXCLUDED_DISTRICT"}
+	case !c.Heard.IsZero() && p.now.Sub(c.Heard) > 7*24*time.Hour:
+		return place, plainOut{code: "NOT_HEARD_OF"}
 	case s.GetState() == shelterv1.Shelter_STATE_SUSPENDED:
 		return place, plainOut{code: "SUSPENDED"}
 	case rules.Full(s, p.now):
@@ -179,8 +183,28 @@ func plainTakes(c rules.Candidate) string {
 	return ""
 }
 
-func (p *plain) class(b rules.Beds) int {
-	return int(rules.Fresh(b.Group.GetVouchTime(), p.now)) - 1
+func (p *plain) class(c rules.Candidate, b rules.Beds) int {
+	claimed := b.Group.GetVouchTime()
+	if claimed != nil && !c.Heard.IsZero() && c.Heard.Before(claimed.AsTime()) {
+		claimed = timestamppb.New(c.Heard)
+	}
+	return int(rules.Fresh(claimed, p.now)) - 1
+}
+
+// age is how old the oldest claim of a place is; not known where nobody ever made one.
+func (p *plain) age(place plainPlace) (age time.Duration, known bool) {
+	known = true
+	for g, b := range place.candidate.Beds {
+		if place.in(g) == 0 {
+			continue
+		}
+		if b.Group.GetVouchTime() == nil {
+			known = false
+			continue
+		}
+		age = max(age, p.now.Sub(b.Group.GetVouchTime().AsTime()), p.now.Sub(place.candidate.Heard))
+	}
+	return age, known
 }
 
 func alone(n *custodyv1.Needs) bool { return n.GetAgeTo() < 18 && !n.GetWithMother() }
@@ -200,7 +224,7 @@ func (p *plain) seat(c rules.Candidate, may []int, own bool) plainPlace {
 	}
 	slices.SortFunc(groups, func(a, b int) int {
 		x, y := c.Beds[a], c.Beds[b]
-		return cmp.Or(cmp.Compare(p.class(x), p.class(y)), cmp.Compare(y.Free, x.Free), strings.Compare(x.Group.GetName(), y.Group.GetName()))
+		return cmp.Or(cmp.Compare(p.class(c, x), p.class(c, y)), cmp.Compare(y.Free, x.Free), strings.Compare(x.Group.GetName(), y.Group.GetName()))
 	})
 	for _, g := range groups {
 		if slices.ContainsFunc(may, func(person int) bool { return !takes(g, person) }) || units(c.Beds[g], len(may)) > c.Beds[g].Free {
@@ -268,7 +292,7 @@ func (p *plain) rank(place *plainPlace) {
 			continue
 		}
 		place.left += b.Free - units(b, place.in(g))
-		place.class = max(place.class, p.class(b))
+		place.class = max(place.class, p.class(c, b))
 		for person, at := range place.goes {
 			place.among = place.among || at == g && b.Group.GetWithMother() && alone(p.people[person])
 		}
@@ -410,6 +434,14 @@ func (p *plain) reasons(place plainPlace, groups int) (all []*shelterv1.PlaceRea
 	add(place.class == 0, "CLAIM_FRESH", "Its beds were vouched for in the last 2 hours.")
 	add(place.class == 1, "CLAIM_AGEING", "Its beds were vouched for 2 to 8 hours ago.")
 	add(place.class == 2, "CLAIM_STALE", "Nobody has vouched for its beds for 8 hours. Call before you send anybody.")
+	if !place.candidate.Heard.IsZero() {
+		age, known := p.age(place)
+		days := int(age.Hours()) / 24
+		add(place.class > 0 && known && days < 2, "CLAIM_AGE", "What is known of it is %d hours old.", int(age.Hours()))
+		add(place.class > 0 && known && days >= 2, "CLAIM_AGE", "What is known of it is %d days old.", days)
+		district, _ := codes.Find(codes.District, s.GetDistrict())
+		add(true, "OTHER_NODE", "In %s's care: refer there; the bed is certain only once it is held.", codes.Label(codes.Province, district.Province, codes.English))
+	}
 	var spoken []string
 	talks := false
 	for _, n := range p.people {

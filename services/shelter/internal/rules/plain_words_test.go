@@ -90,6 +90,7 @@ var plainClauses = map[string][]string{
 	"WITH_MOTHER":       {"does not take mothers with children", "do not take mothers with children"},
 	"STEPS":             {"has steps", "have steps"},
 	"SPECIAL_NEEDS":     {"is not equipped for these needs", "are not equipped for these needs"},
+	"NOT_HEARD_OF":      {"has not been heard of for a week", "have not been heard of for a week"},
 	"SUSPENDED":         {"takes nobody in at present", "take nobody in at present"},
 	"DECLARED_FULL":     {"says that it is full", "say that they are full"},
 	"FULL":              {"is full", "are full", "has too few free beds", "have too few free beds"},

@@ -24,7 +24,8 @@ type finder struct {
 	request *shelterv1.FindPlacesRequest
 	people  []*custodyv1.Needs
 	now     int64
-	minute  int // of the week
+	lost    int64 // what was not heard of since is not relied on
+	minute  int   // of the week
 	limit   int
 	alone   uint16 // who of the people is a child that comes without its mother
 	all     uint16 // all the people
@@ -60,7 +61,7 @@ type verdict struct {
 // Find ranks the places for the people of a request that is valid, and says of all others why not.
 func (p *Places) Find(request *shelterv1.FindPlacesRequest, now time.Time) *shelterv1.FindPlacesResponse {
 	f := &finder{
-		request: request, people: request.GetPeople(), now: now.UnixNano(), minute: minuteOf(now), limit: int(request.GetPageSize()),
+		request: request, people: request.GetPeople(), now: now.UnixNano(), lost: now.Add(-LostAfter).UnixNano(), minute: minuteOf(now), limit: int(request.GetPageSize()),
 		all: 1<<len(request.GetPeople()) - 1, near: -1, say: tongueOf(request.GetLanguageCode()),
 	}
 	if f.limit == 0 {
@@ -199,7 +200,8 @@ func (f *finder) countNever(v *verdict) {
 }
 
 // countForOne counts the shelters of a kind that takes the one person. It reads the rows of the district asked for, of those to
-// keep away from, and of shelters that have declared themselves full, which time alone ends; all others from the tally.
+// keep away from, of shelters that have declared themselves full, which time alone ends, and of those not heard of for long; all
+// others from the tally.
 func (f *finder) countForOne(v *verdict) {
 	k, mask := v.kind, v.masks[0]
 	var n [outKinds]int32
@@ -212,7 +214,11 @@ func (f *finder) countForOne(v *verdict) {
 		}
 	}
 	for _, s := range k.declared {
-		n[f.state(s.row(), mask)]++
+		n[f.said(s.row(), mask)]++
+	}
+	for _, s := range k.heard[:k.heardBefore(f.lost)] {
+		n[f.said(s.row(), mask)]--
+		n[outUnheard]++
 	}
 	for _, district := range f.avoided {
 		if w := k.ward(district); w != nil {
@@ -234,6 +240,14 @@ func (f *finder) countForOne(v *verdict) {
 
 // state is why a shelter, of whose groups those of the mask take the person, has no place now.
 func (f *finder) state(r *row, mask uint64) out {
+	if r.heard < f.lost {
+		return outUnheard
+	}
+	return f.said(r, mask)
+}
+
+// said is state as it was last heard of.
+func (f *finder) said(r *row, mask uint64) out {
 	switch {
 	case r.suspended:
 		return outSuspended

@@ -21,6 +21,9 @@ const (
 	sayFresh
 	sayAgeing
 	sayStale
+	sayHoursOld
+	sayDaysOld
+	sayElsewhere
 	sayLanguage
 	sayOtherLanguage
 	sayNoServices
@@ -54,6 +57,7 @@ const (
 	sayOutWithMother
 	sayOutSteps
 	sayOutSpecialNeeds
+	sayOutUnheard
 	sayOutSuspended
 	sayOutDeclaredFull
 	sayOutFull
@@ -122,12 +126,12 @@ func always(text string) phrase { return phrase{many: text} }
 
 // args are what can stand in a sentence.
 type args struct {
-	n, of, to, km, groups                                            int32
-	who, place, district, why, where, languages, services, day, time string
+	n, of, to, km, groups                                                      int32
+	who, place, district, province, why, where, languages, services, day, time string
 }
 
 // arguments are their names, as the phrases have them.
-var arguments = []string{"n", "of", "to", "km", "groups", "who", "place", "district", "why", "where", "languages", "services", "day", "time"}
+var arguments = []string{"n", "of", "to", "km", "groups", "who", "place", "district", "province", "why", "where", "languages", "services", "day", "time"}
 
 // value is the argument of that position.
 func (a *args) value(argument int) string {
@@ -148,6 +152,8 @@ func (a *args) value(argument int) string {
 		return a.place
 	case "district":
 		return a.district
+	case "province":
+		return a.province
 	case "why":
 		return a.why
 	case "where":

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"slices"
 
 	"amanat.example/services/kit/codes"
@@ -65,11 +66,25 @@ func (k *kind) add(district int32, r row) {
 	if r.full != 0 && !r.suspended {
 		k.declared = append(k.declared, r.site)
 	}
+	if !r.site.own {
+		k.heard = slices.Insert(k.heard, k.heardBefore(r.heard+1), r.site)
+	}
+}
+
+// heardBefore is how many shelters of other nodes were last heard of before a time.
+func (k *kind) heardBefore(at int64) int {
+	n, _ := slices.BinarySearchFunc(k.heard, at, func(s *site, at int64) int { return cmp.Compare(s.row().heard, at) })
+	return n
 }
 
 // remove takes a shelter out of its ward.
 func (k *kind) remove(s *site) {
 	w, gone := s.ward, *s.row()
+	if !s.own {
+		at := k.heardBefore(gone.heard)
+		at += slices.Index(k.heard[at:], s)
+		k.heard = slices.Delete(k.heard, at, at+1)
+	}
 	k.tally.count(&gone, -1)
 	k.declared = slices.DeleteFunc(k.declared, func(d *site) bool { return d == s })
 	last := len(w.rows) - 1

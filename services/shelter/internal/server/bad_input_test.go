@@ -326,18 +326,36 @@ func newSuite(t testing.TB) (*requests, *rpctest.Suite) {
 	}
 }
 
+// advertsSuite has a valid call of the RPC for what other nodes say.
+func advertsSuite(t testing.TB) *rpctest.Suite {
+	r, s := newSuite(t)
+	r.hear(t, "sindh", "sukkur-girls")
+	s.Descriptor = &shelterv1.AdvertService_ServiceDesc
+	s.Calls = map[string]rpctest.Call{
+		"ListAdverts": {Requests: func(testing.TB) []proto.Message {
+			return []proto.Message{&shelterv1.ListAdvertsRequest{
+				Parent: "nodes/punjab", PageSize: 1, Filter: &shelterv1.ListAdvertsRequest_Filter{Node: "sindh", District: "PK617"},
+			}}
+		}, Except: map[string]rpctest.Exception{"filter.node unknown": rpctest.Accepted("a node that is not there has no adverts")}},
+	}
+	return s
+}
+
 func TestBadInput(t *testing.T) {
 	_, s := newSuite(t)
 	s.BadInput(t)
+	advertsSuite(t).BadInput(t)
 }
 
 func TestBadCallers(t *testing.T) {
 	_, s := newSuite(t)
 	s.Callers(t, "gateway", "referral", "protection", "federal")
+	advertsSuite(t).Callers(t, "gateway", "referral", "protection", "federal")
 }
 
 // The roster's other nodes have services of the same names; none of them is let in.
 func TestStrangers(t *testing.T) {
 	_, s := newSuite(t)
 	s.Stranger(t, "sindh")
+	advertsSuite(t).Stranger(t, "sindh")
 }

@@ -12,10 +12,12 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/advert"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/rpc"
@@ -132,7 +134,7 @@ func benchPlaceHold(b *testing.B, group func(n int64) int64) {
 // same bytes in the same run. DESIGN section 11 asks for 10,000/s at p99 ≤ 10 ms with 16 callers.
 func BenchmarkFindPlaces(b *testing.B) {
 	w := newWorld(b)
-	fillDirectory(b, w.directory)
+	fillDirectory(b, w.app)
 	districts := codes.All(codes.District)
 	request := func(n int64) *shelterv1.FindPlacesRequest {
 		needs := &custodyv1.Needs{Gender: []string{"Feminine", "Masculine"}[n%2], AgeFrom: int32(5 + n%12), AgeTo: int32(5 + n%12), Languages: []string{"snd"}}
@@ -180,24 +182,35 @@ func BenchmarkFindPlaces(b *testing.B) {
 	}
 }
 
-// fillDirectory enters 20,000 shelters of five groups, of sixty kinds, over all districts, as change sets would.
-func fillDirectory(b *testing.B, d *app.Directory) {
+// fillDirectory has four provinces advertise 20,000 shelters of five groups, of sixty kinds, over all districts.
+func fillDirectory(b *testing.B, a *app.App) {
 	b.Helper()
-	districts := codes.All(codes.District)
+	districts, now := codes.All(codes.District), time.Now()
+	var heard []*advert.Heard
 	for i := range 20_000 {
-		name := fmt.Sprintf("nodes/punjab/shelters/home-%d", i)
-		s := &shelterv1.Shelter{
-			Name: name, DisplayName: fmt.Sprint("Home ", i), District: districts[i%len(districts)].Code, State: shelterv1.Shelter_STATE_ACTIVE,
+		node := []string{"sindh", "balochistan", "khyber", "gilgit"}[i%4]
+		one := &shelterv1.Advert{
+			Shelter: fmt.Sprintf("nodes/%s/shelters/home-%d", node, i), Node: node, PublishTime: timestamppb.New(now),
+			DisplayName: fmt.Sprint("Home ", i), District: districts[i%len(districts)].Code,
 			Languages: [][]string{{"urd"}, {"urd", "snd"}, {"urd", "pan"}, {"urd", "pus"}, {"urd", "bal"}}[i%5], Wheelchair: i%2 == 0,
 			Security: shelterv1.Security(1 + i%3), Services: [][]string{{"EDUCATION"}, {"EDUCATION", "LEGAL"}}[i/7%2],
 		}
 		for g := range 5 {
-			s.Groups = append(s.Groups, &shelterv1.Group{
-				Name: fmt.Sprintf("%s/groups/group-%d", name, g), Genders: []string{[]string{"Feminine", "Masculine"}[g%2]}, AgeFrom: int32(g / 2 * 6), AgeTo: int32(g/2*6 + 6),
-				UnitKind: shelterv1.Group_UNIT_KIND_BED, Total: int32((i*31 + g*17) % 7), VouchTime: timestamppb.New(time.Now().Add(-time.Duration(i%12) * time.Hour)),
+			one.Groups = append(one.Groups, &shelterv1.AdvertGroup{
+				Group: fmt.Sprintf("%s/groups/group-%d", one.GetShelter(), g), Genders: []string{[]string{"Feminine", "Masculine"}[g%2]}, AgeFrom: int32(g / 2 * 6), AgeTo: int32(g/2*6 + 6),
+				UnitKind: shelterv1.Group_UNIT_KIND_BED, Free: int32((i*31 + g*17) % 7), VouchTime: timestamppb.New(now.Add(-time.Duration(i%12) * time.Hour)),
 			})
 		}
-		d.Enter(s)
+		raw, err := proto.Marshal(one)
+		if err != nil {
+			b.Fatal(err)
+		}
+		heard = append(heard, &advert.Heard{Advert: one, Signed: &shelterv1.SignedAdvert{Advert: raw}})
+	}
+	for some := range slices.Chunk(heard, 256) {
+		if _, err := a.HearAdverts(b.Context(), some); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

@@ -37,6 +37,7 @@ func Policy() rpc.Policy {
 	for _, name := range []string{"BeginReconciliation", "ReconcileOffers"} {
 		p["/"+shelterv1.ReconcileService_ServiceDesc.ServiceName+"/"+name] = rpc.Row{Callers: []string{"referral"}, Early: true}
 	}
+	p[shelterv1.AdvertService_ListAdverts_FullMethodName] = rpc.Row{Callers: []string{rpc.Gateway}, Roles: readers}
 	return p
 }
 

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // world is a shelter service behind its real server, with the identities of its callers.
 type world struct {
 	gateway, referral shelterv1.ShelterServiceClient
+	conn              *grpc.ClientConn // of the gateway
 	token             func(role string) context.Context
 	mu                sync.Mutex
 	readings          []rpc.Reading
@@ -44,7 +45,6 @@ type world struct {
 	place             rpctest.Place
 	address           string
 	db                *kitstore.DB
-	directory         *app.Directory
 	keys              *privacy.Keyring
 	now               func() time.Time
 	app               *app.App
@@ -75,15 +75,16 @@ func newWorldAt(t testing.TB, now func() time.Time) *world {
 	}
 	w := &world{now: now, place: rpctest.Place{Root: root, Node: "punjab", Service: "shelter"}}
 	w.address = w.serve(t, root, load("shelter"))
-	dial := func(service string) shelterv1.ShelterServiceClient {
+	dial := func(service string) *grpc.ClientConn {
 		conn, err := rpc.Dial(w.address, load(service).ClientTLS("shelter"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = conn.Close() })
-		return shelterv1.NewShelterServiceClient(conn)
+		return conn
 	}
-	w.gateway, w.referral = dial("gateway"), dial("referral")
+	w.conn = dial("gateway")
+	w.gateway, w.referral = shelterv1.NewShelterServiceClient(w.conn), shelterv1.NewShelterServiceClient(dial("referral"))
 	signer := load("gateway")
 	w.token = func(role string) context.Context {
 		raw, err := signer.IssueToken(&identityv1.PersonToken{
@@ -119,7 +120,6 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.directory = directory
 	gate, err := app.OpenGate(context.Background(), db)
 	if err != nil {
 		t.Fatal(err)
@@ -143,6 +143,7 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 	}
 	shelterv1.RegisterShelterServiceServer(s, server.New(w.app))
 	shelterv1.RegisterReconcileServiceServer(s, server.NewReconciler(w.app))
+	shelterv1.RegisterAdvertServiceServer(s, server.NewAdverts(w.app))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

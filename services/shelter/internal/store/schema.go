@@ -4,6 +4,7 @@ package store
 import (
 	"strings"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
@@ -34,6 +35,8 @@ var (
 	Waitlist = store.NewTable[*shelterv1.WaitlistEntry](Schema, "waitlist")
 	// Requests: (request id) → what a call made, but for holds, which keep their own.
 	Requests = store.NewTable[*shelterv1.RequestRecord](Schema, "requests")
+	// Adverts: what other nodes last said of their shelters, as they signed it.
+	Adverts = store.NewTable[*shelterv1.AdvertRecord](Schema, "adverts")
 	// Fences: the number of the last hold, under FenceKey, and the incarnation that was compared with the live offers last, under
 	// ReconciledKey.
 	Fences = store.NewTable[*wrapperspb.UInt64Value](Schema, "fences")
@@ -70,6 +73,7 @@ var (
 		"shelter.hold.occupied.v1":          &shelterv1.HoldChanged{},
 		"shelter.hold.released.v1":          &shelterv1.HoldChanged{},
 		"shelter.hold.expired.v1":           &shelterv1.HoldChanged{},
+		"shelter.advert.changed.v1":         &shelterv1.AdvertChanged{},
 	})
 	// Audit: who read an address.
 	Audit = audit.Declare(Schema)
@@ -180,7 +184,27 @@ var (
 		}
 		return []store.Key{store.K(e.GetReviewTime().AsTime())}
 	})
+	// AdvertsByNode: (node).
+	AdvertsByNode = store.NewIndex(Adverts, "adverts_by_node", func(r *shelterv1.AdvertRecord) []store.Key {
+		return []store.Key{store.K(Advert(r).GetNode())}
+	})
+	// AdvertsByDistrict: (district).
+	AdvertsByDistrict = store.NewIndex(Adverts, "adverts_by_district", func(r *shelterv1.AdvertRecord) []store.Key {
+		return []store.Key{store.K(Advert(r).GetDistrict())}
+	})
 )
+
+// Advert is what a record holds; nil for no record. What was verified before it was stored can be read again.
+func Advert(r *shelterv1.AdvertRecord) *shelterv1.Advert {
+	if r == nil {
+		return nil
+	}
+	a := &shelterv1.Advert{}
+	if proto.Unmarshal(r.GetSigned().GetAdvert(), a) != nil {
+		return &shelterv1.Advert{}
+	}
+	return a
+}
 
 // Live says that a hold takes beds.
 func Live(h *shelterv1.Hold) bool {

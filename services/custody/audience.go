@@ -33,8 +33,13 @@ func (c *Chain) Hears() Audience {
 	}
 	parties := append([]string{s.Origin, s.Owner}, s.Former...)
 	switch b := l.Event.GetBody().(type) {
-	case *custodyv1.Event_Submitted, *custodyv1.Event_ReplyRecorded:
+	case *custodyv1.Event_Submitted:
 		return Audience{}
+	case *custodyv1.Event_ReplyRecorded:
+		// What is heard of a person's safety goes to whoever has the duty of care, and may look for the person.
+		if r, err := decodeReply(b.ReplyRecorded.GetReply()); err != nil || r.GetSafetyInformation() == nil {
+			return Audience{}
+		}
 	case *custodyv1.Event_Offered:
 		return Audience{Alone: b.Offered.GetToNode()}
 	case *custodyv1.Event_Confirmed:

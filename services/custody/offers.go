@@ -33,7 +33,7 @@ func (s *State) foldOffered(l Link, b *custodyv1.Offered) error {
 	if b.GetKind() != s.Submitted.GetKind() {
 		return illegal(l.Event, "it is of another kind than the referral")
 	}
-	s.Offers = append(s.Offers, &Offer{Hash: l.Hash, Offered: b, Time: l.Event.GetTime().AsTime(), State: offerSent})
+	s.Offers = append(s.Offers, &Offer{Hash: l.Hash, By: l.Event.GetOwner(), Offered: b, Time: l.Event.GetTime().AsTime(), State: offerSent})
 	return nil
 }
 
@@ -92,7 +92,7 @@ func (s *State) foldAnswered(l Link, b *custodyv1.Answered) error {
 	case !bytes.Equal(o.Asked, b.GetQuestion()):
 		return illegal(l.Event, "another question was asked")
 	}
-	o.State, o.Asked = offerReceived, nil
+	o.State, o.Asked, o.Answered = offerReceived, nil, l.Event.GetTime().AsTime()
 	return nil
 }
 

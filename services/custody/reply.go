@@ -183,11 +183,17 @@ func (c *Chain) Holds(signed *custodyv1.SignedReply) bool {
 		if bytes.Equal(recorded.GetReply(), signed.GetReply()) {
 			return true
 		}
-		if other, err := decodeReply(recorded); err == nil && saidOnce(r, other) {
+		if other, err := decodeReply(recorded); err == nil && saidOnce(r, other) && !c.promisesAgain(r) {
 			return true
 		}
 	}
 	return false
+}
+
+// promisesAgain: who takes a person back promises again where an arrival undid the choice and it was made anew (foldArrived).
+func (c *Chain) promisesAgain(r *custodyv1.Reply) bool {
+	o := c.state.Offer(r.GetOffer())
+	return replyKind(r) == ready && o != nil && o.Return && o.State == offerConfirmed
 }
 
 // saidOnce says that two replies are the same, whatever else they say.
@@ -313,7 +319,7 @@ func (s *State) takeReturn(l Link, node string, r *custodyv1.ReturnRequested) er
 		return illegal(l.Event, "it was asked of another owner")
 	}
 	s.Offers = append(s.Offers, &Offer{
-		Hash: l.Hash, Return: true, State: offerAccepted, Accepted: &custodyv1.Accepted{}, Time: l.Event.GetTime().AsTime(),
+		Hash: l.Hash, By: l.Event.GetOwner(), Return: true, State: offerAccepted, Accepted: &custodyv1.Accepted{}, Time: l.Event.GetTime().AsTime(),
 		Offered: &custodyv1.Offered{
 			ToNode: node, ToUnit: r.GetUnit(), Kind: s.Submitted.GetKind(), Service: s.Submitted.GetService(),
 			Urgency: s.Submitted.GetUrgency(), Needs: s.Submitted.GetNeeds(), Reference: s.Submitted.GetReference(),

@@ -87,6 +87,8 @@ type Assertion struct {
 type Offer struct {
 	// Hash names it: that of the Offered event, or of the event that recorded a request to return.
 	Hash Hash
+	// By is the owner that made it, or that recorded the request to return: who is answered.
+	By string
 	// Offered is what was asked. For a return it names node and unit that take the person back.
 	Offered *custodyv1.Offered
 	// Return: a first owner asked for the person's return; this counts as its acceptance.
@@ -101,6 +103,8 @@ type Offer struct {
 	Waitlisted *custodyv1.Waitlisted
 	// Asked is the SHA-256 of the question that is not answered; nil for none.
 	Asked []byte
+	// Answered is when a question was last answered; zero for never.
+	Answered time.Time
 	// Proposed is when the person can be met; nil where nothing was proposed.
 	Proposed *custodyv1.ScheduleProposed
 	// ReleaseRequested: the destination asks to be let go, and has no answer yet; nil for no.

@@ -4608,16 +4608,17 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\x0fservice_started\x18\f \x01(\v2!.amanat.custody.v1.ServiceStartedH\x00R\x0eserviceStarted\x12<\n" +
 	"\tcompleted\x18\r \x01(\v2\x1c.amanat.custody.v1.CompletedH\x00R\tcompleted\x124\n" +
 	"\ano_show\x18\x0e \x01(\v2\x19.amanat.custody.v1.NoShowH\x00R\x06noShowB\x06\n" +
-	"\x04body\"n\n" +
-	"\aArrived\x12&\n" +
-	"\x0eidentification\x18\x01 \x03(\tR\x0eidentification\x12;\n" +
+	"\x04body\"\x82\x01\n" +
+	"\aArrived\x12:\n" +
+	"\x0eidentification\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\b\x01\x10\n" +
+	"\"\x06r\x04\x10\x01\x18<R\x0eidentification\x12;\n" +
 	"\varrive_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"arriveTime\",\n" +
-	"\x0eServiceStarted\x12\x1a\n" +
-	"\bservices\x18\x01 \x03(\tR\bservices\"A\n" +
-	"\tCompleted\x12\x18\n" +
-	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12\x1a\n" +
-	"\bservices\x18\x02 \x03(\tR\bservices\"\x8a\f\n" +
+	"arriveTime\"@\n" +
+	"\x0eServiceStarted\x12.\n" +
+	"\bservices\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\b\x01\x10\x14\"\x06r\x04\x10\x01\x18<R\bservices\"`\n" +
+	"\tCompleted\x12#\n" +
+	"\aoutcome\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<R\aoutcome\x12.\n" +
+	"\bservices\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\b\x01\x10\x14\"\x06r\x04\x10\x01\x18<R\bservices\"\x8a\f\n" +
 	"\x05Reply\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x12\x14\n" +
 	"\x05offer\x18\x02 \x01(\fR\x05offer\x12\x12\n" +

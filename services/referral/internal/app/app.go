@@ -161,6 +161,7 @@ func (a *App) show(r kitstore.Reader, row kitstore.Row[*referralv1.ReferralRecor
 		return nil, err
 	}
 	v.NextDeadline = deadline.GetDeadline()
+	v.ReturnRequested = row.Value.GetReturnRequest() != nil
 	for _, o := range v.GetOffers() {
 		o.Etag = v.GetEtag()
 	}

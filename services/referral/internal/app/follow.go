@@ -102,6 +102,9 @@ func (w *work) follow() error {
 		if err != nil {
 			return err
 		}
+		if o.State == custodyv1.OfferState_OFFER_STATE_WITHDRAWN && rules.Open(record.GetState()) {
+			record.WithdrawReason = o.Reason
+		}
 		if err := rec.follow(rules.Follow(record.GetState(), o.State)); err != nil {
 			return err
 		}

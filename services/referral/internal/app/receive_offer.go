@@ -36,11 +36,32 @@ func (a *App) hear(tx *kitstore.Tx, from string, e *custodyv1.Event, hash custod
 	if o.event.GetOwner() != from || e.GetOwner() != from {
 		return refuse(reasonSender)
 	}
-	if e.GetReleaseRefused() != nil {
+	return o.hear(e)
+}
+
+// hear takes in what the owner did with this offer.
+func (o *received) hear(e *custodyv1.Event) error {
+	state := rules.Hear(o.record.GetState(), e)
+	refused := e.GetReleaseRefused() != nil && o.record.GetReleaseRequested()
+	if state == o.record.GetState() && !refused {
+		return nil
+	}
+	o.record.WithdrawReason = e.GetOfferWithdrawn().GetReason()
+	if refused {
 		o.record.ReleaseRequested = false
+	}
+	if o.event.GetOwner() != o.Node { // else the owner's chain has told it
+		err := o.tellHeard(o.tx, o.Now(), e, &referralv1.OfferChanged{
+			Offer: o.name, Referral: o.event.GetReferral(), FromNode: o.event.GetOwner(), ToNode: o.Node, ToUnit: o.event.GetOffered().GetToUnit(),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if refused {
 		return o.put()
 	}
-	return o.follow(rules.Hear(o.record.GetState(), e))
+	return o.follow(state)
 }
 
 // storeOffer stores an offer, and answers that it is stored.

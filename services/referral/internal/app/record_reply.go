@@ -114,10 +114,10 @@ func (w *work) answerLate(r *custodyv1.Reply) error {
 	}
 	o := s.Offer(r.GetOffer())
 	switch {
-	case o.Live():
-		return refuse(reasonReply)
 	case s.Party(r.GetNode()):
 		return w.sendChain(w.lane(), r.GetNode())
+	case o.Live():
+		return refuse(reasonReply)
 	}
 	for _, l := range w.chain.Links() {
 		if l.Event.GetOwner() != w.Node || string(custody.OfferOf(l.Event)) != string(o.Hash.Bytes()) || l.Event.GetAnswered() != nil {
@@ -135,6 +135,9 @@ func (w *work) consequences(r *custodyv1.Reply) error {
 		return w.accepted(r.GetOffer())
 	case r.GetArrivalAsserted() != nil:
 		return w.followPerson(r.GetNode())
+	case r.GetConsentWithdrawn() != nil: // all who hold the chain must hear of it
+		_, err := w.append(w.self(), nil, &custodyv1.Event{Body: &custodyv1.Event_ConsentEnded{ConsentEnded: &custodyv1.ConsentEnded{}}})
+		return err
 	}
 	return nil
 }

@@ -17,6 +17,8 @@ type Limit struct {
 	Seen time.Duration
 	// FollowUp: between two looks at a person who is cared for.
 	FollowUp time.Duration
+	// Untaken: until a referral ends that asks nobody any more. Until then somebody is told again and again.
+	Untaken time.Duration
 }
 
 // Limits are the limits by risk.
@@ -28,9 +30,9 @@ type Limits map[custodyv1.Urgency]Limit
 func DefaultLimits() Limits {
 	const day = 24 * time.Hour
 	return Limits{
-		custodyv1.Urgency_URGENCY_HIGH:   {Acknowledge: time.Hour, Answer: 3 * time.Hour, Seen: day, FollowUp: 7 * day},
-		custodyv1.Urgency_URGENCY_MEDIUM: {Acknowledge: 3 * time.Hour, Answer: day, Seen: 3 * day, FollowUp: 14 * day},
-		custodyv1.Urgency_URGENCY_LOW:    {Acknowledge: day, Answer: 3 * day, Seen: 7 * day, FollowUp: 30 * day},
+		custodyv1.Urgency_URGENCY_HIGH:   {Acknowledge: time.Hour, Answer: 3 * time.Hour, Seen: day, FollowUp: 7 * day, Untaken: 7 * day},
+		custodyv1.Urgency_URGENCY_MEDIUM: {Acknowledge: 3 * time.Hour, Answer: day, Seen: 3 * day, FollowUp: 14 * day, Untaken: 14 * day},
+		custodyv1.Urgency_URGENCY_LOW:    {Acknowledge: day, Answer: 3 * day, Seen: 7 * day, FollowUp: 30 * day, Untaken: 30 * day},
 	}
 }
 

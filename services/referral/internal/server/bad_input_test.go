@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"maps"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -24,7 +25,7 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 	one := func(make func(t testing.TB) proto.Message) func(testing.TB) []proto.Message {
 		return func(t testing.TB) []proto.Message { return []proto.Message{make(t)} }
 	}
-	return w, &rpctest.Suite{
+	suite := &rpctest.Suite{
 		Place: w.place, Address: w.address, Descriptor: &referralv1.ReferralService_ServiceDesc, Policy: server.Policy(),
 		Writes: rpctest.Watch(w.punjab.DB, w.punjab.Annexes.Keys.Store()), Queued: w.queued,
 		Calls: map[string]rpctest.Call{
@@ -133,6 +134,8 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 			},
 		},
 	}
+	maps.Copy(suite.Calls, ownerCalls(w))
+	return w, suite
 }
 
 func TestBadInput(t *testing.T) {

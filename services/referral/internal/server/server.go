@@ -43,6 +43,17 @@ func Policy() rpc.Policy {
 		method("DispatchReferral"): {Callers: byPerson, Roles: workers},
 		method("RecordArrival"):    {Callers: byPerson, Roles: receivers},
 		method("StartService"):     {Callers: byPerson, Roles: workers},
+		method("WithdrawOffer"):    {Callers: byPerson, Roles: workers},
+		method("AnswerQuestion"):   {Callers: byPerson, Roles: workers},
+		method("GrantRelease"):     {Callers: byPerson, Roles: workers},
+		method("RefuseRelease"):    {Callers: byPerson, Roles: workers},
+		method("CancelReferral"):   {Callers: byPerson, Roles: workers},
+		method("CheckIn"):          {Callers: byPerson, Roles: receivers},
+		method("RecordNoShow"):     {Callers: byPerson, Roles: receivers},
+		method("RequestReturn"):    {Callers: byPerson, Roles: workers},
+		method("RecordReturn"):     {Callers: byPerson, Roles: workers},
+		method("CorrectReferral"):  {Callers: byPerson, Roles: workers},
+		method("EndConsent"):       {Callers: byPerson, Roles: workers},
 	}
 }
 

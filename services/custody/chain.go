@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -19,8 +20,8 @@ const (
 	DomainReply = "amanat.custody.reply.v1"
 )
 
-// service is whose signing key stands under chains: every node's referral service.
-const service = "referral"
+// signing is whose key stands under chains: every node's referral service.
+const signing = "referral"
 
 // Hash is the SHA-256 of an event's bytes. An offer is named by the hash of its Offered event.
 type Hash [sha256.Size]byte
@@ -110,34 +111,54 @@ func sameLink(a, b *custodyv1.SignedEvent) bool {
 }
 
 func verifyLink(v Verifier, l Link) error {
-	if err := v.Verify(l.Event.GetOwner(), service, DomainEvent, l.Signed.GetEvent(), l.Signed.GetSignature()); err != nil {
+	if err := v.Verify(l.Event.GetOwner(), signing, DomainEvent, l.Signed.GetEvent(), l.Signed.GetSignature()); err != nil {
 		return fmt.Errorf("signature of %s: %w", l.Event.GetOwner(), err)
 	}
-	if recorded := l.Event.GetReplyRecorded(); recorded != nil {
-		if _, err := OpenReply(v, recorded.GetReply()); err != nil {
+	for _, reply := range []*custodyv1.SignedReply{l.Event.GetReplyRecorded().GetReply(), l.Event.GetHandoverRefused().GetRefusal()} {
+		if reply == nil {
+			continue
+		}
+		if _, err := OpenReply(v, reply); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// VerifyOffer checks an Offered event that came alone, as it does to the unit asked: signed by
-// the node that the event names as owner, which is the referral's creator or a later owner.
-func VerifyOffer(v Verifier, signed *custodyv1.SignedEvent) (Link, error) {
+// VerifyAlone checks an event that came without its chain, as an offer does to the unit asked, and what the owner says of it
+// later: signed by the node that the event names as owner, which is the referral's creator or a later owner.
+func VerifyAlone(v Verifier, signed *custodyv1.SignedEvent) (Link, error) {
 	l, err := decode(signed)
 	if err != nil {
 		return Link{}, err
 	}
-	if l.Event.GetOffered() == nil {
-		return Link{}, errors.New("the event is not an offer")
+	if offered := l.Event.GetOffered(); offered != nil {
+		err = checkOffered(offered)
+	} else if len(OfferOf(l.Event)) != len(Hash{}) {
+		err = errors.New("the event does not stand alone")
 	}
-	if err := checkOffered(l.Event.GetOffered()); err != nil {
+	if err != nil {
 		return Link{}, err
 	}
 	if err := verifyLink(v, l); err != nil {
 		return Link{}, err
 	}
 	return l, nil
+}
+
+// OfferOf is the offer that an event which stands alone is about; nil for an offer itself, and for all others.
+func OfferOf(e *custodyv1.Event) []byte {
+	switch b := e.GetBody().(type) {
+	case *custodyv1.Event_OfferWithdrawn:
+		return b.OfferWithdrawn.GetOffer()
+	case *custodyv1.Event_OfferExpired:
+		return b.OfferExpired.GetOffer()
+	case *custodyv1.Event_Answered:
+		return b.Answered.GetOffer()
+	case *custodyv1.Event_ReleaseRefused:
+		return b.ReleaseRefused.GetOffer()
+	}
+	return nil
 }
 
 func decode(signed *custodyv1.SignedEvent) (Link, error) {
@@ -166,8 +187,10 @@ func (c *Chain) take(signed *custodyv1.SignedEvent) error {
 
 // checkPosition holds I1 and I2: the event continues this chain, by its owner.
 func (c *Chain) checkPosition(e *custodyv1.Event) error {
-	want := c.next()
+	want, err := c.next(e)
 	switch {
+	case err != nil:
+		return err
 	case e.GetReferral() == "":
 		return illegal(e, "it names no referral")
 	case len(c.links) > 0 && e.GetReferral() != want.Referral:
@@ -186,25 +209,54 @@ func (c *Chain) checkPosition(e *custodyv1.Event) error {
 	return nil
 }
 
-// next is the frame of the event that may come now.
-func (c *Chain) next() *custodyv1.Event {
+// next is the frame in which an event may come now: the owner's, but for the refusal of a handover, which belongs to whoever
+// wrote that, and begins an epoch.
+func (c *Chain) next(e *custodyv1.Event) (*custodyv1.Event, error) {
 	if len(c.links) == 0 {
-		return &custodyv1.Event{Epoch: 1, Sequence: 1}
+		return &custodyv1.Event{Epoch: 1, Sequence: 1}, nil
 	}
-	return &custodyv1.Event{
+	frame := &custodyv1.Event{
 		Referral:     c.state.Referral,
 		Epoch:        c.state.Epoch,
 		Sequence:     c.state.Sequence + 1,
 		PreviousHash: c.state.Head.Bytes(),
 		Owner:        c.state.Owner,
 	}
+	if refused := e.GetHandoverRefused(); refused != nil {
+		if err := c.checkRefusal(e, refused); err != nil {
+			return nil, err
+		}
+		frame.Epoch, frame.Owner = frame.Epoch+1, c.state.Handover.By
+	}
+	return frame, nil
+}
+
+// checkRefusal refuses what is not the refusal of the handover that stands at the head.
+func (c *Chain) checkRefusal(e *custodyv1.Event, refused *custodyv1.HandoverRefused) error {
+	h := c.state.Handover
+	if h == nil {
+		return illegal(e, "there is no handover that could still be refused")
+	}
+	reply, err := decodeReply(refused.GetRefusal())
+	switch {
+	case err != nil:
+		return err
+	case reply.GetReferral() != c.state.Referral || reply.GetNode() != c.state.Owner || reply.GetRefused() == nil:
+		return illegal(e, "it is not refused by the node it was handed to")
+	case !bytes.Equal(reply.GetRefused().GetDispatched(), h.Event.Bytes()):
+		return illegal(e, "another handover was refused")
+	}
+	return nil
 }
 
 // Append writes one event as its owner: node must own the current epoch. The caller fills
 // actor, time, annex commitment and body (and, for the first event, the referral); position,
 // epoch, hash and owner are set here. On an error nothing changes.
 func (c *Chain) Append(s Signer, node string, e *custodyv1.Event) (Link, error) {
-	frame := c.next()
+	frame, err := c.next(e)
+	if err != nil {
+		return Link{}, err
+	}
 	if len(c.links) > 0 {
 		e.Referral = frame.GetReferral()
 		if node != frame.GetOwner() {
@@ -223,6 +275,9 @@ func (c *Chain) Append(s Signer, node string, e *custodyv1.Event) (Link, error) 
 	last.Signed.Signature = s.Sign(DomainEvent, raw)
 	return *last, nil
 }
+
+// Clone is a chain that can be continued without touching the first. They share their events, which never change.
+func (c *Chain) Clone() *Chain { return &Chain{links: slices.Clone(c.links), state: c.state.clone()} }
 
 // State is what the chain amounts to. The caller must not change what it points to.
 func (c *Chain) State() *State { return &c.state }

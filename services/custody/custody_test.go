@@ -107,7 +107,7 @@ var steps = []step{
 	{"submit", "balochistan", func(testing.TB, ring, *custody.Chain) *custodyv1.Event { return submitted() }},
 	{"offer", "balochistan", func(testing.TB, ring, *custody.Chain) *custodyv1.Event {
 		return at(&custodyv1.Event{Body: &custodyv1.Event_Offered{Offered: &custodyv1.Offered{
-			ToNode: "punjab", ToUnit: "nodes/punjab/units/lahore", Needs: needs, AnswerBy: timestamppb.New(now.Add(3 * time.Hour)),
+			ToNode: "punjab", ToUnit: "nodes/punjab/units/lahore", Needs: needs, Kind: custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, AnswerBy: timestamppb.New(now.Add(3 * time.Hour)),
 		}}})
 	}},
 	reply("received", func() *custodyv1.Reply {
@@ -184,10 +184,10 @@ func TestEveryStateEveryStep(t *testing.T) {
 	r := newRing(t, nodes...)
 	legal := map[string]bool{
 		"0 submit": true, "1 offer": true, "2 offer": true, "2 received": true,
-		"3 offer": true, "3 accepted": true, "3 declined": true,
+		"3 offer": true, "3 accepted": true, "3 declined": true, "3 withdrawn": true,
 		"4 offer": true, "4 confirm": true, "4 withdrawn": true,
 		"5 ready": true, "5 withdrawn": true, "6 dispatch": true,
-		"7 arrive": true, "8 serve": true, "9 complete": true,
+		"7 arrive": true, "8 serve": true, "8 offer": true, "9 complete": true, "9 offer": true,
 	}
 	tried := 0
 	for n := range 11 {
@@ -250,11 +250,18 @@ func TestHoldsKnowsARepeatedReply(t *testing.T) {
 		Referral: referral, Offer: offerHash(c), Node: "punjab", Time: timestamppb.New(now.Add(time.Hour)),
 		Body: &custodyv1.Reply_Received{Received: &custodyv1.Received{}},
 	}
-	if !c.Holds(repeated) {
+	holds := func() bool {
+		signed, err := custody.SignReply(r.as("punjab"), repeated)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Holds(signed)
+	}
+	if !holds() {
 		t.Fatal("a repeated reply is not known")
 	}
 	repeated.Body = &custodyv1.Reply_Accepted{Accepted: &custodyv1.Accepted{}}
-	if c.Holds(repeated) {
+	if holds() {
 		t.Fatal("a new reply is taken for a repeated one")
 	}
 }
@@ -337,19 +344,19 @@ func TestOfferStandsAlone(t *testing.T) {
 	r := newRing(t, nodes...)
 	c := path(t, r, 2)
 	offered := c.Links()[1].Signed
-	l, err := custody.VerifyOffer(r, offered)
+	l, err := custody.VerifyAlone(r, offered)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if l.Hash != c.State().Offers[0].Hash {
 		t.Fatal("the offer has another name alone than in its chain")
 	}
-	if _, err := custody.VerifyOffer(r, c.Links()[0].Signed); err == nil {
+	if _, err := custody.VerifyAlone(r, c.Links()[0].Signed); err == nil {
 		t.Fatal("another event passed as an offer")
 	}
 	forged := proto.CloneOf(offered)
 	forged.Signature[0] ^= 1
-	if _, err := custody.VerifyOffer(r, forged); err == nil {
+	if _, err := custody.VerifyAlone(r, forged); err == nil {
 		t.Fatal("a forged offer was taken")
 	}
 }

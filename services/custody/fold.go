@@ -1,120 +1,18 @@
 package custody
 
 import (
-	"bytes"
 	"fmt"
+	"maps"
 	"slices"
-	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 )
 
-// State is what a chain amounts to.
-type State struct {
-	// Referral is its name, such as `nodes/balochistan/referrals/0192…`.
-	Referral string
-	// Submitted is what it began with.
-	Submitted *custodyv1.Submitted
-	// State of the referral.
-	State custodyv1.ReferralState
-	// Origin is the node it began at; it never changes.
-	Origin string
-	// Owner is the one node that may write the next event.
-	Owner string
-	// Former are the nodes that owned it before, oldest first, the current owner not among them.
-	Former []string
-	// Epoch counts ownerships, from 1.
-	Epoch uint32
-	// Sequence is the number of events.
-	Sequence uint64
-	// Head is the hash of the last event.
-	Head Hash
-	// Offers are the units asked, in order.
-	Offers []*Offer
-	// Dispatched is the last handover; nil before it.
-	Dispatched *custodyv1.Dispatched
-	// Arrived is the last arrival; nil before it.
-	Arrived *custodyv1.Arrived
-	// ServiceStarted names services that began; nil before.
-	ServiceStarted *custodyv1.ServiceStarted
-	// Completed is the end; nil before it.
-	Completed *custodyv1.Completed
-	// Begin and Last are the times of the first and the last event, as their writers said.
-	Begin, Last time.Time
-}
-
-// Offer is one asked unit's part.
-type Offer struct {
-	// Hash names it.
-	Hash Hash
-	// Offered is what was asked.
-	Offered *custodyv1.Offered
-	// State of the offer.
-	State custodyv1.OfferState
-	// Accepted is the acceptance that stands or stood.
-	Accepted *custodyv1.Accepted
-	// Ready is the promise that stands or stood.
-	Ready *custodyv1.Ready
-	// Reason is why it was declined, code of the list `decline`.
-	Reason string
-	// Time is when it was made.
-	Time time.Time
-}
-
-// Live says that the offer can still lead to a placement.
-func (o *Offer) Live() bool {
-	switch o.State {
-	case custodyv1.OfferState_OFFER_STATE_SENT, custodyv1.OfferState_OFFER_STATE_RECEIVED,
-		custodyv1.OfferState_OFFER_STATE_ACCEPTED, custodyv1.OfferState_OFFER_STATE_CONFIRMED,
-		custodyv1.OfferState_OFFER_STATE_READY:
-		return true
-	}
-	return false
-}
-
-// Terminal says that nothing can follow.
-func (s *State) Terminal() bool {
-	return s.State == custodyv1.ReferralState_REFERRAL_STATE_COMPLETED
-}
-
-// Offer finds an offer by its hash; nil when the chain has none such.
-func (s *State) Offer(h []byte) *Offer {
-	for _, o := range s.Offers {
-		if bytes.Equal(o.Hash[:], h) {
-			return o
-		}
-	}
-	return nil
-}
-
-// Chosen is the offer that is confirmed, ready or fulfilled; nil while none is.
-func (s *State) Chosen() *Offer {
-	for _, o := range s.Offers {
-		switch o.State {
-		case custodyv1.OfferState_OFFER_STATE_CONFIRMED, custodyv1.OfferState_OFFER_STATE_READY,
-			custodyv1.OfferState_OFFER_STATE_FULFILLED:
-			return o
-		}
-	}
-	return nil
-}
-
-// Unit is the unit that answers for the referral at its owner: the origin's while the origin
-// owns it, then the one whose offer was fulfilled.
-func (s *State) Unit() string {
-	if s.Owner != s.Origin {
-		for _, o := range slices.Backward(s.Offers) {
-			if o.State == custodyv1.OfferState_OFFER_STATE_FULFILLED && o.Offered.GetToNode() == s.Owner {
-				return o.Offered.GetToUnit()
-			}
-		}
-	}
-	return s.Submitted.GetUnit()
-}
-
 // Name is an event's kind in the field's words, for errors and logs.
 func Name(e *custodyv1.Event) string {
-	switch b := e.GetBody().(type) {
+	switch e.GetBody().(type) {
 	case *custodyv1.Event_Submitted:
 		return "submit"
 	case *custodyv1.Event_Offered:
@@ -131,64 +29,100 @@ func Name(e *custodyv1.Event) string {
 		return "start of service"
 	case *custodyv1.Event_Completed:
 		return "completion"
-	case nil:
-		return "an event of a later version"
-	default:
-		return fmt.Sprintf("%T", b)
+	case *custodyv1.Event_OfferWithdrawn:
+		return "withdrawal of an offer"
+	case *custodyv1.Event_OfferExpired:
+		return "expiry of an offer"
+	case *custodyv1.Event_Answered:
+		return "answer"
+	case *custodyv1.Event_ReleaseRefused:
+		return "refusal of a release"
+	case *custodyv1.Event_Cancelled:
+		return "cancellation"
+	case *custodyv1.Event_Expired:
+		return "expiry"
+	case *custodyv1.Event_HandoverRefused:
+		return "refusal of a handover"
+	case *custodyv1.Event_CheckedIn:
+		return "check-in"
+	case *custodyv1.Event_NoShow:
+		return "no-show"
+	case *custodyv1.Event_Returned:
+		return "return"
+	case *custodyv1.Event_ConsentEnded:
+		return "end of consent"
+	case *custodyv1.Event_Corrected:
+		return "correction"
 	}
+	return "an event of a later version"
 }
 
 // fold takes one event whose position is checked. It checks all before it changes anything.
 func (s *State) fold(l Link) error {
-	var err error
-	switch b := l.Event.GetBody().(type) {
-	case *custodyv1.Event_Submitted:
-		err = s.foldSubmitted(l, b.Submitted)
-	case *custodyv1.Event_Offered:
-		err = s.foldOffered(l, b.Offered)
-	case *custodyv1.Event_ReplyRecorded:
-		err = s.foldReply(l, b.ReplyRecorded)
-	case *custodyv1.Event_Confirmed:
-		err = s.foldConfirmed(l, b.Confirmed)
-	case *custodyv1.Event_Dispatched:
-		err = s.foldDispatched(l, b.Dispatched)
-	case *custodyv1.Event_Arrived:
-		err = s.foldStep(l, custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT, custodyv1.ReferralState_REFERRAL_STATE_ARRIVED)
-		if err == nil {
-			s.Arrived = b.Arrived
-		}
-	case *custodyv1.Event_ServiceStarted:
-		err = s.foldStep(l, custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE)
-		if err == nil {
-			s.ServiceStarted = b.ServiceStarted
-		}
-	case *custodyv1.Event_Completed:
-		err = s.foldStep(l, custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE, custodyv1.ReferralState_REFERRAL_STATE_COMPLETED)
-		if err == nil {
-			s.Completed = b.Completed
-		}
-	default:
-		err = illegal(l.Event, "this version does not know it")
+	if s.Submitted == nil && l.Event.GetSubmitted() == nil {
+		return illegal(l.Event, s.is())
 	}
-	if err != nil {
+	if err := s.foldBody(l); err != nil {
 		return err
 	}
+	if l.Event.GetDispatched() == nil {
+		s.Handover = nil // its receiver has taken it, or it is taken back
+	}
 	s.Sequence, s.Head, s.Last = l.Event.GetSequence(), l.Hash, l.Event.GetTime().AsTime()
+	s.events[l.Hash] = l.Event
 	return nil
 }
 
-// foldStep is a plain step of the owner from one state to the next.
-func (s *State) foldStep(l Link, from, to custodyv1.ReferralState) error {
-	if s.State != from {
-		return illegal(l.Event, s.is())
+func (s *State) foldBody(l Link) error {
+	switch b := l.Event.GetBody().(type) {
+	case *custodyv1.Event_Submitted:
+		return s.foldSubmitted(l, b.Submitted)
+	case *custodyv1.Event_Offered:
+		return s.foldOffered(l, b.Offered)
+	case *custodyv1.Event_OfferWithdrawn:
+		return s.foldOfferWithdrawn(l, b.OfferWithdrawn)
+	case *custodyv1.Event_OfferExpired:
+		return s.foldOfferExpired(l, b.OfferExpired)
+	case *custodyv1.Event_Answered:
+		return s.foldAnswered(l, b.Answered)
+	case *custodyv1.Event_ReleaseRefused:
+		return s.foldReleaseRefused(l, b.ReleaseRefused)
+	case *custodyv1.Event_ReplyRecorded:
+		return s.foldReply(l, b.ReplyRecorded)
+	case *custodyv1.Event_Confirmed:
+		return s.foldConfirmed(l, b.Confirmed)
+	case *custodyv1.Event_Dispatched:
+		return s.foldDispatched(l, b.Dispatched)
+	case *custodyv1.Event_HandoverRefused:
+		return s.foldHandoverRefused()
+	case *custodyv1.Event_Arrived:
+		return s.foldArrived(l, b.Arrived)
+	case *custodyv1.Event_CheckedIn:
+		return s.foldCheckedIn(l, b.CheckedIn)
+	case *custodyv1.Event_NoShow:
+		return s.foldNoShow(l, b.NoShow)
+	case *custodyv1.Event_ServiceStarted:
+		return s.foldServiceStarted(l, b.ServiceStarted)
+	case *custodyv1.Event_Completed:
+		return s.foldCompleted(l, b.Completed)
+	case *custodyv1.Event_Cancelled:
+		return s.foldEnd(l, isCancelled, b.Cancelled.GetReason())
+	case *custodyv1.Event_Expired:
+		return s.foldEnd(l, isExpired, "")
+	case *custodyv1.Event_Returned:
+		return s.foldReturned(l, b.Returned)
+	case *custodyv1.Event_ConsentEnded:
+		s.ConsentEnded = true
+		return nil
+	case *custodyv1.Event_Corrected:
+		return s.foldCorrected(l, b.Corrected)
 	}
-	s.State = to
-	return nil
+	return illegal(l.Event, "this version does not know it")
 }
 
 // is says in which state the referral is, as part of a sentence.
 func (s *State) is() string {
-	if s.State == custodyv1.ReferralState_REFERRAL_STATE_UNSPECIFIED {
+	if s.Submitted == nil {
 		return "the referral has not begun"
 	}
 	return "the referral is " + StateName(s.State)
@@ -205,121 +139,163 @@ func (s *State) foldSubmitted(l Link, b *custodyv1.Submitted) error {
 		return illegal(l.Event, "it has neither consent nor a legal basis")
 	case len(b.GetFlowId()) != 16:
 		return illegal(l.Event, "it has no flow id")
-	case b.GetKind() != custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT:
-		return illegal(l.Event, "only placements are served by this version")
+	case b.GetKind() != placement && b.GetKind() != service:
+		return illegal(l.Event, "it is neither a placement nor a service")
+	case slices.Contains(b.GetTogether(), l.Event.GetReferral()):
+		return illegal(l.Event, "it names itself among those that go together with it")
 	}
 	s.Referral, s.Submitted = l.Event.GetReferral(), b
-	s.Origin, s.Owner, s.Epoch = l.Event.GetOwner(), l.Event.GetOwner(), 1
-	s.State = custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED
+	s.Origin, s.Owner, s.Care, s.Epoch = l.Event.GetOwner(), l.Event.GetOwner(), l.Event.GetOwner(), 1
+	s.State, s.fallback = isSubmitted, isSubmitted
 	s.Begin = l.Event.GetTime().AsTime()
+	s.Assertions, s.Arrivals = map[Hash]Assertion{}, map[string]uint32{}
+	s.events, s.wrong = map[Hash]*custodyv1.Event{}, map[Hash]bool{}
 	return nil
 }
 
-func checkOffered(b *custodyv1.Offered) error {
-	if b.GetToNode() == "" || b.GetToUnit() == "" || b.GetNeeds() == nil || b.GetAnswerBy() == nil {
-		return &Illegal{why: "offer is not possible: it must name node, unit, needs and an answer time"}
-	}
-	return nil
-}
-
-func (s *State) foldOffered(l Link, b *custodyv1.Offered) error {
-	if s.State != custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED {
-		return illegal(l.Event, s.is())
-	}
-	if err := checkOffered(b); err != nil {
-		return err
-	}
-	s.Offers = append(s.Offers, &Offer{
-		Hash: l.Hash, Offered: b, Time: l.Event.GetTime().AsTime(),
-		State: custodyv1.OfferState_OFFER_STATE_SENT,
-	})
-	return nil
-}
-
-func (s *State) foldConfirmed(l Link, b *custodyv1.Confirmed) error {
-	offer := s.Offer(b.GetOffer())
-	switch {
-	case s.State != custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED:
-		return illegal(l.Event, s.is())
-	case offer == nil:
-		return illegal(l.Event, "the referral has no such offer")
-	case offer.State != custodyv1.OfferState_OFFER_STATE_ACCEPTED:
-		return illegal(l.Event, "the offer is "+OfferStateName(offer.State))
-	}
-	for _, other := range s.Offers {
-		if other != offer && other.Live() {
-			other.State = custodyv1.OfferState_OFFER_STATE_WITHDRAWN
+// alone refuses where an offer still lives: each is taken back first, so that the asked unit has word of it.
+func (s *State) alone(l Link, but *Offer) error {
+	for _, o := range s.LiveOffers() {
+		if o != but {
+			return illegal(l.Event, "another unit is still asked")
 		}
 	}
-	offer.State = custodyv1.OfferState_OFFER_STATE_CONFIRMED
-	s.State = custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED
 	return nil
 }
 
-func (s *State) foldDispatched(l Link, b *custodyv1.Dispatched) error {
-	offer := s.Offer(b.GetOffer())
-	switch {
-	case s.State != custodyv1.ReferralState_REFERRAL_STATE_READY:
+func (s *State) foldServiceStarted(l Link, b *custodyv1.ServiceStarted) error {
+	if s.State != isArrived {
 		return illegal(l.Event, s.is())
-	case offer == nil:
-		return illegal(l.Event, "the referral has no such offer")
-	case offer.State != custodyv1.OfferState_OFFER_STATE_READY:
-		return illegal(l.Event, "the offer is "+OfferStateName(offer.State))
-	case b.GetToNode() != offer.Offered.GetToNode():
-		return illegal(l.Event, "it names another node than the offer")
-	case b.GetExpectTime() == nil:
-		return illegal(l.Event, "it says no time at which the person should be there")
 	}
-	offer.State = custodyv1.OfferState_OFFER_STATE_FULFILLED
-	s.Dispatched = b
-	s.State = custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT
-	s.Epoch++
-	if b.GetToNode() != s.Owner {
-		s.Former = append(slices.DeleteFunc(s.Former, func(n string) bool { return n == b.GetToNode() }), s.Owner)
-		s.Owner = b.GetToNode()
-	}
+	s.State, s.ServiceStarted = isInService, b
 	return nil
 }
 
-func (s *State) foldReply(l Link, b *custodyv1.ReplyRecorded) error {
-	reply, err := decodeReply(b.GetReply())
-	if err != nil {
+// foldCompleted closes the loop. A referral for a service is closed with the destination's own word.
+func (s *State) foldCompleted(l Link, b *custodyv1.Completed) error {
+	if s.State != isInService {
+		return illegal(l.Event, s.is())
+	}
+	if err := s.alone(l, nil); err != nil {
 		return err
 	}
-	return s.takeReply(l.Event, reply)
+	if s.Submitted.GetKind() == service && s.Chosen().Outcome == nil {
+		return illegal(l.Event, "the unit that gives the service has not said what came of it")
+	}
+	s.State, s.Completed = isCompleted, b
+	return nil
 }
 
-// takeReply moves the offer a reply names. It is the one place that says which reply an offer
-// in a given state may get.
-func (s *State) takeReply(e *custodyv1.Event, r *custodyv1.Reply) error {
-	offer := s.Offer(r.GetOffer())
+// foldEnd ends a referral that nobody was handed: the origin owns it, has the person, and asks nobody any more.
+func (s *State) foldEnd(l Link, to custodyv1.ReferralState, reason string) error {
+	if s.State != isSubmitted || s.Owner != s.Origin || s.Care != s.Origin {
+		return illegal(l.Event, s.is())
+	}
+	if err := s.alone(l, nil); err != nil {
+		return err
+	}
+	s.State, s.Reason = to, reason
+	return nil
+}
+
+// foldReturned ends a referral whose person is back: a handover to the origin like any other has come before.
+func (s *State) foldReturned(l Link, b *custodyv1.Returned) error {
 	switch {
-	case s.Submitted == nil || r.GetReferral() != s.Referral:
-		return illegal(e, "it belongs to another referral")
-	case offer == nil:
-		return illegal(e, "the referral has no such offer")
-	case r.GetNode() != offer.Offered.GetToNode():
-		return illegal(e, "its writer was not asked")
+	case s.State != isArrived && s.State != isInService:
+		return illegal(l.Event, s.is())
+	case s.Owner != s.Origin || s.Care != s.Origin || len(s.Former) == 0:
+		return illegal(l.Event, "the person is not back with the origin")
 	}
-	next, ok := replyMoves[replyKind(r)][offer.State]
-	if !ok {
-		return illegal(e, fmt.Sprintf("%s is no answer to an offer that is %s", ReplyName(r), OfferStateName(offer.State)))
+	if err := s.alone(l, nil); err != nil {
+		return err
 	}
-	wasChosen := s.Chosen() == offer
-	offer.State = next
-	switch body := r.GetBody().(type) {
-	case *custodyv1.Reply_Accepted:
-		offer.Accepted = body.Accepted
-	case *custodyv1.Reply_Declined:
-		offer.Reason = body.Declined.GetReason()
-	case *custodyv1.Reply_AcceptanceWithdrawn:
-		offer.Reason = body.AcceptanceWithdrawn.GetReason()
-		if wasChosen {
-			s.State = custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED
+	s.State, s.Reason = isReturned, b.GetReason()
+	return nil
+}
+
+// foldCorrected says what should have stood in an event. Nothing is undone (I8): state and ownership stay as they are.
+func (s *State) foldCorrected(l Link, b *custodyv1.Corrected) error {
+	if len(b.GetSupersedes()) != len(Hash{}) || s.events[Hash(b.GetSupersedes())] == nil {
+		return illegal(l.Event, "the chain has no such event")
+	}
+	hash := Hash(b.GetSupersedes())
+	if s.wrong[hash] {
+		return illegal(l.Event, "the event was corrected before; correct the correction")
+	}
+	was := s.events[hash]
+	if c := was.GetCorrected(); c != nil { // a correction of a correction is one of the same thing
+		was = &custodyv1.Event{}
+		if err := setBody(was, c); err != nil {
+			return illegal(l.Event, err.Error())
 		}
-	case *custodyv1.Reply_Ready:
-		offer.Ready = body.Ready
-		s.State = custodyv1.ReferralState_REFERRAL_STATE_READY
+	}
+	switch c := b.GetBody().(type) {
+	case *custodyv1.Corrected_Needs:
+		if was.GetSubmitted() == nil || c.Needs == nil {
+			return illegal(l.Event, "the event has no needs")
+		}
+		s.Submitted = proto.CloneOf(s.Submitted)
+		s.Submitted.Needs = c.Needs
+	case *custodyv1.Corrected_Arrived:
+		if was.GetArrived() == nil {
+			return illegal(l.Event, "the event is no arrival")
+		}
+		s.Arrived = c.Arrived
+	case *custodyv1.Corrected_ServiceStarted:
+		if was.GetServiceStarted() == nil {
+			return illegal(l.Event, "the event is no start of service")
+		}
+		s.ServiceStarted = c.ServiceStarted
+	case *custodyv1.Corrected_Completed:
+		if was.GetCompleted() == nil {
+			return illegal(l.Event, "the event is no completion")
+		}
+		s.Completed = c.Completed
+	case *custodyv1.Corrected_NoShow:
+		if was.GetNoShow() == nil {
+			return illegal(l.Event, "the event is no no-show")
+		}
+		s.NoShow = c.NoShow
+	default:
+		return illegal(l.Event, "it does not say what should have stood there")
+	}
+	s.wrong[hash] = true
+	return nil
+}
+
+// setBody makes an event of the kind that a correction corrects.
+func setBody(e *custodyv1.Event, c *custodyv1.Corrected) error {
+	switch c.GetBody().(type) {
+	case *custodyv1.Corrected_Needs:
+		e.Body = &custodyv1.Event_Submitted{Submitted: &custodyv1.Submitted{}}
+	case *custodyv1.Corrected_Arrived:
+		e.Body = &custodyv1.Event_Arrived{Arrived: &custodyv1.Arrived{}}
+	case *custodyv1.Corrected_ServiceStarted:
+		e.Body = &custodyv1.Event_ServiceStarted{ServiceStarted: &custodyv1.ServiceStarted{}}
+	case *custodyv1.Corrected_Completed:
+		e.Body = &custodyv1.Event_Completed{Completed: &custodyv1.Completed{}}
+	case *custodyv1.Corrected_NoShow:
+		e.Body = &custodyv1.Event_NoShow{NoShow: &custodyv1.NoShow{}}
+	default:
+		return fmt.Errorf("it corrects nothing")
 	}
 	return nil
+}
+
+// clone is a state that can be folded further without touching the first.
+func (s *State) clone() State {
+	c := *s
+	c.Former = slices.Clone(s.Former)
+	c.Offers = make([]*Offer, len(s.Offers))
+	for i, o := range s.Offers {
+		copied := *o
+		c.Offers[i] = &copied
+	}
+	if s.Handover != nil {
+		h := *s.Handover
+		c.Handover = &h
+	}
+	c.Assertions, c.Arrivals = maps.Clone(s.Assertions), maps.Clone(s.Arrivals)
+	c.events, c.wrong = maps.Clone(s.events), maps.Clone(s.wrong)
+	return c
 }

@@ -1,6 +1,8 @@
 package custody
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,27 +21,52 @@ const (
 	declined
 	acceptanceWithdrawn
 	ready
+	question
+	waitlisted
+	releaseRequested
+	scheduleProposed
+	arrivalAsserted
+	serviceGiven
+	outcomeReported
+	returnRequested
+	consentWithdrawn
+	dossierClosed
+	safetyInformation
+	correctionRequested
+	refused
 )
 
-// replyMoves says to which state a reply moves an offer; where there is no entry the reply is
-// not possible. After READY the destination can no longer withdraw by itself (DESIGN section 3).
-var replyMoves = map[kind]map[custodyv1.OfferState]custodyv1.OfferState{
-	received: {
-		custodyv1.OfferState_OFFER_STATE_SENT: custodyv1.OfferState_OFFER_STATE_RECEIVED,
+type moves = map[custodyv1.OfferState]custodyv1.OfferState
+
+// replyMoves says to which state a reply moves the offer it answers; where there is no entry the reply is not possible. After
+// READY the destination can only ask to be let go (DESIGN section 3).
+var replyMoves = map[kind]moves{
+	received: {offerSent: offerReceived},
+	question: {offerReceived: offerInformation},
+	waitlisted: {
+		offerReceived: offerWaitlisted, offerWaitlisted: offerWaitlisted,
 	},
-	accepted: {
-		custodyv1.OfferState_OFFER_STATE_RECEIVED: custodyv1.OfferState_OFFER_STATE_ACCEPTED,
-	},
+	accepted: {offerReceived: offerAccepted, offerWaitlisted: offerAccepted},
 	declined: {
-		custodyv1.OfferState_OFFER_STATE_RECEIVED: custodyv1.OfferState_OFFER_STATE_DECLINED,
+		offerReceived: offerDeclined, offerInformation: offerDeclined, offerWaitlisted: offerDeclined,
 	},
 	acceptanceWithdrawn: {
-		custodyv1.OfferState_OFFER_STATE_ACCEPTED:  custodyv1.OfferState_OFFER_STATE_DECLINED,
-		custodyv1.OfferState_OFFER_STATE_CONFIRMED: custodyv1.OfferState_OFFER_STATE_DECLINED,
+		offerReceived: offerLapsed, offerInformation: offerLapsed, offerWaitlisted: offerLapsed,
+		offerAccepted: offerLapsed, offerConfirmed: offerLapsed,
 	},
-	ready: {
-		custodyv1.OfferState_OFFER_STATE_CONFIRMED: custodyv1.OfferState_OFFER_STATE_READY,
-	},
+	ready:            {offerConfirmed: offerReady},
+	releaseRequested: {offerReady: offerReady},
+	scheduleProposed: {offerReady: offerReady},
+	serviceGiven:     {offerReady: offerFulfilled, offerFulfilled: offerFulfilled},
+	outcomeReported:  {offerFulfilled: offerFulfilled},
+}
+
+var replyNames = map[kind]string{
+	unknown: "a reply of a later version", received: "received", accepted: "accepted", declined: "declined",
+	acceptanceWithdrawn: "acceptance withdrawn", ready: "ready", question: "question", waitlisted: "waitlisted",
+	releaseRequested: "request for release", scheduleProposed: "proposed schedule", arrivalAsserted: "asserted arrival",
+	serviceGiven: "service given", outcomeReported: "outcome", returnRequested: "request to return", consentWithdrawn: "consent withdrawn",
+	dossierClosed: "dossier closed", safetyInformation: "safety information", correctionRequested: "request for correction", refused: "refusal of a handover",
 }
 
 func replyKind(r *custodyv1.Reply) kind {
@@ -54,16 +81,47 @@ func replyKind(r *custodyv1.Reply) kind {
 		return acceptanceWithdrawn
 	case *custodyv1.Reply_Ready:
 		return ready
+	case *custodyv1.Reply_Question:
+		return question
+	case *custodyv1.Reply_Waitlisted:
+		return waitlisted
+	case *custodyv1.Reply_ReleaseRequested:
+		return releaseRequested
+	case *custodyv1.Reply_ScheduleProposed:
+		return scheduleProposed
+	case *custodyv1.Reply_ArrivalAsserted:
+		return arrivalAsserted
+	case *custodyv1.Reply_ServiceGiven:
+		return serviceGiven
+	case *custodyv1.Reply_OutcomeReported:
+		return outcomeReported
+	case *custodyv1.Reply_ReturnRequested:
+		return returnRequested
+	case *custodyv1.Reply_ConsentWithdrawn:
+		return consentWithdrawn
+	case *custodyv1.Reply_DossierClosed:
+		return dossierClosed
+	case *custodyv1.Reply_SafetyInformation:
+		return safetyInformation
+	case *custodyv1.Reply_CorrectionRequested:
+		return correctionRequested
+	case *custodyv1.Reply_Refused:
+		return refused
 	}
 	return unknown
 }
 
 // ReplyName is a reply's kind in the field's words, for errors and logs.
-func ReplyName(r *custodyv1.Reply) string {
-	return map[kind]string{
-		unknown: "a reply of a later version", received: "received", accepted: "accepted",
-		declined: "declined", acceptanceWithdrawn: "acceptance withdrawn", ready: "ready",
-	}[replyKind(r)]
+func ReplyName(r *custodyv1.Reply) string { return replyNames[replyKind(r)] }
+
+// ReplyHash names a reply: the SHA-256 of its bytes.
+func ReplyHash(signed *custodyv1.SignedReply) Hash { return sha256.Sum256(signed.GetReply()) }
+
+// Answer is the state in which a reply leaves the offer it answers; false where the offer cannot be answered so. The owner's
+// chain and the unit that answers both go by it.
+func Answer(state custodyv1.OfferState, r *custodyv1.Reply) (custodyv1.OfferState, bool) {
+	next, ok := replyMoves[replyKind(r)][state]
+	return next, ok
 }
 
 // SignReply writes a reply as this node. The caller fills it whole.
@@ -81,7 +139,7 @@ func OpenReply(v Verifier, signed *custodyv1.SignedReply) (*custodyv1.Reply, err
 	if err != nil {
 		return nil, err
 	}
-	if err := v.Verify(r.GetNode(), service, DomainReply, signed.GetReply(), signed.GetSignature()); err != nil {
+	if err := v.Verify(r.GetNode(), signing, DomainReply, signed.GetReply(), signed.GetSignature()); err != nil {
 		return nil, fmt.Errorf("signature of the reply by %s: %w", r.GetNode(), err)
 	}
 	return r, nil
@@ -92,37 +150,189 @@ func decodeReply(signed *custodyv1.SignedReply) (*custodyv1.Reply, error) {
 	if err := proto.Unmarshal(signed.GetReply(), r); err != nil {
 		return nil, fmt.Errorf("the reply's bytes are not a reply: %w", err)
 	}
-	if r.GetReferral() == "" || r.GetNode() == "" || len(r.GetOffer()) != len(Hash{}) {
-		return nil, errors.New("a reply must name referral, offer and node")
+	if r.GetReferral() == "" || r.GetNode() == "" {
+		return nil, errors.New("a reply must name referral and node")
+	}
+	if AboutOffer(r) != (len(r.GetOffer()) == len(Hash{})) || !AboutOffer(r) && len(r.GetOffer()) > 0 {
+		return nil, errors.New("a reply must name the offer it answers, and only that")
 	}
 	return r, nil
 }
 
-// Holds says whether the chain has recorded a reply of the same kind to the same offer: then
-// another one is a no-op, for ever (I3).
-func (c *Chain) Holds(r *custodyv1.Reply) bool {
+// AboutOffer says that a reply answers an offer. The others are about the referral as a whole.
+func AboutOffer(r *custodyv1.Reply) bool {
+	_, answers := replyMoves[replyKind(r)]
+	return answers
+}
+
+// Holds says whether the chain has recorded a reply: then it is a no-op, for ever (I3). What can be said but once of an offer, an
+// arrival or an ownership is known by that, all else by its bytes.
+func (c *Chain) Holds(signed *custodyv1.SignedReply) bool {
+	r, err := decodeReply(signed)
+	if err != nil {
+		return false
+	}
 	for _, l := range c.links {
-		recorded := l.Event.GetReplyRecorded()
+		recorded := l.Event.GetReplyRecorded().GetReply()
+		if recorded == nil {
+			recorded = l.Event.GetHandoverRefused().GetRefusal()
+		}
 		if recorded == nil {
 			continue
 		}
-		other, err := decodeReply(recorded.GetReply())
-		if err == nil && replyKind(other) == replyKind(r) && string(other.GetOffer()) == string(r.GetOffer()) {
+		if bytes.Equal(recorded.GetReply(), signed.GetReply()) {
+			return true
+		}
+		if other, err := decodeReply(recorded); err == nil && saidOnce(r, other) && !c.promisesAgain(r) {
 			return true
 		}
 	}
 	return false
 }
 
-// StateName is a referral's state in plain words, such as "in transit".
-func StateName(s custodyv1.ReferralState) string {
-	return plain(s.String(), "REFERRAL_STATE_")
+// promisesAgain: who takes a person back promises again where an arrival undid the choice and it was made anew (foldArrived).
+func (c *Chain) promisesAgain(r *custodyv1.Reply) bool {
+	o := c.state.Offer(r.GetOffer())
+	return replyKind(r) == ready && o != nil && o.Return && o.State == offerConfirmed
 }
 
-// OfferStateName is an offer's state in plain words.
-func OfferStateName(s custodyv1.OfferState) string {
-	return plain(s.String(), "OFFER_STATE_")
+// saidOnce says that two replies are the same, whatever else they say.
+func saidOnce(a, b *custodyv1.Reply) bool {
+	if replyKind(a) != replyKind(b) || a.GetNode() != b.GetNode() || !bytes.Equal(a.GetOffer(), b.GetOffer()) {
+		return false
+	}
+	switch replyKind(a) {
+	case received, accepted, declined, acceptanceWithdrawn, ready, outcomeReported:
+		return true
+	case arrivalAsserted:
+		return a.GetArrivalAsserted().GetOrdinal() == b.GetArrivalAsserted().GetOrdinal()
+	case returnRequested:
+		return a.GetReturnRequested().GetEpoch() == b.GetReturnRequested().GetEpoch()
+	case refused:
+		return bytes.Equal(a.GetRefused().GetDispatched(), b.GetRefused().GetDispatched())
+	}
+	return false
 }
+
+func (s *State) foldReply(l Link, b *custodyv1.ReplyRecorded) error {
+	r, err := decodeReply(b.GetReply())
+	switch {
+	case err != nil:
+		return err
+	case r.GetReferral() != s.Referral:
+		return illegal(l.Event, "it belongs to another referral")
+	case AboutOffer(r):
+		return s.takeAnswer(l, r, ReplyHash(b.GetReply()))
+	}
+	return s.takeWord(l, r)
+}
+
+// takeAnswer moves the offer a reply answers. It is the one place that says which answer an offer in a given state may get.
+func (s *State) takeAnswer(l Link, r *custodyv1.Reply, hash Hash) error {
+	o := s.Offer(r.GetOffer())
+	switch {
+	case o == nil:
+		return illegal(l.Event, "the referral has no such offer")
+	case r.GetNode() != o.Offered.GetToNode():
+		return illegal(l.Event, "its writer was not asked")
+	}
+	next, ok := Answer(o.State, r)
+	if !ok {
+		return illegal(l.Event, fmt.Sprintf("%s is no answer to an offer that is %s", ReplyName(r), OfferStateName(o.State)))
+	}
+	if k := replyKind(r); (k == serviceGiven || k == outcomeReported) && s.Submitted.GetKind() != service {
+		return illegal(l.Event, "the referral is not for a service")
+	}
+	switch b := r.GetBody().(type) {
+	case *custodyv1.Reply_Accepted:
+		o.Accepted = b.Accepted
+	case *custodyv1.Reply_Question:
+		o.Asked = hash.Bytes()
+	case *custodyv1.Reply_Waitlisted:
+		o.Waitlisted = b.Waitlisted
+	case *custodyv1.Reply_Declined:
+		s.close(o, next, b.Declined.GetReason())
+	case *custodyv1.Reply_AcceptanceWithdrawn:
+		s.close(o, next, b.AcceptanceWithdrawn.GetReason())
+	case *custodyv1.Reply_Ready:
+		o.Ready, s.State = b.Ready, isReady
+	case *custodyv1.Reply_ReleaseRequested:
+		o.ReleaseRequested = b.ReleaseRequested
+	case *custodyv1.Reply_ScheduleProposed:
+		o.Proposed = b.ScheduleProposed
+	case *custodyv1.Reply_ServiceGiven:
+		s.State, s.ServiceStarted = isInService, &custodyv1.ServiceStarted{Services: b.ServiceGiven.GetServices()}
+	case *custodyv1.Reply_OutcomeReported:
+		o.Outcome = b.OutcomeReported
+	}
+	o.State = next
+	return nil
+}
+
+// takeWord takes in what a node says of the referral as a whole.
+func (s *State) takeWord(l Link, r *custodyv1.Reply) error {
+	node := r.GetNode()
+	switch b := r.GetBody().(type) {
+	case *custodyv1.Reply_ArrivalAsserted: // from whoever has the person, known or not
+		a := Assertion{Node: node, Arrival: b.ArrivalAsserted}
+		if s.Submitted.GetKind() != placement {
+			return illegal(l.Event, "nobody moves in a referral for a service")
+		}
+		if !s.answers(a) {
+			return illegal(l.Event, "the arrival was taken into the chain before")
+		}
+		s.Assertions[l.Hash] = a
+		return nil
+	case *custodyv1.Reply_ReturnRequested:
+		return s.takeReturn(l, node, b.ReturnRequested)
+	}
+	if !s.Owned(node) && !s.Asked(node) {
+		return illegal(l.Event, "its writer is no party to the referral")
+	}
+	switch b := r.GetBody().(type) {
+	case *custodyv1.Reply_ConsentWithdrawn:
+		s.ConsentEnded = true
+	case *custodyv1.Reply_DossierClosed:
+	case *custodyv1.Reply_SafetyInformation:
+		s.Found = s.Found || s.State == isNoShow && b.SafetyInformation.GetFound()
+	case *custodyv1.Reply_CorrectionRequested:
+		if h := b.CorrectionRequested.GetEvent(); len(h) != len(Hash{}) || s.events[Hash(h)] == nil {
+			return illegal(l.Event, "the chain has no such event")
+		}
+	default:
+		return illegal(l.Event, ReplyName(r)+" is not recorded")
+	}
+	return nil
+}
+
+// takeReturn counts the first owner's wish as its acceptance of an offer that the event itself makes.
+func (s *State) takeReturn(l Link, node string, r *custodyv1.ReturnRequested) error {
+	switch s.State {
+	case isInTransit, isArrived, isInService:
+	default:
+		return illegal(l.Event, s.is())
+	}
+	switch {
+	case node != s.Origin || node == s.Owner:
+		return illegal(l.Event, "only the first owner asks for a return")
+	case r.GetEpoch() != s.Epoch:
+		return illegal(l.Event, "it was asked of another owner")
+	}
+	s.Offers = append(s.Offers, &Offer{
+		Hash: l.Hash, By: l.Event.GetOwner(), Return: true, State: offerAccepted, Accepted: &custodyv1.Accepted{}, Time: l.Event.GetTime().AsTime(),
+		Offered: &custodyv1.Offered{
+			ToNode: node, ToUnit: r.GetUnit(), Kind: s.Submitted.GetKind(), Service: s.Submitted.GetService(),
+			Urgency: s.Submitted.GetUrgency(), Needs: s.Submitted.GetNeeds(), Reference: s.Submitted.GetReference(),
+		},
+	})
+	return nil
+}
+
+// StateName is a referral's state in plain words, such as "in transit".
+func StateName(s custodyv1.ReferralState) string { return plain(s.String(), "REFERRAL_STATE_") }
+
+// OfferStateName is an offer's state in plain words.
+func OfferStateName(s custodyv1.OfferState) string { return plain(s.String(), "OFFER_STATE_") }
 
 func plain(name, prefix string) string {
 	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, prefix), "_", " "))

@@ -22,9 +22,13 @@
 // Events it publishes:
 //
 //	referral.referral.{submitted,confirmed,ready,dispatched,arrived,in-service,completed}.v1  ReferralChanged
-//	referral.referral.forked.v1                                                              ReferralChanged
-//	referral.offer.{received,accepted,declined,acceptance-withdrawn,ready}.v1                OfferChanged
-//	referral.deadline.missed.v1                                                              DeadlineMissed
+//	referral.referral.{cancelled,expired,returned,no-show}.v1                                 ReferralChanged
+//	referral.referral.{checked-in,found,consent-ended,corrected}.v1                           ReferralChanged
+//	referral.referral.{return-requested,return-lapsed}.v1                                     ReferralChanged
+//	referral.referral.forked.v1                                                               ReferralChanged
+//	referral.offer.{received,accepted,declined,acceptance-withdrawn,ready}.v1                 OfferChanged
+//	referral.offer.{withdrawn,expired,answered,release-refused}.v1                            OfferChanged
+//	referral.deadline.missed.v1                                                               DeadlineMissed
 //
 // It calls the node's shelter service: PlaceHold to accept, ConfirmHold when chosen, AdmitHold at
 // arrival, ReleaseHold when an offer is withdrawn. It follows the shelter service's events: a hold that

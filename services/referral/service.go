@@ -12,9 +12,12 @@ import (
 	eventsv1 "amanat.example/proto/amanat/events/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/backoff"
 	"amanat.example/services/kit/config"
 	"amanat.example/services/kit/events"
 	"amanat.example/services/kit/limits"
+	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/post"
@@ -39,6 +42,7 @@ type Config struct {
 type Service struct {
 	process *process.Process
 	due     *process.Due // deadlines
+	compare *process.Due // live offers with the shelter's holds
 }
 
 // New opens the service's store and keys, its post and its outbox, and listens. Close it, also
@@ -62,7 +66,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	own, _ := p.Identity.Members().Node(c.Node) // without a province only laws of the whole country hold
 	a := &app.App{
 		DB: p.DB, Node: c.Node, Now: time.Now, Random: rand.Reader, Signer: p.Identity,
-		Roster: p.Identity.Members(), Federal: c.FederalNode, Limits: rules.LimitsOf(table, limits.Place{Province: own.GetProvince()}), AutoConfirm: !c.ManualConfirm,
+		Roster: p.Identity.Members(), Opener: p.Identity, Federal: c.FederalNode, Limits: rules.LimitsOf(table, limits.Place{Province: own.GetProvince()}), AutoConfirm: !c.ManualConfirm,
 		Annexes: app.Annexes{Keys: p.Keys}, Events: store.Events,
 		// What only this service can sign is a secret that outlives a restart.
 		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),
@@ -89,10 +93,53 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
+	compare := &comparison{app: a, shelter: shelterv1.NewReconcileServiceClient(shelter), log: p.Log}
 	due := process.NewDue("fire deadlines", a.FireDeadlines)
 	a.Wake = due.Wake
 	referralv1.RegisterReferralServiceServer(p.Server, server.New(a))
-	return &Service{process: p, due: due}, nil
+	return &Service{process: p, due: due, compare: process.NewDue("compare offers with holds", compare.work)}, nil
+}
+
+// Times between comparisons of live offers with holds.
+const (
+	compareEvery = 15 * time.Minute
+	// A shelter service that was restored answers nothing before it was compared, so it is asked about that more often.
+	askEvery = 10 * time.Second
+)
+
+// comparison sends the shelter service the list of live offers: at start, then now and then, and at once when it was restored.
+type comparison struct {
+	app      *app.App
+	shelter  shelterv1.ReconcileServiceClient
+	log      *logging.Logger
+	compared time.Time
+	failures int
+}
+
+func (c *comparison) work(ctx context.Context) (next time.Time, err error) {
+	if err := c.once(ctx); err != nil {
+		c.failures++
+		if c.failures == 2 { // while a machine starts, the shelter service may come a moment later
+			c.log.Warn("live offers cannot be compared with the shelter's holds; it will be tried again", logging.Err(err))
+		}
+		return time.Now().Add(backoff.Range{Min: 200 * time.Millisecond, Max: askEvery}.Delay(c.failures, nil)), nil
+	}
+	c.failures = 0
+	return time.Now().Add(askEvery), nil
+}
+
+func (c *comparison) once(ctx context.Context) error {
+	if time.Since(c.compared) < compareEvery {
+		begun, err := c.app.ShelterRestored(ctx, c.shelter)
+		if err != nil || !begun {
+			return err
+		}
+	}
+	if err := c.app.ReconcileShelter(ctx, c.shelter); err != nil {
+		return err
+	}
+	c.compared = time.Now()
+	return nil
 }
 
 // handlers are the use cases that take letters in, as the post calls them.
@@ -124,7 +171,7 @@ func (s *Service) Address() net.Addr { return s.process.Address() }
 
 // Run serves, sends and takes letters, calls the shelter service and fires deadlines, until ctx
 // ends.
-func (s *Service) Run(ctx context.Context) error { return s.process.Run(ctx, s.due.Run) }
+func (s *Service) Run(ctx context.Context) error { return s.process.Run(ctx, s.due.Run, s.compare.Run) }
 
 // Close closes the store and the keys.
 func (s *Service) Close() error { return s.process.Close() }

@@ -32,11 +32,16 @@ type Service struct {
 
 // New opens the service's store and keys, and listens. Close it, also after Run.
 func New(ctx context.Context, c Config) (*Service, error) {
+	var gate *app.Gate
 	p, err := process.Open(ctx, c.Service, process.Options{
 		Name: "shelter", Schema: store.Schema, Events: store.Events, Audit: store.Audit, Policy: server.Policy(),
+		Closed: func() error { return gate.Closed() },
 	})
 	if err != nil {
 		return nil, err
+	}
+	if gate, err = app.OpenGate(ctx, p.DB); err != nil {
+		return nil, errors.Join(err, p.Close())
 	}
 	resources, err := rpc.NewResourceRules(&shelterv1.Shelter{}, &shelterv1.Group{})
 	if err != nil {
@@ -47,8 +52,8 @@ func New(ctx context.Context, c Config) (*Service, error) {
 		return nil, errors.Join(err, p.Close())
 	}
 	a := &app.App{
-		Directory: directory,
-		Rules:     resources, Watchers: app.NewWatchers(p.DB), After: time.After,
+		Directory: directory, Gate: gate,
+		Rules: resources, Watchers: app.NewWatchers(p.DB), After: time.After,
 		DB: p.DB, Node: c.Node, Now: time.Now, Keys: p.Keys, Events: store.Events,
 		// What only this service can sign is a secret that outlives a restart.
 		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),
@@ -57,6 +62,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	due := process.NewDue("end what is due", a.FireDue)
 	a.Wake = due.Wake
 	shelterv1.RegisterShelterServiceServer(p.Server, server.New(a))
+	shelterv1.RegisterReconcileServiceServer(p.Server, server.NewReconciler(a))
 	shelterv1.RegisterAdvertServiceServer(p.Server, server.NewAdverts(a))
 	s := &Service{process: p, tasks: []func(context.Context) error{due.Run}}
 	if err := s.advertise(ctx, a); err != nil {

@@ -15,6 +15,7 @@ type List string
 // The lists.
 const (
 	Absence             List = "absence"
+	Cancellation        List = "cancellation"
 	ConsentBasis        List = "consent_basis"
 	ConsentPurpose      List = "consent_purpose"
 	ConsentScope        List = "consent_scope"
@@ -23,6 +24,7 @@ const (
 	Discharge           List = "discharge"
 	District            List = "district" // OCHA P-codes, and ours such as PK-BA-HUB
 	Document            List = "document"
+	DossierClosing      List = "dossier_closing"
 	Exploitation        List = "exploitation" // HTCDS TypeOfExploitation, ours beside them
 	Gender              List = "gender"       // HTCDS Gender
 	HeadcountDifference List = "headcount_difference"
@@ -32,19 +34,23 @@ const (
 	Outage              List = "outage"
 	Outcome             List = "outcome"
 	Province            List = "province" // ISO 3166-2
+	Question            List = "question"
 	ReferralReason      List = "referral_reason"
+	ReleaseRefusal      List = "release_refusal"
+	Return              List = "return"
 	Role                List = "role"
+	Safety              List = "safety"
 	Service             List = "service"
 	SpecialNeed         List = "special_need"
 	Suspension          List = "suspension"
 	WaitlistClose       List = "waitlist_close"
+	Withdrawal          List = "withdrawal"
 )
 
 // Lists answers all lists, in order of name.
 func Lists() []List {
 	return []List{
-		Absence, ConsentBasis, ConsentPurpose, ConsentScope, Deadline, Decline, Discharge, District, Document, Exploitation, Gender, HeadcountDifference, Identification,
-		Language, LegalBasis, Outage, Outcome, Province, ReferralReason, Role, Service, SpecialNeed, Suspension, WaitlistClose,
+		Absence, Cancellation, ConsentBasis, ConsentPurpose, ConsentScope, Deadline, Decline, Discharge, District, Document, DossierClosing, Exploitation, Gender, HeadcountDifference, Identification, Language, LegalBasis, Outage, Outcome, Province, Question, ReferralReason, ReleaseRefusal, Return, Role, Safety, Service, SpecialNeed, Suspension, WaitlistClose, Withdrawal,
 	}
 }
 

@@ -20,6 +20,27 @@ const (
 	DeclineOther      = "OTHER"      // needs a note
 )
 
+// Reasons to take an offer back that a service writes by itself.
+const (
+	WithdrawalOtherChosen     = "OTHER_CHOSEN"
+	WithdrawalNotNeeded       = "NOT_NEEDED"
+	WithdrawalReleased        = "RELEASED" // granted to a unit that asked to be let go
+	WithdrawalTogether        = "TOGETHER"
+	WithdrawalPersonElsewhere = "PERSON_ELSEWHERE"
+	WithdrawalConsentEnded    = "CONSENT_ENDED"
+	WithdrawalOther           = "OTHER" // needs a note
+)
+
+// Reasons that need a note, or follow from something else.
+const (
+	CancellationConsentEnded = "CONSENT_ENDED"
+	CancellationOther        = "OTHER"
+	QuestionOther            = "OTHER"
+	ReleaseRefusalOther      = "OTHER"
+	ReturnOther              = "OTHER"
+	SafetyFoundSafe          = "FOUND_SAFE"
+)
+
 // Who consented, by age.
 const (
 	ConsentBasisCaregiver     = "CAREGIVER_CONSENT"            // 0 to 5 years

@@ -32,7 +32,7 @@ import (
 // BusName is the name under which a node's NATS has its certificate.
 const BusName = "bus"
 
-// Options say what a service is. All are needed.
+// Options say what a service is. All but Closed are needed.
 type Options struct {
 	// Name of the service, such as `shelter`; also the folder and the file of its store.
 	Name string
@@ -44,6 +44,8 @@ type Options struct {
 	Audit *audit.Log
 	// Policy has a row for each of its RPCs; the rows of ListEvents are added here.
 	Policy rpc.Policy
+	// Closed is rpc.Config.Closed; nil for a service that is always open.
+	Closed func() error
 }
 
 // Process is an opened service: what its use cases stand on.
@@ -132,13 +134,13 @@ func Open(ctx context.Context, c config.Service, o Options) (_ *Process, err err
 
 func (p *Process) serve(o Options) (err error) {
 	p.policy = rpc.Policy{
-		eventsv1.EventService_ListEvents_FullMethodName: {Callers: []string{"protection", "referral", "shelter", "federal", "gateway"}},
+		eventsv1.EventService_ListEvents_FullMethodName: {Callers: []string{"protection", "referral", "shelter", "federal", "gateway"}, Early: true},
 	}
 	for method, row := range o.Policy {
 		p.policy[method] = row
 	}
 	p.Server, err = rpc.NewServer(rpc.Config{
-		Identity: p.Identity, Policy: p.policy, Log: p.Log, Audit: o.Audit.Reading(p.DB, time.Now), Ready: p.DB.Err, Metrics: p.Metrics, Trace: p.tracing.Server(),
+		Identity: p.Identity, Policy: p.policy, Log: p.Log, Audit: o.Audit.Reading(p.DB, time.Now), Ready: p.DB.Err, Closed: o.Closed, Metrics: p.Metrics, Trace: p.tracing.Server(),
 	})
 	if err != nil {
 		return err

@@ -41,6 +41,11 @@ func (s *Server) readiness() error {
 	if !s.serving.Load() {
 		return fmt.Errorf("not serving: starting or draining")
 	}
+	if s.closed != nil {
+		if err := s.closed(); err != nil {
+			return err
+		}
+	}
 	if s.ready != nil {
 		return s.ready()
 	}

@@ -190,6 +190,11 @@ func (m *method) admit(ctx context.Context, c *call) error {
 	if !ok {
 		return fault.New(fault.NotAllowed, "The service "+service+" may not call this method.", "caller", service, "method", m.name)
 	}
+	if s.closed != nil && !m.row.Early {
+		if err := s.closed(); err != nil {
+			return err
+		}
+	}
 	return m.admitPerson(ctx, c, roles)
 }
 

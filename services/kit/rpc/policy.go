@@ -24,6 +24,8 @@ type Row struct {
 	People []string
 	// Deadline is the longest such a call may last. 0: the server's maximum for its kind.
 	Deadline time.Duration
+	// Early methods are served also while Config.Closed says that the service answers nothing yet.
+	Early bool
 }
 
 // Policy has one row for every method a server serves, by full name such as
@@ -32,11 +34,11 @@ type Policy map[string]Row
 
 // stockPolicy covers what every server serves besides its own services.
 var stockPolicy = Policy{
-	"/grpc.health.v1.Health/Check":                                   {Callers: []string{AnyCaller}},
-	"/grpc.health.v1.Health/List":                                    {Callers: []string{AnyCaller}},
-	"/grpc.health.v1.Health/Watch":                                   {Callers: []string{AnyCaller}},
-	"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      {Callers: []string{AnyCaller}},
-	"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": {Callers: []string{AnyCaller}},
+	"/grpc.health.v1.Health/Check":                                   {Callers: []string{AnyCaller}, Early: true},
+	"/grpc.health.v1.Health/List":                                    {Callers: []string{AnyCaller}, Early: true},
+	"/grpc.health.v1.Health/Watch":                                   {Callers: []string{AnyCaller}, Early: true},
+	"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      {Callers: []string{AnyCaller}, Early: true},
+	"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": {Callers: []string{AnyCaller}, Early: true},
 }
 
 // cover gives each registered method its row. A service may narrow a stock row with one of its

@@ -55,6 +55,9 @@ type Config struct {
 	Audit AuditFunc
 	// Ready adds a reason why the service is not ready yet; nil for none. For /readyz.
 	Ready func() error
+	// Closed answers why nothing but early methods is served now; nil while all are. Nil for a service that is always open. It is
+	// asked for every call. While it is closed /readyz says so.
+	Closed func() error
 	// Issuers are the services whose person tokens are taken; empty: the gateway.
 	Issuers []string
 	// Trace makes spans of the calls; nil for none.
@@ -85,6 +88,7 @@ type Server struct {
 	log      *logging.Logger
 	audit    AuditFunc
 	ready    func() error
+	closed   func() error
 	issuers  []string
 	registry *prometheus.Registry
 	metrics  *metrics
@@ -105,7 +109,7 @@ func NewServer(c Config) (*Server, error) {
 	}
 	s := &Server{
 		identity: c.Identity, service: c.Identity.Name(), policy: c.Policy, log: c.Log,
-		audit: c.Audit, ready: c.Ready, registry: c.Metrics, now: c.Now,
+		audit: c.Audit, ready: c.Ready, closed: c.Closed, registry: c.Metrics, now: c.Now,
 		defaultDeadline: or(c.DefaultDeadline, defaultDeadline),
 		maxDeadline:     or(c.MaxDeadline, defaultMaximum),
 		drainTimeout:    or(c.DrainTimeout, defaultDrain),

@@ -102,19 +102,31 @@ const (
 	ReferralState_REFERRAL_STATE_IN_SERVICE ReferralState = 6
 	// The outcome is known; terminal.
 	ReferralState_REFERRAL_STATE_COMPLETED ReferralState = 7
+	// The origin needs no place any more; terminal.
+	ReferralState_REFERRAL_STATE_CANCELLED ReferralState = 8
+	// Nobody took it in time; terminal.
+	ReferralState_REFERRAL_STATE_EXPIRED ReferralState = 9
+	// The person did not come. Nothing follows but an arrival; whoever gave the person away still has the duty of care.
+	ReferralState_REFERRAL_STATE_NO_SHOW ReferralState = 10
+	// The person is back with the origin; terminal.
+	ReferralState_REFERRAL_STATE_RETURNED ReferralState = 11
 )
 
 // Enum value maps for ReferralState.
 var (
 	ReferralState_name = map[int32]string{
-		0: "REFERRAL_STATE_UNSPECIFIED",
-		1: "REFERRAL_STATE_SUBMITTED",
-		2: "REFERRAL_STATE_CONFIRMED",
-		3: "REFERRAL_STATE_READY",
-		4: "REFERRAL_STATE_IN_TRANSIT",
-		5: "REFERRAL_STATE_ARRIVED",
-		6: "REFERRAL_STATE_IN_SERVICE",
-		7: "REFERRAL_STATE_COMPLETED",
+		0:  "REFERRAL_STATE_UNSPECIFIED",
+		1:  "REFERRAL_STATE_SUBMITTED",
+		2:  "REFERRAL_STATE_CONFIRMED",
+		3:  "REFERRAL_STATE_READY",
+		4:  "REFERRAL_STATE_IN_TRANSIT",
+		5:  "REFERRAL_STATE_ARRIVED",
+		6:  "REFERRAL_STATE_IN_SERVICE",
+		7:  "REFERRAL_STATE_COMPLETED",
+		8:  "REFERRAL_STATE_CANCELLED",
+		9:  "REFERRAL_STATE_EXPIRED",
+		10: "REFERRAL_STATE_NO_SHOW",
+		11: "REFERRAL_STATE_RETURNED",
 	}
 	ReferralState_value = map[string]int32{
 		"REFERRAL_STATE_UNSPECIFIED": 0,
@@ -125,6 +137,10 @@ var (
 		"REFERRAL_STATE_ARRIVED":     5,
 		"REFERRAL_STATE_IN_SERVICE":  6,
 		"REFERRAL_STATE_COMPLETED":   7,
+		"REFERRAL_STATE_CANCELLED":   8,
+		"REFERRAL_STATE_EXPIRED":     9,
+		"REFERRAL_STATE_NO_SHOW":     10,
+		"REFERRAL_STATE_RETURNED":    11,
 	}
 )
 
@@ -175,37 +191,53 @@ const (
 	OfferState_OFFER_STATE_READY OfferState = 6
 	// The referral was handed over on this offer.
 	OfferState_OFFER_STATE_FULFILLED OfferState = 7
-	// The destination said no, or took its acceptance back.
+	// The destination said no.
 	OfferState_OFFER_STATE_DECLINED OfferState = 8
-	// The owner chose another or needs no place any more.
+	// The owner chose another, needs no place any more, or let the destination go.
 	OfferState_OFFER_STATE_WITHDRAWN OfferState = 9
+	// The destination asked something back; the owner's answer is awaited.
+	OfferState_OFFER_STATE_INFORMATION_REQUESTED OfferState = 10
+	// The destination has no place now, and looks again on a date it named.
+	OfferState_OFFER_STATE_WAITLISTED OfferState = 11
+	// The destination took its word back before it had promised, for example because its hold ended.
+	OfferState_OFFER_STATE_LAPSED OfferState = 12
+	// The answer time passed without an answer.
+	OfferState_OFFER_STATE_EXPIRED OfferState = 13
 )
 
 // Enum value maps for OfferState.
 var (
 	OfferState_name = map[int32]string{
-		0: "OFFER_STATE_UNSPECIFIED",
-		1: "OFFER_STATE_SENT",
-		2: "OFFER_STATE_RECEIVED",
-		3: "OFFER_STATE_ACCEPTING",
-		4: "OFFER_STATE_ACCEPTED",
-		5: "OFFER_STATE_CONFIRMED",
-		6: "OFFER_STATE_READY",
-		7: "OFFER_STATE_FULFILLED",
-		8: "OFFER_STATE_DECLINED",
-		9: "OFFER_STATE_WITHDRAWN",
+		0:  "OFFER_STATE_UNSPECIFIED",
+		1:  "OFFER_STATE_SENT",
+		2:  "OFFER_STATE_RECEIVED",
+		3:  "OFFER_STATE_ACCEPTING",
+		4:  "OFFER_STATE_ACCEPTED",
+		5:  "OFFER_STATE_CONFIRMED",
+		6:  "OFFER_STATE_READY",
+		7:  "OFFER_STATE_FULFILLED",
+		8:  "OFFER_STATE_DECLINED",
+		9:  "OFFER_STATE_WITHDRAWN",
+		10: "OFFER_STATE_INFORMATION_REQUESTED",
+		11: "OFFER_STATE_WAITLISTED",
+		12: "OFFER_STATE_LAPSED",
+		13: "OFFER_STATE_EXPIRED",
 	}
 	OfferState_value = map[string]int32{
-		"OFFER_STATE_UNSPECIFIED": 0,
-		"OFFER_STATE_SENT":        1,
-		"OFFER_STATE_RECEIVED":    2,
-		"OFFER_STATE_ACCEPTING":   3,
-		"OFFER_STATE_ACCEPTED":    4,
-		"OFFER_STATE_CONFIRMED":   5,
-		"OFFER_STATE_READY":       6,
-		"OFFER_STATE_FULFILLED":   7,
-		"OFFER_STATE_DECLINED":    8,
-		"OFFER_STATE_WITHDRAWN":   9,
+		"OFFER_STATE_UNSPECIFIED":           0,
+		"OFFER_STATE_SENT":                  1,
+		"OFFER_STATE_RECEIVED":              2,
+		"OFFER_STATE_ACCEPTING":             3,
+		"OFFER_STATE_ACCEPTED":              4,
+		"OFFER_STATE_CONFIRMED":             5,
+		"OFFER_STATE_READY":                 6,
+		"OFFER_STATE_FULFILLED":             7,
+		"OFFER_STATE_DECLINED":              8,
+		"OFFER_STATE_WITHDRAWN":             9,
+		"OFFER_STATE_INFORMATION_REQUESTED": 10,
+		"OFFER_STATE_WAITLISTED":            11,
+		"OFFER_STATE_LAPSED":                12,
+		"OFFER_STATE_EXPIRED":               13,
 	}
 )
 
@@ -644,6 +676,18 @@ type Event struct {
 	//	*Event_Arrived
 	//	*Event_ServiceStarted
 	//	*Event_Completed
+	//	*Event_OfferWithdrawn
+	//	*Event_OfferExpired
+	//	*Event_Answered
+	//	*Event_ReleaseRefused
+	//	*Event_Cancelled
+	//	*Event_Expired
+	//	*Event_HandoverRefused
+	//	*Event_CheckedIn
+	//	*Event_NoShow
+	//	*Event_Returned
+	//	*Event_ConsentEnded
+	//	*Event_Corrected
 	Body          isEvent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -814,6 +858,114 @@ func (x *Event) GetCompleted() *Completed {
 	return nil
 }
 
+func (x *Event) GetOfferWithdrawn() *OfferWithdrawn {
+	if x != nil {
+		if x, ok := x.Body.(*Event_OfferWithdrawn); ok {
+			return x.OfferWithdrawn
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetOfferExpired() *OfferExpired {
+	if x != nil {
+		if x, ok := x.Body.(*Event_OfferExpired); ok {
+			return x.OfferExpired
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetAnswered() *Answered {
+	if x != nil {
+		if x, ok := x.Body.(*Event_Answered); ok {
+			return x.Answered
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetReleaseRefused() *ReleaseRefused {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ReleaseRefused); ok {
+			return x.ReleaseRefused
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetCancelled() *Cancelled {
+	if x != nil {
+		if x, ok := x.Body.(*Event_Cancelled); ok {
+			return x.Cancelled
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetExpired() *Expired {
+	if x != nil {
+		if x, ok := x.Body.(*Event_Expired); ok {
+			return x.Expired
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetHandoverRefused() *HandoverRefused {
+	if x != nil {
+		if x, ok := x.Body.(*Event_HandoverRefused); ok {
+			return x.HandoverRefused
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetCheckedIn() *CheckedIn {
+	if x != nil {
+		if x, ok := x.Body.(*Event_CheckedIn); ok {
+			return x.CheckedIn
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetNoShow() *NoShow {
+	if x != nil {
+		if x, ok := x.Body.(*Event_NoShow); ok {
+			return x.NoShow
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetReturned() *Returned {
+	if x != nil {
+		if x, ok := x.Body.(*Event_Returned); ok {
+			return x.Returned
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetConsentEnded() *ConsentEnded {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ConsentEnded); ok {
+			return x.ConsentEnded
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetCorrected() *Corrected {
+	if x != nil {
+		if x, ok := x.Body.(*Event_Corrected); ok {
+			return x.Corrected
+		}
+	}
+	return nil
+}
+
 type isEvent_Body interface {
 	isEvent_Body()
 }
@@ -854,8 +1006,68 @@ type Event_ServiceStarted struct {
 }
 
 type Event_Completed struct {
-	// The outcome is known; the last event of the chain.
+	// The outcome is known.
 	Completed *Completed `protobuf:"bytes,17,opt,name=completed,proto3,oneof"`
+}
+
+type Event_OfferWithdrawn struct {
+	// An offer is taken back by the owner.
+	OfferWithdrawn *OfferWithdrawn `protobuf:"bytes,18,opt,name=offer_withdrawn,json=offerWithdrawn,proto3,oneof"`
+}
+
+type Event_OfferExpired struct {
+	// The answer time of an offer has passed.
+	OfferExpired *OfferExpired `protobuf:"bytes,19,opt,name=offer_expired,json=offerExpired,proto3,oneof"`
+}
+
+type Event_Answered struct {
+	// A question of an asked unit is answered; the answer lies in the annex.
+	Answered *Answered `protobuf:"bytes,20,opt,name=answered,proto3,oneof"`
+}
+
+type Event_ReleaseRefused struct {
+	// The destination asked to be released, and is not.
+	ReleaseRefused *ReleaseRefused `protobuf:"bytes,21,opt,name=release_refused,json=releaseRefused,proto3,oneof"`
+}
+
+type Event_Cancelled struct {
+	// The origin needs no place any more.
+	Cancelled *Cancelled `protobuf:"bytes,22,opt,name=cancelled,proto3,oneof"`
+}
+
+type Event_Expired struct {
+	// Nobody took the referral in time.
+	Expired *Expired `protobuf:"bytes,23,opt,name=expired,proto3,oneof"`
+}
+
+type Event_HandoverRefused struct {
+	// The handover was refused: its writer owns the referral again. The first event of its epoch.
+	HandoverRefused *HandoverRefused `protobuf:"bytes,24,opt,name=handover_refused,json=handoverRefused,proto3,oneof"`
+}
+
+type Event_CheckedIn struct {
+	// The escort was heard of on the road.
+	CheckedIn *CheckedIn `protobuf:"bytes,25,opt,name=checked_in,json=checkedIn,proto3,oneof"`
+}
+
+type Event_NoShow struct {
+	// The person did not come.
+	NoShow *NoShow `protobuf:"bytes,26,opt,name=no_show,json=noShow,proto3,oneof"`
+}
+
+type Event_Returned struct {
+	// The person is back with the origin.
+	Returned *Returned `protobuf:"bytes,27,opt,name=returned,proto3,oneof"`
+}
+
+type Event_ConsentEnded struct {
+	// Consent ends.
+	ConsentEnded *ConsentEnded `protobuf:"bytes,28,opt,name=consent_ended,json=consentEnded,proto3,oneof"`
+}
+
+type Event_Corrected struct {
+	// An earlier event was wrong in something.
+	Corrected *Corrected `protobuf:"bytes,29,opt,name=corrected,proto3,oneof"`
 }
 
 func (*Event_Submitted) isEvent_Body() {}
@@ -873,6 +1085,30 @@ func (*Event_Arrived) isEvent_Body() {}
 func (*Event_ServiceStarted) isEvent_Body() {}
 
 func (*Event_Completed) isEvent_Body() {}
+
+func (*Event_OfferWithdrawn) isEvent_Body() {}
+
+func (*Event_OfferExpired) isEvent_Body() {}
+
+func (*Event_Answered) isEvent_Body() {}
+
+func (*Event_ReleaseRefused) isEvent_Body() {}
+
+func (*Event_Cancelled) isEvent_Body() {}
+
+func (*Event_Expired) isEvent_Body() {}
+
+func (*Event_HandoverRefused) isEvent_Body() {}
+
+func (*Event_CheckedIn) isEvent_Body() {}
+
+func (*Event_NoShow) isEvent_Body() {}
+
+func (*Event_Returned) isEvent_Body() {}
+
+func (*Event_ConsentEnded) isEvent_Body() {}
+
+func (*Event_Corrected) isEvent_Body() {}
 
 // SignedEvent is an event as it is stored and shipped.
 type SignedEvent struct {
@@ -1000,7 +1236,10 @@ type Submitted struct {
 	// The origin's unit that answers for the referral.
 	Unit string `protobuf:"bytes,9,opt,name=unit,proto3" json:"unit,omitempty"`
 	// What a person can say on the phone, such as BA-26-04173-K.
-	Reference     string `protobuf:"bytes,10,opt,name=reference,proto3" json:"reference,omitempty"`
+	Reference string `protobuf:"bytes,10,opt,name=reference,proto3" json:"reference,omitempty"`
+	// Other referrals of the same node, begun in the same transaction, that are confirmed and dispatched together with this one or
+	// not at all: brothers and sisters, or a mother and her children.
+	Together      []string `protobuf:"bytes,11,rep,name=together,proto3" json:"together,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1114,6 +1353,13 @@ func (x *Submitted) GetReference() string {
 		return x.Reference
 	}
 	return ""
+}
+
+func (x *Submitted) GetTogether() []string {
+	if x != nil {
+		return x.Together
+	}
+	return nil
 }
 
 type isSubmitted_Ground interface {
@@ -1347,14 +1593,16 @@ func (x *Confirmed) GetOffer() []byte {
 // Dispatched hands ownership over. Escort, meeting place and documents lie in the annex.
 type Dispatched struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Hash of the Offered event it fulfils.
+	// Hash of the Offered event it fulfils; empty when it follows an asserted arrival.
 	Offer []byte `protobuf:"bytes,1,opt,name=offer,proto3" json:"offer,omitempty"`
 	// The next owner.
 	ToNode string `protobuf:"bytes,2,opt,name=to_node,json=toNode,proto3" json:"to_node,omitempty"`
 	// Codes of the list `document` that travel with the person.
 	Documents []string `protobuf:"bytes,3,rep,name=documents,proto3" json:"documents,omitempty"`
-	// When the person should be there.
-	ExpectTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expect_time,json=expectTime,proto3" json:"expect_time,omitempty"`
+	// When the person should be there; absent when the person is.
+	ExpectTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expect_time,json=expectTime,proto3" json:"expect_time,omitempty"`
+	// Hash of the event that recorded the asserted arrival it answers; empty for a handover that was planned.
+	Arrival       []byte `protobuf:"bytes,5,opt,name=arrival,proto3" json:"arrival,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1417,6 +1665,693 @@ func (x *Dispatched) GetExpectTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Dispatched) GetArrival() []byte {
+	if x != nil {
+		return x.Arrival
+	}
+	return nil
+}
+
+// OfferWithdrawn takes an offer back. It stands alone, as Offered does: the asked unit gets this event and not the chain.
+type OfferWithdrawn struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Hash of the Offered event.
+	Offer []byte `protobuf:"bytes,1,opt,name=offer,proto3" json:"offer,omitempty"`
+	// Code of the list `withdrawal`.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfferWithdrawn) Reset() {
+	*x = OfferWithdrawn{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfferWithdrawn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfferWithdrawn) ProtoMessage() {}
+
+func (x *OfferWithdrawn) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfferWithdrawn.ProtoReflect.Descriptor instead.
+func (*OfferWithdrawn) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *OfferWithdrawn) GetOffer() []byte {
+	if x != nil {
+		return x.Offer
+	}
+	return nil
+}
+
+func (x *OfferWithdrawn) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// OfferExpired says that an offer was not answered in time. It stands alone.
+type OfferExpired struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Hash of the Offered event.
+	Offer         []byte `protobuf:"bytes,1,opt,name=offer,proto3" json:"offer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfferExpired) Reset() {
+	*x = OfferExpired{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfferExpired) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfferExpired) ProtoMessage() {}
+
+func (x *OfferExpired) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfferExpired.ProtoReflect.Descriptor instead.
+func (*OfferExpired) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *OfferExpired) GetOffer() []byte {
+	if x != nil {
+		return x.Offer
+	}
+	return nil
+}
+
+// Answered answers a question. It stands alone; the answer lies in the annex.
+type Answered struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Hash of the Offered event.
+	Offer []byte `protobuf:"bytes,1,opt,name=offer,proto3" json:"offer,omitempty"`
+	// SHA-256 of the Reply that asked.
+	Question      []byte `protobuf:"bytes,2,opt,name=question,proto3" json:"question,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Answered) Reset() {
+	*x = Answered{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Answered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Answered) ProtoMessage() {}
+
+func (x *Answered) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Answered.ProtoReflect.Descriptor instead.
+func (*Answered) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Answered) GetOffer() []byte {
+	if x != nil {
+		return x.Offer
+	}
+	return nil
+}
+
+func (x *Answered) GetQuestion() []byte {
+	if x != nil {
+		return x.Question
+	}
+	return nil
+}
+
+// ReleaseRefused holds a destination to its promise. It stands alone.
+type ReleaseRefused struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Hash of the Offered event.
+	Offer []byte `protobuf:"bytes,1,opt,name=offer,proto3" json:"offer,omitempty"`
+	// Code of the list `release_refusal`.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseRefused) Reset() {
+	*x = ReleaseRefused{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseRefused) ProtoMessage() {}
+
+func (x *ReleaseRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseRefused.ProtoReflect.Descriptor instead.
+func (*ReleaseRefused) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ReleaseRefused) GetOffer() []byte {
+	if x != nil {
+		return x.Offer
+	}
+	return nil
+}
+
+func (x *ReleaseRefused) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// Cancelled ends a referral that nobody has handed over.
+type Cancelled struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Code of the list `cancellation`.
+	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cancelled) Reset() {
+	*x = Cancelled{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cancelled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cancelled) ProtoMessage() {}
+
+func (x *Cancelled) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cancelled.ProtoReflect.Descriptor instead.
+func (*Cancelled) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Cancelled) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// Expired ends a referral that nobody took in time.
+type Expired struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Expired) Reset() {
+	*x = Expired{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Expired) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Expired) ProtoMessage() {}
+
+func (x *Expired) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Expired.ProtoReflect.Descriptor instead.
+func (*Expired) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{17}
+}
+
+// HandoverRefused takes a handover back: only its writer writes it, with the signed refusal of whoever it was meant for.
+type HandoverRefused struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A Reply whose body is Refused.
+	Refusal       *SignedReply `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandoverRefused) Reset() {
+	*x = HandoverRefused{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandoverRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandoverRefused) ProtoMessage() {}
+
+func (x *HandoverRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandoverRefused.ProtoReflect.Descriptor instead.
+func (*HandoverRefused) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *HandoverRefused) GetRefusal() *SignedReply {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
+// CheckedIn says that somebody on the road was heard of.
+type CheckedIn struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When; the writer's word.
+	CheckTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=check_time,json=checkTime,proto3" json:"check_time,omitempty"`
+	// District they were in, P-code; empty for not known.
+	District string `protobuf:"bytes,2,opt,name=district,proto3" json:"district,omitempty"`
+	// When they should be heard of next.
+	NextTime      *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=next_time,json=nextTime,proto3" json:"next_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckedIn) Reset() {
+	*x = CheckedIn{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckedIn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckedIn) ProtoMessage() {}
+
+func (x *CheckedIn) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckedIn.ProtoReflect.Descriptor instead.
+func (*CheckedIn) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CheckedIn) GetCheckTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CheckTime
+	}
+	return nil
+}
+
+func (x *CheckedIn) GetDistrict() string {
+	if x != nil {
+		return x.District
+	}
+	return ""
+}
+
+func (x *CheckedIn) GetNextTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextTime
+	}
+	return nil
+}
+
+// NoShow says that the person did not come. Who was heard of last, and where, lies in the annex.
+type NoShow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When somebody was last heard of; absent for never.
+	LastContactTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=last_contact_time,json=lastContactTime,proto3" json:"last_contact_time,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *NoShow) Reset() {
+	*x = NoShow{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoShow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoShow) ProtoMessage() {}
+
+func (x *NoShow) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoShow.ProtoReflect.Descriptor instead.
+func (*NoShow) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *NoShow) GetLastContactTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastContactTime
+	}
+	return nil
+}
+
+// Returned says that the person is back with the origin, which has the duty of care.
+type Returned struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Code of the list `return`.
+	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Returned) Reset() {
+	*x = Returned{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Returned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Returned) ProtoMessage() {}
+
+func (x *Returned) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Returned.ProtoReflect.Descriptor instead.
+func (*Returned) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Returned) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ConsentEnded says that consent was withdrawn or has run out: from now on nothing more of the person's data may be shared.
+type ConsentEnded struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsentEnded) Reset() {
+	*x = ConsentEnded{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsentEnded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsentEnded) ProtoMessage() {}
+
+func (x *ConsentEnded) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsentEnded.ProtoReflect.Descriptor instead.
+func (*ConsentEnded) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{22}
+}
+
+// Corrected names the event it supersedes and says what should have stood there. The other stays where it is.
+type Corrected struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Hash of the event.
+	Supersedes []byte `protobuf:"bytes,1,opt,name=supersedes,proto3" json:"supersedes,omitempty"`
+	// What should have stood there, whole.
+	//
+	// Types that are valid to be assigned to Body:
+	//
+	//	*Corrected_Needs
+	//	*Corrected_Arrived
+	//	*Corrected_ServiceStarted
+	//	*Corrected_Completed
+	//	*Corrected_NoShow
+	Body          isCorrected_Body `protobuf_oneof:"body"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Corrected) Reset() {
+	*x = Corrected{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Corrected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Corrected) ProtoMessage() {}
+
+func (x *Corrected) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Corrected.ProtoReflect.Descriptor instead.
+func (*Corrected) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Corrected) GetSupersedes() []byte {
+	if x != nil {
+		return x.Supersedes
+	}
+	return nil
+}
+
+func (x *Corrected) GetBody() isCorrected_Body {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *Corrected) GetNeeds() *Needs {
+	if x != nil {
+		if x, ok := x.Body.(*Corrected_Needs); ok {
+			return x.Needs
+		}
+	}
+	return nil
+}
+
+func (x *Corrected) GetArrived() *Arrived {
+	if x != nil {
+		if x, ok := x.Body.(*Corrected_Arrived); ok {
+			return x.Arrived
+		}
+	}
+	return nil
+}
+
+func (x *Corrected) GetServiceStarted() *ServiceStarted {
+	if x != nil {
+		if x, ok := x.Body.(*Corrected_ServiceStarted); ok {
+			return x.ServiceStarted
+		}
+	}
+	return nil
+}
+
+func (x *Corrected) GetCompleted() *Completed {
+	if x != nil {
+		if x, ok := x.Body.(*Corrected_Completed); ok {
+			return x.Completed
+		}
+	}
+	return nil
+}
+
+func (x *Corrected) GetNoShow() *NoShow {
+	if x != nil {
+		if x, ok := x.Body.(*Corrected_NoShow); ok {
+			return x.NoShow
+		}
+	}
+	return nil
+}
+
+type isCorrected_Body interface {
+	isCorrected_Body()
+}
+
+type Corrected_Needs struct {
+	// For Submitted and Offered: what the place must offer.
+	Needs *Needs `protobuf:"bytes,10,opt,name=needs,proto3,oneof"`
+}
+
+type Corrected_Arrived struct {
+	// For Arrived.
+	Arrived *Arrived `protobuf:"bytes,11,opt,name=arrived,proto3,oneof"`
+}
+
+type Corrected_ServiceStarted struct {
+	// For ServiceStarted.
+	ServiceStarted *ServiceStarted `protobuf:"bytes,12,opt,name=service_started,json=serviceStarted,proto3,oneof"`
+}
+
+type Corrected_Completed struct {
+	// For Completed.
+	Completed *Completed `protobuf:"bytes,13,opt,name=completed,proto3,oneof"`
+}
+
+type Corrected_NoShow struct {
+	// For NoShow.
+	NoShow *NoShow `protobuf:"bytes,14,opt,name=no_show,json=noShow,proto3,oneof"`
+}
+
+func (*Corrected_Needs) isCorrected_Body() {}
+
+func (*Corrected_Arrived) isCorrected_Body() {}
+
+func (*Corrected_ServiceStarted) isCorrected_Body() {}
+
+func (*Corrected_Completed) isCorrected_Body() {}
+
+func (*Corrected_NoShow) isCorrected_Body() {}
+
 // Arrived says that the person is there, and takes the duty of care.
 type Arrived struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1430,7 +2365,7 @@ type Arrived struct {
 
 func (x *Arrived) Reset() {
 	*x = Arrived{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[12]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +2377,7 @@ func (x *Arrived) String() string {
 func (*Arrived) ProtoMessage() {}
 
 func (x *Arrived) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[12]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +2390,7 @@ func (x *Arrived) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arrived.ProtoReflect.Descriptor instead.
 func (*Arrived) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{12}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Arrived) GetIdentification() []string {
@@ -1483,7 +2418,7 @@ type ServiceStarted struct {
 
 func (x *ServiceStarted) Reset() {
 	*x = ServiceStarted{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[13]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +2430,7 @@ func (x *ServiceStarted) String() string {
 func (*ServiceStarted) ProtoMessage() {}
 
 func (x *ServiceStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[13]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +2443,7 @@ func (x *ServiceStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStarted.ProtoReflect.Descriptor instead.
 func (*ServiceStarted) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{13}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ServiceStarted) GetServices() []string {
@@ -1531,7 +2466,7 @@ type Completed struct {
 
 func (x *Completed) Reset() {
 	*x = Completed{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[14]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1543,7 +2478,7 @@ func (x *Completed) String() string {
 func (*Completed) ProtoMessage() {}
 
 func (x *Completed) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[14]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1556,7 +2491,7 @@ func (x *Completed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Completed.ProtoReflect.Descriptor instead.
 func (*Completed) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{14}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Completed) GetOutcome() string {
@@ -1578,7 +2513,7 @@ type Reply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The referral.
 	Referral string `protobuf:"bytes,1,opt,name=referral,proto3" json:"referral,omitempty"`
-	// Hash of the Offered event it answers.
+	// Hash of the Offered event it answers, or, for a return, of the event that recorded the request; empty where it answers none.
 	Offer []byte `protobuf:"bytes,2,opt,name=offer,proto3" json:"offer,omitempty"`
 	// Node that replies.
 	Node string `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
@@ -1597,6 +2532,19 @@ type Reply struct {
 	//	*Reply_Declined
 	//	*Reply_AcceptanceWithdrawn
 	//	*Reply_Ready
+	//	*Reply_Question
+	//	*Reply_Waitlisted
+	//	*Reply_ReleaseRequested
+	//	*Reply_ScheduleProposed
+	//	*Reply_ArrivalAsserted
+	//	*Reply_ServiceGiven
+	//	*Reply_OutcomeReported
+	//	*Reply_ReturnRequested
+	//	*Reply_ConsentWithdrawn
+	//	*Reply_DossierClosed
+	//	*Reply_SafetyInformation
+	//	*Reply_CorrectionRequested
+	//	*Reply_Refused
 	Body          isReply_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1604,7 +2552,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[15]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1616,7 +2564,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[15]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1629,7 +2577,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{15}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Reply) GetReferral() string {
@@ -1726,6 +2674,123 @@ func (x *Reply) GetReady() *Ready {
 	return nil
 }
 
+func (x *Reply) GetQuestion() *Question {
+	if x != nil {
+		if x, ok := x.Body.(*Reply_Question); ok {
+			return x.Question
+		}
+	}
+	return nil
+}
+
+func (x *Reply) GetWaitlisted() *Waitlisted {
+	if x != nil {
+		if x, ok := x.Body.(*Reply_Waitlisted); ok {
+			return x.Waitlisted
+		}
+	}
+	return nil
+}
+
+func (x *Reply) GetReleaseRequested() *ReleaseRequested {
+	if x != nil {
+		if x, ok := x.Body.(*Reply_ReleaseRequested); ok {
+			return x.ReleaseRequested
+		}
+	}
+	return nil
+}
+
+func (x *Reply) GetScheduleProposed() *ScheduleProposed {
+	if x != nil {
+		if x, ok := x.Body.(*Reply_ScheduleProposed); ok {
+			return x.ScheduleProposed
+		}
+	}
+	return nil
+}
+
+func (x *Reply) GetArrivalAsserted() *ArrivalAsserted {
+	if x != nil {
+		if x, ok := x.Body.(*Reply_ArrivalAsserted); ok {
+			return x.ArrivalAsserted
+		}
+	}
+	return nil
+}
+
+func (x *Reply) GetServiceGiven() *ServiceGiven {
+	if x != nil {
+		if x, ok := x.Body.(*Reply_ServiceGiven); ok {
+			return x.ServiceGiven
+		}
+	}
+	return nil
+}
+
+func (x *Reply) GetOutcomeReported() *OutcomeReported {
+	if x != nil {
+		if x, ok := x.Body.(*Reply_OutcomeReported); ok {
+			return x.OutcomeReported
+		}
+	}
+	return nil
+}
+
+func (x *Reply) GetReturnRequested() *ReturnRequested {
+	if x != nil {
+		if x, ok := x.Body.(*Reply_ReturnRequested); ok {
+			return x.ReturnRequested
+		}
+	}
+	return nil
+}
+
+func (x *Reply) GetConsentWithdrawn() *ConsentWithdrawn {
+	if x != nil {
+		if x, ok := x.Body.(*Reply_ConsentWithdrawn); ok {
+			return x.ConsentWithdrawn
+		}
+	}
+	return nil
+}
+
+func (x *Reply) GetDossierClosed() *DossierClosed {
+	if x != nil {
+		if x, ok := x.Body.(*Reply_DossierClosed); ok {
+			return x.DossierClosed
+		}
+	}
+	return nil
+}
+
+func (x *Reply) GetSafetyInformation() *SafetyInformation {
+	if x != nil {
+		if x, ok := x.Body.(*Reply_SafetyInformation); ok {
+			return x.SafetyInformation
+		}
+	}
+	return nil
+}
+
+func (x *Reply) GetCorrectionRequested() *CorrectionRequested {
+	if x != nil {
+		if x, ok := x.Body.(*Reply_CorrectionRequested); ok {
+			return x.CorrectionRequested
+		}
+	}
+	return nil
+}
+
+func (x *Reply) GetRefused() *Refused {
+	if x != nil {
+		if x, ok := x.Body.(*Reply_Refused); ok {
+			return x.Refused
+		}
+	}
+	return nil
+}
+
 type isReply_Body interface {
 	isReply_Body()
 }
@@ -1755,6 +2820,71 @@ type Reply_Ready struct {
 	Ready *Ready `protobuf:"bytes,14,opt,name=ready,proto3,oneof"`
 }
 
+type Reply_Question struct {
+	// Something is asked back; the question lies in the annex.
+	Question *Question `protobuf:"bytes,15,opt,name=question,proto3,oneof"`
+}
+
+type Reply_Waitlisted struct {
+	// No place now; looked at again on a date.
+	Waitlisted *Waitlisted `protobuf:"bytes,16,opt,name=waitlisted,proto3,oneof"`
+}
+
+type Reply_ReleaseRequested struct {
+	// The destination cannot keep its promise and asks to be let go.
+	ReleaseRequested *ReleaseRequested `protobuf:"bytes,17,opt,name=release_requested,json=releaseRequested,proto3,oneof"`
+}
+
+type Reply_ScheduleProposed struct {
+	// When and where the person can be met; the place lies in the annex.
+	ScheduleProposed *ScheduleProposed `protobuf:"bytes,18,opt,name=schedule_proposed,json=scheduleProposed,proto3,oneof"`
+}
+
+type Reply_ArrivalAsserted struct {
+	// The person stands at the door, whatever the chain says.
+	ArrivalAsserted *ArrivalAsserted `protobuf:"bytes,19,opt,name=arrival_asserted,json=arrivalAsserted,proto3,oneof"`
+}
+
+type Reply_ServiceGiven struct {
+	// A service was given, in a referral for a service.
+	ServiceGiven *ServiceGiven `protobuf:"bytes,20,opt,name=service_given,json=serviceGiven,proto3,oneof"`
+}
+
+type Reply_OutcomeReported struct {
+	// What came of a referral for a service.
+	OutcomeReported *OutcomeReported `protobuf:"bytes,21,opt,name=outcome_reported,json=outcomeReported,proto3,oneof"`
+}
+
+type Reply_ReturnRequested struct {
+	// The first owner wants the person back.
+	ReturnRequested *ReturnRequested `protobuf:"bytes,22,opt,name=return_requested,json=returnRequested,proto3,oneof"`
+}
+
+type Reply_ConsentWithdrawn struct {
+	// Consent was withdrawn.
+	ConsentWithdrawn *ConsentWithdrawn `protobuf:"bytes,23,opt,name=consent_withdrawn,json=consentWithdrawn,proto3,oneof"`
+}
+
+type Reply_DossierClosed struct {
+	// The dossier is closed at the node that has no duty any more.
+	DossierClosed *DossierClosed `protobuf:"bytes,24,opt,name=dossier_closed,json=dossierClosed,proto3,oneof"`
+}
+
+type Reply_SafetyInformation struct {
+	// Something about the person's safety that the owner must know; it lies in the annex.
+	SafetyInformation *SafetyInformation `protobuf:"bytes,25,opt,name=safety_information,json=safetyInformation,proto3,oneof"`
+}
+
+type Reply_CorrectionRequested struct {
+	// Something in the chain is wrong; what, lies in the annex. The owner corrects it.
+	CorrectionRequested *CorrectionRequested `protobuf:"bytes,26,opt,name=correction_requested,json=correctionRequested,proto3,oneof"`
+}
+
+type Reply_Refused struct {
+	// The handover cannot be taken.
+	Refused *Refused `protobuf:"bytes,27,opt,name=refused,proto3,oneof"`
+}
+
 func (*Reply_Received) isReply_Body() {}
 
 func (*Reply_Accepted) isReply_Body() {}
@@ -1764,6 +2894,32 @@ func (*Reply_Declined) isReply_Body() {}
 func (*Reply_AcceptanceWithdrawn) isReply_Body() {}
 
 func (*Reply_Ready) isReply_Body() {}
+
+func (*Reply_Question) isReply_Body() {}
+
+func (*Reply_Waitlisted) isReply_Body() {}
+
+func (*Reply_ReleaseRequested) isReply_Body() {}
+
+func (*Reply_ScheduleProposed) isReply_Body() {}
+
+func (*Reply_ArrivalAsserted) isReply_Body() {}
+
+func (*Reply_ServiceGiven) isReply_Body() {}
+
+func (*Reply_OutcomeReported) isReply_Body() {}
+
+func (*Reply_ReturnRequested) isReply_Body() {}
+
+func (*Reply_ConsentWithdrawn) isReply_Body() {}
+
+func (*Reply_DossierClosed) isReply_Body() {}
+
+func (*Reply_SafetyInformation) isReply_Body() {}
+
+func (*Reply_CorrectionRequested) isReply_Body() {}
+
+func (*Reply_Refused) isReply_Body() {}
 
 // SignedReply is a reply as it is stored and shipped.
 type SignedReply struct {
@@ -1778,7 +2934,7 @@ type SignedReply struct {
 
 func (x *SignedReply) Reset() {
 	*x = SignedReply{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[16]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1790,7 +2946,7 @@ func (x *SignedReply) String() string {
 func (*SignedReply) ProtoMessage() {}
 
 func (x *SignedReply) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[16]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1803,7 +2959,7 @@ func (x *SignedReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedReply.ProtoReflect.Descriptor instead.
 func (*SignedReply) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{16}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SignedReply) GetReply() []byte {
@@ -1829,7 +2985,7 @@ type Received struct {
 
 func (x *Received) Reset() {
 	*x = Received{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[17]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1841,7 +2997,7 @@ func (x *Received) String() string {
 func (*Received) ProtoMessage() {}
 
 func (x *Received) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[17]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1854,7 +3010,7 @@ func (x *Received) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Received.ProtoReflect.Descriptor instead.
 func (*Received) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{17}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{29}
 }
 
 // Accepted names the hold. The receiving worker and a telephone that is answered are in the annex.
@@ -1870,7 +3026,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[18]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1882,7 +3038,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[18]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1895,7 +3051,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{18}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Accepted) GetHold() string {
@@ -1923,7 +3079,7 @@ type Declined struct {
 
 func (x *Declined) Reset() {
 	*x = Declined{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[19]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +3091,7 @@ func (x *Declined) String() string {
 func (*Declined) ProtoMessage() {}
 
 func (x *Declined) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[19]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +3104,7 @@ func (x *Declined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Declined.ProtoReflect.Descriptor instead.
 func (*Declined) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{19}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Declined) GetReason() string {
@@ -1969,7 +3125,7 @@ type AcceptanceWithdrawn struct {
 
 func (x *AcceptanceWithdrawn) Reset() {
 	*x = AcceptanceWithdrawn{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[20]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +3137,7 @@ func (x *AcceptanceWithdrawn) String() string {
 func (*AcceptanceWithdrawn) ProtoMessage() {}
 
 func (x *AcceptanceWithdrawn) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[20]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1994,7 +3150,7 @@ func (x *AcceptanceWithdrawn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptanceWithdrawn.ProtoReflect.Descriptor instead.
 func (*AcceptanceWithdrawn) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{20}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AcceptanceWithdrawn) GetReason() string {
@@ -2017,7 +3173,7 @@ type Ready struct {
 
 func (x *Ready) Reset() {
 	*x = Ready{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[21]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2029,7 +3185,7 @@ func (x *Ready) String() string {
 func (*Ready) ProtoMessage() {}
 
 func (x *Ready) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[21]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2042,7 +3198,7 @@ func (x *Ready) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ready.ProtoReflect.Descriptor instead.
 func (*Ready) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{21}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Ready) GetHold() string {
@@ -2059,6 +3215,676 @@ func (x *Ready) GetFence() *Fence {
 	return nil
 }
 
+// Question asks something back.
+type Question struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Code of the list `question`.
+	Topic         string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Question) Reset() {
+	*x = Question{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Question) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Question) ProtoMessage() {}
+
+func (x *Question) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Question.ProtoReflect.Descriptor instead.
+func (*Question) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Question) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+// Waitlisted says that there is no place now.
+type Waitlisted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it is looked at again.
+	ReviewTime    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=review_time,json=reviewTime,proto3" json:"review_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Waitlisted) Reset() {
+	*x = Waitlisted{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Waitlisted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Waitlisted) ProtoMessage() {}
+
+func (x *Waitlisted) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Waitlisted.ProtoReflect.Descriptor instead.
+func (*Waitlisted) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Waitlisted) GetReviewTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReviewTime
+	}
+	return nil
+}
+
+// ReleaseRequested asks the owner to let the destination go.
+type ReleaseRequested struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Code of the list `decline`.
+	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseRequested) Reset() {
+	*x = ReleaseRequested{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseRequested) ProtoMessage() {}
+
+func (x *ReleaseRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseRequested.ProtoReflect.Descriptor instead.
+func (*ReleaseRequested) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ReleaseRequested) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ScheduleProposed says when the person can be met.
+type ScheduleProposed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When.
+	MeetTime      *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=meet_time,json=meetTime,proto3" json:"meet_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleProposed) Reset() {
+	*x = ScheduleProposed{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleProposed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleProposed) ProtoMessage() {}
+
+func (x *ScheduleProposed) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleProposed.ProtoReflect.Descriptor instead.
+func (*ScheduleProposed) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ScheduleProposed) GetMeetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.MeetTime
+	}
+	return nil
+}
+
+// ArrivalAsserted says that the person is at this node, though nobody handed it over. It outranks everything.
+type ArrivalAsserted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many arrivals at this node the chain had, plus one; 1 where the chain is not known. An assertion is answered once.
+	Ordinal uint32 `protobuf:"varint,1,opt,name=ordinal,proto3" json:"ordinal,omitempty"`
+	// When the person came.
+	ArriveTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=arrive_time,json=arriveTime,proto3" json:"arrive_time,omitempty"`
+	// Codes of the list `identification`.
+	Identification []string `protobuf:"bytes,3,rep,name=identification,proto3" json:"identification,omitempty"`
+	// The unit that has the person.
+	Unit          string `protobuf:"bytes,4,opt,name=unit,proto3" json:"unit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArrivalAsserted) Reset() {
+	*x = ArrivalAsserted{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArrivalAsserted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArrivalAsserted) ProtoMessage() {}
+
+func (x *ArrivalAsserted) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArrivalAsserted.ProtoReflect.Descriptor instead.
+func (*ArrivalAsserted) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ArrivalAsserted) GetOrdinal() uint32 {
+	if x != nil {
+		return x.Ordinal
+	}
+	return 0
+}
+
+func (x *ArrivalAsserted) GetArriveTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ArriveTime
+	}
+	return nil
+}
+
+func (x *ArrivalAsserted) GetIdentification() []string {
+	if x != nil {
+		return x.Identification
+	}
+	return nil
+}
+
+func (x *ArrivalAsserted) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+// ServiceGiven says that a service was given.
+type ServiceGiven struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Codes of the list `service`.
+	Services      []string `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServiceGiven) Reset() {
+	*x = ServiceGiven{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServiceGiven) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServiceGiven) ProtoMessage() {}
+
+func (x *ServiceGiven) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServiceGiven.ProtoReflect.Descriptor instead.
+func (*ServiceGiven) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ServiceGiven) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+// OutcomeReported says what came of it.
+type OutcomeReported struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Code of the list `outcome`.
+	Outcome string `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Services given, codes of the list `service`.
+	Services      []string `protobuf:"bytes,2,rep,name=services,proto3" json:"services,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OutcomeReported) Reset() {
+	*x = OutcomeReported{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutcomeReported) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutcomeReported) ProtoMessage() {}
+
+func (x *OutcomeReported) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutcomeReported.ProtoReflect.Descriptor instead.
+func (*OutcomeReported) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *OutcomeReported) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *OutcomeReported) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+// ReturnRequested counts as the first owner's acceptance: what follows is a handover like any other.
+type ReturnRequested struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ownership that it was asked in; in a later one it says nothing.
+	Epoch uint32 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Code of the list `return`.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The unit that takes the person back.
+	Unit          string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReturnRequested) Reset() {
+	*x = ReturnRequested{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnRequested) ProtoMessage() {}
+
+func (x *ReturnRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnRequested.ProtoReflect.Descriptor instead.
+func (*ReturnRequested) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ReturnRequested) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *ReturnRequested) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ReturnRequested) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+// ConsentWithdrawn says that consent ended at the node that replies.
+type ConsentWithdrawn struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When.
+	WithdrawTime  *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=withdraw_time,json=withdrawTime,proto3" json:"withdraw_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsentWithdrawn) Reset() {
+	*x = ConsentWithdrawn{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsentWithdrawn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsentWithdrawn) ProtoMessage() {}
+
+func (x *ConsentWithdrawn) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsentWithdrawn.ProtoReflect.Descriptor instead.
+func (*ConsentWithdrawn) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ConsentWithdrawn) GetWithdrawTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WithdrawTime
+	}
+	return nil
+}
+
+// DossierClosed says that reading has ended there.
+type DossierClosed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Code of the list `dossier_closing`.
+	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DossierClosed) Reset() {
+	*x = DossierClosed{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DossierClosed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DossierClosed) ProtoMessage() {}
+
+func (x *DossierClosed) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DossierClosed.ProtoReflect.Descriptor instead.
+func (*DossierClosed) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *DossierClosed) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// SafetyInformation says that the annex holds something the owner must know.
+type SafetyInformation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Code of the list `safety`.
+	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// The person who did not come was found, and is safe with the node that replies.
+	Found         bool `protobuf:"varint,2,opt,name=found,proto3" json:"found,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SafetyInformation) Reset() {
+	*x = SafetyInformation{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SafetyInformation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SafetyInformation) ProtoMessage() {}
+
+func (x *SafetyInformation) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SafetyInformation.ProtoReflect.Descriptor instead.
+func (*SafetyInformation) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *SafetyInformation) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *SafetyInformation) GetFound() bool {
+	if x != nil {
+		return x.Found
+	}
+	return false
+}
+
+// CorrectionRequested names an event that is wrong.
+type CorrectionRequested struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its hash.
+	Event         []byte `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CorrectionRequested) Reset() {
+	*x = CorrectionRequested{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CorrectionRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CorrectionRequested) ProtoMessage() {}
+
+func (x *CorrectionRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CorrectionRequested.ProtoReflect.Descriptor instead.
+func (*CorrectionRequested) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *CorrectionRequested) GetEvent() []byte {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+// Refused says that a handover cannot be taken, and why.
+type Refused struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 of the Dispatched event.
+	Dispatched []byte `protobuf:"bytes,1,opt,name=dispatched,proto3" json:"dispatched,omitempty"`
+	// Code of the list `decline`.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refused) Reset() {
+	*x = Refused{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refused) ProtoMessage() {}
+
+func (x *Refused) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refused.ProtoReflect.Descriptor instead.
+func (*Refused) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *Refused) GetDispatched() []byte {
+	if x != nil {
+		return x.Dispatched
+	}
+	return nil
+}
+
+func (x *Refused) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Fence grows with every decision over a bed, so that a late command of an earlier life is known.
 type Fence struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2072,7 +3898,7 @@ type Fence struct {
 
 func (x *Fence) Reset() {
 	*x = Fence{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[22]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2084,7 +3910,7 @@ func (x *Fence) String() string {
 func (*Fence) ProtoMessage() {}
 
 func (x *Fence) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[22]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2097,7 +3923,7 @@ func (x *Fence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fence.ProtoReflect.Descriptor instead.
 func (*Fence) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{22}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Fence) GetIncarnation() uint64 {
@@ -2127,7 +3953,7 @@ type Annex struct {
 
 func (x *Annex) Reset() {
 	*x = Annex{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[23]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2139,7 +3965,7 @@ func (x *Annex) String() string {
 func (*Annex) ProtoMessage() {}
 
 func (x *Annex) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[23]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2152,7 +3978,7 @@ func (x *Annex) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Annex.ProtoReflect.Descriptor instead.
 func (*Annex) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{23}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Annex) GetSalt() []byte {
@@ -2186,7 +4012,7 @@ type AnnexContent struct {
 
 func (x *AnnexContent) Reset() {
 	*x = AnnexContent{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[24]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2198,7 +4024,7 @@ func (x *AnnexContent) String() string {
 func (*AnnexContent) ProtoMessage() {}
 
 func (x *AnnexContent) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[24]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2211,7 +4037,7 @@ func (x *AnnexContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnexContent.ProtoReflect.Descriptor instead.
 func (*AnnexContent) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{24}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AnnexContent) GetNote() string {
@@ -2255,7 +4081,7 @@ type Destination struct {
 
 func (x *Destination) Reset() {
 	*x = Destination{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[25]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2267,7 +4093,7 @@ func (x *Destination) String() string {
 func (*Destination) ProtoMessage() {}
 
 func (x *Destination) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[25]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2280,7 +4106,7 @@ func (x *Destination) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Destination.ProtoReflect.Descriptor instead.
 func (*Destination) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{25}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Destination) GetAddress() string {
@@ -2316,7 +4142,7 @@ type Escort struct {
 
 func (x *Escort) Reset() {
 	*x = Escort{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[26]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2328,7 +4154,7 @@ func (x *Escort) String() string {
 func (*Escort) ProtoMessage() {}
 
 func (x *Escort) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[26]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2341,7 +4167,7 @@ func (x *Escort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Escort.ProtoReflect.Descriptor instead.
 func (*Escort) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{26}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Escort) GetDisplayName() string {
@@ -2379,10 +4205,10 @@ func (x *Escort) GetCourtOrder() string {
 	return ""
 }
 
-// OfferLetter brings one signed offer to the unit asked.
+// OfferLetter brings one signed offer to the unit asked, or what the owner says of it later: each stands alone.
 type OfferLetter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// An event whose body is Offered.
+	// An event whose body is Offered, OfferWithdrawn, OfferExpired, Answered or ReleaseRefused.
 	Offered       *SignedEvent `protobuf:"bytes,1,opt,name=offered,proto3" json:"offered,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2390,7 +4216,7 @@ type OfferLetter struct {
 
 func (x *OfferLetter) Reset() {
 	*x = OfferLetter{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[27]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2402,7 +4228,7 @@ func (x *OfferLetter) String() string {
 func (*OfferLetter) ProtoMessage() {}
 
 func (x *OfferLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[27]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2415,7 +4241,7 @@ func (x *OfferLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferLetter.ProtoReflect.Descriptor instead.
 func (*OfferLetter) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{27}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *OfferLetter) GetOffered() *SignedEvent {
@@ -2436,7 +4262,7 @@ type ReplyLetter struct {
 
 func (x *ReplyLetter) Reset() {
 	*x = ReplyLetter{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[28]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2448,7 +4274,7 @@ func (x *ReplyLetter) String() string {
 func (*ReplyLetter) ProtoMessage() {}
 
 func (x *ReplyLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[28]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2461,7 +4287,7 @@ func (x *ReplyLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplyLetter.ProtoReflect.Descriptor instead.
 func (*ReplyLetter) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{28}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ReplyLetter) GetReply() *SignedReply {
@@ -2485,7 +4311,7 @@ type ChainLetter struct {
 
 func (x *ChainLetter) Reset() {
 	*x = ChainLetter{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[29]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2497,7 +4323,7 @@ func (x *ChainLetter) String() string {
 func (*ChainLetter) ProtoMessage() {}
 
 func (x *ChainLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[29]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2510,7 +4336,7 @@ func (x *ChainLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChainLetter.ProtoReflect.Descriptor instead.
 func (*ChainLetter) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{29}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ChainLetter) GetReferral() string {
@@ -2538,7 +4364,7 @@ type HeadQuery struct {
 
 func (x *HeadQuery) Reset() {
 	*x = HeadQuery{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[30]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2550,7 +4376,7 @@ func (x *HeadQuery) String() string {
 func (*HeadQuery) ProtoMessage() {}
 
 func (x *HeadQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[30]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2563,7 +4389,7 @@ func (x *HeadQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadQuery.ProtoReflect.Descriptor instead.
 func (*HeadQuery) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{30}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *HeadQuery) GetReferral() string {
@@ -2586,7 +4412,7 @@ type AnnexLetter struct {
 
 func (x *AnnexLetter) Reset() {
 	*x = AnnexLetter{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[31]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2598,7 +4424,7 @@ func (x *AnnexLetter) String() string {
 func (*AnnexLetter) ProtoMessage() {}
 
 func (x *AnnexLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[31]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2611,7 +4437,7 @@ func (x *AnnexLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnexLetter.ProtoReflect.Descriptor instead.
 func (*AnnexLetter) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{31}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *AnnexLetter) GetReferral() string {
@@ -2670,7 +4496,7 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\x0fConsentOverride\x12*\n" +
 	"\vlegal_basis\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<R\n" +
 	"legalBasis\x12_\n" +
-	"\bapprover\x18\x02 \x01(\tBC\xbaH@r>2<^nodes/[a-z][a-z0-9-]{1,30}/workers/[a-z0-9][a-z0-9-]{0,60}$R\bapprover\"\xa7\x06\n" +
+	"\bapprover\x18\x02 \x01(\tBC\xbaH@r>2<^nodes/[a-z][a-z0-9-]{1,30}/workers/[a-z0-9][a-z0-9-]{0,60}$R\bapprover\"\xc3\f\n" +
 	"\x05Event\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x1a\n" +
@@ -2690,13 +4516,26 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"dispatched\x126\n" +
 	"\aarrived\x18\x0f \x01(\v2\x1a.amanat.custody.v1.ArrivedH\x00R\aarrived\x12L\n" +
 	"\x0fservice_started\x18\x10 \x01(\v2!.amanat.custody.v1.ServiceStartedH\x00R\x0eserviceStarted\x12<\n" +
-	"\tcompleted\x18\x11 \x01(\v2\x1c.amanat.custody.v1.CompletedH\x00R\tcompletedB\x06\n" +
+	"\tcompleted\x18\x11 \x01(\v2\x1c.amanat.custody.v1.CompletedH\x00R\tcompleted\x12L\n" +
+	"\x0foffer_withdrawn\x18\x12 \x01(\v2!.amanat.custody.v1.OfferWithdrawnH\x00R\x0eofferWithdrawn\x12F\n" +
+	"\roffer_expired\x18\x13 \x01(\v2\x1f.amanat.custody.v1.OfferExpiredH\x00R\fofferExpired\x129\n" +
+	"\banswered\x18\x14 \x01(\v2\x1b.amanat.custody.v1.AnsweredH\x00R\banswered\x12L\n" +
+	"\x0frelease_refused\x18\x15 \x01(\v2!.amanat.custody.v1.ReleaseRefusedH\x00R\x0ereleaseRefused\x12<\n" +
+	"\tcancelled\x18\x16 \x01(\v2\x1c.amanat.custody.v1.CancelledH\x00R\tcancelled\x126\n" +
+	"\aexpired\x18\x17 \x01(\v2\x1a.amanat.custody.v1.ExpiredH\x00R\aexpired\x12O\n" +
+	"\x10handover_refused\x18\x18 \x01(\v2\".amanat.custody.v1.HandoverRefusedH\x00R\x0fhandoverRefused\x12=\n" +
+	"\n" +
+	"checked_in\x18\x19 \x01(\v2\x1c.amanat.custody.v1.CheckedInH\x00R\tcheckedIn\x124\n" +
+	"\ano_show\x18\x1a \x01(\v2\x19.amanat.custody.v1.NoShowH\x00R\x06noShow\x129\n" +
+	"\breturned\x18\x1b \x01(\v2\x1b.amanat.custody.v1.ReturnedH\x00R\breturned\x12F\n" +
+	"\rconsent_ended\x18\x1c \x01(\v2\x1f.amanat.custody.v1.ConsentEndedH\x00R\fconsentEnded\x12<\n" +
+	"\tcorrected\x18\x1d \x01(\v2\x1c.amanat.custody.v1.CorrectedH\x00R\tcorrectedB\x06\n" +
 	"\x04body\"W\n" +
 	"\vSignedEvent\x12!\n" +
 	"\x05event\x18\x01 \x01(\fB\v\xbaH\bz\x06\x10\x01\x18\x80\x80\x04R\x05event\x12%\n" +
 	"\tsignature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\"J\n" +
 	"\x05Chain\x12A\n" +
-	"\x06events\x18\x01 \x03(\v2\x1e.amanat.custody.v1.SignedEventB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06events\"\xb0\x03\n" +
+	"\x06events\x18\x01 \x03(\v2\x1e.amanat.custody.v1.SignedEventB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06events\"\xcc\x03\n" +
 	"\tSubmitted\x123\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindR\x04kind\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x124\n" +
@@ -2708,7 +4547,8 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\aflow_id\x18\b \x01(\fR\x06flowId\x12\x12\n" +
 	"\x04unit\x18\t \x01(\tR\x04unit\x12\x1c\n" +
 	"\treference\x18\n" +
-	" \x01(\tR\treferenceB\b\n" +
+	" \x01(\tR\treference\x12\x1a\n" +
+	"\btogether\x18\v \x03(\tR\btogetherB\b\n" +
 	"\x06ground\"\xe1\x02\n" +
 	"\aOffered\x12\x17\n" +
 	"\ato_node\x18\x01 \x01(\tR\x06toNode\x12\x17\n" +
@@ -2723,23 +4563,62 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\rReplyRecorded\x124\n" +
 	"\x05reply\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\x05reply\"!\n" +
 	"\tConfirmed\x12\x14\n" +
-	"\x05offer\x18\x01 \x01(\fR\x05offer\"\x96\x01\n" +
+	"\x05offer\x18\x01 \x01(\fR\x05offer\"\xb0\x01\n" +
 	"\n" +
 	"Dispatched\x12\x14\n" +
 	"\x05offer\x18\x01 \x01(\fR\x05offer\x12\x17\n" +
 	"\ato_node\x18\x02 \x01(\tR\x06toNode\x12\x1c\n" +
 	"\tdocuments\x18\x03 \x03(\tR\tdocuments\x12;\n" +
 	"\vexpect_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expectTime\"n\n" +
-	"\aArrived\x12&\n" +
-	"\x0eidentification\x18\x01 \x03(\tR\x0eidentification\x12;\n" +
+	"expectTime\x12\x18\n" +
+	"\aarrival\x18\x05 \x01(\fR\aarrival\">\n" +
+	"\x0eOfferWithdrawn\x12\x14\n" +
+	"\x05offer\x18\x01 \x01(\fR\x05offer\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"$\n" +
+	"\fOfferExpired\x12\x14\n" +
+	"\x05offer\x18\x01 \x01(\fR\x05offer\"<\n" +
+	"\bAnswered\x12\x14\n" +
+	"\x05offer\x18\x01 \x01(\fR\x05offer\x12\x1a\n" +
+	"\bquestion\x18\x02 \x01(\fR\bquestion\">\n" +
+	"\x0eReleaseRefused\x12\x14\n" +
+	"\x05offer\x18\x01 \x01(\fR\x05offer\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"#\n" +
+	"\tCancelled\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"\t\n" +
+	"\aExpired\"K\n" +
+	"\x0fHandoverRefused\x128\n" +
+	"\arefusal\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\arefusal\"\x9b\x01\n" +
+	"\tCheckedIn\x129\n" +
+	"\n" +
+	"check_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tcheckTime\x12\x1a\n" +
+	"\bdistrict\x18\x02 \x01(\tR\bdistrict\x127\n" +
+	"\tnext_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bnextTime\"P\n" +
+	"\x06NoShow\x12F\n" +
+	"\x11last_contact_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastContactTime\"\"\n" +
+	"\bReturned\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"\x0e\n" +
+	"\fConsentEnded\"\xdf\x02\n" +
+	"\tCorrected\x12\x1e\n" +
+	"\n" +
+	"supersedes\x18\x01 \x01(\fR\n" +
+	"supersedes\x120\n" +
+	"\x05needs\x18\n" +
+	" \x01(\v2\x18.amanat.custody.v1.NeedsH\x00R\x05needs\x126\n" +
+	"\aarrived\x18\v \x01(\v2\x1a.amanat.custody.v1.ArrivedH\x00R\aarrived\x12L\n" +
+	"\x0fservice_started\x18\f \x01(\v2!.amanat.custody.v1.ServiceStartedH\x00R\x0eserviceStarted\x12<\n" +
+	"\tcompleted\x18\r \x01(\v2\x1c.amanat.custody.v1.CompletedH\x00R\tcompleted\x124\n" +
+	"\ano_show\x18\x0e \x01(\v2\x19.amanat.custody.v1.NoShowH\x00R\x06noShowB\x06\n" +
+	"\x04body\"\x82\x01\n" +
+	"\aArrived\x12:\n" +
+	"\x0eidentification\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\b\x01\x10\n" +
+	"\"\x06r\x04\x10\x01\x18<R\x0eidentification\x12;\n" +
 	"\varrive_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"arriveTime\",\n" +
-	"\x0eServiceStarted\x12\x1a\n" +
-	"\bservices\x18\x01 \x03(\tR\bservices\"A\n" +
-	"\tCompleted\x12\x18\n" +
-	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12\x1a\n" +
-	"\bservices\x18\x02 \x03(\tR\bservices\"\xa0\x04\n" +
+	"arriveTime\"@\n" +
+	"\x0eServiceStarted\x12.\n" +
+	"\bservices\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\b\x01\x10\x14\"\x06r\x04\x10\x01\x18<R\bservices\"`\n" +
+	"\tCompleted\x12#\n" +
+	"\aoutcome\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<R\aoutcome\x12.\n" +
+	"\bservices\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\b\x01\x10\x14\"\x06r\x04\x10\x01\x18<R\bservices\"\x8a\f\n" +
 	"\x05Reply\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x12\x14\n" +
 	"\x05offer\x18\x02 \x01(\fR\x05offer\x12\x12\n" +
@@ -2752,7 +4631,22 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\baccepted\x18\v \x01(\v2\x1b.amanat.custody.v1.AcceptedH\x00R\baccepted\x129\n" +
 	"\bdeclined\x18\f \x01(\v2\x1b.amanat.custody.v1.DeclinedH\x00R\bdeclined\x12[\n" +
 	"\x14acceptance_withdrawn\x18\r \x01(\v2&.amanat.custody.v1.AcceptanceWithdrawnH\x00R\x13acceptanceWithdrawn\x120\n" +
-	"\x05ready\x18\x0e \x01(\v2\x18.amanat.custody.v1.ReadyH\x00R\x05readyB\x06\n" +
+	"\x05ready\x18\x0e \x01(\v2\x18.amanat.custody.v1.ReadyH\x00R\x05ready\x129\n" +
+	"\bquestion\x18\x0f \x01(\v2\x1b.amanat.custody.v1.QuestionH\x00R\bquestion\x12?\n" +
+	"\n" +
+	"waitlisted\x18\x10 \x01(\v2\x1d.amanat.custody.v1.WaitlistedH\x00R\n" +
+	"waitlisted\x12R\n" +
+	"\x11release_requested\x18\x11 \x01(\v2#.amanat.custody.v1.ReleaseRequestedH\x00R\x10releaseRequested\x12R\n" +
+	"\x11schedule_proposed\x18\x12 \x01(\v2#.amanat.custody.v1.ScheduleProposedH\x00R\x10scheduleProposed\x12O\n" +
+	"\x10arrival_asserted\x18\x13 \x01(\v2\".amanat.custody.v1.ArrivalAssertedH\x00R\x0farrivalAsserted\x12F\n" +
+	"\rservice_given\x18\x14 \x01(\v2\x1f.amanat.custody.v1.ServiceGivenH\x00R\fserviceGiven\x12O\n" +
+	"\x10outcome_reported\x18\x15 \x01(\v2\".amanat.custody.v1.OutcomeReportedH\x00R\x0foutcomeReported\x12O\n" +
+	"\x10return_requested\x18\x16 \x01(\v2\".amanat.custody.v1.ReturnRequestedH\x00R\x0freturnRequested\x12R\n" +
+	"\x11consent_withdrawn\x18\x17 \x01(\v2#.amanat.custody.v1.ConsentWithdrawnH\x00R\x10consentWithdrawn\x12I\n" +
+	"\x0edossier_closed\x18\x18 \x01(\v2 .amanat.custody.v1.DossierClosedH\x00R\rdossierClosed\x12U\n" +
+	"\x12safety_information\x18\x19 \x01(\v2$.amanat.custody.v1.SafetyInformationH\x00R\x11safetyInformation\x12[\n" +
+	"\x14correction_requested\x18\x1a \x01(\v2&.amanat.custody.v1.CorrectionRequestedH\x00R\x13correctionRequested\x126\n" +
+	"\arefused\x18\x1b \x01(\v2\x1a.amanat.custody.v1.RefusedH\x00R\arefusedB\x06\n" +
 	"\x04body\"W\n" +
 	"\vSignedReply\x12!\n" +
 	"\x05reply\x18\x01 \x01(\fB\v\xbaH\bz\x06\x10\x01\x18\x80\x80\x01R\x05reply\x12%\n" +
@@ -2768,7 +4662,46 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\"K\n" +
 	"\x05Ready\x12\x12\n" +
 	"\x04hold\x18\x01 \x01(\tR\x04hold\x12.\n" +
-	"\x05fence\x18\x02 \x01(\v2\x18.amanat.custody.v1.FenceR\x05fence\"A\n" +
+	"\x05fence\x18\x02 \x01(\v2\x18.amanat.custody.v1.FenceR\x05fence\" \n" +
+	"\bQuestion\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\"I\n" +
+	"\n" +
+	"Waitlisted\x12;\n" +
+	"\vreview_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"reviewTime\"*\n" +
+	"\x10ReleaseRequested\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"K\n" +
+	"\x10ScheduleProposed\x127\n" +
+	"\tmeet_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\bmeetTime\"\xa4\x01\n" +
+	"\x0fArrivalAsserted\x12\x18\n" +
+	"\aordinal\x18\x01 \x01(\rR\aordinal\x12;\n" +
+	"\varrive_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"arriveTime\x12&\n" +
+	"\x0eidentification\x18\x03 \x03(\tR\x0eidentification\x12\x12\n" +
+	"\x04unit\x18\x04 \x01(\tR\x04unit\"*\n" +
+	"\fServiceGiven\x12\x1a\n" +
+	"\bservices\x18\x01 \x03(\tR\bservices\"G\n" +
+	"\x0fOutcomeReported\x12\x18\n" +
+	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12\x1a\n" +
+	"\bservices\x18\x02 \x03(\tR\bservices\"S\n" +
+	"\x0fReturnRequested\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04unit\x18\x03 \x01(\tR\x04unit\"S\n" +
+	"\x10ConsentWithdrawn\x12?\n" +
+	"\rwithdraw_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\fwithdrawTime\"'\n" +
+	"\rDossierClosed\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"=\n" +
+	"\x11SafetyInformation\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x14\n" +
+	"\x05found\x18\x02 \x01(\bR\x05found\"+\n" +
+	"\x13CorrectionRequested\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\fR\x05event\"A\n" +
+	"\aRefused\x12\x1e\n" +
+	"\n" +
+	"dispatched\x18\x01 \x01(\fR\n" +
+	"dispatched\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"A\n" +
 	"\x05Fence\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\"M\n" +
@@ -2806,7 +4739,7 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\fReferralKind\x12\x1d\n" +
 	"\x19REFERRAL_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15REFERRAL_KIND_SERVICE\x10\x01\x12\x1b\n" +
-	"\x17REFERRAL_KIND_PLACEMENT\x10\x02*\xfd\x01\n" +
+	"\x17REFERRAL_KIND_PLACEMENT\x10\x02*\xf0\x02\n" +
 	"\rReferralState\x12\x1e\n" +
 	"\x1aREFERRAL_STATE_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18REFERRAL_STATE_SUBMITTED\x10\x01\x12\x1c\n" +
@@ -2815,7 +4748,12 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\x19REFERRAL_STATE_IN_TRANSIT\x10\x04\x12\x1a\n" +
 	"\x16REFERRAL_STATE_ARRIVED\x10\x05\x12\x1d\n" +
 	"\x19REFERRAL_STATE_IN_SERVICE\x10\x06\x12\x1c\n" +
-	"\x18REFERRAL_STATE_COMPLETED\x10\a*\x90\x02\n" +
+	"\x18REFERRAL_STATE_COMPLETED\x10\a\x12\x1c\n" +
+	"\x18REFERRAL_STATE_CANCELLED\x10\b\x12\x1a\n" +
+	"\x16REFERRAL_STATE_EXPIRED\x10\t\x12\x1a\n" +
+	"\x16REFERRAL_STATE_NO_SHOW\x10\n" +
+	"\x12\x1b\n" +
+	"\x17REFERRAL_STATE_RETURNED\x10\v*\x84\x03\n" +
 	"\n" +
 	"OfferState\x12\x1b\n" +
 	"\x17OFFER_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
@@ -2827,7 +4765,12 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\x11OFFER_STATE_READY\x10\x06\x12\x19\n" +
 	"\x15OFFER_STATE_FULFILLED\x10\a\x12\x18\n" +
 	"\x14OFFER_STATE_DECLINED\x10\b\x12\x19\n" +
-	"\x15OFFER_STATE_WITHDRAWN\x10\t*Y\n" +
+	"\x15OFFER_STATE_WITHDRAWN\x10\t\x12%\n" +
+	"!OFFER_STATE_INFORMATION_REQUESTED\x10\n" +
+	"\x12\x1a\n" +
+	"\x16OFFER_STATE_WAITLISTED\x10\v\x12\x16\n" +
+	"\x12OFFER_STATE_LAPSED\x10\f\x12\x17\n" +
+	"\x13OFFER_STATE_EXPIRED\x10\r*Y\n" +
 	"\aUrgency\x12\x17\n" +
 	"\x13URGENCY_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fURGENCY_HIGH\x10\x01\x12\x12\n" +
@@ -2847,7 +4790,7 @@ func file_amanat_custody_v1_custody_proto_rawDescGZIP() []byte {
 }
 
 var file_amanat_custody_v1_custody_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_amanat_custody_v1_custody_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_amanat_custody_v1_custody_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_amanat_custody_v1_custody_proto_goTypes = []any{
 	(ReferralKind)(0),             // 0: amanat.custody.v1.ReferralKind
 	(ReferralState)(0),            // 1: amanat.custody.v1.ReferralState
@@ -2865,77 +4808,140 @@ var file_amanat_custody_v1_custody_proto_goTypes = []any{
 	(*ReplyRecorded)(nil),         // 13: amanat.custody.v1.ReplyRecorded
 	(*Confirmed)(nil),             // 14: amanat.custody.v1.Confirmed
 	(*Dispatched)(nil),            // 15: amanat.custody.v1.Dispatched
-	(*Arrived)(nil),               // 16: amanat.custody.v1.Arrived
-	(*ServiceStarted)(nil),        // 17: amanat.custody.v1.ServiceStarted
-	(*Completed)(nil),             // 18: amanat.custody.v1.Completed
-	(*Reply)(nil),                 // 19: amanat.custody.v1.Reply
-	(*SignedReply)(nil),           // 20: amanat.custody.v1.SignedReply
-	(*Received)(nil),              // 21: amanat.custody.v1.Received
-	(*Accepted)(nil),              // 22: amanat.custody.v1.Accepted
-	(*Declined)(nil),              // 23: amanat.custody.v1.Declined
-	(*AcceptanceWithdrawn)(nil),   // 24: amanat.custody.v1.AcceptanceWithdrawn
-	(*Ready)(nil),                 // 25: amanat.custody.v1.Ready
-	(*Fence)(nil),                 // 26: amanat.custody.v1.Fence
-	(*Annex)(nil),                 // 27: amanat.custody.v1.Annex
-	(*AnnexContent)(nil),          // 28: amanat.custody.v1.AnnexContent
-	(*Destination)(nil),           // 29: amanat.custody.v1.Destination
-	(*Escort)(nil),                // 30: amanat.custody.v1.Escort
-	(*OfferLetter)(nil),           // 31: amanat.custody.v1.OfferLetter
-	(*ReplyLetter)(nil),           // 32: amanat.custody.v1.ReplyLetter
-	(*ChainLetter)(nil),           // 33: amanat.custody.v1.ChainLetter
-	(*HeadQuery)(nil),             // 34: amanat.custody.v1.HeadQuery
-	(*AnnexLetter)(nil),           // 35: amanat.custody.v1.AnnexLetter
-	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
-	(*v1.WorkerContact)(nil),      // 37: amanat.identity.v1.WorkerContact
+	(*OfferWithdrawn)(nil),        // 16: amanat.custody.v1.OfferWithdrawn
+	(*OfferExpired)(nil),          // 17: amanat.custody.v1.OfferExpired
+	(*Answered)(nil),              // 18: amanat.custody.v1.Answered
+	(*ReleaseRefused)(nil),        // 19: amanat.custody.v1.ReleaseRefused
+	(*Cancelled)(nil),             // 20: amanat.custody.v1.Cancelled
+	(*Expired)(nil),               // 21: amanat.custody.v1.Expired
+	(*HandoverRefused)(nil),       // 22: amanat.custody.v1.HandoverRefused
+	(*CheckedIn)(nil),             // 23: amanat.custody.v1.CheckedIn
+	(*NoShow)(nil),                // 24: amanat.custody.v1.NoShow
+	(*Returned)(nil),              // 25: amanat.custody.v1.Returned
+	(*ConsentEnded)(nil),          // 26: amanat.custody.v1.ConsentEnded
+	(*Corrected)(nil),             // 27: amanat.custody.v1.Corrected
+	(*Arrived)(nil),               // 28: amanat.custody.v1.Arrived
+	(*ServiceStarted)(nil),        // 29: amanat.custody.v1.ServiceStarted
+	(*Completed)(nil),             // 30: amanat.custody.v1.Completed
+	(*Reply)(nil),                 // 31: amanat.custody.v1.Reply
+	(*SignedReply)(nil),           // 32: amanat.custody.v1.SignedReply
+	(*Received)(nil),              // 33: amanat.custody.v1.Received
+	(*Accepted)(nil),              // 34: amanat.custody.v1.Accepted
+	(*Declined)(nil),              // 35: amanat.custody.v1.Declined
+	(*AcceptanceWithdrawn)(nil),   // 36: amanat.custody.v1.AcceptanceWithdrawn
+	(*Ready)(nil),                 // 37: amanat.custody.v1.Ready
+	(*Question)(nil),              // 38: amanat.custody.v1.Question
+	(*Waitlisted)(nil),            // 39: amanat.custody.v1.Waitlisted
+	(*ReleaseRequested)(nil),      // 40: amanat.custody.v1.ReleaseRequested
+	(*ScheduleProposed)(nil),      // 41: amanat.custody.v1.ScheduleProposed
+	(*ArrivalAsserted)(nil),       // 42: amanat.custody.v1.ArrivalAsserted
+	(*ServiceGiven)(nil),          // 43: amanat.custody.v1.ServiceGiven
+	(*OutcomeReported)(nil),       // 44: amanat.custody.v1.OutcomeReported
+	(*ReturnRequested)(nil),       // 45: amanat.custody.v1.ReturnRequested
+	(*ConsentWithdrawn)(nil),      // 46: amanat.custody.v1.ConsentWithdrawn
+	(*DossierClosed)(nil),         // 47: amanat.custody.v1.DossierClosed
+	(*SafetyInformation)(nil),     // 48: amanat.custody.v1.SafetyInformation
+	(*CorrectionRequested)(nil),   // 49: amanat.custody.v1.CorrectionRequested
+	(*Refused)(nil),               // 50: amanat.custody.v1.Refused
+	(*Fence)(nil),                 // 51: amanat.custody.v1.Fence
+	(*Annex)(nil),                 // 52: amanat.custody.v1.Annex
+	(*AnnexContent)(nil),          // 53: amanat.custody.v1.AnnexContent
+	(*Destination)(nil),           // 54: amanat.custody.v1.Destination
+	(*Escort)(nil),                // 55: amanat.custody.v1.Escort
+	(*OfferLetter)(nil),           // 56: amanat.custody.v1.OfferLetter
+	(*ReplyLetter)(nil),           // 57: amanat.custody.v1.ReplyLetter
+	(*ChainLetter)(nil),           // 58: amanat.custody.v1.ChainLetter
+	(*HeadQuery)(nil),             // 59: amanat.custody.v1.HeadQuery
+	(*AnnexLetter)(nil),           // 60: amanat.custody.v1.AnnexLetter
+	(*timestamppb.Timestamp)(nil), // 61: google.protobuf.Timestamp
+	(*v1.WorkerContact)(nil),      // 62: amanat.identity.v1.WorkerContact
 }
 var file_amanat_custody_v1_custody_proto_depIdxs = []int32{
-	36, // 0: amanat.custody.v1.ConsentReceipt.record_time:type_name -> google.protobuf.Timestamp
-	36, // 1: amanat.custody.v1.ConsentReceipt.expire_time:type_name -> google.protobuf.Timestamp
+	61, // 0: amanat.custody.v1.ConsentReceipt.record_time:type_name -> google.protobuf.Timestamp
+	61, // 1: amanat.custody.v1.ConsentReceipt.expire_time:type_name -> google.protobuf.Timestamp
 	4,  // 2: amanat.custody.v1.Event.actor:type_name -> amanat.custody.v1.Actor
-	36, // 3: amanat.custody.v1.Event.time:type_name -> google.protobuf.Timestamp
+	61, // 3: amanat.custody.v1.Event.time:type_name -> google.protobuf.Timestamp
 	11, // 4: amanat.custody.v1.Event.submitted:type_name -> amanat.custody.v1.Submitted
 	12, // 5: amanat.custody.v1.Event.offered:type_name -> amanat.custody.v1.Offered
 	13, // 6: amanat.custody.v1.Event.reply_recorded:type_name -> amanat.custody.v1.ReplyRecorded
 	14, // 7: amanat.custody.v1.Event.confirmed:type_name -> amanat.custody.v1.Confirmed
 	15, // 8: amanat.custody.v1.Event.dispatched:type_name -> amanat.custody.v1.Dispatched
-	16, // 9: amanat.custody.v1.Event.arrived:type_name -> amanat.custody.v1.Arrived
-	17, // 10: amanat.custody.v1.Event.service_started:type_name -> amanat.custody.v1.ServiceStarted
-	18, // 11: amanat.custody.v1.Event.completed:type_name -> amanat.custody.v1.Completed
-	9,  // 12: amanat.custody.v1.Chain.events:type_name -> amanat.custody.v1.SignedEvent
-	0,  // 13: amanat.custody.v1.Submitted.kind:type_name -> amanat.custody.v1.ReferralKind
-	3,  // 14: amanat.custody.v1.Submitted.urgency:type_name -> amanat.custody.v1.Urgency
-	5,  // 15: amanat.custody.v1.Submitted.needs:type_name -> amanat.custody.v1.Needs
-	6,  // 16: amanat.custody.v1.Submitted.consent:type_name -> amanat.custody.v1.ConsentReceipt
-	7,  // 17: amanat.custody.v1.Submitted.override:type_name -> amanat.custody.v1.ConsentOverride
-	0,  // 18: amanat.custody.v1.Offered.kind:type_name -> amanat.custody.v1.ReferralKind
-	3,  // 19: amanat.custody.v1.Offered.urgency:type_name -> amanat.custody.v1.Urgency
-	5,  // 20: amanat.custody.v1.Offered.needs:type_name -> amanat.custody.v1.Needs
-	36, // 21: amanat.custody.v1.Offered.answer_by:type_name -> google.protobuf.Timestamp
-	20, // 22: amanat.custody.v1.ReplyRecorded.reply:type_name -> amanat.custody.v1.SignedReply
-	36, // 23: amanat.custody.v1.Dispatched.expect_time:type_name -> google.protobuf.Timestamp
-	36, // 24: amanat.custody.v1.Arrived.arrive_time:type_name -> google.protobuf.Timestamp
-	4,  // 25: amanat.custody.v1.Reply.actor:type_name -> amanat.custody.v1.Actor
-	36, // 26: amanat.custody.v1.Reply.time:type_name -> google.protobuf.Timestamp
-	21, // 27: amanat.custody.v1.Reply.received:type_name -> amanat.custody.v1.Received
-	22, // 28: amanat.custody.v1.Reply.accepted:type_name -> amanat.custody.v1.Accepted
-	23, // 29: amanat.custody.v1.Reply.declined:type_name -> amanat.custody.v1.Declined
-	24, // 30: amanat.custody.v1.Reply.acceptance_withdrawn:type_name -> amanat.custody.v1.AcceptanceWithdrawn
-	25, // 31: amanat.custody.v1.Reply.ready:type_name -> amanat.custody.v1.Ready
-	36, // 32: amanat.custody.v1.Accepted.hold_expire_time:type_name -> google.protobuf.Timestamp
-	26, // 33: amanat.custody.v1.Ready.fence:type_name -> amanat.custody.v1.Fence
-	37, // 34: amanat.custody.v1.AnnexContent.worker:type_name -> amanat.identity.v1.WorkerContact
-	30, // 35: amanat.custody.v1.AnnexContent.escort:type_name -> amanat.custody.v1.Escort
-	29, // 36: amanat.custody.v1.AnnexContent.destination:type_name -> amanat.custody.v1.Destination
-	36, // 37: amanat.custody.v1.Escort.meeting_time:type_name -> google.protobuf.Timestamp
-	9,  // 38: amanat.custody.v1.OfferLetter.offered:type_name -> amanat.custody.v1.SignedEvent
-	20, // 39: amanat.custody.v1.ReplyLetter.reply:type_name -> amanat.custody.v1.SignedReply
-	10, // 40: amanat.custody.v1.ChainLetter.chain:type_name -> amanat.custody.v1.Chain
-	27, // 41: amanat.custody.v1.AnnexLetter.annex:type_name -> amanat.custody.v1.Annex
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	28, // 9: amanat.custody.v1.Event.arrived:type_name -> amanat.custody.v1.Arrived
+	29, // 10: amanat.custody.v1.Event.service_started:type_name -> amanat.custody.v1.ServiceStarted
+	30, // 11: amanat.custody.v1.Event.completed:type_name -> amanat.custody.v1.Completed
+	16, // 12: amanat.custody.v1.Event.offer_withdrawn:type_name -> amanat.custody.v1.OfferWithdrawn
+	17, // 13: amanat.custody.v1.Event.offer_expired:type_name -> amanat.custody.v1.OfferExpired
+	18, // 14: amanat.custody.v1.Event.answered:type_name -> amanat.custody.v1.Answered
+	19, // 15: amanat.custody.v1.Event.release_refused:type_name -> amanat.custody.v1.ReleaseRefused
+	20, // 16: amanat.custody.v1.Event.cancelled:type_name -> amanat.custody.v1.Cancelled
+	21, // 17: amanat.custody.v1.Event.expired:type_name -> amanat.custody.v1.Expired
+	22, // 18: amanat.custody.v1.Event.handover_refused:type_name -> amanat.custody.v1.HandoverRefused
+	23, // 19: amanat.custody.v1.Event.checked_in:type_name -> amanat.custody.v1.CheckedIn
+	24, // 20: amanat.custody.v1.Event.no_show:type_name -> amanat.custody.v1.NoShow
+	25, // 21: amanat.custody.v1.Event.returned:type_name -> amanat.custody.v1.Returned
+	26, // 22: amanat.custody.v1.Event.consent_ended:type_name -> amanat.custody.v1.ConsentEnded
+	27, // 23: amanat.custody.v1.Event.corrected:type_name -> amanat.custody.v1.Corrected
+	9,  // 24: amanat.custody.v1.Chain.events:type_name -> amanat.custody.v1.SignedEvent
+	0,  // 25: amanat.custody.v1.Submitted.kind:type_name -> amanat.custody.v1.ReferralKind
+	3,  // 26: amanat.custody.v1.Submitted.urgency:type_name -> amanat.custody.v1.Urgency
+	5,  // 27: amanat.custody.v1.Submitted.needs:type_name -> amanat.custody.v1.Needs
+	6,  // 28: amanat.custody.v1.Submitted.consent:type_name -> amanat.custody.v1.ConsentReceipt
+	7,  // 29: amanat.custody.v1.Submitted.override:type_name -> amanat.custody.v1.ConsentOverride
+	0,  // 30: amanat.custody.v1.Offered.kind:type_name -> amanat.custody.v1.ReferralKind
+	3,  // 31: amanat.custody.v1.Offered.urgency:type_name -> amanat.custody.v1.Urgency
+	5,  // 32: amanat.custody.v1.Offered.needs:type_name -> amanat.custody.v1.Needs
+	61, // 33: amanat.custody.v1.Offered.answer_by:type_name -> google.protobuf.Timestamp
+	32, // 34: amanat.custody.v1.ReplyRecorded.reply:type_name -> amanat.custody.v1.SignedReply
+	61, // 35: amanat.custody.v1.Dispatched.expect_time:type_name -> google.protobuf.Timestamp
+	32, // 36: amanat.custody.v1.HandoverRefused.refusal:type_name -> amanat.custody.v1.SignedReply
+	61, // 37: amanat.custody.v1.CheckedIn.check_time:type_name -> google.protobuf.Timestamp
+	61, // 38: amanat.custody.v1.CheckedIn.next_time:type_name -> google.protobuf.Timestamp
+	61, // 39: amanat.custody.v1.NoShow.last_contact_time:type_name -> google.protobuf.Timestamp
+	5,  // 40: amanat.custody.v1.Corrected.needs:type_name -> amanat.custody.v1.Needs
+	28, // 41: amanat.custody.v1.Corrected.arrived:type_name -> amanat.custody.v1.Arrived
+	29, // 42: amanat.custody.v1.Corrected.service_started:type_name -> amanat.custody.v1.ServiceStarted
+	30, // 43: amanat.custody.v1.Corrected.completed:type_name -> amanat.custody.v1.Completed
+	24, // 44: amanat.custody.v1.Corrected.no_show:type_name -> amanat.custody.v1.NoShow
+	61, // 45: amanat.custody.v1.Arrived.arrive_time:type_name -> google.protobuf.Timestamp
+	4,  // 46: amanat.custody.v1.Reply.actor:type_name -> amanat.custody.v1.Actor
+	61, // 47: amanat.custody.v1.Reply.time:type_name -> google.protobuf.Timestamp
+	33, // 48: amanat.custody.v1.Reply.received:type_name -> amanat.custody.v1.Received
+	34, // 49: amanat.custody.v1.Reply.accepted:type_name -> amanat.custody.v1.Accepted
+	35, // 50: amanat.custody.v1.Reply.declined:type_name -> amanat.custody.v1.Declined
+	36, // 51: amanat.custody.v1.Reply.acceptance_withdrawn:type_name -> amanat.custody.v1.AcceptanceWithdrawn
+	37, // 52: amanat.custody.v1.Reply.ready:type_name -> amanat.custody.v1.Ready
+	38, // 53: amanat.custody.v1.Reply.question:type_name -> amanat.custody.v1.Question
+	39, // 54: amanat.custody.v1.Reply.waitlisted:type_name -> amanat.custody.v1.Waitlisted
+	40, // 55: amanat.custody.v1.Reply.release_requested:type_name -> amanat.custody.v1.ReleaseRequested
+	41, // 56: amanat.custody.v1.Reply.schedule_proposed:type_name -> amanat.custody.v1.ScheduleProposed
+	42, // 57: amanat.custody.v1.Reply.arrival_asserted:type_name -> amanat.custody.v1.ArrivalAsserted
+	43, // 58: amanat.custody.v1.Reply.service_given:type_name -> amanat.custody.v1.ServiceGiven
+	44, // 59: amanat.custody.v1.Reply.outcome_reported:type_name -> amanat.custody.v1.OutcomeReported
+	45, // 60: amanat.custody.v1.Reply.return_requested:type_name -> amanat.custody.v1.ReturnRequested
+	46, // 61: amanat.custody.v1.Reply.consent_withdrawn:type_name -> amanat.custody.v1.ConsentWithdrawn
+	47, // 62: amanat.custody.v1.Reply.dossier_closed:type_name -> amanat.custody.v1.DossierClosed
+	48, // 63: amanat.custody.v1.Reply.safety_information:type_name -> amanat.custody.v1.SafetyInformation
+	49, // 64: amanat.custody.v1.Reply.correction_requested:type_name -> amanat.custody.v1.CorrectionRequested
+	50, // 65: amanat.custody.v1.Reply.refused:type_name -> amanat.custody.v1.Refused
+	61, // 66: amanat.custody.v1.Accepted.hold_expire_time:type_name -> google.protobuf.Timestamp
+	51, // 67: amanat.custody.v1.Ready.fence:type_name -> amanat.custody.v1.Fence
+	61, // 68: amanat.custody.v1.Waitlisted.review_time:type_name -> google.protobuf.Timestamp
+	61, // 69: amanat.custody.v1.ScheduleProposed.meet_time:type_name -> google.protobuf.Timestamp
+	61, // 70: amanat.custody.v1.ArrivalAsserted.arrive_time:type_name -> google.protobuf.Timestamp
+	61, // 71: amanat.custody.v1.ConsentWithdrawn.withdraw_time:type_name -> google.protobuf.Timestamp
+	62, // 72: amanat.custody.v1.AnnexContent.worker:type_name -> amanat.identity.v1.WorkerContact
+	55, // 73: amanat.custody.v1.AnnexContent.escort:type_name -> amanat.custody.v1.Escort
+	54, // 74: amanat.custody.v1.AnnexContent.destination:type_name -> amanat.custody.v1.Destination
+	61, // 75: amanat.custody.v1.Escort.meeting_time:type_name -> google.protobuf.Timestamp
+	9,  // 76: amanat.custody.v1.OfferLetter.offered:type_name -> amanat.custody.v1.SignedEvent
+	32, // 77: amanat.custody.v1.ReplyLetter.reply:type_name -> amanat.custody.v1.SignedReply
+	10, // 78: amanat.custody.v1.ChainLetter.chain:type_name -> amanat.custody.v1.Chain
+	52, // 79: amanat.custody.v1.AnnexLetter.annex:type_name -> amanat.custody.v1.Annex
+	80, // [80:80] is the sub-list for method output_type
+	80, // [80:80] is the sub-list for method input_type
+	80, // [80:80] is the sub-list for extension type_name
+	80, // [80:80] is the sub-list for extension extendee
+	0,  // [0:80] is the sub-list for field type_name
 }
 
 func init() { file_amanat_custody_v1_custody_proto_init() }
@@ -2952,17 +4958,49 @@ func file_amanat_custody_v1_custody_proto_init() {
 		(*Event_Arrived)(nil),
 		(*Event_ServiceStarted)(nil),
 		(*Event_Completed)(nil),
+		(*Event_OfferWithdrawn)(nil),
+		(*Event_OfferExpired)(nil),
+		(*Event_Answered)(nil),
+		(*Event_ReleaseRefused)(nil),
+		(*Event_Cancelled)(nil),
+		(*Event_Expired)(nil),
+		(*Event_HandoverRefused)(nil),
+		(*Event_CheckedIn)(nil),
+		(*Event_NoShow)(nil),
+		(*Event_Returned)(nil),
+		(*Event_ConsentEnded)(nil),
+		(*Event_Corrected)(nil),
 	}
 	file_amanat_custody_v1_custody_proto_msgTypes[7].OneofWrappers = []any{
 		(*Submitted_Consent)(nil),
 		(*Submitted_Override)(nil),
 	}
-	file_amanat_custody_v1_custody_proto_msgTypes[15].OneofWrappers = []any{
+	file_amanat_custody_v1_custody_proto_msgTypes[23].OneofWrappers = []any{
+		(*Corrected_Needs)(nil),
+		(*Corrected_Arrived)(nil),
+		(*Corrected_ServiceStarted)(nil),
+		(*Corrected_Completed)(nil),
+		(*Corrected_NoShow)(nil),
+	}
+	file_amanat_custody_v1_custody_proto_msgTypes[27].OneofWrappers = []any{
 		(*Reply_Received)(nil),
 		(*Reply_Accepted)(nil),
 		(*Reply_Declined)(nil),
 		(*Reply_AcceptanceWithdrawn)(nil),
 		(*Reply_Ready)(nil),
+		(*Reply_Question)(nil),
+		(*Reply_Waitlisted)(nil),
+		(*Reply_ReleaseRequested)(nil),
+		(*Reply_ScheduleProposed)(nil),
+		(*Reply_ArrivalAsserted)(nil),
+		(*Reply_ServiceGiven)(nil),
+		(*Reply_OutcomeReported)(nil),
+		(*Reply_ReturnRequested)(nil),
+		(*Reply_ConsentWithdrawn)(nil),
+		(*Reply_DossierClosed)(nil),
+		(*Reply_SafetyInformation)(nil),
+		(*Reply_CorrectionRequested)(nil),
+		(*Reply_Refused)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2970,7 +5008,7 @@ func file_amanat_custody_v1_custody_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_custody_v1_custody_proto_rawDesc), len(file_amanat_custody_v1_custody_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   32,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -23,9 +23,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ReferralChanged is the data of
-// `referral.referral.{submitted,confirmed,ready,dispatched,arrived,in-service,completed}.v1`: the
-// chain at this node grew, and the referral went to the state the type names.
+// ReferralChanged is the data of `referral.referral.*.v1`: the chain at this node grew, and the referral went to the state the type
+// names, or, with `checked-in`, `consent-ended`, `corrected`, `found` and `return-lapsed`, stayed in the state it has.
 type ReferralChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The referral.
@@ -43,7 +42,11 @@ type ReferralChanged struct {
 	// Unit of this node that is concerned.
 	Unit string `protobuf:"bytes,7,opt,name=unit,proto3" json:"unit,omitempty"`
 	// Outcome, once completed.
-	Outcome       string `protobuf:"bytes,8,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Outcome string `protobuf:"bytes,8,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Why it was cancelled or returned, a code.
+	Reason string `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Node that has the duty of care.
+	CareNode      string `protobuf:"bytes,10,opt,name=care_node,json=careNode,proto3" json:"care_node,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -134,7 +137,21 @@ func (x *ReferralChanged) GetOutcome() string {
 	return ""
 }
 
-// OfferChanged is the data of `referral.offer.{received,accepted,declined,acceptance-withdrawn,ready}.v1`.
+func (x *ReferralChanged) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ReferralChanged) GetCareNode() string {
+	if x != nil {
+		return x.CareNode
+	}
+	return ""
+}
+
+// OfferChanged is the data of `referral.offer.*.v1`, at the node that asks and at the node asked.
 type OfferChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The offer.
@@ -148,7 +165,9 @@ type OfferChanged struct {
 	// Node asked.
 	ToNode string `protobuf:"bytes,5,opt,name=to_node,json=toNode,proto3" json:"to_node,omitempty"`
 	// Unit asked.
-	ToUnit        string `protobuf:"bytes,6,opt,name=to_unit,json=toUnit,proto3" json:"to_unit,omitempty"`
+	ToUnit string `protobuf:"bytes,6,opt,name=to_unit,json=toUnit,proto3" json:"to_unit,omitempty"`
+	// Why it is over, or why a release was refused, a code; empty where none was given.
+	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -221,6 +240,13 @@ func (x *OfferChanged) GetToNode() string {
 func (x *OfferChanged) GetToUnit() string {
 	if x != nil {
 		return x.ToUnit
+	}
+	return ""
+}
+
+func (x *OfferChanged) GetReason() string {
+	if x != nil {
+		return x.Reason
 	}
 	return ""
 }
@@ -303,7 +329,7 @@ var File_amanat_referral_v1_events_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1famanat/referral/v1/events.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x02\n" +
+	"\x1famanat/referral/v1/events.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb7\x02\n" +
 	"\x0fReferralChanged\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x126\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .amanat.custody.v1.ReferralStateR\x05state\x12\x1f\n" +
@@ -314,14 +340,18 @@ const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	"\ato_node\x18\x05 \x01(\tR\x06toNode\x12\x14\n" +
 	"\x05offer\x18\x06 \x01(\tR\x05offer\x12\x12\n" +
 	"\x04unit\x18\a \x01(\tR\x04unit\x12\x18\n" +
-	"\aoutcome\x18\b \x01(\tR\aoutcome\"\xc4\x01\n" +
+	"\aoutcome\x18\b \x01(\tR\aoutcome\x12\x16\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\x12\x1b\n" +
+	"\tcare_node\x18\n" +
+	" \x01(\tR\bcareNode\"\xdc\x01\n" +
 	"\fOfferChanged\x12\x14\n" +
 	"\x05offer\x18\x01 \x01(\tR\x05offer\x12\x1a\n" +
 	"\breferral\x18\x02 \x01(\tR\breferral\x123\n" +
 	"\x05state\x18\x03 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateR\x05state\x12\x1b\n" +
 	"\tfrom_node\x18\x04 \x01(\tR\bfromNode\x12\x17\n" +
 	"\ato_node\x18\x05 \x01(\tR\x06toNode\x12\x17\n" +
-	"\ato_unit\x18\x06 \x01(\tR\x06toUnit\"\xe0\x01\n" +
+	"\ato_unit\x18\x06 \x01(\tR\x06toUnit\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"\xe0\x01\n" +
 	"\x0eDeadlineMissed\x128\n" +
 	"\bdeadline\x18\x01 \x01(\v2\x1c.amanat.referral.v1.DeadlineR\bdeadline\x12@\n" +
 	"\x0efirst_due_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ffirstDueTime\x124\n" +

@@ -33,8 +33,12 @@ type ReferralRecord struct {
 	Request *SubmitReferralRequest `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
 	// Commitment of the annex that holds the note of that call; empty for none.
 	NoteCommitment []byte `protobuf:"bytes,3,opt,name=note_commitment,json=noteCommitment,proto3" json:"note_commitment,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// A return this node asked for, until the owner's chain says what became of it.
+	ReturnRequest *v1.SignedReply `protobuf:"bytes,4,opt,name=return_request,json=returnRequest,proto3" json:"return_request,omitempty"`
+	// Number of replies this node has given to the referral as a whole.
+	Replies       uint32 `protobuf:"varint,5,opt,name=replies,proto3" json:"replies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReferralRecord) Reset() {
@@ -88,6 +92,20 @@ func (x *ReferralRecord) GetNoteCommitment() []byte {
 	return nil
 }
 
+func (x *ReferralRecord) GetReturnRequest() *v1.SignedReply {
+	if x != nil {
+		return x.ReturnRequest
+	}
+	return nil
+}
+
+func (x *ReferralRecord) GetReplies() uint32 {
+	if x != nil {
+		return x.Replies
+	}
+	return 0
+}
+
 // OfferRecord is an offer this node received, as it is stored.
 type OfferRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -112,9 +130,13 @@ type OfferRecord struct {
 	// Why it was declined, code of the list `decline`.
 	DeclineReason string `protobuf:"bytes,10,opt,name=decline_reason,json=declineReason,proto3" json:"decline_reason,omitempty"`
 	// Number of replies this node has given to it.
-	Replies       uint32 `protobuf:"varint,11,opt,name=replies,proto3" json:"replies,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Replies uint32 `protobuf:"varint,11,opt,name=replies,proto3" json:"replies,omitempty"`
+	// This node has asked to be let go, and has no answer yet.
+	ReleaseRequested bool `protobuf:"varint,12,opt,name=release_requested,json=releaseRequested,proto3" json:"release_requested,omitempty"`
+	// Why the owner took it back, code of the list `withdrawal`.
+	WithdrawReason string `protobuf:"bytes,13,opt,name=withdraw_reason,json=withdrawReason,proto3" json:"withdraw_reason,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *OfferRecord) Reset() {
@@ -224,6 +246,20 @@ func (x *OfferRecord) GetReplies() uint32 {
 	return 0
 }
 
+func (x *OfferRecord) GetReleaseRequested() bool {
+	if x != nil {
+		return x.ReleaseRequested
+	}
+	return false
+}
+
+func (x *OfferRecord) GetWithdrawReason() string {
+	if x != nil {
+		return x.WithdrawReason
+	}
+	return ""
+}
+
 // DeadlineRecord is a deadline with what decides the next one.
 type DeadlineRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -234,7 +270,11 @@ type DeadlineRecord struct {
 	// When it was due at first: with it a deadline is told from an earlier one of the same kind.
 	FirstDueTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=first_due_time,json=firstDueTime,proto3" json:"first_due_time,omitempty"`
 	// What a person can say on the phone of its referral.
-	Reference     string `protobuf:"bytes,4,opt,name=reference,proto3" json:"reference,omitempty"`
+	Reference string `protobuf:"bytes,4,opt,name=reference,proto3" json:"reference,omitempty"`
+	// When something of the referral ends by itself: an offer at its answer time, or a referral that nobody takes. Absent for never.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// What a due time that was agreed was at first; another one begins a new deadline. Absent where none was agreed.
+	AgreedTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=agreed_time,json=agreedTime,proto3" json:"agreed_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -297,15 +337,31 @@ func (x *DeadlineRecord) GetReference() string {
 	return ""
 }
 
+func (x *DeadlineRecord) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *DeadlineRecord) GetAgreedTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AgreedTime
+	}
+	return nil
+}
+
 var File_amanat_referral_v1_records_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\n" +
-	" amanat/referral/v1/records.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x01\n" +
+	" amanat/referral/v1/records.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x02\n" +
 	"\x0eReferralRecord\x128\n" +
 	"\breferral\x18\x01 \x01(\v2\x1c.amanat.referral.v1.ReferralR\breferral\x12C\n" +
 	"\arequest\x18\x02 \x01(\v2).amanat.referral.v1.SubmitReferralRequestR\arequest\x12'\n" +
-	"\x0fnote_commitment\x18\x03 \x01(\fR\x0enoteCommitment\"\xd8\x03\n" +
+	"\x0fnote_commitment\x18\x03 \x01(\fR\x0enoteCommitment\x12E\n" +
+	"\x0ereturn_request\x18\x04 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\rreturnRequest\x12\x18\n" +
+	"\areplies\x18\x05 \x01(\rR\areplies\"\xae\x04\n" +
 	"\vOfferRecord\x128\n" +
 	"\aoffered\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedEventR\aoffered\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateR\x05state\x12=\n" +
@@ -318,12 +374,18 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\x0eaccept_failure\x18\t \x01(\tR\racceptFailure\x12%\n" +
 	"\x0edecline_reason\x18\n" +
 	" \x01(\tR\rdeclineReason\x12\x18\n" +
-	"\areplies\x18\v \x01(\rR\areplies\"\xe0\x01\n" +
+	"\areplies\x18\v \x01(\rR\areplies\x12+\n" +
+	"\x11release_requested\x18\f \x01(\bR\x10releaseRequested\x12'\n" +
+	"\x0fwithdraw_reason\x18\r \x01(\tR\x0ewithdrawReason\"\xda\x02\n" +
 	"\x0eDeadlineRecord\x128\n" +
 	"\bdeadline\x18\x01 \x01(\v2\x1c.amanat.referral.v1.DeadlineR\bdeadline\x124\n" +
 	"\aurgency\x18\x02 \x01(\x0e2\x1a.amanat.custody.v1.UrgencyR\aurgency\x12@\n" +
 	"\x0efirst_due_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\ffirstDueTime\x12\x1c\n" +
-	"\treference\x18\x04 \x01(\tR\treferenceB4Z2amanat.example/proto/amanat/referral/v1;referralv1b\x06proto3"
+	"\treference\x18\x04 \x01(\tR\treference\x12;\n" +
+	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12;\n" +
+	"\vagreed_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"agreedTimeB4Z2amanat.example/proto/amanat/referral/v1;referralv1b\x06proto3"
 
 var (
 	file_amanat_referral_v1_records_proto_rawDescOnce sync.Once
@@ -344,30 +406,34 @@ var file_amanat_referral_v1_records_proto_goTypes = []any{
 	(*DeadlineRecord)(nil),        // 2: amanat.referral.v1.DeadlineRecord
 	(*Referral)(nil),              // 3: amanat.referral.v1.Referral
 	(*SubmitReferralRequest)(nil), // 4: amanat.referral.v1.SubmitReferralRequest
-	(*v1.SignedEvent)(nil),        // 5: amanat.custody.v1.SignedEvent
-	(v1.OfferState)(0),            // 6: amanat.custody.v1.OfferState
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*v1.Actor)(nil),              // 8: amanat.custody.v1.Actor
-	(*v1.Fence)(nil),              // 9: amanat.custody.v1.Fence
-	(*Deadline)(nil),              // 10: amanat.referral.v1.Deadline
-	(v1.Urgency)(0),               // 11: amanat.custody.v1.Urgency
+	(*v1.SignedReply)(nil),        // 5: amanat.custody.v1.SignedReply
+	(*v1.SignedEvent)(nil),        // 6: amanat.custody.v1.SignedEvent
+	(v1.OfferState)(0),            // 7: amanat.custody.v1.OfferState
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*v1.Actor)(nil),              // 9: amanat.custody.v1.Actor
+	(*v1.Fence)(nil),              // 10: amanat.custody.v1.Fence
+	(*Deadline)(nil),              // 11: amanat.referral.v1.Deadline
+	(v1.Urgency)(0),               // 12: amanat.custody.v1.Urgency
 }
 var file_amanat_referral_v1_records_proto_depIdxs = []int32{
 	3,  // 0: amanat.referral.v1.ReferralRecord.referral:type_name -> amanat.referral.v1.Referral
 	4,  // 1: amanat.referral.v1.ReferralRecord.request:type_name -> amanat.referral.v1.SubmitReferralRequest
-	5,  // 2: amanat.referral.v1.OfferRecord.offered:type_name -> amanat.custody.v1.SignedEvent
-	6,  // 3: amanat.referral.v1.OfferRecord.state:type_name -> amanat.custody.v1.OfferState
-	7,  // 4: amanat.referral.v1.OfferRecord.receive_time:type_name -> google.protobuf.Timestamp
-	8,  // 5: amanat.referral.v1.OfferRecord.actor:type_name -> amanat.custody.v1.Actor
-	9,  // 6: amanat.referral.v1.OfferRecord.fence:type_name -> amanat.custody.v1.Fence
-	10, // 7: amanat.referral.v1.DeadlineRecord.deadline:type_name -> amanat.referral.v1.Deadline
-	11, // 8: amanat.referral.v1.DeadlineRecord.urgency:type_name -> amanat.custody.v1.Urgency
-	7,  // 9: amanat.referral.v1.DeadlineRecord.first_due_time:type_name -> google.protobuf.Timestamp
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	5,  // 2: amanat.referral.v1.ReferralRecord.return_request:type_name -> amanat.custody.v1.SignedReply
+	6,  // 3: amanat.referral.v1.OfferRecord.offered:type_name -> amanat.custody.v1.SignedEvent
+	7,  // 4: amanat.referral.v1.OfferRecord.state:type_name -> amanat.custody.v1.OfferState
+	8,  // 5: amanat.referral.v1.OfferRecord.receive_time:type_name -> google.protobuf.Timestamp
+	9,  // 6: amanat.referral.v1.OfferRecord.actor:type_name -> amanat.custody.v1.Actor
+	10, // 7: amanat.referral.v1.OfferRecord.fence:type_name -> amanat.custody.v1.Fence
+	11, // 8: amanat.referral.v1.DeadlineRecord.deadline:type_name -> amanat.referral.v1.Deadline
+	12, // 9: amanat.referral.v1.DeadlineRecord.urgency:type_name -> amanat.custody.v1.Urgency
+	8,  // 10: amanat.referral.v1.DeadlineRecord.first_due_time:type_name -> google.protobuf.Timestamp
+	8,  // 11: amanat.referral.v1.DeadlineRecord.expire_time:type_name -> google.protobuf.Timestamp
+	8,  // 12: amanat.referral.v1.DeadlineRecord.agreed_time:type_name -> google.protobuf.Timestamp
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_amanat_referral_v1_records_proto_init() }

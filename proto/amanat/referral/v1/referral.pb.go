@@ -55,6 +55,16 @@ const (
 	Deadline_KIND_ASK_AGAIN Deadline_Kind = 9
 	// A former owner must hear from the owner (invariant I7).
 	Deadline_KIND_WATCH Deadline_Kind = 10
+	// The owner must answer what a unit asked.
+	Deadline_KIND_ANSWER_QUESTION Deadline_Kind = 11
+	// The owner must let a unit go, or hold it to its promise.
+	Deadline_KIND_RELEASE Deadline_Kind = 12
+	// Somebody on the road must be heard of.
+	Deadline_KIND_CHECK_IN Deadline_Kind = 13
+	// Whoever has the duty of care must find a person who did not come.
+	Deadline_KIND_FIND Deadline_Kind = 14
+	// The owner must answer this node's request for the person's return.
+	Deadline_KIND_RETURN Deadline_Kind = 15
 )
 
 // Enum value maps for Deadline_Kind.
@@ -71,19 +81,29 @@ var (
 		8:  "KIND_COMPLETE",
 		9:  "KIND_ASK_AGAIN",
 		10: "KIND_WATCH",
+		11: "KIND_ANSWER_QUESTION",
+		12: "KIND_RELEASE",
+		13: "KIND_CHECK_IN",
+		14: "KIND_FIND",
+		15: "KIND_RETURN",
 	}
 	Deadline_Kind_value = map[string]int32{
-		"KIND_UNSPECIFIED": 0,
-		"KIND_RECEIVE":     1,
-		"KIND_ANSWER":      2,
-		"KIND_CONFIRM":     3,
-		"KIND_READY":       4,
-		"KIND_DISPATCH":    5,
-		"KIND_ARRIVE":      6,
-		"KIND_SERVE":       7,
-		"KIND_COMPLETE":    8,
-		"KIND_ASK_AGAIN":   9,
-		"KIND_WATCH":       10,
+		"KIND_UNSPECIFIED":     0,
+		"KIND_RECEIVE":         1,
+		"KIND_ANSWER":          2,
+		"KIND_CONFIRM":         3,
+		"KIND_READY":           4,
+		"KIND_DISPATCH":        5,
+		"KIND_ARRIVE":          6,
+		"KIND_SERVE":           7,
+		"KIND_COMPLETE":        8,
+		"KIND_ASK_AGAIN":       9,
+		"KIND_WATCH":           10,
+		"KIND_ANSWER_QUESTION": 11,
+		"KIND_RELEASE":         12,
+		"KIND_CHECK_IN":        13,
+		"KIND_FIND":            14,
+		"KIND_RETURN":          15,
 	}
 )
 
@@ -160,7 +180,23 @@ type Referral struct {
 	// Changes with every event.
 	Etag string `protobuf:"bytes,21,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Names of annexes this node holds, `nodes/*/referrals/*/annexes/*`.
-	Annexes       []string `protobuf:"bytes,22,rep,name=annexes,proto3" json:"annexes,omitempty"`
+	Annexes []string `protobuf:"bytes,22,rep,name=annexes,proto3" json:"annexes,omitempty"`
+	// Node that has the duty of care by this chain.
+	CareNode string `protobuf:"bytes,23,opt,name=care_node,json=careNode,proto3" json:"care_node,omitempty"`
+	// Why it was cancelled or returned: code of the list `cancellation` or `return`.
+	EndReason string `protobuf:"bytes,24,opt,name=end_reason,json=endReason,proto3" json:"end_reason,omitempty"`
+	// Consent has ended: nothing more of the person's data may be shared.
+	ConsentEnded bool `protobuf:"varint,25,opt,name=consent_ended,json=consentEnded,proto3" json:"consent_ended,omitempty"`
+	// What was last heard of the road.
+	CheckedIn *v1.CheckedIn `protobuf:"bytes,26,opt,name=checked_in,json=checkedIn,proto3" json:"checked_in,omitempty"`
+	// That the person did not come; absent when the person came after all.
+	NoShow *v1.NoShow `protobuf:"bytes,27,opt,name=no_show,json=noShow,proto3" json:"no_show,omitempty"`
+	// A person who did not come was found.
+	Found bool `protobuf:"varint,28,opt,name=found,proto3" json:"found,omitempty"`
+	// This node has asked for the person's return, and has no answer yet.
+	ReturnRequested bool `protobuf:"varint,29,opt,name=return_requested,json=returnRequested,proto3" json:"return_requested,omitempty"`
+	// Referrals that are confirmed and dispatched together with this one, or not at all.
+	Together      []string `protobuf:"bytes,30,rep,name=together,proto3" json:"together,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -349,6 +385,62 @@ func (x *Referral) GetAnnexes() []string {
 	return nil
 }
 
+func (x *Referral) GetCareNode() string {
+	if x != nil {
+		return x.CareNode
+	}
+	return ""
+}
+
+func (x *Referral) GetEndReason() string {
+	if x != nil {
+		return x.EndReason
+	}
+	return ""
+}
+
+func (x *Referral) GetConsentEnded() bool {
+	if x != nil {
+		return x.ConsentEnded
+	}
+	return false
+}
+
+func (x *Referral) GetCheckedIn() *v1.CheckedIn {
+	if x != nil {
+		return x.CheckedIn
+	}
+	return nil
+}
+
+func (x *Referral) GetNoShow() *v1.NoShow {
+	if x != nil {
+		return x.NoShow
+	}
+	return nil
+}
+
+func (x *Referral) GetFound() bool {
+	if x != nil {
+		return x.Found
+	}
+	return false
+}
+
+func (x *Referral) GetReturnRequested() bool {
+	if x != nil {
+		return x.ReturnRequested
+	}
+	return false
+}
+
+func (x *Referral) GetTogether() []string {
+	if x != nil {
+		return x.Together
+	}
+	return nil
+}
+
 // Offer is one asked unit's part.
 type Offer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -385,7 +477,17 @@ type Offer struct {
 	// Why the shelter refused the last attempt to accept; empty when it did not.
 	AcceptFailure string `protobuf:"bytes,16,opt,name=accept_failure,json=acceptFailure,proto3" json:"accept_failure,omitempty"`
 	// Changes with every change of the offer at this node.
-	Etag          string `protobuf:"bytes,17,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,17,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Why the owner took it back, code of the list `withdrawal`.
+	WithdrawReason string `protobuf:"bytes,18,opt,name=withdraw_reason,json=withdrawReason,proto3" json:"withdraw_reason,omitempty"`
+	// A first owner asked for the person's return; this counts as its acceptance.
+	Return bool `protobuf:"varint,19,opt,name=return,proto3" json:"return,omitempty"`
+	// The unit has promised a place and asks to be let go.
+	ReleaseRequested bool `protobuf:"varint,20,opt,name=release_requested,json=releaseRequested,proto3" json:"release_requested,omitempty"`
+	// When the unit looks for a place again, while it has none.
+	ReviewTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=review_time,json=reviewTime,proto3" json:"review_time,omitempty"`
+	// When the person can be met there.
+	MeetTime      *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=meet_time,json=meetTime,proto3" json:"meet_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -537,6 +639,41 @@ func (x *Offer) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *Offer) GetWithdrawReason() string {
+	if x != nil {
+		return x.WithdrawReason
+	}
+	return ""
+}
+
+func (x *Offer) GetReturn() bool {
+	if x != nil {
+		return x.Return
+	}
+	return false
+}
+
+func (x *Offer) GetReleaseRequested() bool {
+	if x != nil {
+		return x.ReleaseRequested
+	}
+	return false
+}
+
+func (x *Offer) GetReviewTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReviewTime
+	}
+	return nil
+}
+
+func (x *Offer) GetMeetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.MeetTime
+	}
+	return nil
 }
 
 // Deadline is what must happen next, and who answers for it.
@@ -2200,7 +2337,8 @@ var File_amanat_referral_v1_referral_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\n" +
-	"!amanat/referral/v1/referral.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/identity/v1/identity.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc8\a\n" +
+	"!amanat/referral/v1/referral.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/identity/v1/identity.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a!amanat/referral/v1/handover.proto\x1a\x1eamanat/referral/v1/owner.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\n" +
+	"\n" +
 	"\bReferral\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12!\n" +
 	"\treference\x18\x02 \x01(\tB\x03\xe0A\x03R\treference\x128\n" +
@@ -2229,7 +2367,17 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"updateTime\x12\x1e\n" +
 	"\x04etag\x18\x15 \x01(\tB\n" +
 	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12\x1d\n" +
-	"\aannexes\x18\x16 \x03(\tB\x03\xe0A\x03R\aannexes\"\xd4\x05\n" +
+	"\aannexes\x18\x16 \x03(\tB\x03\xe0A\x03R\aannexes\x12 \n" +
+	"\tcare_node\x18\x17 \x01(\tB\x03\xe0A\x03R\bcareNode\x12\"\n" +
+	"\n" +
+	"end_reason\x18\x18 \x01(\tB\x03\xe0A\x03R\tendReason\x12(\n" +
+	"\rconsent_ended\x18\x19 \x01(\bB\x03\xe0A\x03R\fconsentEnded\x12@\n" +
+	"\n" +
+	"checked_in\x18\x1a \x01(\v2\x1c.amanat.custody.v1.CheckedInB\x03\xe0A\x03R\tcheckedIn\x127\n" +
+	"\ano_show\x18\x1b \x01(\v2\x19.amanat.custody.v1.NoShowB\x03\xe0A\x03R\x06noShow\x12\x19\n" +
+	"\x05found\x18\x1c \x01(\bB\x03\xe0A\x03R\x05found\x12.\n" +
+	"\x10return_requested\x18\x1d \x01(\bB\x03\xe0A\x03R\x0freturnRequested\x12\x1f\n" +
+	"\btogether\x18\x1e \x03(\tB\x03\xe0A\x03R\btogether\"\xd1\a\n" +
 	"\x05Offer\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x128\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateB\x03\xe0A\x03R\x05state\x12 \n" +
@@ -2250,14 +2398,20 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"createTime\x12*\n" +
 	"\x0eaccept_failure\x18\x10 \x01(\tB\x03\xe0A\x03R\racceptFailure\x12\x1e\n" +
 	"\x04etag\x18\x11 \x01(\tB\n" +
-	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\"\xc3\x03\n" +
+	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12,\n" +
+	"\x0fwithdraw_reason\x18\x12 \x01(\tB\x03\xe0A\x03R\x0ewithdrawReason\x12\x1b\n" +
+	"\x06return\x18\x13 \x01(\bB\x03\xe0A\x03R\x06return\x120\n" +
+	"\x11release_requested\x18\x14 \x01(\bB\x03\xe0A\x03R\x10releaseRequested\x12@\n" +
+	"\vreview_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"reviewTime\x12<\n" +
+	"\tmeet_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\bmeetTime\"\xa2\x04\n" +
 	"\bDeadline\x12\x1f\n" +
 	"\breferral\x18\x01 \x01(\tB\x03\xe0A\x03R\breferral\x12\x19\n" +
 	"\x05offer\x18\x02 \x01(\tB\x03\xe0A\x03R\x05offer\x12:\n" +
 	"\x04kind\x18\x03 \x01(\x0e2!.amanat.referral.v1.Deadline.KindB\x03\xe0A\x03R\x04kind\x12:\n" +
 	"\bdue_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\adueTime\x12\x17\n" +
 	"\x04unit\x18\x05 \x01(\tB\x03\xe0A\x03R\x04unit\x12\x1b\n" +
-	"\x06missed\x18\x06 \x01(\x05B\x03\xe0A\x03R\x06missed\"\xcc\x01\n" +
+	"\x06missed\x18\x06 \x01(\x05B\x03\xe0A\x03R\x06missed\"\xab\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fKIND_RECEIVE\x10\x01\x12\x0f\n" +
@@ -2273,7 +2427,12 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\x0eKIND_ASK_AGAIN\x10\t\x12\x0e\n" +
 	"\n" +
 	"KIND_WATCH\x10\n" +
-	"\"\x84\a\n" +
+	"\x12\x18\n" +
+	"\x14KIND_ANSWER_QUESTION\x10\v\x12\x10\n" +
+	"\fKIND_RELEASE\x10\f\x12\x11\n" +
+	"\rKIND_CHECK_IN\x10\r\x12\r\n" +
+	"\tKIND_FIND\x10\x0e\x12\x0f\n" +
+	"\vKIND_RETURN\x10\x0f\"\x84\a\n" +
 	"\x15SubmitReferralRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12B\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12&\n" +
@@ -2393,12 +2552,15 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\tdeadlines\x18\x01 \x03(\v2\x1c.amanat.referral.v1.DeadlineR\tdeadlines\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"z\n" +
 	"\x0fGetAnnexRequest\x12g\n" +
-	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xa2\x11\n" +
+	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xb7!\n" +
 	"\x0fReferralService\x12\x8b\x01\n" +
 	"\x0eSubmitReferral\x12).amanat.referral.v1.SubmitReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"0\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{parent=nodes/*}/referrals:submit\x12{\n" +
 	"\vGetReferral\x12&.amanat.referral.v1.GetReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=nodes/*/referrals/*}\x12\x8c\x01\n" +
 	"\rListReferrals\x12(.amanat.referral.v1.ListReferralsRequest\x1a).amanat.referral.v1.ListReferralsResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=nodes/*}/referrals\x12\x8c\x01\n" +
-	"\x0fGetCustodyChain\x12*.amanat.referral.v1.GetCustodyChainRequest\x1a\x18.amanat.custody.v1.Chain\"3\x82\xd3\xe4\x93\x02-\x12+/v1/{name=nodes/*/referrals/*}:custodyChain\x12{\n" +
+	"\x0fGetCustodyChain\x12*.amanat.referral.v1.GetCustodyChainRequest\x1a\x18.amanat.custody.v1.Chain\"3\x82\xd3\xe4\x93\x02-\x12+/v1/{name=nodes/*/referrals/*}:custodyChain\x12\x99\x01\n" +
+	"\x0eVerifyReferral\x12).amanat.referral.v1.VerifyReferralRequest\x1a*.amanat.referral.v1.VerifyReferralResponse\"0\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{name=nodes/*/referrals/*}:verify\x12\xa1\x01\n" +
+	"\x0eExportHandover\x12).amanat.referral.v1.ExportHandoverRequest\x1a*.amanat.referral.v1.ExportHandoverResponse\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{name=nodes/*/referrals/*}:exportHandover\x12\x93\x01\n" +
+	"\x0eImportHandover\x12).amanat.referral.v1.ImportHandoverRequest\x1a\x1c.amanat.referral.v1.Referral\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{parent=nodes/*}/referrals:importHandover\x12{\n" +
 	"\bGetOffer\x12#.amanat.referral.v1.GetOfferRequest\x1a\x19.amanat.referral.v1.Offer\"/\x82\xd3\xe4\x93\x02)\x12'/v1/{name=nodes/*/referrals/*/offers/*}\x12\x80\x01\n" +
 	"\n" +
 	"ListOffers\x12%.amanat.referral.v1.ListOffersRequest\x1a&.amanat.referral.v1.ListOffersResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{parent=nodes/*}/offers\x12\x8b\x01\n" +
@@ -2411,7 +2573,19 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\fStartService\x12'.amanat.referral.v1.StartServiceRequest\x1a\x1c.amanat.referral.v1.Referral\"6\x82\xd3\xe4\x93\x020:\x01*\"+/v1/{name=nodes/*/referrals/*}:startService\x12]\n" +
 	"\x10CompleteReferral\x12+.amanat.referral.v1.CompleteReferralRequest\x1a\x1c.amanat.referral.v1.Referral\x12\x8c\x01\n" +
 	"\rListDeadlines\x12(.amanat.referral.v1.ListDeadlinesRequest\x1a).amanat.referral.v1.ListDeadlinesResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=nodes/*}/deadlines\x12\x82\x01\n" +
-	"\bGetAnnex\x12#.amanat.referral.v1.GetAnnexRequest\x1a\x1f.amanat.custody.v1.AnnexContent\"0\x82\xd3\xe4\x93\x02*\x12(/v1/{name=nodes/*/referrals/*/annexes/*}B4Z2amanat.example/proto/amanat/referral/v1;referralv1b\x06proto3"
+	"\bGetAnnex\x12#.amanat.referral.v1.GetAnnexRequest\x1a\x1f.amanat.custody.v1.AnnexContent\"0\x82\xd3\xe4\x93\x02*\x12(/v1/{name=nodes/*/referrals/*/annexes/*}\x12\x94\x01\n" +
+	"\rWithdrawOffer\x12(.amanat.referral.v1.WithdrawOfferRequest\x1a\x1c.amanat.referral.v1.Referral\";\x82\xd3\xe4\x93\x025:\x01*\"0/v1/{name=nodes/*/referrals/*/offers/*}:withdraw\x12\x94\x01\n" +
+	"\x0eAnswerQuestion\x12).amanat.referral.v1.AnswerQuestionRequest\x1a\x1c.amanat.referral.v1.Referral\"9\x82\xd3\xe4\x93\x023:\x01*\"./v1/{name=nodes/*/referrals/*/offers/*}:answer\x12\x96\x01\n" +
+	"\fGrantRelease\x12'.amanat.referral.v1.GrantReleaseRequest\x1a\x1c.amanat.referral.v1.Referral\"?\x82\xd3\xe4\x93\x029:\x01*\"4/v1/{name=nodes/*/referrals/*/offers/*}:grantRelease\x12\x99\x01\n" +
+	"\rRefuseRelease\x12(.amanat.referral.v1.RefuseReleaseRequest\x1a\x1c.amanat.referral.v1.Referral\"@\x82\xd3\xe4\x93\x02::\x01*\"5/v1/{name=nodes/*/referrals/*/offers/*}:refuseRelease\x12\x8b\x01\n" +
+	"\x0eCancelReferral\x12).amanat.referral.v1.CancelReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"0\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{name=nodes/*/referrals/*}:cancel\x12~\n" +
+	"\aCheckIn\x12\".amanat.referral.v1.CheckInRequest\x1a\x1c.amanat.referral.v1.Referral\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=nodes/*/referrals/*}:checkIn\x12\x8d\x01\n" +
+	"\fRecordNoShow\x12'.amanat.referral.v1.RecordNoShowRequest\x1a\x1c.amanat.referral.v1.Referral\"6\x82\xd3\xe4\x93\x020:\x01*\"+/v1/{name=nodes/*/referrals/*}:recordNoShow\x12\x90\x01\n" +
+	"\rRequestReturn\x12(.amanat.referral.v1.RequestReturnRequest\x1a\x1c.amanat.referral.v1.Referral\"7\x82\xd3\xe4\x93\x021:\x01*\",/v1/{name=nodes/*/referrals/*}:requestReturn\x12\x8d\x01\n" +
+	"\fRecordReturn\x12'.amanat.referral.v1.RecordReturnRequest\x1a\x1c.amanat.referral.v1.Referral\"6\x82\xd3\xe4\x93\x020:\x01*\"+/v1/{name=nodes/*/referrals/*}:recordReturn\x12\x8e\x01\n" +
+	"\x0fCorrectReferral\x12*.amanat.referral.v1.CorrectReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=nodes/*/referrals/*}:correct\x12\x87\x01\n" +
+	"\n" +
+	"EndConsent\x12%.amanat.referral.v1.EndConsentRequest\x1a\x1c.amanat.referral.v1.Referral\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/{name=nodes/*/referrals/*}:endConsentB4Z2amanat.example/proto/amanat/referral/v1;referralv1b\x06proto3"
 
 var (
 	file_amanat_referral_v1_referral_proto_rawDescOnce sync.Once
@@ -2459,14 +2633,32 @@ var file_amanat_referral_v1_referral_proto_goTypes = []any{
 	(v1.Urgency)(0),                     // 28: amanat.custody.v1.Urgency
 	(*v1.Needs)(nil),                    // 29: amanat.custody.v1.Needs
 	(*timestamppb.Timestamp)(nil),       // 30: google.protobuf.Timestamp
-	(v1.OfferState)(0),                  // 31: amanat.custody.v1.OfferState
-	(*v1.ConsentReceipt)(nil),           // 32: amanat.custody.v1.ConsentReceipt
-	(*v1.ConsentOverride)(nil),          // 33: amanat.custody.v1.ConsentOverride
-	(*v1.Actor)(nil),                    // 34: amanat.custody.v1.Actor
-	(*v11.WorkerContact)(nil),           // 35: amanat.identity.v1.WorkerContact
-	(*v1.Escort)(nil),                   // 36: amanat.custody.v1.Escort
-	(*v1.Chain)(nil),                    // 37: amanat.custody.v1.Chain
-	(*v1.AnnexContent)(nil),             // 38: amanat.custody.v1.AnnexContent
+	(*v1.CheckedIn)(nil),                // 31: amanat.custody.v1.CheckedIn
+	(*v1.NoShow)(nil),                   // 32: amanat.custody.v1.NoShow
+	(v1.OfferState)(0),                  // 33: amanat.custody.v1.OfferState
+	(*v1.ConsentReceipt)(nil),           // 34: amanat.custody.v1.ConsentReceipt
+	(*v1.ConsentOverride)(nil),          // 35: amanat.custody.v1.ConsentOverride
+	(*v1.Actor)(nil),                    // 36: amanat.custody.v1.Actor
+	(*v11.WorkerContact)(nil),           // 37: amanat.identity.v1.WorkerContact
+	(*v1.Escort)(nil),                   // 38: amanat.custody.v1.Escort
+	(*VerifyReferralRequest)(nil),       // 39: amanat.referral.v1.VerifyReferralRequest
+	(*ExportHandoverRequest)(nil),       // 40: amanat.referral.v1.ExportHandoverRequest
+	(*ImportHandoverRequest)(nil),       // 41: amanat.referral.v1.ImportHandoverRequest
+	(*WithdrawOfferRequest)(nil),        // 42: amanat.referral.v1.WithdrawOfferRequest
+	(*AnswerQuestionRequest)(nil),       // 43: amanat.referral.v1.AnswerQuestionRequest
+	(*GrantReleaseRequest)(nil),         // 44: amanat.referral.v1.GrantReleaseRequest
+	(*RefuseReleaseRequest)(nil),        // 45: amanat.referral.v1.RefuseReleaseRequest
+	(*CancelReferralRequest)(nil),       // 46: amanat.referral.v1.CancelReferralRequest
+	(*CheckInRequest)(nil),              // 47: amanat.referral.v1.CheckInRequest
+	(*RecordNoShowRequest)(nil),         // 48: amanat.referral.v1.RecordNoShowRequest
+	(*RequestReturnRequest)(nil),        // 49: amanat.referral.v1.RequestReturnRequest
+	(*RecordReturnRequest)(nil),         // 50: amanat.referral.v1.RecordReturnRequest
+	(*CorrectReferralRequest)(nil),      // 51: amanat.referral.v1.CorrectReferralRequest
+	(*EndConsentRequest)(nil),           // 52: amanat.referral.v1.EndConsentRequest
+	(*v1.Chain)(nil),                    // 53: amanat.custody.v1.Chain
+	(*VerifyReferralResponse)(nil),      // 54: amanat.referral.v1.VerifyReferralResponse
+	(*ExportHandoverResponse)(nil),      // 55: amanat.referral.v1.ExportHandoverResponse
+	(*v1.AnnexContent)(nil),             // 56: amanat.custody.v1.AnnexContent
 }
 var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
 	26, // 0: amanat.referral.v1.Referral.kind:type_name -> amanat.custody.v1.ReferralKind
@@ -2477,73 +2669,105 @@ var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
 	3,  // 5: amanat.referral.v1.Referral.next_deadline:type_name -> amanat.referral.v1.Deadline
 	30, // 6: amanat.referral.v1.Referral.submit_time:type_name -> google.protobuf.Timestamp
 	30, // 7: amanat.referral.v1.Referral.update_time:type_name -> google.protobuf.Timestamp
-	31, // 8: amanat.referral.v1.Offer.state:type_name -> amanat.custody.v1.OfferState
-	26, // 9: amanat.referral.v1.Offer.kind:type_name -> amanat.custody.v1.ReferralKind
-	28, // 10: amanat.referral.v1.Offer.urgency:type_name -> amanat.custody.v1.Urgency
-	29, // 11: amanat.referral.v1.Offer.needs:type_name -> amanat.custody.v1.Needs
-	30, // 12: amanat.referral.v1.Offer.answer_by:type_name -> google.protobuf.Timestamp
-	30, // 13: amanat.referral.v1.Offer.create_time:type_name -> google.protobuf.Timestamp
-	0,  // 14: amanat.referral.v1.Deadline.kind:type_name -> amanat.referral.v1.Deadline.Kind
-	30, // 15: amanat.referral.v1.Deadline.due_time:type_name -> google.protobuf.Timestamp
-	26, // 16: amanat.referral.v1.SubmitReferralRequest.kind:type_name -> amanat.custody.v1.ReferralKind
-	28, // 17: amanat.referral.v1.SubmitReferralRequest.urgency:type_name -> amanat.custody.v1.Urgency
-	29, // 18: amanat.referral.v1.SubmitReferralRequest.needs:type_name -> amanat.custody.v1.Needs
-	32, // 19: amanat.referral.v1.SubmitReferralRequest.consent:type_name -> amanat.custody.v1.ConsentReceipt
-	33, // 20: amanat.referral.v1.SubmitReferralRequest.override:type_name -> amanat.custody.v1.ConsentOverride
-	30, // 21: amanat.referral.v1.SubmitReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
-	34, // 22: amanat.referral.v1.SubmitReferralRequest.actor:type_name -> amanat.custody.v1.Actor
-	23, // 23: amanat.referral.v1.ListReferralsRequest.filter:type_name -> amanat.referral.v1.ListReferralsRequest.Filter
-	1,  // 24: amanat.referral.v1.ListReferralsResponse.referrals:type_name -> amanat.referral.v1.Referral
-	24, // 25: amanat.referral.v1.ListOffersRequest.filter:type_name -> amanat.referral.v1.ListOffersRequest.Filter
-	2,  // 26: amanat.referral.v1.ListOffersResponse.offers:type_name -> amanat.referral.v1.Offer
-	35, // 27: amanat.referral.v1.AcceptOfferRequest.worker:type_name -> amanat.identity.v1.WorkerContact
-	30, // 28: amanat.referral.v1.AcceptOfferRequest.hold_expire_time:type_name -> google.protobuf.Timestamp
-	30, // 29: amanat.referral.v1.OfferReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
-	36, // 30: amanat.referral.v1.DispatchReferralRequest.escort:type_name -> amanat.custody.v1.Escort
-	30, // 31: amanat.referral.v1.DispatchReferralRequest.expect_time:type_name -> google.protobuf.Timestamp
-	30, // 32: amanat.referral.v1.RecordArrivalRequest.arrive_time:type_name -> google.protobuf.Timestamp
-	34, // 33: amanat.referral.v1.CompleteReferralRequest.actor:type_name -> amanat.custody.v1.Actor
-	25, // 34: amanat.referral.v1.ListDeadlinesRequest.filter:type_name -> amanat.referral.v1.ListDeadlinesRequest.Filter
-	3,  // 35: amanat.referral.v1.ListDeadlinesResponse.deadlines:type_name -> amanat.referral.v1.Deadline
-	27, // 36: amanat.referral.v1.ListReferralsRequest.Filter.state:type_name -> amanat.custody.v1.ReferralState
-	31, // 37: amanat.referral.v1.ListOffersRequest.Filter.state:type_name -> amanat.custody.v1.OfferState
-	4,  // 38: amanat.referral.v1.ReferralService.SubmitReferral:input_type -> amanat.referral.v1.SubmitReferralRequest
-	5,  // 39: amanat.referral.v1.ReferralService.GetReferral:input_type -> amanat.referral.v1.GetReferralRequest
-	6,  // 40: amanat.referral.v1.ReferralService.ListReferrals:input_type -> amanat.referral.v1.ListReferralsRequest
-	8,  // 41: amanat.referral.v1.ReferralService.GetCustodyChain:input_type -> amanat.referral.v1.GetCustodyChainRequest
-	9,  // 42: amanat.referral.v1.ReferralService.GetOffer:input_type -> amanat.referral.v1.GetOfferRequest
-	10, // 43: amanat.referral.v1.ReferralService.ListOffers:input_type -> amanat.referral.v1.ListOffersRequest
-	12, // 44: amanat.referral.v1.ReferralService.AcceptOffer:input_type -> amanat.referral.v1.AcceptOfferRequest
-	13, // 45: amanat.referral.v1.ReferralService.DeclineOffer:input_type -> amanat.referral.v1.DeclineOfferRequest
-	14, // 46: amanat.referral.v1.ReferralService.OfferReferral:input_type -> amanat.referral.v1.OfferReferralRequest
-	15, // 47: amanat.referral.v1.ReferralService.ConfirmOffer:input_type -> amanat.referral.v1.ConfirmOfferRequest
-	16, // 48: amanat.referral.v1.ReferralService.DispatchReferral:input_type -> amanat.referral.v1.DispatchReferralRequest
-	17, // 49: amanat.referral.v1.ReferralService.RecordArrival:input_type -> amanat.referral.v1.RecordArrivalRequest
-	18, // 50: amanat.referral.v1.ReferralService.StartService:input_type -> amanat.referral.v1.StartServiceRequest
-	19, // 51: amanat.referral.v1.ReferralService.CompleteReferral:input_type -> amanat.referral.v1.CompleteReferralRequest
-	20, // 52: amanat.referral.v1.ReferralService.ListDeadlines:input_type -> amanat.referral.v1.ListDeadlinesRequest
-	22, // 53: amanat.referral.v1.ReferralService.GetAnnex:input_type -> amanat.referral.v1.GetAnnexRequest
-	1,  // 54: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 55: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
-	7,  // 56: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
-	37, // 57: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
-	2,  // 58: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
-	11, // 59: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
-	2,  // 60: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
-	2,  // 61: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
-	1,  // 62: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 63: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 64: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 65: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
-	1,  // 66: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
-	1,  // 67: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
-	21, // 68: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
-	38, // 69: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
-	54, // [54:70] is the sub-list for method output_type
-	38, // [38:54] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	31, // 8: amanat.referral.v1.Referral.checked_in:type_name -> amanat.custody.v1.CheckedIn
+	32, // 9: amanat.referral.v1.Referral.no_show:type_name -> amanat.custody.v1.NoShow
+	33, // 10: amanat.referral.v1.Offer.state:type_name -> amanat.custody.v1.OfferState
+	26, // 11: amanat.referral.v1.Offer.kind:type_name -> amanat.custody.v1.ReferralKind
+	28, // 12: amanat.referral.v1.Offer.urgency:type_name -> amanat.custody.v1.Urgency
+	29, // 13: amanat.referral.v1.Offer.needs:type_name -> amanat.custody.v1.Needs
+	30, // 14: amanat.referral.v1.Offer.answer_by:type_name -> google.protobuf.Timestamp
+	30, // 15: amanat.referral.v1.Offer.create_time:type_name -> google.protobuf.Timestamp
+	30, // 16: amanat.referral.v1.Offer.review_time:type_name -> google.protobuf.Timestamp
+	30, // 17: amanat.referral.v1.Offer.meet_time:type_name -> google.protobuf.Timestamp
+	0,  // 18: amanat.referral.v1.Deadline.kind:type_name -> amanat.referral.v1.Deadline.Kind
+	30, // 19: amanat.referral.v1.Deadline.due_time:type_name -> google.protobuf.Timestamp
+	26, // 20: amanat.referral.v1.SubmitReferralRequest.kind:type_name -> amanat.custody.v1.ReferralKind
+	28, // 21: amanat.referral.v1.SubmitReferralRequest.urgency:type_name -> amanat.custody.v1.Urgency
+	29, // 22: amanat.referral.v1.SubmitReferralRequest.needs:type_name -> amanat.custody.v1.Needs
+	34, // 23: amanat.referral.v1.SubmitReferralRequest.consent:type_name -> amanat.custody.v1.ConsentReceipt
+	35, // 24: amanat.referral.v1.SubmitReferralRequest.override:type_name -> amanat.custody.v1.ConsentOverride
+	30, // 25: amanat.referral.v1.SubmitReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
+	36, // 26: amanat.referral.v1.SubmitReferralRequest.actor:type_name -> amanat.custody.v1.Actor
+	23, // 27: amanat.referral.v1.ListReferralsRequest.filter:type_name -> amanat.referral.v1.ListReferralsRequest.Filter
+	1,  // 28: amanat.referral.v1.ListReferralsResponse.referrals:type_name -> amanat.referral.v1.Referral
+	24, // 29: amanat.referral.v1.ListOffersRequest.filter:type_name -> amanat.referral.v1.ListOffersRequest.Filter
+	2,  // 30: amanat.referral.v1.ListOffersResponse.offers:type_name -> amanat.referral.v1.Offer
+	37, // 31: amanat.referral.v1.AcceptOfferRequest.worker:type_name -> amanat.identity.v1.WorkerContact
+	30, // 32: amanat.referral.v1.AcceptOfferRequest.hold_expire_time:type_name -> google.protobuf.Timestamp
+	30, // 33: amanat.referral.v1.OfferReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
+	38, // 34: amanat.referral.v1.DispatchReferralRequest.escort:type_name -> amanat.custody.v1.Escort
+	30, // 35: amanat.referral.v1.DispatchReferralRequest.expect_time:type_name -> google.protobuf.Timestamp
+	30, // 36: amanat.referral.v1.RecordArrivalRequest.arrive_time:type_name -> google.protobuf.Timestamp
+	36, // 37: amanat.referral.v1.CompleteReferralRequest.actor:type_name -> amanat.custody.v1.Actor
+	25, // 38: amanat.referral.v1.ListDeadlinesRequest.filter:type_name -> amanat.referral.v1.ListDeadlinesRequest.Filter
+	3,  // 39: amanat.referral.v1.ListDeadlinesResponse.deadlines:type_name -> amanat.referral.v1.Deadline
+	27, // 40: amanat.referral.v1.ListReferralsRequest.Filter.state:type_name -> amanat.custody.v1.ReferralState
+	33, // 41: amanat.referral.v1.ListOffersRequest.Filter.state:type_name -> amanat.custody.v1.OfferState
+	4,  // 42: amanat.referral.v1.ReferralService.SubmitReferral:input_type -> amanat.referral.v1.SubmitReferralRequest
+	5,  // 43: amanat.referral.v1.ReferralService.GetReferral:input_type -> amanat.referral.v1.GetReferralRequest
+	6,  // 44: amanat.referral.v1.ReferralService.ListReferrals:input_type -> amanat.referral.v1.ListReferralsRequest
+	8,  // 45: amanat.referral.v1.ReferralService.GetCustodyChain:input_type -> amanat.referral.v1.GetCustodyChainRequest
+	39, // 46: amanat.referral.v1.ReferralService.VerifyReferral:input_type -> amanat.referral.v1.VerifyReferralRequest
+	40, // 47: amanat.referral.v1.ReferralService.ExportHandover:input_type -> amanat.referral.v1.ExportHandoverRequest
+	41, // 48: amanat.referral.v1.ReferralService.ImportHandover:input_type -> amanat.referral.v1.ImportHandoverRequest
+	9,  // 49: amanat.referral.v1.ReferralService.GetOffer:input_type -> amanat.referral.v1.GetOfferRequest
+	10, // 50: amanat.referral.v1.ReferralService.ListOffers:input_type -> amanat.referral.v1.ListOffersRequest
+	12, // 51: amanat.referral.v1.ReferralService.AcceptOffer:input_type -> amanat.referral.v1.AcceptOfferRequest
+	13, // 52: amanat.referral.v1.ReferralService.DeclineOffer:input_type -> amanat.referral.v1.DeclineOfferRequest
+	14, // 53: amanat.referral.v1.ReferralService.OfferReferral:input_type -> amanat.referral.v1.OfferReferralRequest
+	15, // 54: amanat.referral.v1.ReferralService.ConfirmOffer:input_type -> amanat.referral.v1.ConfirmOfferRequest
+	16, // 55: amanat.referral.v1.ReferralService.DispatchReferral:input_type -> amanat.referral.v1.DispatchReferralRequest
+	17, // 56: amanat.referral.v1.ReferralService.RecordArrival:input_type -> amanat.referral.v1.RecordArrivalRequest
+	18, // 57: amanat.referral.v1.ReferralService.StartService:input_type -> amanat.referral.v1.StartServiceRequest
+	19, // 58: amanat.referral.v1.ReferralService.CompleteReferral:input_type -> amanat.referral.v1.CompleteReferralRequest
+	20, // 59: amanat.referral.v1.ReferralService.ListDeadlines:input_type -> amanat.referral.v1.ListDeadlinesRequest
+	22, // 60: amanat.referral.v1.ReferralService.GetAnnex:input_type -> amanat.referral.v1.GetAnnexRequest
+	42, // 61: amanat.referral.v1.ReferralService.WithdrawOffer:input_type -> amanat.referral.v1.WithdrawOfferRequest
+	43, // 62: amanat.referral.v1.ReferralService.AnswerQuestion:input_type -> amanat.referral.v1.AnswerQuestionRequest
+	44, // 63: amanat.referral.v1.ReferralService.GrantRelease:input_type -> amanat.referral.v1.GrantReleaseRequest
+	45, // 64: amanat.referral.v1.ReferralService.RefuseRelease:input_type -> amanat.referral.v1.RefuseReleaseRequest
+	46, // 65: amanat.referral.v1.ReferralService.CancelReferral:input_type -> amanat.referral.v1.CancelReferralRequest
+	47, // 66: amanat.referral.v1.ReferralService.CheckIn:input_type -> amanat.referral.v1.CheckInRequest
+	48, // 67: amanat.referral.v1.ReferralService.RecordNoShow:input_type -> amanat.referral.v1.RecordNoShowRequest
+	49, // 68: amanat.referral.v1.ReferralService.RequestReturn:input_type -> amanat.referral.v1.RequestReturnRequest
+	50, // 69: amanat.referral.v1.ReferralService.RecordReturn:input_type -> amanat.referral.v1.RecordReturnRequest
+	51, // 70: amanat.referral.v1.ReferralService.CorrectReferral:input_type -> amanat.referral.v1.CorrectReferralRequest
+	52, // 71: amanat.referral.v1.ReferralService.EndConsent:input_type -> amanat.referral.v1.EndConsentRequest
+	1,  // 72: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 73: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
+	7,  // 74: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
+	53, // 75: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
+	54, // 76: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
+	55, // 77: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
+	1,  // 78: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
+	2,  // 79: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
+	11, // 80: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
+	2,  // 81: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
+	2,  // 82: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
+	1,  // 83: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 84: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 85: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 86: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
+	1,  // 87: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
+	1,  // 88: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
+	21, // 89: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
+	56, // 90: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
+	1,  // 91: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 92: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
+	1,  // 93: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 94: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 95: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 96: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
+	1,  // 97: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
+	1,  // 98: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 99: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 100: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 101: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
+	72, // [72:102] is the sub-list for method output_type
+	42, // [42:72] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_amanat_referral_v1_referral_proto_init() }
@@ -2551,6 +2775,8 @@ func file_amanat_referral_v1_referral_proto_init() {
 	if File_amanat_referral_v1_referral_proto != nil {
 		return
 	}
+	file_amanat_referral_v1_handover_proto_init()
+	file_amanat_referral_v1_owner_proto_init()
 	file_amanat_referral_v1_referral_proto_msgTypes[3].OneofWrappers = []any{
 		(*SubmitReferralRequest_Consent)(nil),
 		(*SubmitReferralRequest_Override)(nil),

@@ -26,6 +26,9 @@ const (
 	ReferralService_GetReferral_FullMethodName      = "/amanat.referral.v1.ReferralService/GetReferral"
 	ReferralService_ListReferrals_FullMethodName    = "/amanat.referral.v1.ReferralService/ListReferrals"
 	ReferralService_GetCustodyChain_FullMethodName  = "/amanat.referral.v1.ReferralService/GetCustodyChain"
+	ReferralService_VerifyReferral_FullMethodName   = "/amanat.referral.v1.ReferralService/VerifyReferral"
+	ReferralService_ExportHandover_FullMethodName   = "/amanat.referral.v1.ReferralService/ExportHandover"
+	ReferralService_ImportHandover_FullMethodName   = "/amanat.referral.v1.ReferralService/ImportHandover"
 	ReferralService_GetOffer_FullMethodName         = "/amanat.referral.v1.ReferralService/GetOffer"
 	ReferralService_ListOffers_FullMethodName       = "/amanat.referral.v1.ReferralService/ListOffers"
 	ReferralService_AcceptOffer_FullMethodName      = "/amanat.referral.v1.ReferralService/AcceptOffer"
@@ -38,6 +41,17 @@ const (
 	ReferralService_CompleteReferral_FullMethodName = "/amanat.referral.v1.ReferralService/CompleteReferral"
 	ReferralService_ListDeadlines_FullMethodName    = "/amanat.referral.v1.ReferralService/ListDeadlines"
 	ReferralService_GetAnnex_FullMethodName         = "/amanat.referral.v1.ReferralService/GetAnnex"
+	ReferralService_WithdrawOffer_FullMethodName    = "/amanat.referral.v1.ReferralService/WithdrawOffer"
+	ReferralService_AnswerQuestion_FullMethodName   = "/amanat.referral.v1.ReferralService/AnswerQuestion"
+	ReferralService_GrantRelease_FullMethodName     = "/amanat.referral.v1.ReferralService/GrantRelease"
+	ReferralService_RefuseRelease_FullMethodName    = "/amanat.referral.v1.ReferralService/RefuseRelease"
+	ReferralService_CancelReferral_FullMethodName   = "/amanat.referral.v1.ReferralService/CancelReferral"
+	ReferralService_CheckIn_FullMethodName          = "/amanat.referral.v1.ReferralService/CheckIn"
+	ReferralService_RecordNoShow_FullMethodName     = "/amanat.referral.v1.ReferralService/RecordNoShow"
+	ReferralService_RequestReturn_FullMethodName    = "/amanat.referral.v1.ReferralService/RequestReturn"
+	ReferralService_RecordReturn_FullMethodName     = "/amanat.referral.v1.ReferralService/RecordReturn"
+	ReferralService_CorrectReferral_FullMethodName  = "/amanat.referral.v1.ReferralService/CorrectReferral"
+	ReferralService_EndConsent_FullMethodName       = "/amanat.referral.v1.ReferralService/EndConsent"
 )
 
 // ReferralServiceClient is the client API for ReferralService service.
@@ -55,6 +69,12 @@ type ReferralServiceClient interface {
 	ListReferrals(ctx context.Context, in *ListReferralsRequest, opts ...grpc.CallOption) (*ListReferralsResponse, error)
 	// Reads the custody chain: signed events that anyone with the roster can verify.
 	GetCustodyChain(ctx context.Context, in *GetCustodyChainRequest, opts ...grpc.CallOption) (*v1.Chain, error)
+	// Verifies the custody chain anew, by the keys of the roster, and says what it says.
+	VerifyReferral(ctx context.Context, in *VerifyReferralRequest, opts ...grpc.CallOption) (*VerifyReferralResponse, error)
+	// Makes the file that travels with the escort: the chain, and the annexes sealed to the node the person goes to.
+	ExportHandover(ctx context.Context, in *ExportHandoverRequest, opts ...grpc.CallOption) (*ExportHandoverResponse, error)
+	// Takes in a file that came with the escort, as if its chain had come by the post. Repeating it is a no-op.
+	ImportHandover(ctx context.Context, in *ImportHandoverRequest, opts ...grpc.CallOption) (*Referral, error)
 	// Reads an offer this node received or sent.
 	GetOffer(ctx context.Context, in *GetOfferRequest, opts ...grpc.CallOption) (*Offer, error)
 	// Lists the offers made to this node's units, oldest first.
@@ -64,7 +84,7 @@ type ReferralServiceClient interface {
 	AcceptOffer(ctx context.Context, in *AcceptOfferRequest, opts ...grpc.CallOption) (*Offer, error)
 	// Declines an offer at the destination.
 	DeclineOffer(ctx context.Context, in *DeclineOfferRequest, opts ...grpc.CallOption) (*Offer, error)
-	// Asks one more unit, while none is chosen.
+	// Asks one more unit, up to eight at once and each once: before the person leaves, or from where the person is, to refer on.
 	OfferReferral(ctx context.Context, in *OfferReferralRequest, opts ...grpc.CallOption) (*Referral, error)
 	// Chooses an accepted offer. A single offer is chosen by itself when the node's policy says so.
 	ConfirmOffer(ctx context.Context, in *ConfirmOfferRequest, opts ...grpc.CallOption) (*Referral, error)
@@ -80,6 +100,31 @@ type ReferralServiceClient interface {
 	ListDeadlines(ctx context.Context, in *ListDeadlinesRequest, opts ...grpc.CallOption) (*ListDeadlinesResponse, error)
 	// Reads what people wrote beside an event or a reply.
 	GetAnnex(ctx context.Context, in *GetAnnexRequest, opts ...grpc.CallOption) (*v1.AnnexContent, error)
+	// Takes an offer back. When it was the chosen one, the referral falls back and another unit can be asked. A first owner's
+	// request for return is refused with it.
+	WithdrawOffer(ctx context.Context, in *WithdrawOfferRequest, opts ...grpc.CallOption) (*Referral, error)
+	// Answers a question of an asked unit.
+	AnswerQuestion(ctx context.Context, in *AnswerQuestionRequest, opts ...grpc.CallOption) (*Referral, error)
+	// Lets a unit go that promised a place and asked to be released. Another unit can be asked then.
+	GrantRelease(ctx context.Context, in *GrantReleaseRequest, opts ...grpc.CallOption) (*Referral, error)
+	// Holds a unit to its promise.
+	RefuseRelease(ctx context.Context, in *RefuseReleaseRequest, opts ...grpc.CallOption) (*Referral, error)
+	// Ends a referral that nobody was handed; units that are still asked hear of it first. After the handover the first owner can
+	// only ask for the person's return.
+	CancelReferral(ctx context.Context, in *CancelReferralRequest, opts ...grpc.CallOption) (*Referral, error)
+	// Notes that somebody on the road was heard of, and when they should be heard of next.
+	CheckIn(ctx context.Context, in *CheckInRequest, opts ...grpc.CallOption) (*Referral, error)
+	// Records that the person did not come, and alarms both sides. An arrival may still follow.
+	RecordNoShow(ctx context.Context, in *RecordNoShowRequest, opts ...grpc.CallOption) (*Referral, error)
+	// Asks the owner for the person's return, as the first owner. It counts as acceptance: what follows is a handover like any
+	// other. It is said again until the owner has answered.
+	RequestReturn(ctx context.Context, in *RequestReturnRequest, opts ...grpc.CallOption) (*Referral, error)
+	// Ends a referral whose person is back with the first owner.
+	RecordReturn(ctx context.Context, in *RecordReturnRequest, opts ...grpc.CallOption) (*Referral, error)
+	// Says what should have stood in an earlier event.
+	CorrectReferral(ctx context.Context, in *CorrectReferralRequest, opts ...grpc.CallOption) (*Referral, error)
+	// Notes that consent has ended. All who hold the chain hear of it at once; nobody can be asked on that consent any more.
+	EndConsent(ctx context.Context, in *EndConsentRequest, opts ...grpc.CallOption) (*Referral, error)
 }
 
 type referralServiceClient struct {
@@ -124,6 +169,36 @@ func (c *referralServiceClient) GetCustodyChain(ctx context.Context, in *GetCust
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(v1.Chain)
 	err := c.cc.Invoke(ctx, ReferralService_GetCustodyChain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) VerifyReferral(ctx context.Context, in *VerifyReferralRequest, opts ...grpc.CallOption) (*VerifyReferralResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VerifyReferralResponse)
+	err := c.cc.Invoke(ctx, ReferralService_VerifyReferral_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) ExportHandover(ctx context.Context, in *ExportHandoverRequest, opts ...grpc.CallOption) (*ExportHandoverResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExportHandoverResponse)
+	err := c.cc.Invoke(ctx, ReferralService_ExportHandover_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) ImportHandover(ctx context.Context, in *ImportHandoverRequest, opts ...grpc.CallOption) (*Referral, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Referral)
+	err := c.cc.Invoke(ctx, ReferralService_ImportHandover_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -250,6 +325,116 @@ func (c *referralServiceClient) GetAnnex(ctx context.Context, in *GetAnnexReques
 	return out, nil
 }
 
+func (c *referralServiceClient) WithdrawOffer(ctx context.Context, in *WithdrawOfferRequest, opts ...grpc.CallOption) (*Referral, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Referral)
+	err := c.cc.Invoke(ctx, ReferralService_WithdrawOffer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) AnswerQuestion(ctx context.Context, in *AnswerQuestionRequest, opts ...grpc.CallOption) (*Referral, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Referral)
+	err := c.cc.Invoke(ctx, ReferralService_AnswerQuestion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) GrantRelease(ctx context.Context, in *GrantReleaseRequest, opts ...grpc.CallOption) (*Referral, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Referral)
+	err := c.cc.Invoke(ctx, ReferralService_GrantRelease_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) RefuseRelease(ctx context.Context, in *RefuseReleaseRequest, opts ...grpc.CallOption) (*Referral, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Referral)
+	err := c.cc.Invoke(ctx, ReferralService_RefuseRelease_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) CancelReferral(ctx context.Context, in *CancelReferralRequest, opts ...grpc.CallOption) (*Referral, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Referral)
+	err := c.cc.Invoke(ctx, ReferralService_CancelReferral_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) CheckIn(ctx context.Context, in *CheckInRequest, opts ...grpc.CallOption) (*Referral, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Referral)
+	err := c.cc.Invoke(ctx, ReferralService_CheckIn_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) RecordNoShow(ctx context.Context, in *RecordNoShowRequest, opts ...grpc.CallOption) (*Referral, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Referral)
+	err := c.cc.Invoke(ctx, ReferralService_RecordNoShow_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) RequestReturn(ctx context.Context, in *RequestReturnRequest, opts ...grpc.CallOption) (*Referral, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Referral)
+	err := c.cc.Invoke(ctx, ReferralService_RequestReturn_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) RecordReturn(ctx context.Context, in *RecordReturnRequest, opts ...grpc.CallOption) (*Referral, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Referral)
+	err := c.cc.Invoke(ctx, ReferralService_RecordReturn_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) CorrectReferral(ctx context.Context, in *CorrectReferralRequest, opts ...grpc.CallOption) (*Referral, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Referral)
+	err := c.cc.Invoke(ctx, ReferralService_CorrectReferral_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) EndConsent(ctx context.Context, in *EndConsentRequest, opts ...grpc.CallOption) (*Referral, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Referral)
+	err := c.cc.Invoke(ctx, ReferralService_EndConsent_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ReferralServiceServer is the server API for ReferralService service.
 // All implementations must embed UnimplementedReferralServiceServer
 // for forward compatibility.
@@ -265,6 +450,12 @@ type ReferralServiceServer interface {
 	ListReferrals(context.Context, *ListReferralsRequest) (*ListReferralsResponse, error)
 	// Reads the custody chain: signed events that anyone with the roster can verify.
 	GetCustodyChain(context.Context, *GetCustodyChainRequest) (*v1.Chain, error)
+	// Verifies the custody chain anew, by the keys of the roster, and says what it says.
+	VerifyReferral(context.Context, *VerifyReferralRequest) (*VerifyReferralResponse, error)
+	// Makes the file that travels with the escort: the chain, and the annexes sealed to the node the person goes to.
+	ExportHandover(context.Context, *ExportHandoverRequest) (*ExportHandoverResponse, error)
+	// Takes in a file that came with the escort, as if its chain had come by the post. Repeating it is a no-op.
+	ImportHandover(context.Context, *ImportHandoverRequest) (*Referral, error)
 	// Reads an offer this node received or sent.
 	GetOffer(context.Context, *GetOfferRequest) (*Offer, error)
 	// Lists the offers made to this node's units, oldest first.
@@ -274,7 +465,7 @@ type ReferralServiceServer interface {
 	AcceptOffer(context.Context, *AcceptOfferRequest) (*Offer, error)
 	// Declines an offer at the destination.
 	DeclineOffer(context.Context, *DeclineOfferRequest) (*Offer, error)
-	// Asks one more unit, while none is chosen.
+	// Asks one more unit, up to eight at once and each once: before the person leaves, or from where the person is, to refer on.
 	OfferReferral(context.Context, *OfferReferralRequest) (*Referral, error)
 	// Chooses an accepted offer. A single offer is chosen by itself when the node's policy says so.
 	ConfirmOffer(context.Context, *ConfirmOfferRequest) (*Referral, error)
@@ -290,6 +481,31 @@ type ReferralServiceServer interface {
 	ListDeadlines(context.Context, *ListDeadlinesRequest) (*ListDeadlinesResponse, error)
 	// Reads what people wrote beside an event or a reply.
 	GetAnnex(context.Context, *GetAnnexRequest) (*v1.AnnexContent, error)
+	// Takes an offer back. When it was the chosen one, the referral falls back and another unit can be asked. A first owner's
+	// request for return is refused with it.
+	WithdrawOffer(context.Context, *WithdrawOfferRequest) (*Referral, error)
+	// Answers a question of an asked unit.
+	AnswerQuestion(context.Context, *AnswerQuestionRequest) (*Referral, error)
+	// Lets a unit go that promised a place and asked to be released. Another unit can be asked then.
+	GrantRelease(context.Context, *GrantReleaseRequest) (*Referral, error)
+	// Holds a unit to its promise.
+	RefuseRelease(context.Context, *RefuseReleaseRequest) (*Referral, error)
+	// Ends a referral that nobody was handed; units that are still asked hear of it first. After the handover the first owner can
+	// only ask for the person's return.
+	CancelReferral(context.Context, *CancelReferralRequest) (*Referral, error)
+	// Notes that somebody on the road was heard of, and when they should be heard of next.
+	CheckIn(context.Context, *CheckInRequest) (*Referral, error)
+	// Records that the person did not come, and alarms both sides. An arrival may still follow.
+	RecordNoShow(context.Context, *RecordNoShowRequest) (*Referral, error)
+	// Asks the owner for the person's return, as the first owner. It counts as acceptance: what follows is a handover like any
+	// other. It is said again until the owner has answered.
+	RequestReturn(context.Context, *RequestReturnRequest) (*Referral, error)
+	// Ends a referral whose person is back with the first owner.
+	RecordReturn(context.Context, *RecordReturnRequest) (*Referral, error)
+	// Says what should have stood in an earlier event.
+	CorrectReferral(context.Context, *CorrectReferralRequest) (*Referral, error)
+	// Notes that consent has ended. All who hold the chain hear of it at once; nobody can be asked on that consent any more.
+	EndConsent(context.Context, *EndConsentRequest) (*Referral, error)
 	mustEmbedUnimplementedReferralServiceServer()
 }
 
@@ -311,6 +527,15 @@ func (UnimplementedReferralServiceServer) ListReferrals(context.Context, *ListRe
 }
 func (UnimplementedReferralServiceServer) GetCustodyChain(context.Context, *GetCustodyChainRequest) (*v1.Chain, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCustodyChain not implemented")
+}
+func (UnimplementedReferralServiceServer) VerifyReferral(context.Context, *VerifyReferralRequest) (*VerifyReferralResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method VerifyReferral not implemented")
+}
+func (UnimplementedReferralServiceServer) ExportHandover(context.Context, *ExportHandoverRequest) (*ExportHandoverResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExportHandover not implemented")
+}
+func (UnimplementedReferralServiceServer) ImportHandover(context.Context, *ImportHandoverRequest) (*Referral, error) {
+	return nil, status.Error(codes.Unimplemented, "method ImportHandover not implemented")
 }
 func (UnimplementedReferralServiceServer) GetOffer(context.Context, *GetOfferRequest) (*Offer, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetOffer not implemented")
@@ -347,6 +572,39 @@ func (UnimplementedReferralServiceServer) ListDeadlines(context.Context, *ListDe
 }
 func (UnimplementedReferralServiceServer) GetAnnex(context.Context, *GetAnnexRequest) (*v1.AnnexContent, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetAnnex not implemented")
+}
+func (UnimplementedReferralServiceServer) WithdrawOffer(context.Context, *WithdrawOfferRequest) (*Referral, error) {
+	return nil, status.Error(codes.Unimplemented, "method WithdrawOffer not implemented")
+}
+func (UnimplementedReferralServiceServer) AnswerQuestion(context.Context, *AnswerQuestionRequest) (*Referral, error) {
+	return nil, status.Error(codes.Unimplemented, "method AnswerQuestion not implemented")
+}
+func (UnimplementedReferralServiceServer) GrantRelease(context.Context, *GrantReleaseRequest) (*Referral, error) {
+	return nil, status.Error(codes.Unimplemented, "method GrantRelease not implemented")
+}
+func (UnimplementedReferralServiceServer) RefuseRelease(context.Context, *RefuseReleaseRequest) (*Referral, error) {
+	return nil, status.Error(codes.Unimplemented, "method RefuseRelease not implemented")
+}
+func (UnimplementedReferralServiceServer) CancelReferral(context.Context, *CancelReferralRequest) (*Referral, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelReferral not implemented")
+}
+func (UnimplementedReferralServiceServer) CheckIn(context.Context, *CheckInRequest) (*Referral, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckIn not implemented")
+}
+func (UnimplementedReferralServiceServer) RecordNoShow(context.Context, *RecordNoShowRequest) (*Referral, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecordNoShow not implemented")
+}
+func (UnimplementedReferralServiceServer) RequestReturn(context.Context, *RequestReturnRequest) (*Referral, error) {
+	return nil, status.Error(codes.Unimplemented, "method RequestReturn not implemented")
+}
+func (UnimplementedReferralServiceServer) RecordReturn(context.Context, *RecordReturnRequest) (*Referral, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecordReturn not implemented")
+}
+func (UnimplementedReferralServiceServer) CorrectReferral(context.Context, *CorrectReferralRequest) (*Referral, error) {
+	return nil, status.Error(codes.Unimplemented, "method CorrectReferral not implemented")
+}
+func (UnimplementedReferralServiceServer) EndConsent(context.Context, *EndConsentRequest) (*Referral, error) {
+	return nil, status.Error(codes.Unimplemented, "method EndConsent not implemented")
 }
 func (UnimplementedReferralServiceServer) mustEmbedUnimplementedReferralServiceServer() {}
 func (UnimplementedReferralServiceServer) testEmbeddedByValue()                         {}
@@ -437,6 +695,60 @@ func _ReferralService_GetCustodyChain_Handler(srv interface{}, ctx context.Conte
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ReferralServiceServer).GetCustodyChain(ctx, req.(*GetCustodyChainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_VerifyReferral_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VerifyReferralRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).VerifyReferral(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_VerifyReferral_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).VerifyReferral(ctx, req.(*VerifyReferralRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_ExportHandover_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExportHandoverRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).ExportHandover(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_ExportHandover_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).ExportHandover(ctx, req.(*ExportHandoverRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_ImportHandover_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImportHandoverRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).ImportHandover(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_ImportHandover_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).ImportHandover(ctx, req.(*ImportHandoverRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -657,6 +969,204 @@ func _ReferralService_GetAnnex_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ReferralService_WithdrawOffer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WithdrawOfferRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).WithdrawOffer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_WithdrawOffer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).WithdrawOffer(ctx, req.(*WithdrawOfferRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_AnswerQuestion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AnswerQuestionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).AnswerQuestion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_AnswerQuestion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).AnswerQuestion(ctx, req.(*AnswerQuestionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_GrantRelease_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GrantReleaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).GrantRelease(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_GrantRelease_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).GrantRelease(ctx, req.(*GrantReleaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_RefuseRelease_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RefuseReleaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).RefuseRelease(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_RefuseRelease_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).RefuseRelease(ctx, req.(*RefuseReleaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_CancelReferral_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelReferralRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).CancelReferral(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_CancelReferral_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).CancelReferral(ctx, req.(*CancelReferralRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_CheckIn_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckInRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).CheckIn(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_CheckIn_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).CheckIn(ctx, req.(*CheckInRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_RecordNoShow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecordNoShowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).RecordNoShow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_RecordNoShow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).RecordNoShow(ctx, req.(*RecordNoShowRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_RequestReturn_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RequestReturnRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).RequestReturn(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_RequestReturn_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).RequestReturn(ctx, req.(*RequestReturnRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_RecordReturn_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecordReturnRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).RecordReturn(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_RecordReturn_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).RecordReturn(ctx, req.(*RecordReturnRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_CorrectReferral_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CorrectReferralRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).CorrectReferral(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_CorrectReferral_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).CorrectReferral(ctx, req.(*CorrectReferralRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_EndConsent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EndConsentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).EndConsent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_EndConsent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).EndConsent(ctx, req.(*EndConsentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ReferralService_ServiceDesc is the grpc.ServiceDesc for ReferralService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -679,6 +1189,18 @@ var ReferralService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetCustodyChain",
 			Handler:    _ReferralService_GetCustodyChain_Handler,
+		},
+		{
+			MethodName: "VerifyReferral",
+			Handler:    _ReferralService_VerifyReferral_Handler,
+		},
+		{
+			MethodName: "ExportHandover",
+			Handler:    _ReferralService_ExportHandover_Handler,
+		},
+		{
+			MethodName: "ImportHandover",
+			Handler:    _ReferralService_ImportHandover_Handler,
 		},
 		{
 			MethodName: "GetOffer",
@@ -727,6 +1249,50 @@ var ReferralService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetAnnex",
 			Handler:    _ReferralService_GetAnnex_Handler,
+		},
+		{
+			MethodName: "WithdrawOffer",
+			Handler:    _ReferralService_WithdrawOffer_Handler,
+		},
+		{
+			MethodName: "AnswerQuestion",
+			Handler:    _ReferralService_AnswerQuestion_Handler,
+		},
+		{
+			MethodName: "GrantRelease",
+			Handler:    _ReferralService_GrantRelease_Handler,
+		},
+		{
+			MethodName: "RefuseRelease",
+			Handler:    _ReferralService_RefuseRelease_Handler,
+		},
+		{
+			MethodName: "CancelReferral",
+			Handler:    _ReferralService_CancelReferral_Handler,
+		},
+		{
+			MethodName: "CheckIn",
+			Handler:    _ReferralService_CheckIn_Handler,
+		},
+		{
+			MethodName: "RecordNoShow",
+			Handler:    _ReferralService_RecordNoShow_Handler,
+		},
+		{
+			MethodName: "RequestReturn",
+			Handler:    _ReferralService_RequestReturn_Handler,
+		},
+		{
+			MethodName: "RecordReturn",
+			Handler:    _ReferralService_RecordReturn_Handler,
+		},
+		{
+			MethodName: "CorrectReferral",
+			Handler:    _ReferralService_CorrectReferral_Handler,
+		},
+		{
+			MethodName: "EndConsent",
+			Handler:    _ReferralService_EndConsent_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -158,10 +158,17 @@ func (a *App) held(tx *kitstore.Tx, r outbox.Result) error {
 	if err != nil {
 		return err
 	}
-	if o.record.GetState() != custodyv1.OfferState_OFFER_STATE_ACCEPTING {
-		return nil
-	}
 	hold, _ := r.Reply.(*shelterv1.Hold)
+	if o.record.GetState() != custodyv1.OfferState_OFFER_STATE_ACCEPTING {
+		if o.record.GetHold() != "" || hold == nil || hold.GetState() != shelterv1.Hold_STATE_HELD {
+			return nil
+		}
+		o.record.Hold = hold.GetName() // the offer ended while the shelter was asked: nobody else gives this bed back
+		if err := o.release(); err != nil {
+			return err
+		}
+		return o.put()
+	}
 	switch {
 	case r.Fault != nil:
 		return o.notHeld(r.Fault.Reason())

@@ -50,6 +50,13 @@ type Commands interface {
 type Roster interface {
 	custody.Verifier
 	Node(name string) (*identityv1.RosterNode, bool)
+	// Seal seals to a node's service, as the roster has its key.
+	Seal(node, service, info string, aad, plaintext []byte) ([]byte, error)
+}
+
+// Opener opens what was sealed to this node's referral service.
+type Opener interface {
+	Open(info string, aad, sealed []byte) ([]byte, error)
 }
 
 // App has the use cases. All fields are needed.
@@ -68,6 +75,8 @@ type App struct {
 	Signer custody.Signer
 	// Roster verifies what other nodes signed.
 	Roster Roster
+	// Opener opens what came sealed in a handover file.
+	Opener Opener
 	// Federal is the name of the federal node, which counts flows.
 	Federal string
 	// Limits are the time limits by risk.
@@ -152,6 +161,7 @@ func (a *App) show(r kitstore.Reader, row kitstore.Row[*referralv1.ReferralRecor
 		return nil, err
 	}
 	v.NextDeadline = deadline.GetDeadline()
+	v.ReturnRequested = row.Value.GetReturnRequest() != nil
 	for _, o := range v.GetOffers() {
 		o.Etag = v.GetEtag()
 	}

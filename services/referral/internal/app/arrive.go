@@ -34,10 +34,7 @@ func (a *App) RecordArrival(ctx context.Context, request *referralv1.RecordArriv
 		if err != nil {
 			return err
 		}
-		if err := w.sendChain(postv1.Lane_LANE_URGENT, w.others()...); err != nil {
-			return err
-		}
-		if err := a.sendAnnex(w.tx, postv1.Lane_LANE_URGENT, annex, w.others()...); err != nil {
+		if err := w.attach(annex, postv1.Lane_LANE_URGENT, w.others()...); err != nil {
 			return err
 		}
 		return w.sendFlow(federalv1.Stage_STAGE_ARRIVED, destination(w.chain.State()))

@@ -23,7 +23,7 @@ func CheckChains(node string, v custody.Verifier, limits rules.Limits) kitstore.
 		err := store.Referrals.Scan(r, kitstore.Range{}, func(_ kitstore.Key, record *referralv1.ReferralRecord) error {
 			name := record.GetReferral().GetName()
 			chains[name] = true
-			problem, err := checkChain(r, record.GetReferral(), node, v, limits)
+			problem, err := checkChain(r, record, node, v, limits)
 			if problem != "" {
 				report(fmt.Sprintf("%s: %s", name, problem))
 			}
@@ -46,7 +46,8 @@ func CheckChains(node string, v custody.Verifier, limits rules.Limits) kitstore.
 }
 
 // checkChain says what is wrong with one referral; empty for nothing.
-func checkChain(r kitstore.Reader, shown *referralv1.Referral, node string, v custody.Verifier, limits rules.Limits) (string, error) {
+func checkChain(r kitstore.Reader, record *referralv1.ReferralRecord, node string, v custody.Verifier, limits rules.Limits) (string, error) {
+	shown := record.GetReferral()
 	name := shown.GetName()
 	var events []*custodyv1.SignedEvent
 	if err := store.Links.Scan(r, kitstore.Range{Prefix: kitstore.K(name)}, func(_ kitstore.Key, e *custodyv1.SignedEvent) error {
@@ -64,7 +65,7 @@ func checkChain(r kitstore.Reader, shown *referralv1.Referral, node string, v cu
 		return "it is not shown as its chain says", nil
 	}
 	_, err = store.Deadlines.Get(r, kitstore.K(name))
-	switch due := rules.Next(s, node, nil, s.Last, limits) != nil; {
+	switch due := rules.Next(s, node, record.GetReturnRequest() != nil, nil, s.Last, limits) != nil; {
 	case errors.Is(err, kitstore.ErrNotFound) && due:
 		return "something is to be done, and it has no deadline", nil
 	case err == nil && !due:

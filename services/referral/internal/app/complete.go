@@ -32,10 +32,7 @@ func (a *App) CompleteReferral(ctx context.Context, request *referralv1.Complete
 		if err != nil {
 			return err
 		}
-		if err := w.sendChain(w.lane(), w.others()...); err != nil {
-			return err
-		}
-		if err := a.sendAnnex(w.tx, w.lane(), annex, w.others()...); err != nil {
+		if err := w.attach(annex, w.lane(), w.others()...); err != nil {
 			return err
 		}
 		return w.sendFlow(federalv1.Stage_STAGE_COMPLETED, destination(w.chain.State()))

@@ -6,6 +6,7 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/referral/internal/store"
 )
@@ -30,13 +31,35 @@ func (a *App) ConfirmOffer(ctx context.Context, request *referralv1.ConfirmOffer
 	})
 }
 
-// confirm chooses an acceptance and tells its unit, which now gets the whole chain.
+// confirm chooses an acceptance; the other units that were asked get word that they are not needed.
 func (w *work) confirm(actor *custodyv1.Actor, offer *custody.Offer) error {
+	if offer.State == custodyv1.OfferState_OFFER_STATE_ACCEPTED {
+		if err := w.withdrawOthers(actor, offer, codes.WithdrawalOtherChosen); err != nil {
+			return err
+		}
+	}
 	_, err := w.append(actor, nil, &custodyv1.Event{Body: &custodyv1.Event_Confirmed{
 		Confirmed: &custodyv1.Confirmed{Offer: offer.Hash.Bytes()},
 	}})
-	if err != nil {
-		return err
+	return err
+}
+
+// withdrawOthers takes back every live offer but one, which may be nil.
+func (w *work) withdrawOthers(actor *custodyv1.Actor, but *custody.Offer, reason string) error {
+	for _, o := range w.chain.State().LiveOffers() {
+		if o == but {
+			continue
+		}
+		if err := w.withdraw(actor, o, nil, reason); err != nil {
+			return err
+		}
 	}
-	return w.sendChain(w.lane(), offer.Offered.GetToNode())
+	return nil
+}
+
+func (w *work) withdraw(actor *custodyv1.Actor, o *custody.Offer, annex []byte, reason string) error {
+	_, err := w.append(actor, annex, &custodyv1.Event{Body: &custodyv1.Event_OfferWithdrawn{
+		OfferWithdrawn: &custodyv1.OfferWithdrawn{Offer: o.Hash.Bytes(), Reason: reason},
+	}})
+	return err
 }

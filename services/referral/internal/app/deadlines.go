@@ -39,7 +39,7 @@ func (a *App) nextDue(ctx context.Context) (next time.Time, err error) {
 		if errors.Is(err, kitstore.ErrNotFound) {
 			return nil
 		}
-		next = row.Value.GetDeadline().GetDueTime().AsTime()
+		next = store.DueTime(row.Value)
 		return err
 	})
 	return next, err
@@ -52,7 +52,7 @@ func (a *App) fireDue(tx *kitstore.Tx) error {
 		return err
 	}
 	for _, row := range rows {
-		if !rules.Due(row.Value, now) {
+		if now.Before(store.DueTime(row.Value)) {
 			break
 		}
 		if err := a.fire(tx, row, now); err != nil {
@@ -62,10 +62,13 @@ func (a *App) fireDue(tx *kitstore.Tx) error {
 	return nil
 }
 
-// fire tells that a deadline was missed and moves it to its next step. A watch also asks the
-// owner for the chain.
+// fire tells that a deadline was missed and moves it to its next step, or lets end what ends by itself by now. Whoever is not the
+// owner also asks the owner for the chain, and says again what is not answered.
 func (a *App) fire(tx *kitstore.Tx, row kitstore.Row[*referralv1.DeadlineRecord], now time.Time) error {
 	d := row.Value.GetDeadline()
+	if at := row.Value.GetExpireTime(); at != nil && !now.Before(at.AsTime()) {
+		return a.expire(tx, d.GetReferral())
+	}
 	subject := d.GetReferral()
 	if d.GetOffer() != "" {
 		subject = d.GetOffer()
@@ -79,7 +82,7 @@ func (a *App) fire(tx *kitstore.Tx, row kitstore.Row[*referralv1.DeadlineRecord]
 	if err != nil {
 		return err
 	}
-	if d.GetKind() == referralv1.Deadline_KIND_WATCH {
+	if d.GetOffer() == "" {
 		if err := a.askHead(tx, d.GetReferral()); err != nil {
 			return err
 		}
@@ -87,9 +90,13 @@ func (a *App) fire(tx *kitstore.Tx, row kitstore.Row[*referralv1.DeadlineRecord]
 	return store.Deadlines.Put(tx, row.Key, row.Value)
 }
 
+// askHead asks the owner of a referral for its chain, where that is another node.
 func (a *App) askHead(tx *kitstore.Tx, referral string) error {
 	w, err := a.begin(tx, referral)
-	if err != nil {
+	if err != nil || w.chain.State().Owner == a.Node {
+		return err
+	}
+	if err := w.repeatReturn(); err != nil {
 		return err
 	}
 	return a.Post.Queue(tx, post.Outgoing{

@@ -56,9 +56,14 @@ func TestDeadlineFiresOncePerDueTimeAlsoAfterRestart(t *testing.T) {
 	if m := origin.missed(); len(m) != 1 || m[0].GetMissed() != 1 || m[0].GetUnit() != "nodes/balochistan/units/hub" || !m[0].GetDueTime().AsTime().Equal(due) {
 		t.Fatalf("fired %v", m)
 	}
+	net.now = v.GetOffers()[0].GetAnswerBy().AsTime() // nobody answered either
+	origin.fire()
+	if got := origin.get(v.GetName()); len(origin.missed()) != 1 || got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_ASK_AGAIN {
+		t.Fatalf("fired %v, then %v is due", origin.missed(), got.GetNextDeadline())
+	}
 	net.now = net.now.Add(100 * time.Hour) // the node was off for days: it speaks once
 	origin.fire()
-	if m := origin.missed(); len(m) != 2 || m[1].GetMissed() != 2 {
+	if m := origin.missed(); len(m) != 2 || m[1].GetMissed() != 1 || m[1].GetKind() != referralv1.Deadline_KIND_ASK_AGAIN {
 		t.Errorf("fired %v", m)
 	}
 	for _, e := range origin.events {
@@ -89,6 +94,16 @@ func TestWatchAsksTheOwner(t *testing.T) {
 	}
 }
 
+// chain is a referral's chain as a node holds it.
+func (net *network) chain(n *node, name string) *custody.Chain {
+	net.t.Helper()
+	message, err := n.GetCustodyChain(context.Background(), name)
+	must(net.t, err)
+	c, err := custody.Load(message.GetEvents()...)
+	must(net.t, err)
+	return c
+}
+
 // checkDeadlines holds invariant I7 at every node.
 func (net *network) checkDeadlines(when string) {
 	net.t.Helper()
@@ -97,7 +112,10 @@ func (net *network) checkDeadlines(when string) {
 		must(net.t, n.DB.View(context.Background(), func(r kitstore.Reader) error {
 			err := store.Referrals.Scan(r, kitstore.Range{}, func(_ kitstore.Key, record *referralv1.ReferralRecord) error {
 				v := record.GetReferral()
-				if v.GetState() != custodyv1.ReferralState_REFERRAL_STATE_COMPLETED && (v.GetOriginNode() == n.Node || v.GetOwnerNode() == n.Node) {
+				chain := net.chain(n, v.GetName())
+				live := !chain.State().Terminal() && chain.State().Owned(n.Node)
+				lost := v.GetState() == custodyv1.ReferralState_REFERRAL_STATE_NO_SHOW && v.GetCareNode() == n.Node && !v.GetFound()
+				if live || lost {
 					want[v.GetName()] = true
 				}
 				return nil
@@ -107,7 +125,8 @@ func (net *network) checkDeadlines(when string) {
 			}
 			err = store.Offers.Scan(r, kitstore.Range{}, func(_ kitstore.Key, record *referralv1.OfferRecord) error {
 				switch record.GetState() {
-				case custodyv1.OfferState_OFFER_STATE_FULFILLED, custodyv1.OfferState_OFFER_STATE_DECLINED, custodyv1.OfferState_OFFER_STATE_WITHDRAWN:
+				case custodyv1.OfferState_OFFER_STATE_FULFILLED, custodyv1.OfferState_OFFER_STATE_DECLINED, custodyv1.OfferState_OFFER_STATE_WITHDRAWN,
+					custodyv1.OfferState_OFFER_STATE_EXPIRED, custodyv1.OfferState_OFFER_STATE_LAPSED:
 					return nil
 				}
 				event := &custodyv1.Event{}

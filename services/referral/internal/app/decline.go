@@ -6,6 +6,7 @@ import (
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/logging"
@@ -66,6 +67,9 @@ func (a *App) DeclineOffer(ctx context.Context, request *referralv1.DeclineOffer
 // noted takes in the result of a command on which nothing depends here. A refusal means that
 // beds and referrals disagree, which a person must see; the person's arrival stands.
 func (a *App) noted(_ *kitstore.Tx, r outbox.Result) error {
+	if r.Fault != nil && r.Fault.Reason() == fault.HoldEnded && r.Command.Method == shelterv1.ShelterService_ReleaseHold_FullMethodName {
+		return nil // it ran out, or was found to serve nothing, before we gave it back
+	}
 	if r.Fault != nil {
 		a.Log.Error("the shelter service refused a command; compare its beds with the referral",
 			logging.Resource("offer", r.Command.Subject), logging.RPC(r.Command.Method), logging.Enum("reason", r.Fault.Reason()))

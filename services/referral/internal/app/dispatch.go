@@ -32,10 +32,7 @@ func (a *App) DispatchReferral(ctx context.Context, request *referralv1.Dispatch
 		if err != nil {
 			return err
 		}
-		if err := w.sendChain(w.lane(), w.others()...); err != nil {
-			return err
-		}
-		if err := a.sendAnnex(w.tx, w.lane(), annex, body.GetToNode()); err != nil {
+		if err := w.attach(annex, w.lane(), body.GetToNode()); err != nil {
 			return err
 		}
 		return w.sendFlow(federalv1.Stage_STAGE_DISPATCHED, body.GetToNode())

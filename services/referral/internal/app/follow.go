@@ -102,6 +102,9 @@ func (w *work) follow() error {
 		if err != nil {
 			return err
 		}
+		if o.State == custodyv1.OfferState_OFFER_STATE_WITHDRAWN && rules.Open(record.GetState()) {
+			record.WithdrawReason = o.Reason
+		}
 		if err := rec.follow(rules.Follow(record.GetState(), o.State)); err != nil {
 			return err
 		}
@@ -121,7 +124,8 @@ func (o *received) follow(state custodyv1.OfferState) error {
 			ID: "confirm-" + o.hash(), Method: shelterv1.ShelterService_ConfirmHold_FullMethodName, Subject: o.name,
 			Request: &shelterv1.ConfirmHoldRequest{Name: o.record.GetHold(), Fence: o.record.GetFence()},
 		})
-	case custodyv1.OfferState_OFFER_STATE_WITHDRAWN:
+	case custodyv1.OfferState_OFFER_STATE_WITHDRAWN, custodyv1.OfferState_OFFER_STATE_EXPIRED:
+		o.record.ReleaseRequested = false
 		err = o.release()
 	}
 	if err != nil {

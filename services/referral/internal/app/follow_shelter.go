@@ -8,7 +8,6 @@ import (
 	eventsv1 "amanat.example/proto/amanat/events/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/codes"
-	"amanat.example/services/kit/logging"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/store"
 )
@@ -35,7 +34,7 @@ func (a *App) FollowShelter(tx *kitstore.Tx, event *eventsv1.Event) error {
 	}
 	switch record.GetState() {
 	case custodyv1.OfferState_OFFER_STATE_READY:
-		a.Log.Error("a promised bed is gone; find another, or ask to be released", logging.Resource("offer", e.GetOffer()))
+		a.placeLost(e.GetOffer())
 		return nil
 	case custodyv1.OfferState_OFFER_STATE_ACCEPTED:
 	default:

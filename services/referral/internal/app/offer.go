@@ -10,10 +10,9 @@ import (
 	"amanat.example/services/kit/fault"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
-	"amanat.example/services/referral/internal/store"
 )
 
-// OfferReferral asks one more unit, while no offer lives.
+// OfferReferral asks one more unit: before the person leaves, several at once, or from where the person is, to refer on.
 func (a *App) OfferReferral(ctx context.Context, request *referralv1.OfferReferralRequest, actor *custodyv1.Actor) (*referralv1.Referral, error) {
 	if request.GetEtag() == "" {
 		return nil, fault.InvalidField("etag", "must be that of the referral as you read it")
@@ -24,11 +23,8 @@ func (a *App) OfferReferral(ctx context.Context, request *referralv1.OfferReferr
 	return a.step(ctx, request.GetName(), request.GetEtag(), never, func(w *work) error {
 		s := w.chain.State()
 		if s.Owner == a.Node {
-			for _, o := range s.Offers {
-				if o.Live() {
-					return fault.New(fault.WrongState, "A unit is being asked already. Wait for its answer, then ask another.",
-						"offer", store.OfferName(s.Referral, o.Hash.String()))
-				}
+			if err := rules.Ask(s, request.GetToUnit()); err != nil {
+				return err
 			}
 		}
 		answerBy, err := rules.AnswerBy(request.GetAnswerBy(), s.Submitted.GetUrgency(), w.now, a.Limits)
@@ -42,7 +38,7 @@ func (a *App) OfferReferral(ctx context.Context, request *referralv1.OfferReferr
 		if err := w.offer(actor, request.GetToUnit(), answerBy, annex); err != nil {
 			return err
 		}
-		return w.sendOffer(annex)
+		return w.attach(annex, w.lane(), rules.UnitNode(request.GetToUnit()))
 	})
 }
 

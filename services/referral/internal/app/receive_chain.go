@@ -27,9 +27,9 @@ func (a *App) receiveChain(tx *kitstore.Tx, from string, letter *custodyv1.Chain
 	switch {
 	case s.Referral != letter.GetReferral():
 		return refuse(reasonChain)
-	case !party(s, from):
+	case !s.Party(from):
 		return refuse(reasonSender)
-	case !party(s, a.Node):
+	case !s.Party(a.Node):
 		return refuse(reasonReceiver)
 	}
 	w := &work{App: a, tx: tx, now: a.Now(), chain: came}
@@ -82,7 +82,7 @@ func (a *App) answerHead(tx *kitstore.Tx, from string, query *custodyv1.HeadQuer
 	if err != nil {
 		return err
 	}
-	if !party(w.chain.State(), from) {
+	if !w.chain.State().Party(from) {
 		return refuse(reasonSender)
 	}
 	return w.sendChain(w.lane(), from)

@@ -6,16 +6,66 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/fault"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
 )
 
-// receiveOffer stores an offer made to a unit of this node, and answers that it is stored.
+// receiveOffer takes in an offer made to a unit of this node, and what its owner says of it later.
 func (a *App) receiveOffer(tx *kitstore.Tx, from string, letter *custodyv1.OfferLetter) error {
-	link, err := custody.VerifyOffer(a.Roster, letter.GetOffered())
+	link, err := custody.VerifyAlone(a.Roster, letter.GetOffered())
 	if err != nil {
 		return refuse(reasonOffer)
 	}
+	if hash := custody.OfferOf(link.Event); hash != nil {
+		return a.hear(tx, from, link.Event, custody.Hash(hash))
+	}
+	return a.storeOffer(tx, from, letter, link)
+}
+
+// hear moves an offer made to this node as its owner says, and gives the bed back when it is over.
+func (a *App) hear(tx *kitstore.Tx, from string, e *custodyv1.Event, hash custody.Hash) error {
+	o, _, err := a.getReceived(tx, store.OfferName(e.GetReferral(), hash.String()))
+	if fault.ReasonOf(err) == fault.Missing {
+		return refuse(reasonUnknown)
+	}
+	if err != nil {
+		return err
+	}
+	if o.event.GetOwner() != from || e.GetOwner() != from {
+		return refuse(reasonSender)
+	}
+	return o.hear(e)
+}
+
+// hear takes in what the owner did with this offer.
+func (o *received) hear(e *custodyv1.Event) error {
+	state := rules.Hear(o.record.GetState(), e)
+	refused := e.GetReleaseRefused() != nil && o.record.GetReleaseRequested()
+	if state == o.record.GetState() && !refused {
+		return nil
+	}
+	o.record.WithdrawReason = e.GetOfferWithdrawn().GetReason()
+	if refused {
+		o.record.ReleaseRequested = false
+	}
+	if o.event.GetOwner() != o.Node { // else the owner's chain has told it
+		err := o.tellHeard(o.tx, o.Now(), e, &referralv1.OfferChanged{
+			Offer: o.name, Referral: o.event.GetReferral(), FromNode: o.event.GetOwner(), ToNode: o.Node, ToUnit: o.event.GetOffered().GetToUnit(),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if refused {
+		return o.put()
+	}
+	return o.follow(state)
+}
+
+// storeOffer stores an offer, and answers that it is stored.
+func (a *App) storeOffer(tx *kitstore.Tx, from string, letter *custodyv1.OfferLetter, link custody.Link) error {
 	switch offered := link.Event.GetOffered(); {
 	case link.Event.GetOwner() != from:
 		return refuse(reasonSender)
@@ -44,6 +94,5 @@ func (a *App) receiveOffer(tx *kitstore.Tx, from string, letter *custodyv1.Offer
 
 // validOffer refuses what no later step could use.
 func validOffer(e *custodyv1.Event) bool {
-	return e.GetReferral() != "" && e.GetTime().IsValid() && e.GetOffered().GetAnswerBy().IsValid() &&
-		e.GetOffered().GetKind() == custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT
+	return e.GetReferral() != "" && e.GetTime().IsValid() && e.GetOffered().GetAnswerBy().IsValid()
 }

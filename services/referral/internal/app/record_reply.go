@@ -6,19 +6,19 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 )
 
-// recordReply takes a reply into the chain, as its owner. Another owner's referral is answered
-// with the chain as it is known here; a reply that the chain holds is a no-op.
+// recordReply takes a reply into the chain, as its owner. A reply that the chain holds is a no-op; one that comes too late is
+// answered with what made it so; one that reaches a former owner is answered with the chain, and what must not wait for its writer
+// to ask again is passed on.
 func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyLetter) error {
 	reply, err := custody.OpenReply(a.Roster, letter.GetReply())
 	if err != nil {
 		return refuse(reasonReply)
-	}
-	if reply.GetNode() != from {
-		return refuse(reasonSender)
 	}
 	w, err := a.begin(tx, reply.GetReferral())
 	if fault.ReasonOf(err) == fault.Missing {
@@ -28,28 +28,29 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 		return err
 	}
 	s := w.chain.State()
-	offer := s.Offer(reply.GetOffer())
-	switch {
-	case offer == nil || offer.Offered.GetToNode() != from:
+	if reply.GetNode() != from && !s.Owned(from) { // a former owner passes on what others said
 		return refuse(reasonSender)
+	}
+	if err := w.knows(reply); err != nil {
+		return err
+	}
+	switch {
 	case s.Owner != a.Node:
-		return w.sendChain(w.lane(), from)
-	case w.chain.Holds(reply):
-		return nil
+		return w.passOn(reply, letter)
+	case w.chain.Holds(letter.GetReply()):
+		return w.answerRepeated(reply)
 	}
 	_, err = w.append(a.self(), reply.GetAnnexCommitment(), &custodyv1.Event{
 		Body: &custodyv1.Event_ReplyRecorded{ReplyRecorded: &custodyv1.ReplyRecorded{Reply: letter.GetReply()}},
 	})
 	if _, illegal := errors.AsType[*custody.Illegal](err); illegal {
-		return refuse(reasonReply)
+		return w.answerLate(reply)
 	}
 	if err != nil {
 		return err
 	}
-	if reply.GetAccepted() != nil {
-		if err := w.accepted(reply.GetOffer()); err != nil {
-			return err
-		}
+	if err := w.consequences(reply); err != nil {
+		return err
 	}
 	row, err := getReferral(tx, s.Referral)
 	if err != nil {
@@ -57,6 +58,88 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	}
 	_, err = w.end(row.Value)
 	return err
+}
+
+// knows refuses a reply of somebody whom nobody asked. An arrival can be asserted by whoever has the person.
+func (w *work) knows(r *custodyv1.Reply) error {
+	s := w.chain.State()
+	switch {
+	case custody.AboutOffer(r):
+		if o := s.Offer(r.GetOffer()); o == nil || o.Offered.GetToNode() != r.GetNode() {
+			return refuse(reasonSender)
+		}
+	case r.GetArrivalAsserted() == nil && !s.Owned(r.GetNode()) && !s.Asked(r.GetNode()):
+		return refuse(reasonSender)
+	}
+	return nil
+}
+
+// answerRepeated: who asserts an arrival again has not seen what became of it.
+func (w *work) answerRepeated(r *custodyv1.Reply) error {
+	if r.GetArrivalAsserted() == nil {
+		return nil
+	}
+	return w.sendChain(w.lane(), r.GetNode())
+}
+
+// passOn answers with the chain, so that the writer finds the owner, and passes on to that owner what is about the person. It never
+// judges an assertion (DESIGN section 3).
+func (w *work) passOn(r *custodyv1.Reply, letter *custodyv1.ReplyLetter) error {
+	s := w.chain.State()
+	if !custody.AboutOffer(r) && r.GetNode() != s.Owner {
+		if err := w.sendChain(w.lane(), s.Owner); err != nil {
+			return err
+		}
+		err := w.Post.Queue(w.tx, post.Outgoing{
+			To: referralAt(s.Owner), Lane: laneOfReply(r, w.lane()), Kind: kindReply, Subject: s.Referral, Body: letter,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if !s.Party(r.GetNode()) {
+		return nil
+	}
+	return w.sendChain(w.lane(), r.GetNode())
+}
+
+// answerLate tells the writer of a reply that is not possible any more why: what ended its offer, or the chain.
+func (w *work) answerLate(r *custodyv1.Reply) error {
+	s := w.chain.State()
+	if !custody.AboutOffer(r) {
+		if !s.Party(r.GetNode()) {
+			return refuse(reasonReply)
+		}
+		return w.sendChain(w.lane(), r.GetNode())
+	}
+	o := s.Offer(r.GetOffer())
+	switch {
+	case s.Party(r.GetNode()):
+		return w.sendChain(w.lane(), r.GetNode())
+	case o.Live():
+		return refuse(reasonReply)
+	}
+	for _, l := range w.chain.Links() {
+		if l.Event.GetOwner() != w.Node || string(custody.OfferOf(l.Event)) != string(o.Hash.Bytes()) || l.Event.GetAnswered() != nil {
+			continue
+		}
+		w.alone = append(w.alone, l)
+	}
+	return w.send()
+}
+
+// consequences are what a reply brings about by itself.
+func (w *work) consequences(r *custodyv1.Reply) error {
+	switch {
+	case r.GetAccepted() != nil:
+		return w.accepted(r.GetOffer())
+	case r.GetArrivalAsserted() != nil:
+		return w.followPerson(r.GetNode())
+	case r.GetConsentWithdrawn() != nil: // all who hold the chain must hear of it
+		_, err := w.append(w.self(), nil, &custodyv1.Event{Body: &custodyv1.Event_ConsentEnded{ConsentEnded: &custodyv1.ConsentEnded{}}})
+		return err
+	}
+	return nil
 }
 
 // accepted counts an acceptance, and chooses it when it is the only one there can be and the
@@ -67,8 +150,24 @@ func (w *work) accepted(offer []byte) error {
 	if err := w.sendFlow(federalv1.Stage_STAGE_ACCEPTED, chosen.Offered.GetToNode()); err != nil {
 		return err
 	}
-	if !w.AutoConfirm || sole(s) != chosen {
+	if live := s.LiveOffers(); !w.AutoConfirm || len(live) != 1 || live[0] != chosen || len(s.Submitted.GetTogether()) > 0 {
 		return nil
 	}
 	return w.confirm(w.self(), chosen)
+}
+
+// followPerson hands the referral over to the node that has the person: in an emergency nobody needs our leave to move a child,
+// and the record follows. Whoever else was asked is not needed any more.
+func (w *work) followPerson(node string) error {
+	recorded := w.chain.State().Head
+	if err := w.withdrawOthers(w.self(), nil, codes.WithdrawalPersonElsewhere); err != nil {
+		return err
+	}
+	_, err := w.append(w.self(), nil, &custodyv1.Event{Body: &custodyv1.Event_Dispatched{
+		Dispatched: &custodyv1.Dispatched{ToNode: node, Arrival: recorded.Bytes()},
+	}})
+	if err != nil {
+		return err
+	}
+	return w.sendFlow(federalv1.Stage_STAGE_DISPATCHED, node)
 }

@@ -18,7 +18,6 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
-	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/reference"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
@@ -159,9 +158,6 @@ func (a *App) compose(ctx context.Context, request *referralv1.SubmitReferralReq
 
 // submit stores what was composed, and sends it.
 func (w *work) submit(request *referralv1.SubmitReferralRequest, annex *custodyv1.AnnexLetter) (*referralv1.Referral, error) {
-	if err := w.sendOffer(annex); err != nil {
-		return nil, err
-	}
 	if err := w.sendFlow(federalv1.Stage_STAGE_REFERRED, rules.UnitNode(request.GetToUnit())); err != nil {
 		return nil, err
 	}
@@ -173,6 +169,9 @@ func (w *work) submit(request *referralv1.SubmitReferralRequest, annex *custodyv
 		if err := store.Counters.Put(w.tx, store.ReferenceKey, wrapperspb.UInt64(w.number)); err != nil {
 			return nil, err
 		}
+	}
+	if err := w.attach(annex, w.lane(), rules.UnitNode(request.GetToUnit())); err != nil {
+		return nil, err
 	}
 	return w.end(&referralv1.ReferralRecord{Request: withoutNote(request), NoteCommitment: commitment(annex)})
 }
@@ -195,21 +194,6 @@ func (w *work) offer(actor *custodyv1.Actor, unit string, answerBy time.Time, an
 		Reasons: b.GetReasons(), Needs: b.GetNeeds(), AnswerBy: timestamppb.New(answerBy), Reference: b.GetReference(),
 	}}})
 	return err
-}
-
-// sendOffer sends the offer that was appended last, with the note beside it.
-func (w *work) sendOffer(annex *custodyv1.AnnexLetter) error {
-	links := w.chain.Links()
-	link := links[len(links)-1]
-	node := link.Event.GetOffered().GetToNode()
-	err := w.Post.Queue(w.tx, post.Outgoing{
-		To: referralAt(node), Lane: w.lane(), Kind: kindOffer, Subject: link.Event.GetReferral(),
-		Body: &custodyv1.OfferLetter{Offered: link.Signed},
-	})
-	if err != nil {
-		return err
-	}
-	return w.sendAnnex(w.tx, w.lane(), annex, node)
 }
 
 // references numbers this node's referrals. The number of a submission that failed stays unused.

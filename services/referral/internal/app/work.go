@@ -3,9 +3,11 @@ package app
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -38,6 +40,17 @@ type work struct {
 	chain  *custody.Chain
 	stored int    // how many of its links are in the store
 	number uint64 // of its reference, when the referral is new
+
+	alone  []custody.Link         // events for units that were asked, each by itself
+	hears  map[string]postv1.Lane // nodes that get the chain as it is at the end
+	beside []annexMail            // what travels behind them
+}
+
+// annexMail is an annex and who gets it.
+type annexMail struct {
+	annex *custodyv1.AnnexLetter
+	lane  postv1.Lane
+	nodes []string
 }
 
 // begin reads the chain; it must be there.
@@ -86,10 +99,71 @@ func (a *App) step(ctx context.Context, name, tag string, again func(s *custody.
 
 func never(*custody.State) bool { return false }
 
-// append writes one event as the owner.
+// append writes one event as the owner, and notes who hears of it.
 func (w *work) append(actor *custodyv1.Actor, annex []byte, e *custodyv1.Event) (custody.Link, error) {
 	e.Actor, e.Time, e.AnnexCommitment = actor, timestamppb.New(w.now), annex
-	return w.chain.Append(w.Signer, w.Node, e)
+	l, err := w.chain.Append(w.Signer, w.Node, e)
+	if err != nil {
+		return l, err
+	}
+	audience := w.chain.Hears()
+	if audience.Alone != "" {
+		w.alone = append(w.alone, l)
+	}
+	for _, node := range audience.Chain {
+		if w.hears == nil {
+			w.hears = map[string]postv1.Lane{}
+		}
+		if lane := w.laneOf(l.Event); w.hears[node] != postv1.Lane_LANE_URGENT {
+			w.hears[node] = lane
+		}
+	}
+	return l, nil
+}
+
+// laneOf an event's letters: arrivals, people who did not come, and the end of consent never wait.
+func (w *work) laneOf(e *custodyv1.Event) postv1.Lane {
+	if e.GetArrived() != nil || e.GetConsentEnded() != nil || e.GetNoShow() != nil {
+		return postv1.Lane_LANE_URGENT
+	}
+	return w.lane()
+}
+
+// send queues what was appended to whom it concerns.
+func (w *work) send() error {
+	s := w.chain.State()
+	for _, l := range w.alone {
+		node := l.Event.GetOffered().GetToNode()
+		if node == "" {
+			node = s.Offer(custody.OfferOf(l.Event)).Offered.GetToNode()
+		}
+		err := w.Post.Queue(w.tx, post.Outgoing{
+			To: referralAt(node), Lane: w.lane(), Kind: kindOffer, Subject: s.Referral, Body: &custodyv1.OfferLetter{Offered: l.Signed},
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, node := range slices.Sorted(maps.Keys(w.hears)) {
+		if err := w.sendChain(w.hears[node], node); err != nil {
+			return err
+		}
+	}
+	for _, m := range w.beside { // behind what names it: nobody takes in an annex of what they do not know
+		if err := w.sendAnnex(w.tx, m.lane, m.annex, m.nodes...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attach keeps an annex and sends it behind the events of this transaction; nil is none.
+func (w *work) attach(annex *custodyv1.AnnexLetter, lane postv1.Lane, nodes ...string) error {
+	if annex == nil {
+		return nil
+	}
+	w.beside = append(w.beside, annexMail{annex, lane, nodes})
+	return w.Annexes.Put(w.tx, annex)
 }
 
 // end stores the new links with all that follows from them: view, offers made here, deadline and
@@ -106,13 +180,22 @@ func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, err
 		record = &referralv1.ReferralRecord{}
 	}
 	record.Referral = rules.View(s, w.now)
+	if err := w.answered(record); err != nil {
+		return nil, err
+	}
+	if err := w.promiseReturn(record); err != nil {
+		return nil, err
+	}
 	if err := store.Referrals.Put(w.tx, kitstore.K(s.Referral), record); err != nil {
+		return nil, err
+	}
+	if err := w.send(); err != nil {
 		return nil, err
 	}
 	if err := w.follow(); err != nil {
 		return nil, err
 	}
-	if err := w.setDeadline(); err != nil {
+	if err := w.setDeadline(record.GetReturnRequest() != nil); err != nil {
 		return nil, err
 	}
 	for _, l := range links {
@@ -127,14 +210,24 @@ func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, err
 	return w.show(w.tx, row)
 }
 
-func (w *work) setDeadline() error {
+// close is end for what nobody waits for.
+func (w *work) close() error {
+	row, err := getReferral(w.tx, w.chain.State().Referral)
+	if err != nil {
+		return err
+	}
+	_, err = w.end(row.Value)
+	return err
+}
+
+func (w *work) setDeadline(asked bool) error {
 	s := w.chain.State()
 	key := kitstore.K(s.Referral)
 	held, err := store.Deadlines.Get(w.tx, key)
 	if err != nil && !errors.Is(err, kitstore.ErrNotFound) {
 		return err
 	}
-	return w.App.putDeadline(w.tx, key, held, rules.Next(s, w.Node, held, w.now, w.Limits))
+	return w.App.putDeadline(w.tx, key, held, rules.Next(s, w.Node, asked, held, w.now, w.Limits))
 }
 
 // putDeadline replaces a deadline by the next; either may be nil.
@@ -149,96 +242,20 @@ func (a *App) putDeadline(tx *kitstore.Tx, key kitstore.Key, held, next *referra
 	return nil
 }
 
-// tell appends the event of one new link.
-func (w *work) tell(l custody.Link) error {
-	s := w.chain.State()
-	state, word := custodyv1.ReferralState_REFERRAL_STATE_UNSPECIFIED, ""
-	switch b := l.Event.GetBody().(type) {
-	case *custodyv1.Event_Submitted:
-		state, word = custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED, "submitted"
-	case *custodyv1.Event_Confirmed:
-		state, word = custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED, "confirmed"
-	case *custodyv1.Event_Dispatched:
-		state, word = custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT, "dispatched"
-	case *custodyv1.Event_Arrived:
-		state, word = custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, "arrived"
-	case *custodyv1.Event_ServiceStarted:
-		state, word = custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE, "in-service"
-	case *custodyv1.Event_Completed:
-		state, word = custodyv1.ReferralState_REFERRAL_STATE_COMPLETED, "completed"
-	case *custodyv1.Event_ReplyRecorded:
-		reply, err := custody.OpenReply(w.Roster, b.ReplyRecorded.GetReply())
-		if err != nil {
-			return err
-		}
-		if reply.GetReady() != nil {
-			state, word = custodyv1.ReferralState_REFERRAL_STATE_READY, "ready"
-		}
-		if err := w.tellReply(l, reply); err != nil {
-			return err
-		}
-	}
-	if word == "" {
-		return nil
-	}
-	return w.Events.Append(w.tx, "referral.referral."+word+".v1", s.Referral, w.now, w.changed(state))
-}
-
-func (w *work) changed(state custodyv1.ReferralState) *referralv1.ReferralChanged {
-	s := w.chain.State()
-	data := &referralv1.ReferralChanged{
-		Referral: s.Referral, State: state, OriginNode: s.Origin, OwnerNode: s.Owner,
-		Unit: rules.Unit(s, w.Node), Outcome: s.Completed.GetOutcome(),
-	}
-	if chosen := s.Chosen(); chosen != nil {
-		data.ToNode, data.Offer = chosen.Offered.GetToNode(), store.OfferName(s.Referral, chosen.Hash.String())
-		if data.Unit == "" && data.GetToNode() == w.Node {
-			data.Unit = chosen.Offered.GetToUnit()
-		}
-	}
-	return data
-}
-
-// tellReply says at the owner what an asked unit of another node answered; that node says it
-// itself when it answers.
-func (w *work) tellReply(l custody.Link, reply *custodyv1.Reply) error {
-	if l.Event.GetOwner() != w.Node || reply.GetNode() == w.Node {
-		return nil
-	}
-	s := w.chain.State()
-	offer := s.Offer(reply.GetOffer())
-	return w.tellOffer(w.tx, w.now, reply, &referralv1.OfferChanged{
-		Offer: store.OfferName(s.Referral, offer.Hash.String()), Referral: s.Referral,
-		FromNode: l.Event.GetOwner(), ToNode: offer.Offered.GetToNode(), ToUnit: offer.Offered.GetToUnit(),
-	})
-}
-
-// tellOffer appends the event of a reply.
-func (a *App) tellOffer(tx *kitstore.Tx, now time.Time, reply *custodyv1.Reply, data *referralv1.OfferChanged) error {
-	word := ""
-	switch reply.GetBody().(type) {
-	case *custodyv1.Reply_Received:
-		data.State, word = custodyv1.OfferState_OFFER_STATE_RECEIVED, "received"
-	case *custodyv1.Reply_Accepted:
-		data.State, word = custodyv1.OfferState_OFFER_STATE_ACCEPTED, "accepted"
-	case *custodyv1.Reply_Declined:
-		data.State, word = custodyv1.OfferState_OFFER_STATE_DECLINED, "declined"
-	case *custodyv1.Reply_AcceptanceWithdrawn:
-		data.State, word = custodyv1.OfferState_OFFER_STATE_DECLINED, "acceptance-withdrawn"
-	case *custodyv1.Reply_Ready:
-		data.State, word = custodyv1.OfferState_OFFER_STATE_READY, "ready"
-	default:
-		return nil
-	}
-	return a.Events.Append(tx, "referral.offer."+word+".v1", data.GetOffer(), now, data)
-}
-
 // lane of a referral's letters.
 func lane(u custodyv1.Urgency) postv1.Lane {
 	if u == custodyv1.Urgency_URGENCY_HIGH {
 		return postv1.Lane_LANE_URGENT
 	}
 	return postv1.Lane_LANE_BULK
+}
+
+// laneOfReply: an arrival and the end of consent never wait.
+func laneOfReply(r *custodyv1.Reply, usual postv1.Lane) postv1.Lane {
+	if r.GetArrivalAsserted() != nil || r.GetConsentWithdrawn() != nil {
+		return postv1.Lane_LANE_URGENT
+	}
+	return usual
 }
 
 func (w *work) lane() postv1.Lane { return lane(w.chain.State().Submitted.GetUrgency()) }
@@ -259,16 +276,6 @@ func (w *work) others() []string {
 		}
 	}
 	return nodes
-}
-
-// party says whether a node may have the chain: the origin, every owner, and the destination
-// that is chosen.
-func party(s *custody.State, node string) bool {
-	if node == s.Origin || node == s.Owner || slices.Contains(s.Former, node) {
-		return true
-	}
-	chosen := s.Chosen()
-	return chosen != nil && chosen.Offered.GetToNode() == node
 }
 
 // sendChain queues the whole chain to nodes. This node needs no letter: what the chain means
@@ -312,9 +319,19 @@ func (a *App) sendAnnex(tx *kitstore.Tx, lane postv1.Lane, annex *custodyv1.Anne
 	return nil
 }
 
-// sendFlow tells the federal cell that a flow reached a stage; never whose flow it is.
+// sendFlow tells the federal cell that a flow reached a stage; never whose flow it is. Called after the event that says so. A stage
+// reached again, by another acceptance, a return or a third province, is not told again: a flow is counted once.
 func (w *work) sendFlow(stage federalv1.Stage, to string) error {
 	s := w.chain.State()
+	times := 0
+	for _, l := range w.chain.Links() {
+		if stageOf(l.Event) == stage {
+			times++
+		}
+	}
+	if times > 1 {
+		return nil
+	}
 	return w.Post.Queue(w.tx, post.Outgoing{
 		To: &postv1.Address{Node: w.Federal, Service: "federal"}, Lane: postv1.Lane_LANE_BULK, Kind: kindFlow,
 		Body: &federalv1.FlowFact{
@@ -323,17 +340,18 @@ func (w *work) sendFlow(stage federalv1.Stage, to string) error {
 	})
 }
 
-// sole is the only live offer; nil when there is none or more than one.
-func sole(s *custody.State) *custody.Offer {
-	var only *custody.Offer
-	for _, o := range s.Offers {
-		if !o.Live() {
-			continue
+// stageOf is the stage of a flow that an event says was reached; unspecified for most.
+func stageOf(e *custodyv1.Event) federalv1.Stage {
+	switch b := e.GetBody().(type) {
+	case *custodyv1.Event_Dispatched:
+		return federalv1.Stage_STAGE_DISPATCHED
+	case *custodyv1.Event_Arrived:
+		return federalv1.Stage_STAGE_ARRIVED
+	case *custodyv1.Event_ReplyRecorded:
+		reply := &custodyv1.Reply{}
+		if proto.Unmarshal(b.ReplyRecorded.GetReply().GetReply(), reply) == nil && reply.GetAccepted() != nil {
+			return federalv1.Stage_STAGE_ACCEPTED
 		}
-		if only != nil {
-			return nil
-		}
-		only = o
 	}
-	return only
+	return federalv1.Stage_STAGE_UNSPECIFIED
 }

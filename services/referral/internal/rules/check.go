@@ -88,11 +88,73 @@ func CheckDispatch(r *referralv1.DispatchReferralRequest, now time.Time) error {
 
 // ArriveTime is when the person came: never in the future.
 func ArriveTime(asked *timestamppb.Timestamp, now time.Time) (time.Time, error) {
+	return past("arrive_time", asked, now)
+}
+
+// CheckReason holds that a reason is of its list, and explained where the code says nothing.
+func CheckReason(list codes.List, reason, other, note string) error {
+	if err := codes.CheckField("reason", list, reason); err != nil {
+		return err
+	}
+	if reason == other && strings.TrimSpace(note) == "" {
+		return fault.InvalidField("note", "must say why, since the reason is OTHER")
+	}
+	return nil
+}
+
+// CheckIn holds what the proto's own rules cannot say of what is heard of the road, and answers when it was.
+func CheckIn(r *referralv1.CheckInRequest, now time.Time) (time.Time, error) {
+	if r.GetDistrict() != "" {
+		if err := codes.CheckField("district", codes.District, r.GetDistrict()); err != nil {
+			return now, err
+		}
+	}
+	if next := r.GetNextTime(); next != nil {
+		if err := within("next_time", next.AsTime(), now, MaxRoad, "must lie ahead, at most 14 days"); err != nil {
+			return now, err
+		}
+	}
+	return past("check_time", r.GetCheckTime(), now)
+}
+
+// CheckNoShow holds that nobody was heard of in the future.
+func CheckNoShow(field string, n *custodyv1.NoShow, now time.Time) error {
+	_, err := past(field, n.GetLastContactTime(), now)
+	return err
+}
+
+// CheckCorrection holds the codes and times in what should have stood in an event.
+func CheckCorrection(r *referralv1.CorrectReferralRequest, now time.Time) error {
+	switch {
+	case r.GetNeeds() != nil:
+		return codes.CheckNeeds("needs", r.GetNeeds())
+	case r.GetArrived() != nil:
+		if err := codes.CheckFields("arrived.identification", codes.Identification, r.GetArrived().GetIdentification()); err != nil {
+			return err
+		}
+		if r.GetArrived().GetArriveTime() == nil {
+			return fault.InvalidField("arrived.arrive_time", "must say when the person came")
+		}
+		_, err := past("arrived.arrive_time", r.GetArrived().GetArriveTime(), now)
+		return err
+	case r.GetServiceStarted() != nil:
+		return codes.CheckFields("service_started.services", codes.Service, r.GetServiceStarted().GetServices())
+	case r.GetCompleted() != nil:
+		if err := codes.CheckField("completed.outcome", codes.Outcome, r.GetCompleted().GetOutcome()); err != nil {
+			return err
+		}
+		return codes.CheckFields("completed.services", codes.Service, r.GetCompleted().GetServices())
+	}
+	return CheckNoShow("no_show.last_contact_time", r.GetNoShow(), now)
+}
+
+// past is a time that must not lie in the future; now where none is given.
+func past(field string, asked *timestamppb.Timestamp, now time.Time) (time.Time, error) {
 	if asked == nil {
 		return now, nil
 	}
 	if asked.AsTime().After(now) {
-		return time.Time{}, fault.InvalidField("arrive_time", "must not lie in the future")
+		return now, fault.InvalidField(field, "must not lie in the future")
 	}
 	return asked.AsTime(), nil
 }

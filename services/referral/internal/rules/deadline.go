@@ -22,87 +22,194 @@ const (
 	complete = referralv1.Deadline_KIND_COMPLETE
 	askAgain = referralv1.Deadline_KIND_ASK_AGAIN
 	watch    = referralv1.Deadline_KIND_WATCH
+
+	answerQuestion = referralv1.Deadline_KIND_ANSWER_QUESTION
+	release        = referralv1.Deadline_KIND_RELEASE
+	checkIn        = referralv1.Deadline_KIND_CHECK_IN
+	find           = referralv1.Deadline_KIND_FIND
+	comeBack       = referralv1.Deadline_KIND_RETURN
 )
 
-// Next is what a node must do or watch for next in a referral (invariant I7): a step if it owns
-// it, a watch if it began or owned it before; nil when it is neither, or when nothing can follow.
-// held is the deadline that stands; it stays, with its missed count, while the same step of the
-// owner is due. A watch begins anew whenever the chain grew, for then the owner was heard.
-func Next(s *custody.State, node string, held *referralv1.DeadlineRecord, now time.Time, limits Limits) *referralv1.DeadlineRecord {
-	if s.Submitted == nil || s.Terminal() {
+// step is what is due, and by when. agreed is a time that was agreed with somebody, on which it rests: another one begins the step
+// anew, while one that counts from when the step began goes on.
+type step struct {
+	kind   referralv1.Deadline_Kind
+	due    time.Time
+	agreed time.Time
+}
+
+// Next is what a node must do or watch for next in a referral (invariant I7): a step if it owns it, a watch if it began or owned
+// it before, the search if it has the duty of care for a person who did not come; nil when it is none of these, or when nothing can
+// follow. asked says that the node wants the person back and has no answer. held is the deadline that stands; it stays, with its
+// missed count, while the same step is due. A watch begins anew whenever the chain grew, for then the owner was heard.
+func Next(s *custody.State, node string, asked bool, held *referralv1.DeadlineRecord, now time.Time, limits Limits) *referralv1.DeadlineRecord {
+	if s.Submitted == nil {
 		return nil
 	}
-	var kind referralv1.Deadline_Kind
-	var due time.Time
 	limit := limits.of(s.Submitted.GetUrgency())
-	switch {
-	case node == s.Owner:
-		kind, due = ownerStep(s, now, limit)
-	case node == s.Origin || formerOwner(s, node):
-		kind, due = watchStep(s, now, limit)
-	default:
+	next, ok := stepOf(s, node, asked, now, limit)
+	if !ok {
 		return nil
 	}
-	if kind != watch && held.GetDeadline().GetKind() == kind {
-		return held
-	}
-	return &referralv1.DeadlineRecord{
-		Urgency: s.Submitted.GetUrgency(), FirstDueTime: timestamppb.New(due), Reference: s.Submitted.GetReference(),
+	record := &referralv1.DeadlineRecord{
+		Urgency: s.Submitted.GetUrgency(), FirstDueTime: timestamppb.New(next.due), Reference: s.Submitted.GetReference(),
 		Deadline: &referralv1.Deadline{
-			Referral: s.Referral, Kind: kind, DueTime: timestamppb.New(due), Unit: Unit(s, node),
+			Referral: s.Referral, Kind: next.kind, DueTime: timestamppb.New(next.due), Unit: s.UnitAt(node),
 		},
 	}
+	if !next.agreed.IsZero() {
+		record.AgreedTime = timestamppb.New(next.agreed)
+	}
+	if next.kind != watch && held.GetDeadline().GetKind() == next.kind && held.GetAgreedTime().AsTime().Equal(record.GetAgreedTime().AsTime()) {
+		record.Deadline.DueTime, record.Deadline.Missed = held.GetDeadline().GetDueTime(), held.GetDeadline().GetMissed()
+		record.FirstDueTime = held.GetFirstDueTime()
+	}
+	if node == s.Owner {
+		if at, ok := expires(s, limit); ok {
+			record.ExpireTime = timestamppb.New(at)
+		}
+	}
+	return record
 }
 
-func ownerStep(s *custody.State, now time.Time, l Limit) (referralv1.Deadline_Kind, time.Time) {
+func stepOf(s *custody.State, node string, asked bool, now time.Time, l Limit) (step, bool) {
+	switch {
+	case s.State == custodyv1.ReferralState_REFERRAL_STATE_NO_SHOW:
+		return step{kind: find, due: now.Add(l.Acknowledge)}, node == s.Care && !s.Found
+	case s.Terminal():
+		return step{}, false
+	case node == s.Owner:
+		return ownerStep(s, now, l), true
+	case !s.Owned(node):
+		return step{}, false
+	case asked:
+		return step{kind: comeBack, due: now.Add(l.Acknowledge)}, true
+	}
+	return watchStep(s, now, l), true
+}
+
+func ownerStep(s *custody.State, now time.Time, l Limit) step {
+	switch s.State {
+	case custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED:
+		return step{kind: ready, due: now.Add(l.Acknowledge)}
+	case custodyv1.ReferralState_REFERRAL_STATE_READY:
+		if s.Chosen().ReleaseRequested != nil {
+			return step{kind: release, due: now.Add(l.Acknowledge)}
+		}
+		return step{kind: dispatch, due: now.Add(l.Seen)}
+	}
+	asked, open := askedStep(s, now, l)
+	if open && (asked.kind == confirm || asked.kind == answerQuestion) {
+		return asked // these wait for the owner alone, wherever the person is
+	}
 	switch s.State {
 	case custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED:
-		return askedStep(s, now, l)
-	case custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED:
-		return ready, now.Add(l.Acknowledge)
-	case custodyv1.ReferralState_REFERRAL_STATE_READY:
-		return dispatch, now.Add(l.Seen)
+		return asked
 	case custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT:
-		return arrive, later(now, s.Dispatched.GetExpectTime().AsTime()).Add(Overdue)
+		return roadStep(s, now)
 	case custodyv1.ReferralState_REFERRAL_STATE_ARRIVED:
-		return serve, now.Add(l.Seen)
-	default:
-		return complete, now.Add(l.FollowUp)
+		return step{kind: serve, due: now.Add(l.Seen)}
 	}
+	return step{kind: complete, due: now.Add(l.FollowUp)}
 }
 
-// askedStep is due while no acceptance is chosen.
-func askedStep(s *custody.State, now time.Time, l Limit) (referralv1.Deadline_Kind, time.Time) {
-	kind, due := askAgain, now.Add(l.Acknowledge)
-	for _, o := range s.Offers {
+// askedStep is due while no acceptance is chosen: what waits for the owner before what waits for others.
+func askedStep(s *custody.State, now time.Time, l Limit) (next step, open bool) {
+	rank := map[referralv1.Deadline_Kind]int{confirm: 4, answerQuestion: 3, answer: 2, receive: 1}
+	next = step{kind: askAgain, due: now.Add(l.Acknowledge)}
+	for _, o := range s.LiveOffers() {
+		var one step
 		switch o.State {
 		case custodyv1.OfferState_OFFER_STATE_ACCEPTED:
-			return confirm, now.Add(l.Acknowledge)
-		case custodyv1.OfferState_OFFER_STATE_RECEIVED:
-			kind, due = answer, o.Offered.GetAnswerBy().AsTime()
+			one = step{kind: confirm, due: now.Add(l.Acknowledge)}
+		case custodyv1.OfferState_OFFER_STATE_INFORMATION_REQUESTED:
+			one = step{kind: answerQuestion, due: now.Add(l.Acknowledge)}
 		case custodyv1.OfferState_OFFER_STATE_SENT:
-			if kind == askAgain {
-				kind, due = receive, now.Add(l.Acknowledge)
-			}
+			one = step{kind: receive, due: now.Add(l.Acknowledge)}
+		default:
+			until := answerUntil(o, l)
+			one = step{kind: answer, due: until, agreed: until}
 		}
+		if rank[one.kind] > rank[next.kind] || rank[one.kind] == rank[next.kind] && one.due.Before(next.due) {
+			next = one
+		}
+		open = true
 	}
-	return kind, due
+	return next, open
 }
 
-func watchStep(s *custody.State, now time.Time, l Limit) (referralv1.Deadline_Kind, time.Time) {
-	if s.State == custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT {
-		return watch, later(now, s.Dispatched.GetExpectTime().AsTime()).Add(Overdue)
+// roadStep: somebody on the road is heard of when that was agreed, and is there at last.
+func roadStep(s *custody.State, now time.Time) step {
+	expected := s.Dispatched.GetExpectTime().AsTime()
+	if check := s.CheckedIn.GetNextTime(); check != nil && check.AsTime().Before(expected.Add(Overdue)) {
+		return step{kind: checkIn, due: later(now, check.AsTime()), agreed: check.AsTime()}
 	}
-	return watch, now.Add(l.FollowUp)
+	return step{kind: arrive, due: later(now, expected).Add(Overdue), agreed: expected}
 }
 
-func formerOwner(s *custody.State, node string) bool {
-	for _, f := range s.Former {
-		if f == node {
-			return true
+// watchStep gives the owner the time to write, and the letter the time to come.
+func watchStep(s *custody.State, now time.Time, l Limit) step {
+	if s.State != custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT {
+		return step{kind: watch, due: now.Add(l.FollowUp)}
+	}
+	road := roadStep(s, now)
+	if road.kind == checkIn {
+		return step{kind: checkIn, due: road.due.Add(l.Acknowledge), agreed: road.agreed}
+	}
+	return step{kind: watch, due: road.due}
+}
+
+// answerUntil is when an offer that is not answered ends: at its answer time; when the unit looks for a place again, where it said
+// so; and not before the unit has had the usual time for what it asked back.
+func answerUntil(o *custody.Offer, l Limit) time.Time {
+	until := o.Offered.GetAnswerBy().AsTime()
+	if o.Waitlisted != nil && o.State == custodyv1.OfferState_OFFER_STATE_WAITLISTED {
+		until = later(until, o.Waitlisted.GetReviewTime().AsTime())
+	}
+	if !o.Answered.IsZero() {
+		until = later(until, o.Answered.Add(l.Answer))
+	}
+	return until
+}
+
+// expires is when something of a referral ends by itself at its owner: an offer that is not answered, or a referral that nobody
+// took since the last that was heard of it.
+func expires(s *custody.State, l Limit) (at time.Time, ok bool) {
+	for _, o := range s.LiveOffers() {
+		if !waits(o) {
+			continue
 		}
+		if until := answerUntil(o, l); !ok || until.Before(at) {
+			at, ok = until, true
+		}
+	}
+	if s.State == custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED && len(s.LiveOffers()) == 0 && s.Care == s.Owner && s.Owner == s.Origin {
+		return s.Last.Add(l.FollowUp), true
+	}
+	return at, ok
+}
+
+// waits says that an offer waits for the unit's answer. While the unit waits for the owner's, its time does not run out.
+func waits(o *custody.Offer) bool {
+	switch o.State {
+	case custodyv1.OfferState_OFFER_STATE_SENT, custodyv1.OfferState_OFFER_STATE_RECEIVED, custodyv1.OfferState_OFFER_STATE_WAITLISTED:
+		return true
 	}
 	return false
+}
+
+// Expired are the offers whose time has run out; whole says that the referral itself has ended, because nobody took it.
+func Expired(s *custody.State, now time.Time, limits Limits) (offers []*custody.Offer, whole bool) {
+	limit := limits.of(s.Submitted.GetUrgency())
+	if at, ok := expires(s, limit); !ok || now.Before(at) || s.Terminal() {
+		return nil, false
+	}
+	for _, o := range s.LiveOffers() {
+		if waits(o) && !now.Before(answerUntil(o, limit)) {
+			offers = append(offers, o)
+		}
+	}
+	return offers, len(offers) == 0
 }
 
 func later(a, b time.Time) time.Time {
@@ -141,11 +248,6 @@ func NextOffer(name string, offered *custodyv1.Event, state custodyv1.OfferState
 	}
 }
 
-// Due says whether a deadline has passed.
-func Due(d *referralv1.DeadlineRecord, now time.Time) bool {
-	return !now.Before(d.GetDeadline().GetDueTime().AsTime())
-}
-
 // escalated is when the provincial focal point has been told: there is no higher step.
 const escalated = 3
 
@@ -160,21 +262,4 @@ func Miss(d *referralv1.DeadlineRecord, now time.Time, limits Limits) {
 	}
 	d.Deadline.Missed++
 	d.Deadline.DueTime = timestamppb.New(now.Add(step))
-}
-
-// Unit is the unit of a node that answers for its part in a referral: the one its offer was
-// fulfilled for once it was handed over to it, else, at the origin, the one that submitted it.
-func Unit(s *custody.State, node string) string {
-	if node == s.Owner || node != s.Origin {
-		for i := len(s.Offers) - 1; i >= 0; i-- {
-			o := s.Offers[i]
-			if o.State == custodyv1.OfferState_OFFER_STATE_FULFILLED && o.Offered.GetToNode() == node {
-				return o.Offered.GetToUnit()
-			}
-		}
-	}
-	if node == s.Origin {
-		return s.Submitted.GetUnit()
-	}
-	return ""
 }

@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"google.golang.org/protobuf/proto"
+
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
@@ -10,7 +12,7 @@ import (
 // already or about to be, and answers as it stands.
 func Accept(state custodyv1.OfferState) (again bool, err error) {
 	switch state {
-	case custodyv1.OfferState_OFFER_STATE_RECEIVED:
+	case custodyv1.OfferState_OFFER_STATE_RECEIVED, custodyv1.OfferState_OFFER_STATE_WAITLISTED:
 		return false, nil
 	case custodyv1.OfferState_OFFER_STATE_ACCEPTING, custodyv1.OfferState_OFFER_STATE_ACCEPTED,
 		custodyv1.OfferState_OFFER_STATE_CONFIRMED, custodyv1.OfferState_OFFER_STATE_READY,
@@ -24,12 +26,73 @@ func Accept(state custodyv1.OfferState) (again bool, err error) {
 // already.
 func Decline(state custodyv1.OfferState) (again bool, err error) {
 	switch state {
-	case custodyv1.OfferState_OFFER_STATE_RECEIVED:
+	case custodyv1.OfferState_OFFER_STATE_RECEIVED, custodyv1.OfferState_OFFER_STATE_INFORMATION_REQUESTED, custodyv1.OfferState_OFFER_STATE_WAITLISTED:
 		return false, nil
 	case custodyv1.OfferState_OFFER_STATE_DECLINED:
 		return true, nil
 	}
 	return false, closed("declined", state)
+}
+
+// MaxAsked is how many units can be asked at once.
+const MaxAsked = 8
+
+// Ask says whether the owner can ask one more unit.
+func Ask(s *custody.State, unit string) error {
+	live := s.LiveOffers()
+	for _, o := range live {
+		if !o.Return && o.Offered.GetToUnit() == unit {
+			return fault.New(fault.WrongState, "This unit is being asked already. Wait for its answer, or ask another.",
+				"offer", s.Referral+"/offers/"+o.Hash.String())
+		}
+	}
+	switch {
+	case len(live) >= MaxAsked:
+		return fault.New(fault.WrongState, "Eight units are being asked already. Take an offer back, then ask another.", "state", custody.StateName(s.State))
+	case s.ConsentEnded && s.Submitted.GetOverride() == nil:
+		return fault.New(fault.ConsentMissing, "The consent has ended, so nobody more may be asked. Cancel the referral, or begin another on a new consent or a legal basis.")
+	}
+	return nil
+}
+
+// Cancel says whether a node can cancel a referral.
+func Cancel(s *custody.State, node string) error {
+	switch {
+	case s.Terminal():
+		return nil // the chain says it better
+	case s.Owner != node && s.Origin == node:
+		return fault.New(fault.NotOwner, "The person was handed over, so the referral cannot be cancelled any more. Ask for the person's return (requestReturn).")
+	case s.Owner == node && s.Owner != s.Origin:
+		return fault.New(fault.WrongState, "Only the first owner cancels. Refer the person on, or complete the referral.", "state", custody.StateName(s.State))
+	case s.Owner == node && len(s.Former) > 0:
+		return fault.New(fault.WrongState, "The person was handed over and comes back. Record the return (recordReturn).", "state", custody.StateName(s.State))
+	}
+	return nil
+}
+
+// AskBack says whether a node can ask for the person's return. waits: it has asked, and has no answer yet. again: it has asked in
+// this ownership, and its request stands.
+func AskBack(s *custody.State, node string, waits bool) (again bool, err error) {
+	for _, o := range s.LiveOffers() {
+		waits = waits || o.Return && o.Offered.GetToNode() == node
+	}
+	switch {
+	case s.Owner == node:
+		return false, fault.New(fault.WrongState, "This node owns the referral, so there is nobody to ask. Cancel it, or record the return.", "state", custody.StateName(s.State))
+	case s.Origin != node:
+		return false, fault.New(fault.WrongState, "Only the first owner asks for a return.", "state", custody.StateName(s.State))
+	case waits:
+		return true, nil
+	case s.Terminal():
+		return false, fault.New(fault.WrongState, "The referral is over ("+custody.StateName(s.State)+"), so there is no return to ask for.", "state", custody.StateName(s.State))
+	}
+	return false, nil
+}
+
+// SameEpoch says that a request for return was made in the ownership that the chain is in.
+func SameEpoch(request *custodyv1.SignedReply, s *custody.State) bool {
+	reply := &custodyv1.Reply{}
+	return proto.Unmarshal(request.GetReply(), reply) == nil && reply.GetReturnRequested().GetEpoch() == s.Epoch
 }
 
 func closed(what string, state custodyv1.OfferState) error {
@@ -38,18 +101,37 @@ func closed(what string, state custodyv1.OfferState) error {
 		"state", custody.OfferStateName(state))
 }
 
-// Follow is the state an offer made to this node takes when the owner's chain says what became
-// of it: chosen, fulfilled, or withdrawn. What this node decided itself stays.
+// Follow is the state an offer made to this node takes when the owner's chain says what became of it: chosen, fulfilled, or over.
+// What this node said itself last stays: the owner will hear of it.
 func Follow(own, chain custodyv1.OfferState) custodyv1.OfferState {
 	switch chain {
 	case custodyv1.OfferState_OFFER_STATE_CONFIRMED:
 		if own == custodyv1.OfferState_OFFER_STATE_ACCEPTED {
 			return chain
 		}
-	case custodyv1.OfferState_OFFER_STATE_FULFILLED, custodyv1.OfferState_OFFER_STATE_WITHDRAWN:
-		if own != custodyv1.OfferState_OFFER_STATE_DECLINED {
+	case custodyv1.OfferState_OFFER_STATE_FULFILLED, custodyv1.OfferState_OFFER_STATE_WITHDRAWN, custodyv1.OfferState_OFFER_STATE_EXPIRED:
+		if Open(own) {
 			return chain
 		}
+	}
+	return own
+}
+
+// Open says that an offer made to this node is not over.
+func Open(state custodyv1.OfferState) bool {
+	o := custody.Offer{State: state}
+	return o.Live() || state == custodyv1.OfferState_OFFER_STATE_ACCEPTING
+}
+
+// Hear is the state an offer made to this node takes with an event of its owner that stands alone.
+func Hear(own custodyv1.OfferState, e *custodyv1.Event) custodyv1.OfferState {
+	switch {
+	case e.GetOfferWithdrawn() != nil:
+		return Follow(own, custodyv1.OfferState_OFFER_STATE_WITHDRAWN)
+	case e.GetOfferExpired() != nil:
+		return Follow(own, custodyv1.OfferState_OFFER_STATE_EXPIRED)
+	case e.GetAnswered() != nil && own == custodyv1.OfferState_OFFER_STATE_INFORMATION_REQUESTED:
+		return custodyv1.OfferState_OFFER_STATE_RECEIVED
 	}
 	return own
 }

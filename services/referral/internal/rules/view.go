@@ -21,18 +21,26 @@ func View(s *custody.State, updated time.Time) *referralv1.Referral {
 	v := &referralv1.Referral{
 		Name: s.Referral, Reference: b.GetReference(), Kind: b.GetKind(), State: s.State,
 		Urgency: b.GetUrgency(), Service: b.GetService(), Reasons: b.GetReasons(), Needs: b.GetNeeds(),
-		OriginNode: s.Origin, OwnerNode: s.Owner, ResponsibleUnit: Unit(s, s.Owner),
+		OriginNode: s.Origin, OwnerNode: s.Owner, ResponsibleUnit: s.Unit(),
 		Epoch: s.Epoch, Sequence: s.Sequence, Head: s.Head.Bytes(),
 		Outcome:    s.Completed.GetOutcome(),
 		SubmitTime: timestamppb.New(s.Begin), UpdateTime: timestamppb.New(updated),
+		CareNode: s.Care, EndReason: s.Reason, ConsentEnded: s.ConsentEnded, CheckedIn: s.CheckedIn,
+		NoShow: s.NoShow, Found: s.Found, Together: b.GetTogether(),
 	}
 	v.ServicesGiven = s.ServiceStarted.GetServices()
 	if s.Completed != nil {
 		v.ServicesGiven = s.Completed.GetServices()
 	}
 	for _, o := range s.Offers {
-		shown := offer(s.Referral, s.Origin, o.Hash, o.Offered, o.Time)
-		shown.State, shown.DeclineReason, shown.Hold = o.State, o.Reason, o.Accepted.GetHold()
+		shown := offer(s.Referral, o.By, o.Hash, o.Offered, o.Time)
+		shown.State, shown.Hold, shown.Return = o.State, o.Accepted.GetHold(), o.Return
+		shown.ReleaseRequested, shown.ReviewTime, shown.MeetTime = o.ReleaseRequested != nil, o.Waitlisted.GetReviewTime(), o.Proposed.GetMeetTime()
+		if o.State == custodyv1.OfferState_OFFER_STATE_WITHDRAWN {
+			shown.WithdrawReason = o.Reason
+		} else {
+			shown.DeclineReason = o.Reason
+		}
 		v.Offers = append(v.Offers, shown)
 	}
 	return v
@@ -52,5 +60,6 @@ func Received(r *referralv1.OfferRecord, event *custodyv1.Event) *referralv1.Off
 	shown := offer(event.GetReferral(), event.GetOwner(), custody.HashOf(r.GetOffered().GetEvent()), event.GetOffered(), event.GetTime().AsTime())
 	shown.State, shown.Hold = r.GetState(), r.GetHold()
 	shown.DeclineReason, shown.AcceptFailure = r.GetDeclineReason(), r.GetAcceptFailure()
+	shown.WithdrawReason, shown.ReleaseRequested = r.GetWithdrawReason(), r.GetReleaseRequested()
 	return shown
 }

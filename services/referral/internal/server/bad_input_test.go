@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"maps"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -24,7 +25,7 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 	one := func(make func(t testing.TB) proto.Message) func(testing.TB) []proto.Message {
 		return func(t testing.TB) []proto.Message { return []proto.Message{make(t)} }
 	}
-	return w, &rpctest.Suite{
+	suite := &rpctest.Suite{
 		Place: w.place, Address: w.address, Descriptor: &referralv1.ReferralService_ServiceDesc, Policy: server.Policy(),
 		Writes: rpctest.Watch(w.punjab.DB, w.punjab.Annexes.Keys.Store()), Queued: w.queued,
 		Calls: map[string]rpctest.Call{
@@ -45,6 +46,19 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 			})},
 			"GetCustodyChain": {Requests: one(func(t testing.TB) proto.Message {
 				return &referralv1.GetCustodyChainRequest{Name: w.walk(t, asked).GetName()}
+			})},
+			"VerifyReferral": {Requests: one(func(t testing.TB) proto.Message {
+				return &referralv1.VerifyReferralRequest{Name: w.walk(t, asked).GetName()}
+			})},
+			"ExportHandover": {Requests: one(func(t testing.TB) proto.Message {
+				return &referralv1.ExportHandoverRequest{Name: w.walk(t, asked).GetName()}
+			})},
+			"ImportHandover": {Requests: one(func(t testing.TB) proto.Message {
+				file, err := w.punjab.ExportHandover(t.Context(), w.walk(t, asked).GetName())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return &referralv1.ImportHandoverRequest{Parent: "nodes/punjab", File: file}
 			})},
 			"GetOffer": {Requests: one(func(t testing.TB) proto.Message {
 				return &referralv1.GetOfferRequest{Name: w.walk(t, asked).GetOffers()[0].GetName()}
@@ -120,6 +134,8 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 			},
 		},
 	}
+	maps.Copy(suite.Calls, ownerCalls(w))
+	return w, suite
 }
 
 func TestBadInput(t *testing.T) {

@@ -217,7 +217,7 @@ func TestRefusedStepsOfTheOwner(t *testing.T) {
 	runRefused(t, s, map[string]refused{
 		"offer no such referral":       {offer(noReferral, hub, "1"), none},
 		"offer what changed":           {offer(declined.GetName(), hub, "77"), stale},
-		"offer while one is asked":     {offer(asked.GetName(), hub, asked.GetEtag()), state("WRONG_STATE", "offer="+asked.GetOffers()[0].GetName())},
+		"offer to who is asked":        {offer(asked.GetName(), lahore, asked.GetEtag()), state("WRONG_STATE", "offer="+asked.GetOffers()[0].GetName())},
 		"offer what another node owns": {offer(gone.GetName(), hub, gone.GetEtag()), owner},
 		"offer to nobody": {
 			offer(declined.GetName(), "nodes/kashmir/units/hub", declined.GetEtag()),

@@ -29,6 +29,9 @@ func Policy() rpc.Policy {
 		method("GetReferral"):      {Callers: byPerson, Roles: readers},
 		method("ListReferrals"):    {Callers: byPerson, Roles: readers},
 		method("GetCustodyChain"):  {Callers: byPerson, Roles: readers},
+		method("VerifyReferral"):   {Callers: byPerson, Roles: readers},
+		method("ExportHandover"):   {Callers: byPerson, Roles: workers},
+		method("ImportHandover"):   {Callers: byPerson, Roles: receivers},
 		method("GetOffer"):         {Callers: byPerson, Roles: readers},
 		method("ListOffers"):       {Callers: byPerson, Roles: readers},
 		method("ListDeadlines"):    {Callers: byPerson, Roles: readers},
@@ -40,6 +43,17 @@ func Policy() rpc.Policy {
 		method("DispatchReferral"): {Callers: byPerson, Roles: workers},
 		method("RecordArrival"):    {Callers: byPerson, Roles: receivers},
 		method("StartService"):     {Callers: byPerson, Roles: workers},
+		method("WithdrawOffer"):    {Callers: byPerson, Roles: workers},
+		method("AnswerQuestion"):   {Callers: byPerson, Roles: workers},
+		method("GrantRelease"):     {Callers: byPerson, Roles: workers},
+		method("RefuseRelease"):    {Callers: byPerson, Roles: workers},
+		method("CancelReferral"):   {Callers: byPerson, Roles: workers},
+		method("CheckIn"):          {Callers: byPerson, Roles: receivers},
+		method("RecordNoShow"):     {Callers: byPerson, Roles: receivers},
+		method("RequestReturn"):    {Callers: byPerson, Roles: workers},
+		method("RecordReturn"):     {Callers: byPerson, Roles: workers},
+		method("CorrectReferral"):  {Callers: byPerson, Roles: workers},
+		method("EndConsent"):       {Callers: byPerson, Roles: workers},
 	}
 }
 
@@ -78,6 +92,25 @@ func (s *Server) ListReferrals(ctx context.Context, r *referralv1.ListReferralsR
 // GetCustodyChain implements the RPC.
 func (s *Server) GetCustodyChain(ctx context.Context, r *referralv1.GetCustodyChainRequest) (*custodyv1.Chain, error) {
 	return s.app.GetCustodyChain(ctx, r.GetName())
+}
+
+// VerifyReferral implements the RPC.
+func (s *Server) VerifyReferral(ctx context.Context, r *referralv1.VerifyReferralRequest) (*referralv1.VerifyReferralResponse, error) {
+	return s.app.VerifyReferral(ctx, r.GetName())
+}
+
+// ExportHandover implements the RPC.
+func (s *Server) ExportHandover(ctx context.Context, r *referralv1.ExportHandoverRequest) (*referralv1.ExportHandoverResponse, error) {
+	file, err := s.app.ExportHandover(ctx, r.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return &referralv1.ExportHandoverResponse{File: file}, nil
+}
+
+// ImportHandover implements the RPC.
+func (s *Server) ImportHandover(ctx context.Context, r *referralv1.ImportHandoverRequest) (*referralv1.Referral, error) {
+	return s.app.ImportHandover(ctx, r)
 }
 
 // GetOffer implements the RPC.

@@ -172,7 +172,7 @@ func (w *world) open(t testing.TB, name string) *node {
 	})
 	n := &node{w: w}
 	n.App = &app.App{
-		DB: db, Node: name, Now: time.Now, Random: rand.Reader, Signer: self, Roster: self.Roster(), Federal: "federal",
+		DB: db, Node: name, Now: time.Now, Random: rand.Reader, Signer: self, Roster: self.Roster(), Opener: self, Federal: "federal",
 		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 		Limits: rules.DefaultLimits(), Annexes: app.Annexes{Keys: keys}, Events: store.Events, Post: n, Commands: queue{n},
 		Tokens: paging.New([]byte("secret")), Log: logging.Discard(), Wake: func() {},

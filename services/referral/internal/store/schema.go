@@ -3,6 +3,7 @@ package store
 
 import (
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -51,12 +52,26 @@ var (
 		"referral.referral.arrived.v1":           &referralv1.ReferralChanged{},
 		"referral.referral.in-service.v1":        &referralv1.ReferralChanged{},
 		"referral.referral.completed.v1":         &referralv1.ReferralChanged{},
+		"referral.referral.cancelled.v1":         &referralv1.ReferralChanged{},
+		"referral.referral.expired.v1":           &referralv1.ReferralChanged{},
+		"referral.referral.checked-in.v1":        &referralv1.ReferralChanged{},
+		"referral.referral.no-show.v1":           &referralv1.ReferralChanged{},
+		"referral.referral.found.v1":             &referralv1.ReferralChanged{},
+		"referral.referral.return-requested.v1":  &referralv1.ReferralChanged{},
+		"referral.referral.return-lapsed.v1":     &referralv1.ReferralChanged{},
+		"referral.referral.returned.v1":          &referralv1.ReferralChanged{},
+		"referral.referral.consent-ended.v1":     &referralv1.ReferralChanged{},
+		"referral.referral.corrected.v1":         &referralv1.ReferralChanged{},
 		"referral.referral.forked.v1":            &referralv1.ReferralChanged{},
 		"referral.offer.received.v1":             &referralv1.OfferChanged{},
 		"referral.offer.accepted.v1":             &referralv1.OfferChanged{},
 		"referral.offer.declined.v1":             &referralv1.OfferChanged{},
 		"referral.offer.acceptance-withdrawn.v1": &referralv1.OfferChanged{},
 		"referral.offer.ready.v1":                &referralv1.OfferChanged{},
+		"referral.offer.withdrawn.v1":            &referralv1.OfferChanged{},
+		"referral.offer.expired.v1":              &referralv1.OfferChanged{},
+		"referral.offer.answered.v1":             &referralv1.OfferChanged{},
+		"referral.offer.release-refused.v1":      &referralv1.OfferChanged{},
 		"referral.deadline.missed.v1":            &referralv1.DeadlineMissed{},
 	})
 	// Audit: who read an annex.
@@ -94,11 +109,20 @@ var (
 	OffersByTime = store.NewIndex(Offers, "offers_by_time", func(r *referralv1.OfferRecord) []store.Key {
 		return []store.Key{store.K(r.GetReceiveTime().AsTime())}
 	})
-	// DeadlinesByTime: (due time).
+	// DeadlinesByTime: (DueTime).
 	DeadlinesByTime = store.NewIndex(Deadlines, "deadlines_by_time", func(r *referralv1.DeadlineRecord) []store.Key {
-		return []store.Key{store.K(r.GetDeadline().GetDueTime().AsTime())}
+		return []store.Key{store.K(DueTime(r))}
 	})
 )
+
+// DueTime is when a deadline must be looked at: when it has passed, or when something ends by itself before that.
+func DueTime(r *referralv1.DeadlineRecord) time.Time {
+	due := r.GetDeadline().GetDueTime().AsTime()
+	if at := r.GetExpireTime(); at != nil && at.AsTime().Before(due) {
+		return at.AsTime()
+	}
+	return due
+}
 
 // OfferName is the name of an offer.
 func OfferName(referral, hash string) string { return referral + "/offers/" + hash }

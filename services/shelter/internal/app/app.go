@@ -56,6 +56,8 @@ type App struct {
 	Watchers *Watchers
 	// Rules judge a shelter or a group as it would be stored.
 	Rules Rules
+	// Gate says whether a restored store was compared with the live offers.
+	Gate *Gate
 	// Directory is what searches read, of the same store.
 	Directory *Directory
 	// Wake is called after a commit that changes when the next hold runs out; it must not block.

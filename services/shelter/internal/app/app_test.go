@@ -94,10 +94,14 @@ func openApp(t testing.TB, o kitstore.Options, keyDir string) (b *bench, end fun
 	if err != nil {
 		t.Fatal(err)
 	}
+	gate, err := app.OpenGate(context.Background(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
 	b = &bench{clock: &clock{now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)}, events: &recorder{}}
 	b.App = &app.App{
-		Directory: directory,
-		DB:        db, Node: "punjab", Now: b.clock.Now, Keys: keys, Rules: resources(t), Watchers: app.NewWatchers(db), After: time.After,
+		Directory: directory, Gate: gate,
+		DB: db, Node: "punjab", Now: b.clock.Now, Keys: keys, Rules: resources(t), Watchers: app.NewWatchers(db), After: time.After,
 		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 		Events: b.events, Tokens: paging.New([]byte("test")), Wake: func() {},
 	}

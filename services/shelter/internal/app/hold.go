@@ -170,6 +170,9 @@ const maxParts = 11
 // FireDue ends the tentative holds and outages whose time has come, and says which waitlist entries are due for review. It
 // answers when the next one is; zero when there is none.
 func (a *App) FireDue(ctx context.Context) (next time.Time, err error) {
+	if a.Gate.Closed() != nil {
+		return a.Now().Add(time.Second), nil // a hold of a restored store is not ended before it is known what became of it
+	}
 	for {
 		if next, err = a.nextDue(ctx); err != nil || next.IsZero() || next.After(a.Now()) {
 			return next, err

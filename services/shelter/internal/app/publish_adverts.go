@@ -47,7 +47,11 @@ func (a *Adverts) publish(ctx context.Context) error {
 		for _, name := range a.App.Directory.takeTouched() {
 			waiting[name] = true
 		}
-		if len(waiting) > 0 && a.Transport.Connected() { // else Reconnected tells when
+		switch {
+		case len(waiting) == 0 || !a.Transport.Connected(): // Reconnected tells when
+		case a.App.Gate.Closed() != nil: // what a restored store takes for free may be promised
+			wait = coalesce
+		default:
 			failed, err := a.round(ctx, waiting)
 			if err != nil {
 				return ended(ctx, err)

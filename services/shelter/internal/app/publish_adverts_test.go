@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/advert"
@@ -152,7 +153,11 @@ func advertising(t *testing.T, test func(t *testing.T, b *bench, hub *broker, co
 
 func advertisingWith(t *testing.T, load func(string) *identity.Service, keys advert.Keys, test func(t *testing.T, b *bench, hub *broker, counts advert.Counts, load func(string) *identity.Service)) {
 	t.Helper()
-	dir := t.TempDir()
+	advertisingIn(t, t.TempDir(), load, keys, test)
+}
+
+func advertisingIn(t *testing.T, dir string, load func(string) *identity.Service, keys advert.Keys, test func(t *testing.T, b *bench, hub *broker, counts advert.Counts, load func(string) *identity.Service)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b, end := openApp(t, kitstore.Options{Path: filepath.Join(dir, "shelter.db"), Schema: store.Schema}, dir)
 		defer end()
@@ -232,6 +237,35 @@ func TestAClockThatIsSetBackSilencesNobody(t *testing.T) {
 			if !one.GetPublishTime().AsTime().After(said[i].GetPublishTime().AsTime()) {
 				t.Errorf("published at %v after one of %v", one.GetPublishTime().AsTime(), said[i].GetPublishTime().AsTime())
 			}
+		}
+	})
+}
+
+// A restored store may take beds for free that are promised: it advertises nothing before it was compared with the live offers.
+func TestRestoredStoreAdvertisesNothing(t *testing.T) {
+	dir := t.TempDir()
+	b, end := openApp(t, kitstore.Options{Path: filepath.Join(dir, "shelter.db"), Schema: store.Schema}, dir)
+	b.shelter(t, 3)
+	h := b.holdFor(t, 1)
+	err := b.DB.Update(t.Context(), func(tx *kitstore.Tx) error { // as in another life
+		return store.Fences.Put(tx, store.ReconciledKey, wrapperspb.UInt64(1))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end()
+	load := members(t)
+	advertisingIn(t, dir, load, load("punjab").Keys(), func(t *testing.T, b *bench, hub *broker, _ advert.Counts, _ func(string) *identity.Service) {
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if told := hub.taken(t); len(told) != 0 {
+			t.Errorf("before it was compared: %v", told)
+		}
+		b.compare(t, b.begin(t).GetFence(), "", "", live(1, shelterv1.LiveOffer_STAGE_PROMISED, h))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if told := hub.taken(t); len(told) != 1 || told[0].GetGroups()[0].GetFree() != 2 {
+			t.Errorf("when it was compared: %v", told)
 		}
 	})
 }

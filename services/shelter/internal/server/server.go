@@ -34,6 +34,9 @@ func Policy() rpc.Policy {
 		"CreateWaitlistEntry", "ReviewWaitlistEntry", "CloseWaitlistEntry")
 	row(rpc.Row{Callers: []string{"referral"}, People: managers}, "PlaceHold", "ConfirmHold", "RenewHold", "ReleaseHold", "AdmitHold")
 	row(rpc.Row{Callers: []string{"referral", "operator"}, People: managers}, "GetHold")
+	for _, name := range []string{"BeginReconciliation", "ReconcileOffers"} {
+		p["/"+shelterv1.ReconcileService_ServiceDesc.ServiceName+"/"+name] = rpc.Row{Callers: []string{"referral"}, Early: true}
+	}
 	p[shelterv1.AdvertService_ListAdverts_FullMethodName] = rpc.Row{Callers: []string{rpc.Gateway}, Roles: readers}
 	return p
 }

@@ -120,13 +120,17 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 	if err != nil {
 		t.Fatal(err)
 	}
+	gate, err := app.OpenGate(context.Background(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.app = &app.App{
-		Directory: directory, Rules: resources, Watchers: app.NewWatchers(db), After: time.After, DB: db, Node: "punjab", Now: w.now,
+		Directory: directory, Gate: gate, Rules: resources, Watchers: app.NewWatchers(db), After: time.After, DB: db, Node: "punjab", Now: w.now,
 		Keys: keys, Events: store.Events, Tokens: paging.New([]byte("t")), Wake: func() {},
 		NewID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 	}
 	s, err := rpc.NewServer(rpc.Config{
-		Identity: self, Policy: server.Policy(), Log: logging.Discard(),
+		Identity: self, Policy: server.Policy(), Log: logging.Discard(), Closed: gate.Closed,
 		Audit: func(_ context.Context, r rpc.Reading) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -138,6 +142,7 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 		t.Fatal(err)
 	}
 	shelterv1.RegisterShelterServiceServer(s, server.New(w.app))
+	shelterv1.RegisterReconcileServiceServer(s, server.NewReconciler(w.app))
 	shelterv1.RegisterAdvertServiceServer(s, server.NewAdverts(w.app))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -37,7 +37,8 @@ var (
 	Requests = store.NewTable[*shelterv1.RequestRecord](Schema, "requests")
 	// Adverts: what other nodes last said of their shelters, as they signed it.
 	Adverts = store.NewTable[*shelterv1.AdvertRecord](Schema, "adverts")
-	// Fences: one row, the number of the last hold, under FenceKey.
+	// Fences: the number of the last hold, under FenceKey, and the incarnation that was compared with the live offers last, under
+	// ReconciledKey.
 	Fences = store.NewTable[*wrapperspb.UInt64Value](Schema, "fences")
 )
 
@@ -78,8 +79,11 @@ var (
 	Audit = audit.Declare(Schema)
 )
 
-// FenceKey is the one key of Fences.
-var FenceKey = store.K("last")
+// The keys of Fences.
+var (
+	FenceKey      = store.K("last")
+	ReconciledKey = store.K("reconciled")
+)
 
 // Indexes.
 var (
@@ -106,6 +110,13 @@ var (
 	ExpiringHolds = store.NewIndex(Holds, "holds_expiring", func(r *shelterv1.HoldRecord) []store.Key {
 		if h := r.GetHold(); h.GetState() == shelterv1.Hold_STATE_HELD {
 			return []store.Key{store.K(h.GetExpireTime().AsTime(), h.GetName())}
+		}
+		return nil
+	})
+	// HoldsByOffer: (offer) of holds that take beds for one.
+	HoldsByOffer = store.NewIndex(Holds, "holds_by_offer", func(r *shelterv1.HoldRecord) []store.Key {
+		if h := r.GetHold(); Live(h) && h.GetOffer() != "" {
+			return []store.Key{store.K(h.GetOffer())}
 		}
 		return nil
 	})

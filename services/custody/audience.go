@@ -1,0 +1,68 @@
+package custody
+
+import (
+	"slices"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+)
+
+// Audience is who hears of an event.
+type Audience struct {
+	// Chain are the nodes that get the whole chain.
+	Chain []string
+	// Alone is the node that gets the event by itself, because it was asked and is no party yet; empty for none.
+	Alone string
+}
+
+// Hears says who hears of the last event of a chain, the writer not among them (DESIGN section 3, "Who receives what"). An asked
+// unit gets what concerns its offer, never the chain; the chosen one gets the chain; handovers, arrivals, what is heard of the
+// road, ends and corrections go to the origin and all former owners.
+func (c *Chain) Hears() Audience {
+	if len(c.links) == 0 {
+		return Audience{}
+	}
+	l := c.links[len(c.links)-1]
+	s, writer := &c.state, l.Event.GetOwner()
+	to := func(nodes ...string) (a Audience) {
+		for _, n := range nodes {
+			if n != "" && n != writer && !slices.Contains(a.Chain, n) {
+				a.Chain = append(a.Chain, n)
+			}
+		}
+		return a
+	}
+	parties := append([]string{s.Origin, s.Owner}, s.Former...)
+	switch b := l.Event.GetBody().(type) {
+	case *custodyv1.Event_Submitted:
+		return Audience{}
+	case *custodyv1.Event_ReplyRecorded:
+		// What is heard of a person's safety goes to whoever has the duty of care, and may look for the person.
+		if r, err := decodeReply(b.ReplyRecorded.GetReply()); err != nil || r.GetSafetyInformation() == nil {
+			return Audience{}
+		}
+	case *custodyv1.Event_Offered:
+		return Audience{Alone: b.Offered.GetToNode()}
+	case *custodyv1.Event_Confirmed:
+		return to(s.Offer(b.Confirmed.GetOffer()).Offered.GetToNode())
+	case *custodyv1.Event_OfferWithdrawn, *custodyv1.Event_OfferExpired, *custodyv1.Event_Answered, *custodyv1.Event_ReleaseRefused:
+		o := s.Offer(OfferOf(l.Event))
+		if o.Return { // who asks the person back holds the chain, and knows the offer from it alone
+			return to(o.Offered.GetToNode())
+		}
+		return Audience{Alone: o.Offered.GetToNode()}
+	case *custodyv1.Event_ConsentEnded, *custodyv1.Event_Corrected:
+		if chosen := s.Chosen(); chosen != nil {
+			parties = append(parties, chosen.Offered.GetToNode())
+		}
+	}
+	return to(parties...)
+}
+
+// Party says whether a node may have the chain: the origin, every owner, and the destination that is chosen.
+func (s *State) Party(node string) bool {
+	if s.Owned(node) {
+		return true
+	}
+	chosen := s.Chosen()
+	return chosen != nil && chosen.Offered.GetToNode() == node
+}

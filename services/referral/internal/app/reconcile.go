@@ -1,0 +1,108 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/logging"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
+	"amanat.example/services/referral/internal/store"
+)
+
+// Shelter compares live offers with holds.
+type Shelter interface {
+	BeginReconciliation(ctx context.Context, in *shelterv1.BeginReconciliationRequest, opts ...grpc.CallOption) (*shelterv1.BeginReconciliationResponse, error)
+	ReconcileOffers(ctx context.Context, in *shelterv1.ReconcileOffersRequest, opts ...grpc.CallOption) (*shelterv1.ReconcileOffersResponse, error)
+}
+
+// livePage is how many stored offers one page of the list covers.
+const livePage = 500
+
+// ReconcileShelter sends the shelter service the whole list of live offers, so that no bed is held for nobody and every promise is
+// kept, whichever of the two files was restored. It is the shelter that mends; what it cannot is told.
+func (a *App) ReconcileShelter(ctx context.Context, shelter Shelter) error {
+	// First how far the holds go, then the list: what is placed meanwhile is not judged by a list that cannot have it.
+	begun, err := shelter.BeginReconciliation(ctx, &shelterv1.BeginReconciliationRequest{Parent: a.parent()})
+	if err != nil {
+		return fmt.Errorf("begin to compare with the shelter: %w", err)
+	}
+	var after kitstore.Key
+	from := ""
+	for {
+		page, until, next, err := a.liveOffers(ctx, after)
+		if err != nil {
+			return err
+		}
+		reply, err := shelter.ReconcileOffers(ctx, &shelterv1.ReconcileOffersRequest{
+			Parent: a.parent(), Fence: begun.GetFence(), After: from, Until: until, Offers: page,
+		})
+		if err != nil {
+			return fmt.Errorf("compare with the shelter: %w", err)
+		}
+		for _, offer := range reply.GetLost() {
+			a.placeLost(offer)
+		}
+		if next == nil {
+			return nil
+		}
+		after, from = next, until
+	}
+}
+
+// ShelterRestored says that the shelter service waits for the list.
+func (a *App) ShelterRestored(ctx context.Context, shelter Shelter) (bool, error) {
+	begun, err := shelter.BeginReconciliation(ctx, &shelterv1.BeginReconciliationRequest{Parent: a.parent()})
+	return begun.GetRestored(), err
+}
+
+// placeLost tells that a place which was promised is not there any more.
+func (a *App) placeLost(offer string) {
+	a.Log.Error("a promised bed is gone; find another, or ask to be released", logging.Resource("offer", offer))
+}
+
+// liveOffers are those among some stored offers for which a bed is held or a person has come, in order of name. until is the last
+// name that was looked at; empty at the end.
+func (a *App) liveOffers(ctx context.Context, after kitstore.Key) (live []*shelterv1.LiveOffer, until string, next kitstore.Key, err error) {
+	err = a.DB.View(ctx, func(r kitstore.Reader) error {
+		rows, n, err := store.Offers.Page(r, kitstore.Range{After: after}, livePage)
+		if err != nil {
+			return err
+		}
+		next = n
+		for i, row := range rows {
+			event := &custodyv1.Event{}
+			if err := proto.Unmarshal(row.Value.GetOffered().GetEvent(), event); err != nil {
+				return fmt.Errorf("a stored offer: %w", err)
+			}
+			name := rules.Received(row.Value, event).GetName()
+			if i == len(rows)-1 && n != nil {
+				until = name
+			}
+			referral, err := optional(store.Referrals.Get(r, kitstore.K(event.GetReferral())))
+			if err != nil && !errors.Is(err, kitstore.ErrNotFound) {
+				return err
+			}
+			if stage := rules.Stage(row.Value, referral.GetReferral(), a.Node); stage != shelterv1.LiveOffer_STAGE_UNSPECIFIED {
+				live = append(live, liveOffer(name, stage, row.Value, event))
+			}
+		}
+		return nil
+	})
+	return live, until, next, err
+}
+
+func liveOffer(name string, stage shelterv1.LiveOffer_Stage, record *referralv1.OfferRecord, event *custodyv1.Event) *shelterv1.LiveOffer {
+	o := &shelterv1.LiveOffer{Offer: name, Stage: stage, Hold: record.GetHold()}
+	if record.GetGroup() != "" {
+		o.Parts = []*shelterv1.Part{{Group: record.GetGroup(), Quantity: 1, Needs: event.GetOffered().GetNeeds()}}
+	}
+	return o
+}

@@ -1,0 +1,114 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/custody"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/store"
+)
+
+// listed takes lists as the shelter service does.
+type listed struct {
+	pages []*shelterv1.ReconcileOffersRequest
+	fails error
+}
+
+func (l *listed) BeginReconciliation(context.Context, *shelterv1.BeginReconciliationRequest, ...grpc.CallOption) (*shelterv1.BeginReconciliationResponse, error) {
+	return &shelterv1.BeginReconciliationResponse{Fence: &custodyv1.Fence{Incarnation: 7, Number: 9}, Restored: true}, nil
+}
+
+func (l *listed) ReconcileOffers(_ context.Context, r *shelterv1.ReconcileOffersRequest, _ ...grpc.CallOption) (*shelterv1.ReconcileOffersResponse, error) {
+	l.pages = append(l.pages, proto.CloneOf(r))
+	return &shelterv1.ReconcileOffersResponse{}, l.fails
+}
+
+// The list is whole, in pages that follow each other from the first name to the last, and has each live offer once with its stage
+// and hold.
+func TestListOfLiveOffers(t *testing.T) {
+	net := newNetwork(t)
+	to := net.nodes["punjab"]
+	promised := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
+	offer := promised.GetOffers()[0].GetName()
+	record := &referralv1.OfferRecord{}
+	must(t, to.DB.View(context.Background(), func(r kitstore.Reader) (err error) {
+		record, err = store.Offers.Get(r, store.OfferKey(offer))
+		return err
+	}))
+	// More than two pages of offers that were declined, and one that is being accepted, around it.
+	var all []string
+	to.spoilt = true
+	must(t, to.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
+		for n := range 1203 {
+			event := &custodyv1.Event{}
+			if err := proto.Unmarshal(record.GetOffered().GetEvent(), event); err != nil {
+				return err
+			}
+			id, err := to.NewID()
+			if err != nil {
+				return err
+			}
+			event.Referral = "nodes/balochistan/referrals/" + id
+			raw, err := proto.Marshal(event)
+			if err != nil {
+				return err
+			}
+			other := &referralv1.OfferRecord{Offered: &custodyv1.SignedEvent{Event: raw}, State: custodyv1.OfferState_OFFER_STATE_DECLINED, Group: record.GetGroup()}
+			if n%600 == 1 {
+				other.State = custodyv1.OfferState_OFFER_STATE_ACCEPTING
+			}
+			name := offerNameOf(raw, event.GetReferral())
+			if n%600 == 1 {
+				all = append(all, name)
+			}
+			if err := store.Offers.Put(tx, store.OfferKey(name), other); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	shelter := &listed{}
+	must(t, to.ReconcileShelter(context.Background(), shelter))
+	after, stages := "", map[string]shelterv1.LiveOffer_Stage{}
+	for i, page := range shelter.pages {
+		last := i == len(shelter.pages)-1
+		if page.GetAfter() != after || (page.GetUntil() == "") != last || !last && page.GetUntil() <= after || page.GetFence().GetNumber() != 9 {
+			t.Fatalf("page %d goes from %q to %q", i+1, page.GetAfter(), page.GetUntil())
+		}
+		for _, o := range page.GetOffers() {
+			if o.GetOffer() <= page.GetAfter() || page.GetUntil() != "" && o.GetOffer() > page.GetUntil() {
+				t.Errorf("%s stands on the page from %q to %q", o.GetOffer(), page.GetAfter(), page.GetUntil())
+			}
+			stages[o.GetOffer()] = o.GetStage()
+			if o.GetOffer() == offer && (o.GetHold() != record.GetHold() || len(o.GetParts()) != 1 || o.GetParts()[0].GetGroup() != record.GetGroup()) {
+				t.Errorf("the promised one is listed as %v", o)
+			}
+		}
+		after = page.GetUntil()
+	}
+	if len(shelter.pages) < 3 || len(stages) != len(all)+1 || stages[offer] != shelterv1.LiveOffer_STAGE_PROMISED ||
+		slices.ContainsFunc(all, func(name string) bool { return stages[name] != shelterv1.LiveOffer_STAGE_TENTATIVE }) {
+		t.Errorf("%d pages list %v", len(shelter.pages), stages)
+	}
+
+	shelter.fails = errors.New("away")
+	if err := to.ReconcileShelter(context.Background(), shelter); err == nil {
+		t.Error("a page that was not taken is no whole list")
+	}
+	if restored, err := to.ShelterRestored(context.Background(), shelter); err != nil || !restored {
+		t.Errorf("restored %v: %v", restored, err)
+	}
+}
+
+func offerNameOf(event []byte, referral string) string {
+	return store.OfferName(referral, custody.HashOf(event).String())
+}

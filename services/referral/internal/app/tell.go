@@ -1,0 +1,165 @@
+package app
+
+import (
+	"time"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/custody"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/store"
+)
+
+// tell appends the events of one new link.
+func (w *work) tell(l custody.Link) error {
+	s := w.chain.State()
+	if err := w.tellOwn(l); err != nil {
+		return err
+	}
+	state, word := wordOf(l.Event)
+	if recorded := l.Event.GetReplyRecorded(); recorded != nil {
+		reply, err := custody.OpenReply(w.Roster, recorded.GetReply())
+		if err != nil {
+			return err
+		}
+		state, word = wordOfReply(reply)
+		if err := w.tellReply(l, reply); err != nil {
+			return err
+		}
+	}
+	if word == "" {
+		return nil
+	}
+	if state == custodyv1.ReferralState_REFERRAL_STATE_UNSPECIFIED {
+		state = s.State
+	}
+	return w.Events.Append(w.tx, "referral.referral."+word+".v1", s.Referral, w.now, w.changed(state))
+}
+
+// wordOf is the state a referral went to with an event, and how that is called; unspecified where it stayed, and empty where
+// nothing is told.
+func wordOf(e *custodyv1.Event) (state custodyv1.ReferralState, word string) {
+	switch e.GetBody().(type) {
+	case *custodyv1.Event_Submitted:
+		return custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED, "submitted"
+	case *custodyv1.Event_Confirmed:
+		return custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED, "confirmed"
+	case *custodyv1.Event_Dispatched:
+		return custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT, "dispatched"
+	case *custodyv1.Event_Arrived:
+		return custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, "arrived"
+	case *custodyv1.Event_ServiceStarted:
+		return custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE, "in-service"
+	case *custodyv1.Event_Completed:
+		return custodyv1.ReferralState_REFERRAL_STATE_COMPLETED, "completed"
+	case *custodyv1.Event_Cancelled:
+		return custodyv1.ReferralState_REFERRAL_STATE_CANCELLED, "cancelled"
+	case *custodyv1.Event_Expired:
+		return custodyv1.ReferralState_REFERRAL_STATE_EXPIRED, "expired"
+	case *custodyv1.Event_NoShow:
+		return custodyv1.ReferralState_REFERRAL_STATE_NO_SHOW, "no-show"
+	case *custodyv1.Event_Returned:
+		return custodyv1.ReferralState_REFERRAL_STATE_RETURNED, "returned"
+	case *custodyv1.Event_CheckedIn:
+		return 0, "checked-in"
+	case *custodyv1.Event_ConsentEnded:
+		return 0, "consent-ended"
+	case *custodyv1.Event_Corrected:
+		return 0, "corrected"
+	}
+	return 0, ""
+}
+
+func wordOfReply(r *custodyv1.Reply) (state custodyv1.ReferralState, word string) {
+	switch {
+	case r.GetReady() != nil:
+		return custodyv1.ReferralState_REFERRAL_STATE_READY, "ready"
+	case r.GetReturnRequested() != nil:
+		return 0, "return-requested"
+	case r.GetSafetyInformation().GetFound():
+		return 0, "found"
+	}
+	return 0, ""
+}
+
+func (w *work) changed(state custodyv1.ReferralState) *referralv1.ReferralChanged {
+	s := w.chain.State()
+	data := &referralv1.ReferralChanged{
+		Referral: s.Referral, State: state, OriginNode: s.Origin, OwnerNode: s.Owner,
+		Unit: s.UnitAt(w.Node), Outcome: s.Completed.GetOutcome(), Reason: s.Reason, CareNode: s.Care,
+	}
+	if chosen := s.Chosen(); chosen != nil {
+		data.ToNode, data.Offer = chosen.Offered.GetToNode(), store.OfferName(s.Referral, chosen.Hash.String())
+		if data.Unit == "" && data.GetToNode() == w.Node {
+			data.Unit = chosen.Offered.GetToUnit()
+		}
+	}
+	return data
+}
+
+// tellOwn says what the owner did with an offer. The unit asked says it itself when it hears of it; a first owner that asked for
+// a return hears of it in the chain.
+func (w *work) tellOwn(l custody.Link) error {
+	s := w.chain.State()
+	o := s.Offer(custody.OfferOf(l.Event))
+	if o == nil || l.Event.GetOwner() != w.Node && (!o.Return || o.Offered.GetToNode() != w.Node) {
+		return nil
+	}
+	return w.tellHeard(w.tx, w.now, l.Event, &referralv1.OfferChanged{
+		Offer: store.OfferName(s.Referral, o.Hash.String()), Referral: s.Referral,
+		FromNode: o.By, ToNode: o.Offered.GetToNode(), ToUnit: o.Offered.GetToUnit(),
+	})
+}
+
+// tellHeard appends the event of what an owner did with an offer.
+func (a *App) tellHeard(tx *kitstore.Tx, now time.Time, e *custodyv1.Event, data *referralv1.OfferChanged) error {
+	word := ""
+	switch b := e.GetBody().(type) {
+	case *custodyv1.Event_OfferWithdrawn:
+		data.State, word, data.Reason = custodyv1.OfferState_OFFER_STATE_WITHDRAWN, "withdrawn", b.OfferWithdrawn.GetReason()
+	case *custodyv1.Event_OfferExpired:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_EXPIRED, "expired"
+	case *custodyv1.Event_Answered:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_RECEIVED, "answered"
+	case *custodyv1.Event_ReleaseRefused:
+		data.State, word, data.Reason = custodyv1.OfferState_OFFER_STATE_READY, "release-refused", b.ReleaseRefused.GetReason()
+	}
+	return a.Events.Append(tx, "referral.offer."+word+".v1", data.GetOffer(), now, data)
+}
+
+// tellReply says at the owner what an asked unit of another node answered; that node says it
+// itself when it answers.
+func (w *work) tellReply(l custody.Link, reply *custodyv1.Reply) error {
+	if l.Event.GetOwner() != w.Node || reply.GetNode() == w.Node {
+		return nil
+	}
+	s := w.chain.State()
+	offer := s.Offer(reply.GetOffer())
+	if offer == nil { // it is about the referral as a whole
+		return nil
+	}
+	return w.tellOffer(w.tx, w.now, reply, &referralv1.OfferChanged{
+		Offer: store.OfferName(s.Referral, offer.Hash.String()), Referral: s.Referral,
+		FromNode: l.Event.GetOwner(), ToNode: offer.Offered.GetToNode(), ToUnit: offer.Offered.GetToUnit(),
+	})
+}
+
+// tellOffer appends the event of a reply.
+func (a *App) tellOffer(tx *kitstore.Tx, now time.Time, reply *custodyv1.Reply, data *referralv1.OfferChanged) error {
+	word := ""
+	switch reply.GetBody().(type) {
+	case *custodyv1.Reply_Received:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_RECEIVED, "received"
+	case *custodyv1.Reply_Accepted:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_ACCEPTED, "accepted"
+	case *custodyv1.Reply_Declined:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_DECLINED, "declined"
+	case *custodyv1.Reply_AcceptanceWithdrawn:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_DECLINED, "acceptance-withdrawn"
+	case *custodyv1.Reply_Ready:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_READY, "ready"
+	default:
+		return nil
+	}
+	return a.Events.Append(tx, "referral.offer."+word+".v1", data.GetOffer(), now, data)
+}

@@ -1,0 +1,29 @@
+package rules
+
+import (
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+)
+
+// Stage is how far an offer made to this node is for its bed; unspecified where it needs none any more. held is the referral as this
+// node knows it; nil for not at all.
+func Stage(o *referralv1.OfferRecord, held *referralv1.Referral, node string) shelterv1.LiveOffer_Stage {
+	switch o.GetState() {
+	case custodyv1.OfferState_OFFER_STATE_ACCEPTING, custodyv1.OfferState_OFFER_STATE_ACCEPTED, custodyv1.OfferState_OFFER_STATE_CONFIRMED:
+		return shelterv1.LiveOffer_STAGE_TENTATIVE
+	case custodyv1.OfferState_OFFER_STATE_READY:
+		return shelterv1.LiveOffer_STAGE_PROMISED
+	case custodyv1.OfferState_OFFER_STATE_FULFILLED:
+		if held.GetOwnerNode() != node {
+			break // the person has moved on
+		}
+		switch held.GetState() {
+		case custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT:
+			return shelterv1.LiveOffer_STAGE_PROMISED
+		case custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE:
+			return shelterv1.LiveOffer_STAGE_ARRIVED
+		}
+	}
+	return shelterv1.LiveOffer_STAGE_UNSPECIFIED
+}

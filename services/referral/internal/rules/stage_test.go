@@ -1,0 +1,36 @@
+package rules_test
+
+import (
+	"testing"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/referral/internal/rules"
+)
+
+// Whether an offer needs its bed, in every state of the offer and, once it is fulfilled, of the referral.
+func TestStage(t *testing.T) {
+	const tentative, promised, arrived = shelterv1.LiveOffer_STAGE_TENTATIVE, shelterv1.LiveOffer_STAGE_PROMISED, shelterv1.LiveOffer_STAGE_ARRIVED
+	want := map[custodyv1.OfferState]shelterv1.LiveOffer_Stage{accepting: tentative, accepted: tentative, confirmed: tentative, ready: promised}
+	whole := map[custodyv1.ReferralState]shelterv1.LiveOffer_Stage{
+		custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT: promised, custodyv1.ReferralState_REFERRAL_STATE_ARRIVED: arrived,
+		custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE: arrived,
+	}
+	for _, state := range offerStates {
+		o := &referralv1.OfferRecord{State: state}
+		if got := rules.Stage(o, nil, "punjab"); got != want[state] {
+			t.Errorf("%v: %v, want %v", state, got, want[state])
+		}
+	}
+	o := &referralv1.OfferRecord{State: fulfilled}
+	for number := range custodyv1.ReferralState_name {
+		state := custodyv1.ReferralState(number)
+		if got := rules.Stage(o, &referralv1.Referral{State: state, OwnerNode: "punjab"}, "punjab"); got != whole[state] {
+			t.Errorf("%v: %v, want %v", state, got, whole[state])
+		}
+		if got := rules.Stage(o, &referralv1.Referral{State: state, OwnerNode: "sindh"}, "punjab"); got != shelterv1.LiveOffer_STAGE_UNSPECIFIED {
+			t.Errorf("%v and moved on: %v", state, got)
+		}
+	}
+}

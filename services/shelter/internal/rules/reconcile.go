@@ -1,0 +1,61 @@
+package rules
+
+import shelterv1 "amanat.example/proto/amanat/shelter/v1"
+
+// Mend is what is done to a hold that serves an offer, so that both files say the same.
+type Mend int
+
+// The ways to mend.
+const (
+	// Keep: nothing is wrong, or it is not for us to say.
+	Keep Mend = iota
+	// GiveBack: the hold serves nothing any more, or is a tentative one that a restore has made doubtful.
+	GiveBack
+	// Promise: the place is promised, and the hold is to say so.
+	Promise
+	// Fill: the person has come, and the bed is to say so.
+	Fill
+	// RenewPromise: the place is promised, and the hold is gone with the restore: it is entered anew, if there is room.
+	RenewPromise
+	// RenewStay is RenewPromise for a person who has come.
+	RenewStay
+	// Lost: the place is promised, and the hold was ended here.
+	Lost
+)
+
+// Reconcile says what becomes of a hold, nil for none, by the stage of its offer; STAGE_UNSPECIFIED for an offer that is not on the
+// list of live ones. A restored store keeps promises and people, and no tentative holds: meanwhile the beds may have been given to
+// others (DESIGN section 4).
+func Reconcile(h *shelterv1.Hold, stage shelterv1.LiveOffer_Stage, restored bool) Mend {
+	state := h.GetState() // unspecified where there is none
+	held, confirmed, occupied := state == shelterv1.Hold_STATE_HELD, state == shelterv1.Hold_STATE_CONFIRMED, state == shelterv1.Hold_STATE_OCCUPIED
+	live := held || confirmed
+	switch stage {
+	case shelterv1.LiveOffer_STAGE_TENTATIVE:
+		if live && restored {
+			return GiveBack
+		}
+	case shelterv1.LiveOffer_STAGE_PROMISED:
+		switch {
+		case held:
+			return Promise
+		case confirmed, occupied:
+		case restored:
+			return RenewPromise
+		default:
+			return Lost
+		}
+	case shelterv1.LiveOffer_STAGE_ARRIVED:
+		switch {
+		case live:
+			return Fill
+		case !occupied && restored:
+			return RenewStay
+		}
+	default:
+		if live {
+			return GiveBack
+		}
+	}
+	return Keep
+}

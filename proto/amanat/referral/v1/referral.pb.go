@@ -55,16 +55,16 @@ const (
 	Deadline_KIND_ASK_AGAIN Deadline_Kind = 9
 	// A former owner must hear from the owner (invariant I7).
 	Deadline_KIND_WATCH Deadline_Kind = 10
-	// The owner must answer what a unit asked.
-	Deadline_KIND_ANSWER_QUESTION Deadline_Kind = 11
-	// The owner must let a unit go, or hold it to its promise.
-	Deadline_KIND_RELEASE Deadline_Kind = 12
+	// The owner must answer what the destination asked back.
+	Deadline_KIND_INFORM Deadline_Kind = 11
+	// The owner must let the destination go, or hold it to its promise.
+	Deadline_KIND_RELEASE Deadline_Kind = 13
 	// Somebody on the road must be heard of.
-	Deadline_KIND_CHECK_IN Deadline_Kind = 13
+	Deadline_KIND_CHECK_IN Deadline_Kind = 16
 	// Whoever has the duty of care must find a person who did not come.
-	Deadline_KIND_FIND Deadline_Kind = 14
+	Deadline_KIND_FIND Deadline_Kind = 17
 	// The owner must answer this node's request for the person's return.
-	Deadline_KIND_RETURN Deadline_Kind = 15
+	Deadline_KIND_RETURN Deadline_Kind = 18
 )
 
 // Enum value maps for Deadline_Kind.
@@ -81,29 +81,29 @@ var (
 		8:  "KIND_COMPLETE",
 		9:  "KIND_ASK_AGAIN",
 		10: "KIND_WATCH",
-		11: "KIND_ANSWER_QUESTION",
-		12: "KIND_RELEASE",
-		13: "KIND_CHECK_IN",
-		14: "KIND_FIND",
-		15: "KIND_RETURN",
+		11: "KIND_INFORM",
+		13: "KIND_RELEASE",
+		16: "KIND_CHECK_IN",
+		17: "KIND_FIND",
+		18: "KIND_RETURN",
 	}
 	Deadline_Kind_value = map[string]int32{
-		"KIND_UNSPECIFIED":     0,
-		"KIND_RECEIVE":         1,
-		"KIND_ANSWER":          2,
-		"KIND_CONFIRM":         3,
-		"KIND_READY":           4,
-		"KIND_DISPATCH":        5,
-		"KIND_ARRIVE":          6,
-		"KIND_SERVE":           7,
-		"KIND_COMPLETE":        8,
-		"KIND_ASK_AGAIN":       9,
-		"KIND_WATCH":           10,
-		"KIND_ANSWER_QUESTION": 11,
-		"KIND_RELEASE":         12,
-		"KIND_CHECK_IN":        13,
-		"KIND_FIND":            14,
-		"KIND_RETURN":          15,
+		"KIND_UNSPECIFIED": 0,
+		"KIND_RECEIVE":     1,
+		"KIND_ANSWER":      2,
+		"KIND_CONFIRM":     3,
+		"KIND_READY":       4,
+		"KIND_DISPATCH":    5,
+		"KIND_ARRIVE":      6,
+		"KIND_SERVE":       7,
+		"KIND_COMPLETE":    8,
+		"KIND_ASK_AGAIN":   9,
+		"KIND_WATCH":       10,
+		"KIND_INFORM":      11,
+		"KIND_RELEASE":     13,
+		"KIND_CHECK_IN":    16,
+		"KIND_FIND":        17,
+		"KIND_RETURN":      18,
 	}
 )
 
@@ -181,12 +181,12 @@ type Referral struct {
 	Etag string `protobuf:"bytes,21,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Names of annexes this node holds, `nodes/*/referrals/*/annexes/*`.
 	Annexes []string `protobuf:"bytes,22,rep,name=annexes,proto3" json:"annexes,omitempty"`
-	// Node that has the duty of care by this chain.
-	CareNode string `protobuf:"bytes,23,opt,name=care_node,json=careNode,proto3" json:"care_node,omitempty"`
-	// Why it was cancelled or returned: code of the list `cancellation` or `return`.
-	EndReason string `protobuf:"bytes,24,opt,name=end_reason,json=endReason,proto3" json:"end_reason,omitempty"`
 	// Consent has ended: nothing more of the person's data may be shared.
-	ConsentEnded bool `protobuf:"varint,25,opt,name=consent_ended,json=consentEnded,proto3" json:"consent_ended,omitempty"`
+	ConsentEnded bool `protobuf:"varint,23,opt,name=consent_ended,json=consentEnded,proto3" json:"consent_ended,omitempty"`
+	// Node that has the duty of care by this chain.
+	CareNode string `protobuf:"bytes,24,opt,name=care_node,json=careNode,proto3" json:"care_node,omitempty"`
+	// Why it was cancelled or returned: code of the list `cancellation` or `return`.
+	EndReason string `protobuf:"bytes,25,opt,name=end_reason,json=endReason,proto3" json:"end_reason,omitempty"`
 	// What was last heard of the road.
 	CheckedIn *v1.CheckedIn `protobuf:"bytes,26,opt,name=checked_in,json=checkedIn,proto3" json:"checked_in,omitempty"`
 	// That the person did not come; absent when the person came after all.
@@ -385,6 +385,13 @@ func (x *Referral) GetAnnexes() []string {
 	return nil
 }
 
+func (x *Referral) GetConsentEnded() bool {
+	if x != nil {
+		return x.ConsentEnded
+	}
+	return false
+}
+
 func (x *Referral) GetCareNode() string {
 	if x != nil {
 		return x.CareNode
@@ -397,13 +404,6 @@ func (x *Referral) GetEndReason() string {
 		return x.EndReason
 	}
 	return ""
-}
-
-func (x *Referral) GetConsentEnded() bool {
-	if x != nil {
-		return x.ConsentEnded
-	}
-	return false
 }
 
 func (x *Referral) GetCheckedIn() *v1.CheckedIn {
@@ -470,7 +470,7 @@ type Offer struct {
 	AnswerBy *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=answer_by,json=answerBy,proto3" json:"answer_by,omitempty"`
 	// The hold behind the acceptance.
 	Hold string `protobuf:"bytes,13,opt,name=hold,proto3" json:"hold,omitempty"`
-	// Why it was declined, code of the list `decline`.
+	// Why it is over: code of the list `decline` where the destination ended it, `withdrawal` where the owner did.
 	DeclineReason string `protobuf:"bytes,14,opt,name=decline_reason,json=declineReason,proto3" json:"decline_reason,omitempty"`
 	// When it was made.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -478,16 +478,14 @@ type Offer struct {
 	AcceptFailure string `protobuf:"bytes,16,opt,name=accept_failure,json=acceptFailure,proto3" json:"accept_failure,omitempty"`
 	// Changes with every change of the offer at this node.
 	Etag string `protobuf:"bytes,17,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Why the owner took it back, code of the list `withdrawal`.
-	WithdrawReason string `protobuf:"bytes,18,opt,name=withdraw_reason,json=withdrawReason,proto3" json:"withdraw_reason,omitempty"`
+	// When the destination looks for a place again; absent while it is on no waiting list.
+	ReviewTime *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=review_time,json=reviewTime,proto3" json:"review_time,omitempty"`
+	// Why the destination asks to be let go, code of the list `decline`; empty while it does not.
+	ReleaseReason string `protobuf:"bytes,20,opt,name=release_reason,json=releaseReason,proto3" json:"release_reason,omitempty"`
+	// When the person can be met, as the destination proposed last.
+	MeetTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=meet_time,json=meetTime,proto3" json:"meet_time,omitempty"`
 	// A first owner asked for the person's return; this counts as its acceptance.
-	Return bool `protobuf:"varint,19,opt,name=return,proto3" json:"return,omitempty"`
-	// The unit has promised a place and asks to be let go.
-	ReleaseRequested bool `protobuf:"varint,20,opt,name=release_requested,json=releaseRequested,proto3" json:"release_requested,omitempty"`
-	// When the unit looks for a place again, while it has none.
-	ReviewTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=review_time,json=reviewTime,proto3" json:"review_time,omitempty"`
-	// When the person can be met there.
-	MeetTime      *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=meet_time,json=meetTime,proto3" json:"meet_time,omitempty"`
+	Return        bool `protobuf:"varint,23,opt,name=return,proto3" json:"return,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -641,27 +639,6 @@ func (x *Offer) GetEtag() string {
 	return ""
 }
 
-func (x *Offer) GetWithdrawReason() string {
-	if x != nil {
-		return x.WithdrawReason
-	}
-	return ""
-}
-
-func (x *Offer) GetReturn() bool {
-	if x != nil {
-		return x.Return
-	}
-	return false
-}
-
-func (x *Offer) GetReleaseRequested() bool {
-	if x != nil {
-		return x.ReleaseRequested
-	}
-	return false
-}
-
 func (x *Offer) GetReviewTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ReviewTime
@@ -669,11 +646,25 @@ func (x *Offer) GetReviewTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Offer) GetReleaseReason() string {
+	if x != nil {
+		return x.ReleaseReason
+	}
+	return ""
+}
+
 func (x *Offer) GetMeetTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.MeetTime
 	}
 	return nil
+}
+
+func (x *Offer) GetReturn() bool {
+	if x != nil {
+		return x.Return
+	}
+	return false
 }
 
 // Deadline is what must happen next, and who answers for it.
@@ -2367,17 +2358,17 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"updateTime\x12\x1e\n" +
 	"\x04etag\x18\x15 \x01(\tB\n" +
 	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12\x1d\n" +
-	"\aannexes\x18\x16 \x03(\tB\x03\xe0A\x03R\aannexes\x12 \n" +
-	"\tcare_node\x18\x17 \x01(\tB\x03\xe0A\x03R\bcareNode\x12\"\n" +
+	"\aannexes\x18\x16 \x03(\tB\x03\xe0A\x03R\aannexes\x12(\n" +
+	"\rconsent_ended\x18\x17 \x01(\bB\x03\xe0A\x03R\fconsentEnded\x12 \n" +
+	"\tcare_node\x18\x18 \x01(\tB\x03\xe0A\x03R\bcareNode\x12\"\n" +
 	"\n" +
-	"end_reason\x18\x18 \x01(\tB\x03\xe0A\x03R\tendReason\x12(\n" +
-	"\rconsent_ended\x18\x19 \x01(\bB\x03\xe0A\x03R\fconsentEnded\x12@\n" +
+	"end_reason\x18\x19 \x01(\tB\x03\xe0A\x03R\tendReason\x12@\n" +
 	"\n" +
 	"checked_in\x18\x1a \x01(\v2\x1c.amanat.custody.v1.CheckedInB\x03\xe0A\x03R\tcheckedIn\x127\n" +
 	"\ano_show\x18\x1b \x01(\v2\x19.amanat.custody.v1.NoShowB\x03\xe0A\x03R\x06noShow\x12\x19\n" +
 	"\x05found\x18\x1c \x01(\bB\x03\xe0A\x03R\x05found\x12.\n" +
 	"\x10return_requested\x18\x1d \x01(\bB\x03\xe0A\x03R\x0freturnRequested\x12\x1f\n" +
-	"\btogether\x18\x1e \x03(\tB\x03\xe0A\x03R\btogether\"\xd1\a\n" +
+	"\btogether\x18\x1e \x03(\tB\x03\xe0A\x03R\btogether\"\x9d\a\n" +
 	"\x05Offer\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x128\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateB\x03\xe0A\x03R\x05state\x12 \n" +
@@ -2398,20 +2389,19 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"createTime\x12*\n" +
 	"\x0eaccept_failure\x18\x10 \x01(\tB\x03\xe0A\x03R\racceptFailure\x12\x1e\n" +
 	"\x04etag\x18\x11 \x01(\tB\n" +
-	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12,\n" +
-	"\x0fwithdraw_reason\x18\x12 \x01(\tB\x03\xe0A\x03R\x0ewithdrawReason\x12\x1b\n" +
-	"\x06return\x18\x13 \x01(\bB\x03\xe0A\x03R\x06return\x120\n" +
-	"\x11release_requested\x18\x14 \x01(\bB\x03\xe0A\x03R\x10releaseRequested\x12@\n" +
-	"\vreview_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"reviewTime\x12<\n" +
-	"\tmeet_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\bmeetTime\"\xa2\x04\n" +
+	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12@\n" +
+	"\vreview_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"reviewTime\x12*\n" +
+	"\x0erelease_reason\x18\x14 \x01(\tB\x03\xe0A\x03R\rreleaseReason\x12<\n" +
+	"\tmeet_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\bmeetTime\x12\x1b\n" +
+	"\x06return\x18\x17 \x01(\bB\x03\xe0A\x03R\x06return\"\x99\x04\n" +
 	"\bDeadline\x12\x1f\n" +
 	"\breferral\x18\x01 \x01(\tB\x03\xe0A\x03R\breferral\x12\x19\n" +
 	"\x05offer\x18\x02 \x01(\tB\x03\xe0A\x03R\x05offer\x12:\n" +
 	"\x04kind\x18\x03 \x01(\x0e2!.amanat.referral.v1.Deadline.KindB\x03\xe0A\x03R\x04kind\x12:\n" +
 	"\bdue_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\adueTime\x12\x17\n" +
 	"\x04unit\x18\x05 \x01(\tB\x03\xe0A\x03R\x04unit\x12\x1b\n" +
-	"\x06missed\x18\x06 \x01(\x05B\x03\xe0A\x03R\x06missed\"\xab\x02\n" +
+	"\x06missed\x18\x06 \x01(\x05B\x03\xe0A\x03R\x06missed\"\xa2\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fKIND_RECEIVE\x10\x01\x12\x0f\n" +
@@ -2427,12 +2417,12 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\x0eKIND_ASK_AGAIN\x10\t\x12\x0e\n" +
 	"\n" +
 	"KIND_WATCH\x10\n" +
-	"\x12\x18\n" +
-	"\x14KIND_ANSWER_QUESTION\x10\v\x12\x10\n" +
-	"\fKIND_RELEASE\x10\f\x12\x11\n" +
-	"\rKIND_CHECK_IN\x10\r\x12\r\n" +
-	"\tKIND_FIND\x10\x0e\x12\x0f\n" +
-	"\vKIND_RETURN\x10\x0f\"\x84\a\n" +
+	"\x12\x0f\n" +
+	"\vKIND_INFORM\x10\v\x12\x10\n" +
+	"\fKIND_RELEASE\x10\r\x12\x11\n" +
+	"\rKIND_CHECK_IN\x10\x10\x12\r\n" +
+	"\tKIND_FIND\x10\x11\x12\x0f\n" +
+	"\vKIND_RETURN\x10\x12\"\x84\a\n" +
 	"\x15SubmitReferralRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12B\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12&\n" +

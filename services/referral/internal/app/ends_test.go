@@ -44,7 +44,7 @@ func TestCancelAtEveryMoment(t *testing.T) {
 		if got := origin.get(v.GetName()); got.GetNextDeadline() != nil || got.GetEndReason() != "FOUND_LOCALLY" || origin.told("referral.referral.cancelled.v1", v.GetName()) != 1 {
 			t.Errorf("the origin sees %v", got)
 		}
-		if o := punjab.offer(offer); o.GetState() != offerWithdrawn || o.GetWithdrawReason() != "NOT_NEEDED" {
+		if o := punjab.offer(offer); o.GetState() != offerWithdrawn || o.GetDeclineReason() != "NOT_NEEDED" {
 			t.Errorf("punjab sees %v", o)
 		}
 	}

@@ -103,7 +103,7 @@ func (w *work) follow() error {
 			return err
 		}
 		if o.State == custodyv1.OfferState_OFFER_STATE_WITHDRAWN && rules.Open(record.GetState()) {
-			record.WithdrawReason = o.Reason
+			record.DeclineReason = o.Reason
 		}
 		if err := rec.follow(rules.Follow(record.GetState(), o.State)); err != nil {
 			return err

@@ -212,7 +212,7 @@ func TestSeveralUnitsAreAskedAndOneIsChosen(t *testing.T) {
 	must(t, origin.confirm(second))
 	net.settle()
 	net.checkState(v.GetName(), promised, "balochistan")
-	if o := punjab.offer(first); o.GetState() != offerWithdrawn || o.GetWithdrawReason() != "OTHER_CHOSEN" || punjab.told("referral.offer.withdrawn.v1", first) != 1 {
+	if o := punjab.offer(first); o.GetState() != offerWithdrawn || o.GetDeclineReason() != "OTHER_CHOSEN" || punjab.told("referral.offer.withdrawn.v1", first) != 1 {
 		t.Errorf("punjab's offer is %v", o)
 	}
 	if want := []federalv1.Stage{2, 3}; !slices.Equal(net.flows(), want) {
@@ -247,7 +247,7 @@ func TestTheChosenOfferTakenBackAsksAgain(t *testing.T) {
 		}
 		net.settle()
 		got := origin.get(v.GetName())
-		if got.GetState() != submitted || got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_ASK_AGAIN || got.GetOffers()[0].GetWithdrawReason() != "OTHER" {
+		if got.GetState() != submitted || got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_ASK_AGAIN || got.GetOffers()[0].GetDeclineReason() != "OTHER" {
 			t.Fatalf("the origin sees %v", got)
 		}
 		if o := punjab.offer(offer); o.GetState() != offerWithdrawn || state == promised && !slices.Contains(punjab.calls, "ReleaseHold") {
@@ -273,7 +273,7 @@ func TestAQuestionIsAnsweredToWhoAskedAlone(t *testing.T) {
 	offer := v.GetOffers()[0].GetName()
 	net.says("punjab", "balochistan", v.GetName(), offer, &custodyv1.Reply{Body: &custodyv1.Reply_Question{Question: &custodyv1.Question{Topic: "HEALTH"}}})
 	net.settle()
-	if d := origin.get(v.GetName()).GetNextDeadline(); d.GetKind() != referralv1.Deadline_KIND_ANSWER_QUESTION {
+	if d := origin.get(v.GetName()).GetNextDeadline(); d.GetKind() != referralv1.Deadline_KIND_INFORM {
 		t.Fatalf("due is %v", d)
 	}
 	// The answer time passes while the unit waits for us: its offer lives, and it has the usual time once it knows.
@@ -315,7 +315,7 @@ func TestAReleaseIsGrantedOrRefused(t *testing.T) {
 		})
 		net.settle()
 		got := origin.get(v.GetName())
-		if got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_RELEASE || !got.GetOffers()[0].GetReleaseRequested() {
+		if got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_RELEASE || got.GetOffers()[0].GetReleaseReason() != "NO_CAPACITY" {
 			t.Fatalf("the origin sees %v", got)
 		}
 		if granted {
@@ -325,7 +325,7 @@ func TestAReleaseIsGrantedOrRefused(t *testing.T) {
 			}
 			net.settle()
 			net.checkState(v.GetName(), submitted, "balochistan")
-			if o := punjab.offer(offer); o.GetWithdrawReason() != "RELEASED" {
+			if o := punjab.offer(offer); o.GetDeclineReason() != "RELEASED" {
 				t.Errorf("the unit sees %v", o)
 			}
 			continue
@@ -334,7 +334,7 @@ func TestAReleaseIsGrantedOrRefused(t *testing.T) {
 		must(t, err)
 		net.settle()
 		got = origin.get(v.GetName())
-		if got.GetState() != promised || got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_DISPATCH || got.GetOffers()[0].GetReleaseRequested() {
+		if got.GetState() != promised || got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_DISPATCH || got.GetOffers()[0].GetReleaseReason() != "" {
 			t.Errorf("the origin sees %v", got)
 		}
 		must(t, origin.dispatch(v.GetName()))

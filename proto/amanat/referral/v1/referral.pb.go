@@ -485,7 +485,9 @@ type Offer struct {
 	// When the person can be met, as the destination proposed last.
 	MeetTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=meet_time,json=meetTime,proto3" json:"meet_time,omitempty"`
 	// A first owner asked for the person's return; this counts as its acceptance.
-	Return        bool `protobuf:"varint,23,opt,name=return,proto3" json:"return,omitempty"`
+	Return bool `protobuf:"varint,23,opt,name=return,proto3" json:"return,omitempty"`
+	// Other referrals for which the same unit is asked at once: they are taken together with this one or not at all.
+	Together      []string `protobuf:"bytes,24,rep,name=together,proto3" json:"together,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -665,6 +667,13 @@ func (x *Offer) GetReturn() bool {
 		return x.Return
 	}
 	return false
+}
+
+func (x *Offer) GetTogether() []string {
+	if x != nil {
+		return x.Together
+	}
+	return nil
 }
 
 // Deadline is what must happen next, and who answers for it.
@@ -953,6 +962,108 @@ func (*SubmitReferralRequest_Consent) isSubmitReferralRequest_Ground() {}
 
 func (*SubmitReferralRequest_Override) isSubmitReferralRequest_Ground() {}
 
+// Request to begin the referrals of people who are not parted.
+type SubmitReferralsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/balochistan`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// One for each of them, with the same parent, units, risk and answer time, and keys of their own. The same keys with the same
+	// bodies answer with the referrals that they began.
+	Requests      []*SubmitReferralRequest `protobuf:"bytes,2,rep,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitReferralsRequest) Reset() {
+	*x = SubmitReferralsRequest{}
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitReferralsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitReferralsRequest) ProtoMessage() {}
+
+func (x *SubmitReferralsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitReferralsRequest.ProtoReflect.Descriptor instead.
+func (*SubmitReferralsRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SubmitReferralsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *SubmitReferralsRequest) GetRequests() []*SubmitReferralRequest {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+// Referrals that go together.
+type SubmitReferralsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order asked.
+	Referrals     []*Referral `protobuf:"bytes,1,rep,name=referrals,proto3" json:"referrals,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitReferralsResponse) Reset() {
+	*x = SubmitReferralsResponse{}
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitReferralsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitReferralsResponse) ProtoMessage() {}
+
+func (x *SubmitReferralsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitReferralsResponse.ProtoReflect.Descriptor instead.
+func (*SubmitReferralsResponse) Descriptor() ([]byte, []int) {
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SubmitReferralsResponse) GetReferrals() []*Referral {
+	if x != nil {
+		return x.Referrals
+	}
+	return nil
+}
+
 // Request for one referral.
 type GetReferralRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -964,7 +1075,7 @@ type GetReferralRequest struct {
 
 func (x *GetReferralRequest) Reset() {
 	*x = GetReferralRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[4]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -976,7 +1087,7 @@ func (x *GetReferralRequest) String() string {
 func (*GetReferralRequest) ProtoMessage() {}
 
 func (x *GetReferralRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[4]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1100,7 @@ func (x *GetReferralRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReferralRequest.ProtoReflect.Descriptor instead.
 func (*GetReferralRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{4}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetReferralRequest) GetName() string {
@@ -1016,7 +1127,7 @@ type ListReferralsRequest struct {
 
 func (x *ListReferralsRequest) Reset() {
 	*x = ListReferralsRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[5]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1139,7 @@ func (x *ListReferralsRequest) String() string {
 func (*ListReferralsRequest) ProtoMessage() {}
 
 func (x *ListReferralsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[5]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1152,7 @@ func (x *ListReferralsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReferralsRequest.ProtoReflect.Descriptor instead.
 func (*ListReferralsRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{5}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListReferralsRequest) GetParent() string {
@@ -1085,7 +1196,7 @@ type ListReferralsResponse struct {
 
 func (x *ListReferralsResponse) Reset() {
 	*x = ListReferralsResponse{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[6]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1208,7 @@ func (x *ListReferralsResponse) String() string {
 func (*ListReferralsResponse) ProtoMessage() {}
 
 func (x *ListReferralsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[6]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1221,7 @@ func (x *ListReferralsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReferralsResponse.ProtoReflect.Descriptor instead.
 func (*ListReferralsResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{6}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListReferralsResponse) GetReferrals() []*Referral {
@@ -1138,7 +1249,7 @@ type GetCustodyChainRequest struct {
 
 func (x *GetCustodyChainRequest) Reset() {
 	*x = GetCustodyChainRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[7]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1261,7 @@ func (x *GetCustodyChainRequest) String() string {
 func (*GetCustodyChainRequest) ProtoMessage() {}
 
 func (x *GetCustodyChainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[7]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +1274,7 @@ func (x *GetCustodyChainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCustodyChainRequest.ProtoReflect.Descriptor instead.
 func (*GetCustodyChainRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{7}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetCustodyChainRequest) GetName() string {
@@ -1184,7 +1295,7 @@ type GetOfferRequest struct {
 
 func (x *GetOfferRequest) Reset() {
 	*x = GetOfferRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[8]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1196,7 +1307,7 @@ func (x *GetOfferRequest) String() string {
 func (*GetOfferRequest) ProtoMessage() {}
 
 func (x *GetOfferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[8]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1209,7 +1320,7 @@ func (x *GetOfferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOfferRequest.ProtoReflect.Descriptor instead.
 func (*GetOfferRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{8}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetOfferRequest) GetName() string {
@@ -1236,7 +1347,7 @@ type ListOffersRequest struct {
 
 func (x *ListOffersRequest) Reset() {
 	*x = ListOffersRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[9]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1359,7 @@ func (x *ListOffersRequest) String() string {
 func (*ListOffersRequest) ProtoMessage() {}
 
 func (x *ListOffersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[9]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1372,7 @@ func (x *ListOffersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOffersRequest.ProtoReflect.Descriptor instead.
 func (*ListOffersRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{9}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListOffersRequest) GetParent() string {
@@ -1305,7 +1416,7 @@ type ListOffersResponse struct {
 
 func (x *ListOffersResponse) Reset() {
 	*x = ListOffersResponse{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[10]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1317,7 +1428,7 @@ func (x *ListOffersResponse) String() string {
 func (*ListOffersResponse) ProtoMessage() {}
 
 func (x *ListOffersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[10]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1330,7 +1441,7 @@ func (x *ListOffersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOffersResponse.ProtoReflect.Descriptor instead.
 func (*ListOffersResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{10}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListOffersResponse) GetOffers() []*Offer {
@@ -1368,7 +1479,7 @@ type AcceptOfferRequest struct {
 
 func (x *AcceptOfferRequest) Reset() {
 	*x = AcceptOfferRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[11]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1491,7 @@ func (x *AcceptOfferRequest) String() string {
 func (*AcceptOfferRequest) ProtoMessage() {}
 
 func (x *AcceptOfferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[11]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1504,7 @@ func (x *AcceptOfferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptOfferRequest.ProtoReflect.Descriptor instead.
 func (*AcceptOfferRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{11}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AcceptOfferRequest) GetName() string {
@@ -1455,7 +1566,7 @@ type DeclineOfferRequest struct {
 
 func (x *DeclineOfferRequest) Reset() {
 	*x = DeclineOfferRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[12]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +1578,7 @@ func (x *DeclineOfferRequest) String() string {
 func (*DeclineOfferRequest) ProtoMessage() {}
 
 func (x *DeclineOfferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[12]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1480,7 +1591,7 @@ func (x *DeclineOfferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclineOfferRequest.ProtoReflect.Descriptor instead.
 func (*DeclineOfferRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{12}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeclineOfferRequest) GetName() string {
@@ -1528,7 +1639,7 @@ type OfferReferralRequest struct {
 
 func (x *OfferReferralRequest) Reset() {
 	*x = OfferReferralRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[13]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +1651,7 @@ func (x *OfferReferralRequest) String() string {
 func (*OfferReferralRequest) ProtoMessage() {}
 
 func (x *OfferReferralRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[13]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +1664,7 @@ func (x *OfferReferralRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferReferralRequest.ProtoReflect.Descriptor instead.
 func (*OfferReferralRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{13}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *OfferReferralRequest) GetName() string {
@@ -1597,7 +1708,7 @@ type ConfirmOfferRequest struct {
 
 func (x *ConfirmOfferRequest) Reset() {
 	*x = ConfirmOfferRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[14]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +1720,7 @@ func (x *ConfirmOfferRequest) String() string {
 func (*ConfirmOfferRequest) ProtoMessage() {}
 
 func (x *ConfirmOfferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[14]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +1733,7 @@ func (x *ConfirmOfferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmOfferRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmOfferRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{14}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ConfirmOfferRequest) GetName() string {
@@ -1660,7 +1771,7 @@ type DispatchReferralRequest struct {
 
 func (x *DispatchReferralRequest) Reset() {
 	*x = DispatchReferralRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[15]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1672,7 +1783,7 @@ func (x *DispatchReferralRequest) String() string {
 func (*DispatchReferralRequest) ProtoMessage() {}
 
 func (x *DispatchReferralRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[15]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1685,7 +1796,7 @@ func (x *DispatchReferralRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DispatchReferralRequest.ProtoReflect.Descriptor instead.
 func (*DispatchReferralRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{15}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DispatchReferralRequest) GetName() string {
@@ -1749,7 +1860,7 @@ type RecordArrivalRequest struct {
 
 func (x *RecordArrivalRequest) Reset() {
 	*x = RecordArrivalRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[16]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1761,7 +1872,7 @@ func (x *RecordArrivalRequest) String() string {
 func (*RecordArrivalRequest) ProtoMessage() {}
 
 func (x *RecordArrivalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[16]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1774,7 +1885,7 @@ func (x *RecordArrivalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordArrivalRequest.ProtoReflect.Descriptor instead.
 func (*RecordArrivalRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{16}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RecordArrivalRequest) GetName() string {
@@ -1827,7 +1938,7 @@ type StartServiceRequest struct {
 
 func (x *StartServiceRequest) Reset() {
 	*x = StartServiceRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[17]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1839,7 +1950,7 @@ func (x *StartServiceRequest) String() string {
 func (*StartServiceRequest) ProtoMessage() {}
 
 func (x *StartServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[17]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1852,7 +1963,7 @@ func (x *StartServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServiceRequest.ProtoReflect.Descriptor instead.
 func (*StartServiceRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{17}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StartServiceRequest) GetName() string {
@@ -1895,7 +2006,7 @@ type CompleteReferralRequest struct {
 
 func (x *CompleteReferralRequest) Reset() {
 	*x = CompleteReferralRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[18]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1907,7 +2018,7 @@ func (x *CompleteReferralRequest) String() string {
 func (*CompleteReferralRequest) ProtoMessage() {}
 
 func (x *CompleteReferralRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[18]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1920,7 +2031,7 @@ func (x *CompleteReferralRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteReferralRequest.ProtoReflect.Descriptor instead.
 func (*CompleteReferralRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{18}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CompleteReferralRequest) GetName() string {
@@ -1975,7 +2086,7 @@ type ListDeadlinesRequest struct {
 
 func (x *ListDeadlinesRequest) Reset() {
 	*x = ListDeadlinesRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[19]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1987,7 +2098,7 @@ func (x *ListDeadlinesRequest) String() string {
 func (*ListDeadlinesRequest) ProtoMessage() {}
 
 func (x *ListDeadlinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[19]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2000,7 +2111,7 @@ func (x *ListDeadlinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadlinesRequest.ProtoReflect.Descriptor instead.
 func (*ListDeadlinesRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{19}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListDeadlinesRequest) GetParent() string {
@@ -2044,7 +2155,7 @@ type ListDeadlinesResponse struct {
 
 func (x *ListDeadlinesResponse) Reset() {
 	*x = ListDeadlinesResponse{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[20]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2056,7 +2167,7 @@ func (x *ListDeadlinesResponse) String() string {
 func (*ListDeadlinesResponse) ProtoMessage() {}
 
 func (x *ListDeadlinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[20]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2069,7 +2180,7 @@ func (x *ListDeadlinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadlinesResponse.ProtoReflect.Descriptor instead.
 func (*ListDeadlinesResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{20}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListDeadlinesResponse) GetDeadlines() []*Deadline {
@@ -2097,7 +2208,7 @@ type GetAnnexRequest struct {
 
 func (x *GetAnnexRequest) Reset() {
 	*x = GetAnnexRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[21]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2109,7 +2220,7 @@ func (x *GetAnnexRequest) String() string {
 func (*GetAnnexRequest) ProtoMessage() {}
 
 func (x *GetAnnexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[21]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2122,7 +2233,7 @@ func (x *GetAnnexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAnnexRequest.ProtoReflect.Descriptor instead.
 func (*GetAnnexRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{21}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetAnnexRequest) GetName() string {
@@ -2149,7 +2260,7 @@ type ListReferralsRequest_Filter struct {
 
 func (x *ListReferralsRequest_Filter) Reset() {
 	*x = ListReferralsRequest_Filter{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[22]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2161,7 +2272,7 @@ func (x *ListReferralsRequest_Filter) String() string {
 func (*ListReferralsRequest_Filter) ProtoMessage() {}
 
 func (x *ListReferralsRequest_Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[22]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2174,7 +2285,7 @@ func (x *ListReferralsRequest_Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReferralsRequest_Filter.ProtoReflect.Descriptor instead.
 func (*ListReferralsRequest_Filter) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{5, 0}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{7, 0}
 }
 
 func (x *ListReferralsRequest_Filter) GetState() v1.ReferralState {
@@ -2220,7 +2331,7 @@ type ListOffersRequest_Filter struct {
 
 func (x *ListOffersRequest_Filter) Reset() {
 	*x = ListOffersRequest_Filter{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[23]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2232,7 +2343,7 @@ func (x *ListOffersRequest_Filter) String() string {
 func (*ListOffersRequest_Filter) ProtoMessage() {}
 
 func (x *ListOffersRequest_Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[23]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2245,7 +2356,7 @@ func (x *ListOffersRequest_Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOffersRequest_Filter.ProtoReflect.Descriptor instead.
 func (*ListOffersRequest_Filter) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{9, 0}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{11, 0}
 }
 
 func (x *ListOffersRequest_Filter) GetState() v1.OfferState {
@@ -2282,7 +2393,7 @@ type ListDeadlinesRequest_Filter struct {
 
 func (x *ListDeadlinesRequest_Filter) Reset() {
 	*x = ListDeadlinesRequest_Filter{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[24]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2294,7 +2405,7 @@ func (x *ListDeadlinesRequest_Filter) String() string {
 func (*ListDeadlinesRequest_Filter) ProtoMessage() {}
 
 func (x *ListDeadlinesRequest_Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[24]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2307,7 +2418,7 @@ func (x *ListDeadlinesRequest_Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadlinesRequest_Filter.ProtoReflect.Descriptor instead.
 func (*ListDeadlinesRequest_Filter) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{19, 0}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{21, 0}
 }
 
 func (x *ListDeadlinesRequest_Filter) GetUnit() string {
@@ -2368,7 +2479,7 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\ano_show\x18\x1b \x01(\v2\x19.amanat.custody.v1.NoShowB\x03\xe0A\x03R\x06noShow\x12\x19\n" +
 	"\x05found\x18\x1c \x01(\bB\x03\xe0A\x03R\x05found\x12.\n" +
 	"\x10return_requested\x18\x1d \x01(\bB\x03\xe0A\x03R\x0freturnRequested\x12\x1f\n" +
-	"\btogether\x18\x1e \x03(\tB\x03\xe0A\x03R\btogether\"\x9d\a\n" +
+	"\btogether\x18\x1e \x03(\tB\x03\xe0A\x03R\btogether\"\xbe\a\n" +
 	"\x05Offer\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x128\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateB\x03\xe0A\x03R\x05state\x12 \n" +
@@ -2394,7 +2505,8 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"reviewTime\x12*\n" +
 	"\x0erelease_reason\x18\x14 \x01(\tB\x03\xe0A\x03R\rreleaseReason\x12<\n" +
 	"\tmeet_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\bmeetTime\x12\x1b\n" +
-	"\x06return\x18\x17 \x01(\bB\x03\xe0A\x03R\x06return\"\x99\x04\n" +
+	"\x06return\x18\x17 \x01(\bB\x03\xe0A\x03R\x06return\x12\x1f\n" +
+	"\btogether\x18\x18 \x03(\tB\x03\xe0A\x03R\btogether\"\x99\x04\n" +
 	"\bDeadline\x12\x1f\n" +
 	"\breferral\x18\x01 \x01(\tB\x03\xe0A\x03R\breferral\x12\x19\n" +
 	"\x05offer\x18\x02 \x01(\tB\x03\xe0A\x03R\x05offer\x12:\n" +
@@ -2440,7 +2552,12 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\r \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\b\x18dR\trequestId\x129\n" +
 	"\x05actor\x18\x0e \x01(\v2\x18.amanat.custody.v1.ActorB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05actorB\x0f\n" +
-	"\x06ground\x12\x05\xbaH\x02\b\x01\"h\n" +
+	"\x06ground\x12\x05\xbaH\x02\b\x01\"\xae\x01\n" +
+	"\x16SubmitReferralsRequest\x12>\n" +
+	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12T\n" +
+	"\brequests\x18\x02 \x03(\v2).amanat.referral.v1.SubmitReferralRequestB\r\xe0A\x02\xbaH\a\x92\x01\x04\b\x02\x10\fR\brequests\"U\n" +
+	"\x17SubmitReferralsResponse\x12:\n" +
+	"\treferrals\x18\x01 \x03(\v2\x1c.amanat.referral.v1.ReferralR\treferrals\"h\n" +
 	"\x12GetReferralRequest\x12R\n" +
 	"\x04name\x18\x01 \x01(\tB>\xe0A\x02\xbaH8r624^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}$R\x04name\"\xf4\x03\n" +
 	"\x14ListReferralsRequest\x12>\n" +
@@ -2542,7 +2659,7 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\tdeadlines\x18\x01 \x03(\v2\x1c.amanat.referral.v1.DeadlineR\tdeadlines\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"z\n" +
 	"\x0fGetAnnexRequest\x12g\n" +
-	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xb7!\n" +
+	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xde\"\n" +
 	"\x0fReferralService\x12\x8b\x01\n" +
 	"\x0eSubmitReferral\x12).amanat.referral.v1.SubmitReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"0\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{parent=nodes/*}/referrals:submit\x12{\n" +
 	"\vGetReferral\x12&.amanat.referral.v1.GetReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=nodes/*/referrals/*}\x12\x8c\x01\n" +
@@ -2563,7 +2680,8 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\fStartService\x12'.amanat.referral.v1.StartServiceRequest\x1a\x1c.amanat.referral.v1.Referral\"6\x82\xd3\xe4\x93\x020:\x01*\"+/v1/{name=nodes/*/referrals/*}:startService\x12]\n" +
 	"\x10CompleteReferral\x12+.amanat.referral.v1.CompleteReferralRequest\x1a\x1c.amanat.referral.v1.Referral\x12\x8c\x01\n" +
 	"\rListDeadlines\x12(.amanat.referral.v1.ListDeadlinesRequest\x1a).amanat.referral.v1.ListDeadlinesResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=nodes/*}/deadlines\x12\x82\x01\n" +
-	"\bGetAnnex\x12#.amanat.referral.v1.GetAnnexRequest\x1a\x1f.amanat.custody.v1.AnnexContent\"0\x82\xd3\xe4\x93\x02*\x12(/v1/{name=nodes/*/referrals/*/annexes/*}\x12\x94\x01\n" +
+	"\bGetAnnex\x12#.amanat.referral.v1.GetAnnexRequest\x1a\x1f.amanat.custody.v1.AnnexContent\"0\x82\xd3\xe4\x93\x02*\x12(/v1/{name=nodes/*/referrals/*/annexes/*}\x12\xa4\x01\n" +
+	"\x0fSubmitReferrals\x12*.amanat.referral.v1.SubmitReferralsRequest\x1a+.amanat.referral.v1.SubmitReferralsResponse\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{parent=nodes/*}/referrals:submitTogether\x12\x94\x01\n" +
 	"\rWithdrawOffer\x12(.amanat.referral.v1.WithdrawOfferRequest\x1a\x1c.amanat.referral.v1.Referral\";\x82\xd3\xe4\x93\x025:\x01*\"0/v1/{name=nodes/*/referrals/*/offers/*}:withdraw\x12\x94\x01\n" +
 	"\x0eAnswerQuestion\x12).amanat.referral.v1.AnswerQuestionRequest\x1a\x1c.amanat.referral.v1.Referral\"9\x82\xd3\xe4\x93\x023:\x01*\"./v1/{name=nodes/*/referrals/*/offers/*}:answer\x12\x96\x01\n" +
 	"\fGrantRelease\x12'.amanat.referral.v1.GrantReleaseRequest\x1a\x1c.amanat.referral.v1.Referral\"?\x82\xd3\xe4\x93\x029:\x01*\"4/v1/{name=nodes/*/referrals/*/offers/*}:grantRelease\x12\x99\x01\n" +
@@ -2590,174 +2708,180 @@ func file_amanat_referral_v1_referral_proto_rawDescGZIP() []byte {
 }
 
 var file_amanat_referral_v1_referral_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_amanat_referral_v1_referral_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_amanat_referral_v1_referral_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_amanat_referral_v1_referral_proto_goTypes = []any{
 	(Deadline_Kind)(0),                  // 0: amanat.referral.v1.Deadline.Kind
 	(*Referral)(nil),                    // 1: amanat.referral.v1.Referral
 	(*Offer)(nil),                       // 2: amanat.referral.v1.Offer
 	(*Deadline)(nil),                    // 3: amanat.referral.v1.Deadline
 	(*SubmitReferralRequest)(nil),       // 4: amanat.referral.v1.SubmitReferralRequest
-	(*GetReferralRequest)(nil),          // 5: amanat.referral.v1.GetReferralRequest
-	(*ListReferralsRequest)(nil),        // 6: amanat.referral.v1.ListReferralsRequest
-	(*ListReferralsResponse)(nil),       // 7: amanat.referral.v1.ListReferralsResponse
-	(*GetCustodyChainRequest)(nil),      // 8: amanat.referral.v1.GetCustodyChainRequest
-	(*GetOfferRequest)(nil),             // 9: amanat.referral.v1.GetOfferRequest
-	(*ListOffersRequest)(nil),           // 10: amanat.referral.v1.ListOffersRequest
-	(*ListOffersResponse)(nil),          // 11: amanat.referral.v1.ListOffersResponse
-	(*AcceptOfferRequest)(nil),          // 12: amanat.referral.v1.AcceptOfferRequest
-	(*DeclineOfferRequest)(nil),         // 13: amanat.referral.v1.DeclineOfferRequest
-	(*OfferReferralRequest)(nil),        // 14: amanat.referral.v1.OfferReferralRequest
-	(*ConfirmOfferRequest)(nil),         // 15: amanat.referral.v1.ConfirmOfferRequest
-	(*DispatchReferralRequest)(nil),     // 16: amanat.referral.v1.DispatchReferralRequest
-	(*RecordArrivalRequest)(nil),        // 17: amanat.referral.v1.RecordArrivalRequest
-	(*StartServiceRequest)(nil),         // 18: amanat.referral.v1.StartServiceRequest
-	(*CompleteReferralRequest)(nil),     // 19: amanat.referral.v1.CompleteReferralRequest
-	(*ListDeadlinesRequest)(nil),        // 20: amanat.referral.v1.ListDeadlinesRequest
-	(*ListDeadlinesResponse)(nil),       // 21: amanat.referral.v1.ListDeadlinesResponse
-	(*GetAnnexRequest)(nil),             // 22: amanat.referral.v1.GetAnnexRequest
-	(*ListReferralsRequest_Filter)(nil), // 23: amanat.referral.v1.ListReferralsRequest.Filter
-	(*ListOffersRequest_Filter)(nil),    // 24: amanat.referral.v1.ListOffersRequest.Filter
-	(*ListDeadlinesRequest_Filter)(nil), // 25: amanat.referral.v1.ListDeadlinesRequest.Filter
-	(v1.ReferralKind)(0),                // 26: amanat.custody.v1.ReferralKind
-	(v1.ReferralState)(0),               // 27: amanat.custody.v1.ReferralState
-	(v1.Urgency)(0),                     // 28: amanat.custody.v1.Urgency
-	(*v1.Needs)(nil),                    // 29: amanat.custody.v1.Needs
-	(*timestamppb.Timestamp)(nil),       // 30: google.protobuf.Timestamp
-	(*v1.CheckedIn)(nil),                // 31: amanat.custody.v1.CheckedIn
-	(*v1.NoShow)(nil),                   // 32: amanat.custody.v1.NoShow
-	(v1.OfferState)(0),                  // 33: amanat.custody.v1.OfferState
-	(*v1.ConsentReceipt)(nil),           // 34: amanat.custody.v1.ConsentReceipt
-	(*v1.ConsentOverride)(nil),          // 35: amanat.custody.v1.ConsentOverride
-	(*v1.Actor)(nil),                    // 36: amanat.custody.v1.Actor
-	(*v11.WorkerContact)(nil),           // 37: amanat.identity.v1.WorkerContact
-	(*v1.Escort)(nil),                   // 38: amanat.custody.v1.Escort
-	(*VerifyReferralRequest)(nil),       // 39: amanat.referral.v1.VerifyReferralRequest
-	(*ExportHandoverRequest)(nil),       // 40: amanat.referral.v1.ExportHandoverRequest
-	(*ImportHandoverRequest)(nil),       // 41: amanat.referral.v1.ImportHandoverRequest
-	(*WithdrawOfferRequest)(nil),        // 42: amanat.referral.v1.WithdrawOfferRequest
-	(*AnswerQuestionRequest)(nil),       // 43: amanat.referral.v1.AnswerQuestionRequest
-	(*GrantReleaseRequest)(nil),         // 44: amanat.referral.v1.GrantReleaseRequest
-	(*RefuseReleaseRequest)(nil),        // 45: amanat.referral.v1.RefuseReleaseRequest
-	(*CancelReferralRequest)(nil),       // 46: amanat.referral.v1.CancelReferralRequest
-	(*CheckInRequest)(nil),              // 47: amanat.referral.v1.CheckInRequest
-	(*RecordNoShowRequest)(nil),         // 48: amanat.referral.v1.RecordNoShowRequest
-	(*RequestReturnRequest)(nil),        // 49: amanat.referral.v1.RequestReturnRequest
-	(*RecordReturnRequest)(nil),         // 50: amanat.referral.v1.RecordReturnRequest
-	(*CorrectReferralRequest)(nil),      // 51: amanat.referral.v1.CorrectReferralRequest
-	(*EndConsentRequest)(nil),           // 52: amanat.referral.v1.EndConsentRequest
-	(*v1.Chain)(nil),                    // 53: amanat.custody.v1.Chain
-	(*VerifyReferralResponse)(nil),      // 54: amanat.referral.v1.VerifyReferralResponse
-	(*ExportHandoverResponse)(nil),      // 55: amanat.referral.v1.ExportHandoverResponse
-	(*v1.AnnexContent)(nil),             // 56: amanat.custody.v1.AnnexContent
+	(*SubmitReferralsRequest)(nil),      // 5: amanat.referral.v1.SubmitReferralsRequest
+	(*SubmitReferralsResponse)(nil),     // 6: amanat.referral.v1.SubmitReferralsResponse
+	(*GetReferralRequest)(nil),          // 7: amanat.referral.v1.GetReferralRequest
+	(*ListReferralsRequest)(nil),        // 8: amanat.referral.v1.ListReferralsRequest
+	(*ListReferralsResponse)(nil),       // 9: amanat.referral.v1.ListReferralsResponse
+	(*GetCustodyChainRequest)(nil),      // 10: amanat.referral.v1.GetCustodyChainRequest
+	(*GetOfferRequest)(nil),             // 11: amanat.referral.v1.GetOfferRequest
+	(*ListOffersRequest)(nil),           // 12: amanat.referral.v1.ListOffersRequest
+	(*ListOffersResponse)(nil),          // 13: amanat.referral.v1.ListOffersResponse
+	(*AcceptOfferRequest)(nil),          // 14: amanat.referral.v1.AcceptOfferRequest
+	(*DeclineOfferRequest)(nil),         // 15: amanat.referral.v1.DeclineOfferRequest
+	(*OfferReferralRequest)(nil),        // 16: amanat.referral.v1.OfferReferralRequest
+	(*ConfirmOfferRequest)(nil),         // 17: amanat.referral.v1.ConfirmOfferRequest
+	(*DispatchReferralRequest)(nil),     // 18: amanat.referral.v1.DispatchReferralRequest
+	(*RecordArrivalRequest)(nil),        // 19: amanat.referral.v1.RecordArrivalRequest
+	(*StartServiceRequest)(nil),         // 20: amanat.referral.v1.StartServiceRequest
+	(*CompleteReferralRequest)(nil),     // 21: amanat.referral.v1.CompleteReferralRequest
+	(*ListDeadlinesRequest)(nil),        // 22: amanat.referral.v1.ListDeadlinesRequest
+	(*ListDeadlinesResponse)(nil),       // 23: amanat.referral.v1.ListDeadlinesResponse
+	(*GetAnnexRequest)(nil),             // 24: amanat.referral.v1.GetAnnexRequest
+	(*ListReferralsRequest_Filter)(nil), // 25: amanat.referral.v1.ListReferralsRequest.Filter
+	(*ListOffersRequest_Filter)(nil),    // 26: amanat.referral.v1.ListOffersRequest.Filter
+	(*ListDeadlinesRequest_Filter)(nil), // 27: amanat.referral.v1.ListDeadlinesRequest.Filter
+	(v1.ReferralKind)(0),                // 28: amanat.custody.v1.ReferralKind
+	(v1.ReferralState)(0),               // 29: amanat.custody.v1.ReferralState
+	(v1.Urgency)(0),                     // 30: amanat.custody.v1.Urgency
+	(*v1.Needs)(nil),                    // 31: amanat.custody.v1.Needs
+	(*timestamppb.Timestamp)(nil),       // 32: google.protobuf.Timestamp
+	(*v1.CheckedIn)(nil),                // 33: amanat.custody.v1.CheckedIn
+	(*v1.NoShow)(nil),                   // 34: amanat.custody.v1.NoShow
+	(v1.OfferState)(0),                  // 35: amanat.custody.v1.OfferState
+	(*v1.ConsentReceipt)(nil),           // 36: amanat.custody.v1.ConsentReceipt
+	(*v1.ConsentOverride)(nil),          // 37: amanat.custody.v1.ConsentOverride
+	(*v1.Actor)(nil),                    // 38: amanat.custody.v1.Actor
+	(*v11.WorkerContact)(nil),           // 39: amanat.identity.v1.WorkerContact
+	(*v1.Escort)(nil),                   // 40: amanat.custody.v1.Escort
+	(*VerifyReferralRequest)(nil),       // 41: amanat.referral.v1.VerifyReferralRequest
+	(*ExportHandoverRequest)(nil),       // 42: amanat.referral.v1.ExportHandoverRequest
+	(*ImportHandoverRequest)(nil),       // 43: amanat.referral.v1.ImportHandoverRequest
+	(*WithdrawOfferRequest)(nil),        // 44: amanat.referral.v1.WithdrawOfferRequest
+	(*AnswerQuestionRequest)(nil),       // 45: amanat.referral.v1.AnswerQuestionRequest
+	(*GrantReleaseRequest)(nil),         // 46: amanat.referral.v1.GrantReleaseRequest
+	(*RefuseReleaseRequest)(nil),        // 47: amanat.referral.v1.RefuseReleaseRequest
+	(*CancelReferralRequest)(nil),       // 48: amanat.referral.v1.CancelReferralRequest
+	(*CheckInRequest)(nil),              // 49: amanat.referral.v1.CheckInRequest
+	(*RecordNoShowRequest)(nil),         // 50: amanat.referral.v1.RecordNoShowRequest
+	(*RequestReturnRequest)(nil),        // 51: amanat.referral.v1.RequestReturnRequest
+	(*RecordReturnRequest)(nil),         // 52: amanat.referral.v1.RecordReturnRequest
+	(*CorrectReferralRequest)(nil),      // 53: amanat.referral.v1.CorrectReferralRequest
+	(*EndConsentRequest)(nil),           // 54: amanat.referral.v1.EndConsentRequest
+	(*v1.Chain)(nil),                    // 55: amanat.custody.v1.Chain
+	(*VerifyReferralResponse)(nil),      // 56: amanat.referral.v1.VerifyReferralResponse
+	(*ExportHandoverResponse)(nil),      // 57: amanat.referral.v1.ExportHandoverResponse
+	(*v1.AnnexContent)(nil),             // 58: amanat.custody.v1.AnnexContent
 }
 var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
-	26, // 0: amanat.referral.v1.Referral.kind:type_name -> amanat.custody.v1.ReferralKind
-	27, // 1: amanat.referral.v1.Referral.state:type_name -> amanat.custody.v1.ReferralState
-	28, // 2: amanat.referral.v1.Referral.urgency:type_name -> amanat.custody.v1.Urgency
-	29, // 3: amanat.referral.v1.Referral.needs:type_name -> amanat.custody.v1.Needs
+	28, // 0: amanat.referral.v1.Referral.kind:type_name -> amanat.custody.v1.ReferralKind
+	29, // 1: amanat.referral.v1.Referral.state:type_name -> amanat.custody.v1.ReferralState
+	30, // 2: amanat.referral.v1.Referral.urgency:type_name -> amanat.custody.v1.Urgency
+	31, // 3: amanat.referral.v1.Referral.needs:type_name -> amanat.custody.v1.Needs
 	2,  // 4: amanat.referral.v1.Referral.offers:type_name -> amanat.referral.v1.Offer
 	3,  // 5: amanat.referral.v1.Referral.next_deadline:type_name -> amanat.referral.v1.Deadline
-	30, // 6: amanat.referral.v1.Referral.submit_time:type_name -> google.protobuf.Timestamp
-	30, // 7: amanat.referral.v1.Referral.update_time:type_name -> google.protobuf.Timestamp
-	31, // 8: amanat.referral.v1.Referral.checked_in:type_name -> amanat.custody.v1.CheckedIn
-	32, // 9: amanat.referral.v1.Referral.no_show:type_name -> amanat.custody.v1.NoShow
-	33, // 10: amanat.referral.v1.Offer.state:type_name -> amanat.custody.v1.OfferState
-	26, // 11: amanat.referral.v1.Offer.kind:type_name -> amanat.custody.v1.ReferralKind
-	28, // 12: amanat.referral.v1.Offer.urgency:type_name -> amanat.custody.v1.Urgency
-	29, // 13: amanat.referral.v1.Offer.needs:type_name -> amanat.custody.v1.Needs
-	30, // 14: amanat.referral.v1.Offer.answer_by:type_name -> google.protobuf.Timestamp
-	30, // 15: amanat.referral.v1.Offer.create_time:type_name -> google.protobuf.Timestamp
-	30, // 16: amanat.referral.v1.Offer.review_time:type_name -> google.protobuf.Timestamp
-	30, // 17: amanat.referral.v1.Offer.meet_time:type_name -> google.protobuf.Timestamp
+	32, // 6: amanat.referral.v1.Referral.submit_time:type_name -> google.protobuf.Timestamp
+	32, // 7: amanat.referral.v1.Referral.update_time:type_name -> google.protobuf.Timestamp
+	33, // 8: amanat.referral.v1.Referral.checked_in:type_name -> amanat.custody.v1.CheckedIn
+	34, // 9: amanat.referral.v1.Referral.no_show:type_name -> amanat.custody.v1.NoShow
+	35, // 10: amanat.referral.v1.Offer.state:type_name -> amanat.custody.v1.OfferState
+	28, // 11: amanat.referral.v1.Offer.kind:type_name -> amanat.custody.v1.ReferralKind
+	30, // 12: amanat.referral.v1.Offer.urgency:type_name -> amanat.custody.v1.Urgency
+	31, // 13: amanat.referral.v1.Offer.needs:type_name -> amanat.custody.v1.Needs
+	32, // 14: amanat.referral.v1.Offer.answer_by:type_name -> google.protobuf.Timestamp
+	32, // 15: amanat.referral.v1.Offer.create_time:type_name -> google.protobuf.Timestamp
+	32, // 16: amanat.referral.v1.Offer.review_time:type_name -> google.protobuf.Timestamp
+	32, // 17: amanat.referral.v1.Offer.meet_time:type_name -> google.protobuf.Timestamp
 	0,  // 18: amanat.referral.v1.Deadline.kind:type_name -> amanat.referral.v1.Deadline.Kind
-	30, // 19: amanat.referral.v1.Deadline.due_time:type_name -> google.protobuf.Timestamp
-	26, // 20: amanat.referral.v1.SubmitReferralRequest.kind:type_name -> amanat.custody.v1.ReferralKind
-	28, // 21: amanat.referral.v1.SubmitReferralRequest.urgency:type_name -> amanat.custody.v1.Urgency
-	29, // 22: amanat.referral.v1.SubmitReferralRequest.needs:type_name -> amanat.custody.v1.Needs
-	34, // 23: amanat.referral.v1.SubmitReferralRequest.consent:type_name -> amanat.custody.v1.ConsentReceipt
-	35, // 24: amanat.referral.v1.SubmitReferralRequest.override:type_name -> amanat.custody.v1.ConsentOverride
-	30, // 25: amanat.referral.v1.SubmitReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
-	36, // 26: amanat.referral.v1.SubmitReferralRequest.actor:type_name -> amanat.custody.v1.Actor
-	23, // 27: amanat.referral.v1.ListReferralsRequest.filter:type_name -> amanat.referral.v1.ListReferralsRequest.Filter
-	1,  // 28: amanat.referral.v1.ListReferralsResponse.referrals:type_name -> amanat.referral.v1.Referral
-	24, // 29: amanat.referral.v1.ListOffersRequest.filter:type_name -> amanat.referral.v1.ListOffersRequest.Filter
-	2,  // 30: amanat.referral.v1.ListOffersResponse.offers:type_name -> amanat.referral.v1.Offer
-	37, // 31: amanat.referral.v1.AcceptOfferRequest.worker:type_name -> amanat.identity.v1.WorkerContact
-	30, // 32: amanat.referral.v1.AcceptOfferRequest.hold_expire_time:type_name -> google.protobuf.Timestamp
-	30, // 33: amanat.referral.v1.OfferReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
-	38, // 34: amanat.referral.v1.DispatchReferralRequest.escort:type_name -> amanat.custody.v1.Escort
-	30, // 35: amanat.referral.v1.DispatchReferralRequest.expect_time:type_name -> google.protobuf.Timestamp
-	30, // 36: amanat.referral.v1.RecordArrivalRequest.arrive_time:type_name -> google.protobuf.Timestamp
-	36, // 37: amanat.referral.v1.CompleteReferralRequest.actor:type_name -> amanat.custody.v1.Actor
-	25, // 38: amanat.referral.v1.ListDeadlinesRequest.filter:type_name -> amanat.referral.v1.ListDeadlinesRequest.Filter
-	3,  // 39: amanat.referral.v1.ListDeadlinesResponse.deadlines:type_name -> amanat.referral.v1.Deadline
-	27, // 40: amanat.referral.v1.ListReferralsRequest.Filter.state:type_name -> amanat.custody.v1.ReferralState
-	33, // 41: amanat.referral.v1.ListOffersRequest.Filter.state:type_name -> amanat.custody.v1.OfferState
-	4,  // 42: amanat.referral.v1.ReferralService.SubmitReferral:input_type -> amanat.referral.v1.SubmitReferralRequest
-	5,  // 43: amanat.referral.v1.ReferralService.GetReferral:input_type -> amanat.referral.v1.GetReferralRequest
-	6,  // 44: amanat.referral.v1.ReferralService.ListReferrals:input_type -> amanat.referral.v1.ListReferralsRequest
-	8,  // 45: amanat.referral.v1.ReferralService.GetCustodyChain:input_type -> amanat.referral.v1.GetCustodyChainRequest
-	39, // 46: amanat.referral.v1.ReferralService.VerifyReferral:input_type -> amanat.referral.v1.VerifyReferralRequest
-	40, // 47: amanat.referral.v1.ReferralService.ExportHandover:input_type -> amanat.referral.v1.ExportHandoverRequest
-	41, // 48: amanat.referral.v1.ReferralService.ImportHandover:input_type -> amanat.referral.v1.ImportHandoverRequest
-	9,  // 49: amanat.referral.v1.ReferralService.GetOffer:input_type -> amanat.referral.v1.GetOfferRequest
-	10, // 50: amanat.referral.v1.ReferralService.ListOffers:input_type -> amanat.referral.v1.ListOffersRequest
-	12, // 51: amanat.referral.v1.ReferralService.AcceptOffer:input_type -> amanat.referral.v1.AcceptOfferRequest
-	13, // 52: amanat.referral.v1.ReferralService.DeclineOffer:input_type -> amanat.referral.v1.DeclineOfferRequest
-	14, // 53: amanat.referral.v1.ReferralService.OfferReferral:input_type -> amanat.referral.v1.OfferReferralRequest
-	15, // 54: amanat.referral.v1.ReferralService.ConfirmOffer:input_type -> amanat.referral.v1.ConfirmOfferRequest
-	16, // 55: amanat.referral.v1.ReferralService.DispatchReferral:input_type -> amanat.referral.v1.DispatchReferralRequest
-	17, // 56: amanat.referral.v1.ReferralService.RecordArrival:input_type -> amanat.referral.v1.RecordArrivalRequest
-	18, // 57: amanat.referral.v1.ReferralService.StartService:input_type -> amanat.referral.v1.StartServiceRequest
-	19, // 58: amanat.referral.v1.ReferralService.CompleteReferral:input_type -> amanat.referral.v1.CompleteReferralRequest
-	20, // 59: amanat.referral.v1.ReferralService.ListDeadlines:input_type -> amanat.referral.v1.ListDeadlinesRequest
-	22, // 60: amanat.referral.v1.ReferralService.GetAnnex:input_type -> amanat.referral.v1.GetAnnexRequest
-	42, // 61: amanat.referral.v1.ReferralService.WithdrawOffer:input_type -> amanat.referral.v1.WithdrawOfferRequest
-	43, // 62: amanat.referral.v1.ReferralService.AnswerQuestion:input_type -> amanat.referral.v1.AnswerQuestionRequest
-	44, // 63: amanat.referral.v1.ReferralService.GrantRelease:input_type -> amanat.referral.v1.GrantReleaseRequest
-	45, // 64: amanat.referral.v1.ReferralService.RefuseRelease:input_type -> amanat.referral.v1.RefuseReleaseRequest
-	46, // 65: amanat.referral.v1.ReferralService.CancelReferral:input_type -> amanat.referral.v1.CancelReferralRequest
-	47, // 66: amanat.referral.v1.ReferralService.CheckIn:input_type -> amanat.referral.v1.CheckInRequest
-	48, // 67: amanat.referral.v1.ReferralService.RecordNoShow:input_type -> amanat.referral.v1.RecordNoShowRequest
-	49, // 68: amanat.referral.v1.ReferralService.RequestReturn:input_type -> amanat.referral.v1.RequestReturnRequest
-	50, // 69: amanat.referral.v1.ReferralService.RecordReturn:input_type -> amanat.referral.v1.RecordReturnRequest
-	51, // 70: amanat.referral.v1.ReferralService.CorrectReferral:input_type -> amanat.referral.v1.CorrectReferralRequest
-	52, // 71: amanat.referral.v1.ReferralService.EndConsent:input_type -> amanat.referral.v1.EndConsentRequest
-	1,  // 72: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 73: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
-	7,  // 74: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
-	53, // 75: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
-	54, // 76: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
-	55, // 77: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
-	1,  // 78: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
-	2,  // 79: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
-	11, // 80: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
-	2,  // 81: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
-	2,  // 82: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
-	1,  // 83: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 84: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 85: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 86: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
-	1,  // 87: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
-	1,  // 88: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
-	21, // 89: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
-	56, // 90: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
-	1,  // 91: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 92: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
-	1,  // 93: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 94: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 95: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 96: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
-	1,  // 97: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
-	1,  // 98: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 99: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 100: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 101: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
-	72, // [72:102] is the sub-list for method output_type
-	42, // [42:72] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	32, // 19: amanat.referral.v1.Deadline.due_time:type_name -> google.protobuf.Timestamp
+	28, // 20: amanat.referral.v1.SubmitReferralRequest.kind:type_name -> amanat.custody.v1.ReferralKind
+	30, // 21: amanat.referral.v1.SubmitReferralRequest.urgency:type_name -> amanat.custody.v1.Urgency
+	31, // 22: amanat.referral.v1.SubmitReferralRequest.needs:type_name -> amanat.custody.v1.Needs
+	36, // 23: amanat.referral.v1.SubmitReferralRequest.consent:type_name -> amanat.custody.v1.ConsentReceipt
+	37, // 24: amanat.referral.v1.SubmitReferralRequest.override:type_name -> amanat.custody.v1.ConsentOverride
+	32, // 25: amanat.referral.v1.SubmitReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
+	38, // 26: amanat.referral.v1.SubmitReferralRequest.actor:type_name -> amanat.custody.v1.Actor
+	4,  // 27: amanat.referral.v1.SubmitReferralsRequest.requests:type_name -> amanat.referral.v1.SubmitReferralRequest
+	1,  // 28: amanat.referral.v1.SubmitReferralsResponse.referrals:type_name -> amanat.referral.v1.Referral
+	25, // 29: amanat.referral.v1.ListReferralsRequest.filter:type_name -> amanat.referral.v1.ListReferralsRequest.Filter
+	1,  // 30: amanat.referral.v1.ListReferralsResponse.referrals:type_name -> amanat.referral.v1.Referral
+	26, // 31: amanat.referral.v1.ListOffersRequest.filter:type_name -> amanat.referral.v1.ListOffersRequest.Filter
+	2,  // 32: amanat.referral.v1.ListOffersResponse.offers:type_name -> amanat.referral.v1.Offer
+	39, // 33: amanat.referral.v1.AcceptOfferRequest.worker:type_name -> amanat.identity.v1.WorkerContact
+	32, // 34: amanat.referral.v1.AcceptOfferRequest.hold_expire_time:type_name -> google.protobuf.Timestamp
+	32, // 35: amanat.referral.v1.OfferReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
+	40, // 36: amanat.referral.v1.DispatchReferralRequest.escort:type_name -> amanat.custody.v1.Escort
+	32, // 37: amanat.referral.v1.DispatchReferralRequest.expect_time:type_name -> google.protobuf.Timestamp
+	32, // 38: amanat.referral.v1.RecordArrivalRequest.arrive_time:type_name -> google.protobuf.Timestamp
+	38, // 39: amanat.referral.v1.CompleteReferralRequest.actor:type_name -> amanat.custody.v1.Actor
+	27, // 40: amanat.referral.v1.ListDeadlinesRequest.filter:type_name -> amanat.referral.v1.ListDeadlinesRequest.Filter
+	3,  // 41: amanat.referral.v1.ListDeadlinesResponse.deadlines:type_name -> amanat.referral.v1.Deadline
+	29, // 42: amanat.referral.v1.ListReferralsRequest.Filter.state:type_name -> amanat.custody.v1.ReferralState
+	35, // 43: amanat.referral.v1.ListOffersRequest.Filter.state:type_name -> amanat.custody.v1.OfferState
+	4,  // 44: amanat.referral.v1.ReferralService.SubmitReferral:input_type -> amanat.referral.v1.SubmitReferralRequest
+	7,  // 45: amanat.referral.v1.ReferralService.GetReferral:input_type -> amanat.referral.v1.GetReferralRequest
+	8,  // 46: amanat.referral.v1.ReferralService.ListReferrals:input_type -> amanat.referral.v1.ListReferralsRequest
+	10, // 47: amanat.referral.v1.ReferralService.GetCustodyChain:input_type -> amanat.referral.v1.GetCustodyChainRequest
+	41, // 48: amanat.referral.v1.ReferralService.VerifyReferral:input_type -> amanat.referral.v1.VerifyReferralRequest
+	42, // 49: amanat.referral.v1.ReferralService.ExportHandover:input_type -> amanat.referral.v1.ExportHandoverRequest
+	43, // 50: amanat.referral.v1.ReferralService.ImportHandover:input_type -> amanat.referral.v1.ImportHandoverRequest
+	11, // 51: amanat.referral.v1.ReferralService.GetOffer:input_type -> amanat.referral.v1.GetOfferRequest
+	12, // 52: amanat.referral.v1.ReferralService.ListOffers:input_type -> amanat.referral.v1.ListOffersRequest
+	14, // 53: amanat.referral.v1.ReferralService.AcceptOffer:input_type -> amanat.referral.v1.AcceptOfferRequest
+	15, // 54: amanat.referral.v1.ReferralService.DeclineOffer:input_type -> amanat.referral.v1.DeclineOfferRequest
+	16, // 55: amanat.referral.v1.ReferralService.OfferReferral:input_type -> amanat.referral.v1.OfferReferralRequest
+	17, // 56: amanat.referral.v1.ReferralService.ConfirmOffer:input_type -> amanat.referral.v1.ConfirmOfferRequest
+	18, // 57: amanat.referral.v1.ReferralService.DispatchReferral:input_type -> amanat.referral.v1.DispatchReferralRequest
+	19, // 58: amanat.referral.v1.ReferralService.RecordArrival:input_type -> amanat.referral.v1.RecordArrivalRequest
+	20, // 59: amanat.referral.v1.ReferralService.StartService:input_type -> amanat.referral.v1.StartServiceRequest
+	21, // 60: amanat.referral.v1.ReferralService.CompleteReferral:input_type -> amanat.referral.v1.CompleteReferralRequest
+	22, // 61: amanat.referral.v1.ReferralService.ListDeadlines:input_type -> amanat.referral.v1.ListDeadlinesRequest
+	24, // 62: amanat.referral.v1.ReferralService.GetAnnex:input_type -> amanat.referral.v1.GetAnnexRequest
+	5,  // 63: amanat.referral.v1.ReferralService.SubmitReferrals:input_type -> amanat.referral.v1.SubmitReferralsRequest
+	44, // 64: amanat.referral.v1.ReferralService.WithdrawOffer:input_type -> amanat.referral.v1.WithdrawOfferRequest
+	45, // 65: amanat.referral.v1.ReferralService.AnswerQuestion:input_type -> amanat.referral.v1.AnswerQuestionRequest
+	46, // 66: amanat.referral.v1.ReferralService.GrantRelease:input_type -> amanat.referral.v1.GrantReleaseRequest
+	47, // 67: amanat.referral.v1.ReferralService.RefuseRelease:input_type -> amanat.referral.v1.RefuseReleaseRequest
+	48, // 68: amanat.referral.v1.ReferralService.CancelReferral:input_type -> amanat.referral.v1.CancelReferralRequest
+	49, // 69: amanat.referral.v1.ReferralService.CheckIn:input_type -> amanat.referral.v1.CheckInRequest
+	50, // 70: amanat.referral.v1.ReferralService.RecordNoShow:input_type -> amanat.referral.v1.RecordNoShowRequest
+	51, // 71: amanat.referral.v1.ReferralService.RequestReturn:input_type -> amanat.referral.v1.RequestReturnRequest
+	52, // 72: amanat.referral.v1.ReferralService.RecordReturn:input_type -> amanat.referral.v1.RecordReturnRequest
+	53, // 73: amanat.referral.v1.ReferralService.CorrectReferral:input_type -> amanat.referral.v1.CorrectReferralRequest
+	54, // 74: amanat.referral.v1.ReferralService.EndConsent:input_type -> amanat.referral.v1.EndConsentRequest
+	1,  // 75: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 76: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
+	9,  // 77: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
+	55, // 78: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
+	56, // 79: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
+	57, // 80: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
+	1,  // 81: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
+	2,  // 82: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
+	13, // 83: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
+	2,  // 84: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
+	2,  // 85: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
+	1,  // 86: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 87: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 88: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 89: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
+	1,  // 90: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
+	1,  // 91: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
+	23, // 92: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
+	58, // 93: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
+	6,  // 94: amanat.referral.v1.ReferralService.SubmitReferrals:output_type -> amanat.referral.v1.SubmitReferralsResponse
+	1,  // 95: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 96: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
+	1,  // 97: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 98: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 99: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 100: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
+	1,  // 101: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
+	1,  // 102: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 103: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 104: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 105: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
+	75, // [75:106] is the sub-list for method output_type
+	44, // [44:75] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_amanat_referral_v1_referral_proto_init() }
@@ -2777,7 +2901,7 @@ func file_amanat_referral_v1_referral_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_referral_v1_referral_proto_rawDesc), len(file_amanat_referral_v1_referral_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   25,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,19 +24,42 @@ func (a *App) DispatchReferral(ctx context.Context, request *referralv1.Dispatch
 		return nil, err
 	}
 	return a.step(ctx, request.GetName(), request.GetEtag(), never, func(w *work) error {
-		body := &custodyv1.Dispatched{Documents: request.GetDocuments(), ExpectTime: request.GetExpectTime()}
-		if chosen := w.chain.State().Chosen(); chosen != nil {
-			body.Offer, body.ToNode = chosen.Hash.Bytes(), chosen.Offered.GetToNode()
-		}
-		_, err := w.append(actor, commitment(annex), &custodyv1.Event{Body: &custodyv1.Event_Dispatched{Dispatched: body}})
+		group, err := w.bound()
 		if err != nil {
 			return err
 		}
-		if err := w.attach(annex, w.lane(), body.GetToNode()); err != nil {
-			return err
+		if len(group) > 1 { // they travel together, or nobody does
+			if _, err := chainsOf(group).Ready(); err != nil {
+				return err
+			}
 		}
-		return w.sendFlow(federalv1.Stage_STAGE_DISPATCHED, body.GetToNode())
+		for _, one := range group {
+			if one != w {
+				if annex, err = one.copyAnnex(ctx, annex); err != nil {
+					return err
+				}
+			}
+			if err := one.dispatch(request, actor, annex); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+}
+
+func (w *work) dispatch(request *referralv1.DispatchReferralRequest, actor *custodyv1.Actor, annex *custodyv1.AnnexLetter) error {
+	body := &custodyv1.Dispatched{Documents: request.GetDocuments(), ExpectTime: request.GetExpectTime()}
+	if chosen := w.chain.State().Chosen(); chosen != nil {
+		body.Offer, body.ToNode = chosen.Hash.Bytes(), chosen.Offered.GetToNode()
+	}
+	_, err := w.append(actor, commitment(annex), &custodyv1.Event{Body: &custodyv1.Event_Dispatched{Dispatched: body}})
+	if err != nil {
+		return err
+	}
+	if err := w.attach(annex, w.lane(), body.GetToNode()); err != nil {
+		return err
+	}
+	return w.sendFlow(federalv1.Stage_STAGE_DISPATCHED, body.GetToNode())
 }
 
 // destination is the node a referral was last handed over to.

@@ -49,7 +49,7 @@ func offer(referral, from string, hash custody.Hash, b *custodyv1.Offered, made 
 		Name: referral + "/offers/" + hash.String(), FromNode: from,
 		ToNode: b.GetToNode(), ToUnit: b.GetToUnit(), Reference: b.GetReference(), Kind: b.GetKind(),
 		Service: b.GetService(), Urgency: b.GetUrgency(), Reasons: b.GetReasons(), Needs: b.GetNeeds(),
-		AnswerBy: b.GetAnswerBy(), CreateTime: timestamppb.New(made),
+		AnswerBy: b.GetAnswerBy(), CreateTime: timestamppb.New(made), Together: b.GetTogether(),
 	}
 }
 

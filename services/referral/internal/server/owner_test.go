@@ -150,6 +150,25 @@ func ownerCalls(w *world) map[string]rpctest.Call {
 		}
 	}
 	return map[string]rpctest.Call{
+		"SubmitReferrals": {
+			Requests: func(testing.TB) []proto.Message {
+				one, other := local(w), local(w)
+				other.AnswerBy = one.GetAnswerBy()
+				overridden, third := proto.CloneOf(one), proto.CloneOf(other)
+				overridden.RequestId, third.RequestId = "overridden-"+one.GetRequestId(), "overridden-"+other.GetRequestId()
+				overridden.Ground = &referralv1.SubmitReferralRequest_Override{Override: &custodyv1.ConsentOverride{
+					LegalBasis: "IMMINENT_DANGER", Approver: "nodes/punjab/workers/supervisor",
+				}}
+				return []proto.Message{
+					&referralv1.SubmitReferralsRequest{Parent: "nodes/punjab", Requests: []*referralv1.SubmitReferralRequest{one, other}},
+					&referralv1.SubmitReferralsRequest{Parent: "nodes/punjab", Requests: []*referralv1.SubmitReferralRequest{overridden, third}},
+				}
+			},
+			Except: map[string]rpctest.Exception{
+				"requests.request_id unknown": anyKey, "requests.actor.person unknown": anyActor, "requests.actor.unit unknown": anyActor,
+				"requests.actor.service unknown": anyActor,
+			},
+		},
 		"WithdrawOffer": one(func(t testing.TB) proto.Message {
 			v := w.walk(t, ready)
 			return &referralv1.WithdrawOfferRequest{Name: v.GetOffers()[0].GetName(), Reason: "OTHER", Note: "A note.", Etag: v.GetEtag()}

@@ -967,7 +967,7 @@ type SubmitReferralsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Such as `nodes/balochistan`.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// One for each of them, with the same parent, units, risk and answer time, and keys of their own. The same keys with the same
+	// One for each of them, as many as one hold has beds for, with the same parent, units, risk and answer time, and keys of their own. The same keys with the same
 	// bodies answer with the referrals that they began.
 	Requests      []*SubmitReferralRequest `protobuf:"bytes,2,rep,name=requests,proto3" json:"requests,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1472,7 +1472,9 @@ type AcceptOfferRequest struct {
 	// Free text to the other side; travels sealed.
 	Note string `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
 	// The offer as the caller knows it; refused when it changed since. Empty: not compared.
-	Etag          string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
+	// The offers of all who go together with this one, each with its bed: one hold is placed for all, or none.
+	Also          []*AcceptedWith `protobuf:"bytes,7,rep,name=also,proto3" json:"also,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1549,6 +1551,68 @@ func (x *AcceptOfferRequest) GetEtag() string {
 	return ""
 }
 
+func (x *AcceptOfferRequest) GetAlso() []*AcceptedWith {
+	if x != nil {
+		return x.Also
+	}
+	return nil
+}
+
+// AcceptedWith is the offer of somebody who goes together with another.
+type AcceptedWith struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `nodes/*/referrals/*/offers/*`.
+	Offer string `protobuf:"bytes,1,opt,name=offer,proto3" json:"offer,omitempty"`
+	// The bed group to hold in, of the same shelter.
+	Group         string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptedWith) Reset() {
+	*x = AcceptedWith{}
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptedWith) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptedWith) ProtoMessage() {}
+
+func (x *AcceptedWith) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptedWith.ProtoReflect.Descriptor instead.
+func (*AcceptedWith) Descriptor() ([]byte, []int) {
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *AcceptedWith) GetOffer() string {
+	if x != nil {
+		return x.Offer
+	}
+	return ""
+}
+
+func (x *AcceptedWith) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
 // Request to decline.
 type DeclineOfferRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1566,7 +1630,7 @@ type DeclineOfferRequest struct {
 
 func (x *DeclineOfferRequest) Reset() {
 	*x = DeclineOfferRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[14]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1578,7 +1642,7 @@ func (x *DeclineOfferRequest) String() string {
 func (*DeclineOfferRequest) ProtoMessage() {}
 
 func (x *DeclineOfferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[14]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1591,7 +1655,7 @@ func (x *DeclineOfferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclineOfferRequest.ProtoReflect.Descriptor instead.
 func (*DeclineOfferRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{14}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeclineOfferRequest) GetName() string {
@@ -1639,7 +1703,7 @@ type OfferReferralRequest struct {
 
 func (x *OfferReferralRequest) Reset() {
 	*x = OfferReferralRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[15]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1651,7 +1715,7 @@ func (x *OfferReferralRequest) String() string {
 func (*OfferReferralRequest) ProtoMessage() {}
 
 func (x *OfferReferralRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[15]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1664,7 +1728,7 @@ func (x *OfferReferralRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferReferralRequest.ProtoReflect.Descriptor instead.
 func (*OfferReferralRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{15}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *OfferReferralRequest) GetName() string {
@@ -1708,7 +1772,7 @@ type ConfirmOfferRequest struct {
 
 func (x *ConfirmOfferRequest) Reset() {
 	*x = ConfirmOfferRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[16]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1720,7 +1784,7 @@ func (x *ConfirmOfferRequest) String() string {
 func (*ConfirmOfferRequest) ProtoMessage() {}
 
 func (x *ConfirmOfferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[16]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1733,7 +1797,7 @@ func (x *ConfirmOfferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmOfferRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmOfferRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{16}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ConfirmOfferRequest) GetName() string {
@@ -1771,7 +1835,7 @@ type DispatchReferralRequest struct {
 
 func (x *DispatchReferralRequest) Reset() {
 	*x = DispatchReferralRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[17]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1783,7 +1847,7 @@ func (x *DispatchReferralRequest) String() string {
 func (*DispatchReferralRequest) ProtoMessage() {}
 
 func (x *DispatchReferralRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[17]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1796,7 +1860,7 @@ func (x *DispatchReferralRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DispatchReferralRequest.ProtoReflect.Descriptor instead.
 func (*DispatchReferralRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{17}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DispatchReferralRequest) GetName() string {
@@ -1860,7 +1924,7 @@ type RecordArrivalRequest struct {
 
 func (x *RecordArrivalRequest) Reset() {
 	*x = RecordArrivalRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[18]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1872,7 +1936,7 @@ func (x *RecordArrivalRequest) String() string {
 func (*RecordArrivalRequest) ProtoMessage() {}
 
 func (x *RecordArrivalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[18]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1885,7 +1949,7 @@ func (x *RecordArrivalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordArrivalRequest.ProtoReflect.Descriptor instead.
 func (*RecordArrivalRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{18}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RecordArrivalRequest) GetName() string {
@@ -1938,7 +2002,7 @@ type StartServiceRequest struct {
 
 func (x *StartServiceRequest) Reset() {
 	*x = StartServiceRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[19]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1950,7 +2014,7 @@ func (x *StartServiceRequest) String() string {
 func (*StartServiceRequest) ProtoMessage() {}
 
 func (x *StartServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[19]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1963,7 +2027,7 @@ func (x *StartServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServiceRequest.ProtoReflect.Descriptor instead.
 func (*StartServiceRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{19}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StartServiceRequest) GetName() string {
@@ -2006,7 +2070,7 @@ type CompleteReferralRequest struct {
 
 func (x *CompleteReferralRequest) Reset() {
 	*x = CompleteReferralRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[20]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +2082,7 @@ func (x *CompleteReferralRequest) String() string {
 func (*CompleteReferralRequest) ProtoMessage() {}
 
 func (x *CompleteReferralRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[20]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,7 +2095,7 @@ func (x *CompleteReferralRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteReferralRequest.ProtoReflect.Descriptor instead.
 func (*CompleteReferralRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{20}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CompleteReferralRequest) GetName() string {
@@ -2086,7 +2150,7 @@ type ListDeadlinesRequest struct {
 
 func (x *ListDeadlinesRequest) Reset() {
 	*x = ListDeadlinesRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[21]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +2162,7 @@ func (x *ListDeadlinesRequest) String() string {
 func (*ListDeadlinesRequest) ProtoMessage() {}
 
 func (x *ListDeadlinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[21]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,7 +2175,7 @@ func (x *ListDeadlinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadlinesRequest.ProtoReflect.Descriptor instead.
 func (*ListDeadlinesRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{21}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListDeadlinesRequest) GetParent() string {
@@ -2155,7 +2219,7 @@ type ListDeadlinesResponse struct {
 
 func (x *ListDeadlinesResponse) Reset() {
 	*x = ListDeadlinesResponse{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[22]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2167,7 +2231,7 @@ func (x *ListDeadlinesResponse) String() string {
 func (*ListDeadlinesResponse) ProtoMessage() {}
 
 func (x *ListDeadlinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[22]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2180,7 +2244,7 @@ func (x *ListDeadlinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadlinesResponse.ProtoReflect.Descriptor instead.
 func (*ListDeadlinesResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{22}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListDeadlinesResponse) GetDeadlines() []*Deadline {
@@ -2208,7 +2272,7 @@ type GetAnnexRequest struct {
 
 func (x *GetAnnexRequest) Reset() {
 	*x = GetAnnexRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[23]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2220,7 +2284,7 @@ func (x *GetAnnexRequest) String() string {
 func (*GetAnnexRequest) ProtoMessage() {}
 
 func (x *GetAnnexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[23]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2233,7 +2297,7 @@ func (x *GetAnnexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAnnexRequest.ProtoReflect.Descriptor instead.
 func (*GetAnnexRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{23}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetAnnexRequest) GetName() string {
@@ -2260,7 +2324,7 @@ type ListReferralsRequest_Filter struct {
 
 func (x *ListReferralsRequest_Filter) Reset() {
 	*x = ListReferralsRequest_Filter{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[24]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2272,7 +2336,7 @@ func (x *ListReferralsRequest_Filter) String() string {
 func (*ListReferralsRequest_Filter) ProtoMessage() {}
 
 func (x *ListReferralsRequest_Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[24]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2331,7 +2395,7 @@ type ListOffersRequest_Filter struct {
 
 func (x *ListOffersRequest_Filter) Reset() {
 	*x = ListOffersRequest_Filter{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[25]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2343,7 +2407,7 @@ func (x *ListOffersRequest_Filter) String() string {
 func (*ListOffersRequest_Filter) ProtoMessage() {}
 
 func (x *ListOffersRequest_Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[25]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2393,7 +2457,7 @@ type ListDeadlinesRequest_Filter struct {
 
 func (x *ListDeadlinesRequest_Filter) Reset() {
 	*x = ListDeadlinesRequest_Filter{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[26]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2405,7 +2469,7 @@ func (x *ListDeadlinesRequest_Filter) String() string {
 func (*ListDeadlinesRequest_Filter) ProtoMessage() {}
 
 func (x *ListDeadlinesRequest_Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[26]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2418,7 +2482,7 @@ func (x *ListDeadlinesRequest_Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadlinesRequest_Filter.ProtoReflect.Descriptor instead.
 func (*ListDeadlinesRequest_Filter) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{21, 0}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{22, 0}
 }
 
 func (x *ListDeadlinesRequest_Filter) GetUnit() string {
@@ -2555,7 +2619,7 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\x06ground\x12\x05\xbaH\x02\b\x01\"\xae\x01\n" +
 	"\x16SubmitReferralsRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12T\n" +
-	"\brequests\x18\x02 \x03(\v2).amanat.referral.v1.SubmitReferralRequestB\r\xe0A\x02\xbaH\a\x92\x01\x04\b\x02\x10\fR\brequests\"U\n" +
+	"\brequests\x18\x02 \x03(\v2).amanat.referral.v1.SubmitReferralRequestB\r\xe0A\x02\xbaH\a\x92\x01\x04\b\x02\x10\vR\brequests\"U\n" +
 	"\x17SubmitReferralsResponse\x12:\n" +
 	"\treferrals\x18\x01 \x03(\v2\x1c.amanat.referral.v1.ReferralR\treferrals\"h\n" +
 	"\x12GetReferralRequest\x12R\n" +
@@ -2592,7 +2656,7 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\treference\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18(R\treference\"o\n" +
 	"\x12ListOffersResponse\x121\n" +
 	"\x06offers\x18\x01 \x03(\v2\x19.amanat.referral.v1.OfferR\x06offers\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd1\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x94\x04\n" +
 	"\x12AcceptOfferRequest\x12f\n" +
 	"\x04name\x18\x01 \x01(\tBR\xe0A\x02\xbaHLrJ2H^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/offers/[0-9a-f]{64}$R\x04name\x12H\n" +
 	"\x06worker\x18\x02 \x01(\v2!.amanat.identity.v1.WorkerContactB\r\xe0A\x02\xbaH\x03\xc8\x01\x01\x88\x80\x19\x03R\x06worker\x12y\n" +
@@ -2600,7 +2664,12 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\x10hold_expire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\x0eholdExpireTime\x12#\n" +
 	"\x04note\x18\x05 \x01(\tB\x0f\xe0A\x01\xbaH\x05r\x03\x18\xa0\x1f\x88\x80\x19\aR\x04note\x12\x1e\n" +
 	"\x04etag\x18\x06 \x01(\tB\n" +
-	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xe8\x01\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\x12A\n" +
+	"\x04also\x18\a \x03(\v2 .amanat.referral.v1.AcceptedWithB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\n" +
+	"R\x04also\"\xf0\x01\n" +
+	"\fAcceptedWith\x12h\n" +
+	"\x05offer\x18\x01 \x01(\tBR\xe0A\x02\xbaHLrJ2H^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/offers/[0-9a-f]{64}$R\x05offer\x12v\n" +
+	"\x05group\x18\x02 \x01(\tB`\xe0A\x02\xbaHZrX2V^nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60}/groups/[a-z][a-z0-9-]{1,60}$R\x05group\"\xe8\x01\n" +
 	"\x13DeclineOfferRequest\x12f\n" +
 	"\x04name\x18\x01 \x01(\tBR\xe0A\x02\xbaHLrJ2H^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/offers/[0-9a-f]{64}$R\x04name\x12$\n" +
 	"\x06reason\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18<R\x06reason\x12#\n" +
@@ -2708,7 +2777,7 @@ func file_amanat_referral_v1_referral_proto_rawDescGZIP() []byte {
 }
 
 var file_amanat_referral_v1_referral_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_amanat_referral_v1_referral_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_amanat_referral_v1_referral_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_amanat_referral_v1_referral_proto_goTypes = []any{
 	(Deadline_Kind)(0),                  // 0: amanat.referral.v1.Deadline.Kind
 	(*Referral)(nil),                    // 1: amanat.referral.v1.Referral
@@ -2725,163 +2794,165 @@ var file_amanat_referral_v1_referral_proto_goTypes = []any{
 	(*ListOffersRequest)(nil),           // 12: amanat.referral.v1.ListOffersRequest
 	(*ListOffersResponse)(nil),          // 13: amanat.referral.v1.ListOffersResponse
 	(*AcceptOfferRequest)(nil),          // 14: amanat.referral.v1.AcceptOfferRequest
-	(*DeclineOfferRequest)(nil),         // 15: amanat.referral.v1.DeclineOfferRequest
-	(*OfferReferralRequest)(nil),        // 16: amanat.referral.v1.OfferReferralRequest
-	(*ConfirmOfferRequest)(nil),         // 17: amanat.referral.v1.ConfirmOfferRequest
-	(*DispatchReferralRequest)(nil),     // 18: amanat.referral.v1.DispatchReferralRequest
-	(*RecordArrivalRequest)(nil),        // 19: amanat.referral.v1.RecordArrivalRequest
-	(*StartServiceRequest)(nil),         // 20: amanat.referral.v1.StartServiceRequest
-	(*CompleteReferralRequest)(nil),     // 21: amanat.referral.v1.CompleteReferralRequest
-	(*ListDeadlinesRequest)(nil),        // 22: amanat.referral.v1.ListDeadlinesRequest
-	(*ListDeadlinesResponse)(nil),       // 23: amanat.referral.v1.ListDeadlinesResponse
-	(*GetAnnexRequest)(nil),             // 24: amanat.referral.v1.GetAnnexRequest
-	(*ListReferralsRequest_Filter)(nil), // 25: amanat.referral.v1.ListReferralsRequest.Filter
-	(*ListOffersRequest_Filter)(nil),    // 26: amanat.referral.v1.ListOffersRequest.Filter
-	(*ListDeadlinesRequest_Filter)(nil), // 27: amanat.referral.v1.ListDeadlinesRequest.Filter
-	(v1.ReferralKind)(0),                // 28: amanat.custody.v1.ReferralKind
-	(v1.ReferralState)(0),               // 29: amanat.custody.v1.ReferralState
-	(v1.Urgency)(0),                     // 30: amanat.custody.v1.Urgency
-	(*v1.Needs)(nil),                    // 31: amanat.custody.v1.Needs
-	(*timestamppb.Timestamp)(nil),       // 32: google.protobuf.Timestamp
-	(*v1.CheckedIn)(nil),                // 33: amanat.custody.v1.CheckedIn
-	(*v1.NoShow)(nil),                   // 34: amanat.custody.v1.NoShow
-	(v1.OfferState)(0),                  // 35: amanat.custody.v1.OfferState
-	(*v1.ConsentReceipt)(nil),           // 36: amanat.custody.v1.ConsentReceipt
-	(*v1.ConsentOverride)(nil),          // 37: amanat.custody.v1.ConsentOverride
-	(*v1.Actor)(nil),                    // 38: amanat.custody.v1.Actor
-	(*v11.WorkerContact)(nil),           // 39: amanat.identity.v1.WorkerContact
-	(*v1.Escort)(nil),                   // 40: amanat.custody.v1.Escort
-	(*VerifyReferralRequest)(nil),       // 41: amanat.referral.v1.VerifyReferralRequest
-	(*ExportHandoverRequest)(nil),       // 42: amanat.referral.v1.ExportHandoverRequest
-	(*ImportHandoverRequest)(nil),       // 43: amanat.referral.v1.ImportHandoverRequest
-	(*WithdrawOfferRequest)(nil),        // 44: amanat.referral.v1.WithdrawOfferRequest
-	(*AnswerQuestionRequest)(nil),       // 45: amanat.referral.v1.AnswerQuestionRequest
-	(*GrantReleaseRequest)(nil),         // 46: amanat.referral.v1.GrantReleaseRequest
-	(*RefuseReleaseRequest)(nil),        // 47: amanat.referral.v1.RefuseReleaseRequest
-	(*CancelReferralRequest)(nil),       // 48: amanat.referral.v1.CancelReferralRequest
-	(*CheckInRequest)(nil),              // 49: amanat.referral.v1.CheckInRequest
-	(*RecordNoShowRequest)(nil),         // 50: amanat.referral.v1.RecordNoShowRequest
-	(*RequestReturnRequest)(nil),        // 51: amanat.referral.v1.RequestReturnRequest
-	(*RecordReturnRequest)(nil),         // 52: amanat.referral.v1.RecordReturnRequest
-	(*CorrectReferralRequest)(nil),      // 53: amanat.referral.v1.CorrectReferralRequest
-	(*EndConsentRequest)(nil),           // 54: amanat.referral.v1.EndConsentRequest
-	(*v1.Chain)(nil),                    // 55: amanat.custody.v1.Chain
-	(*VerifyReferralResponse)(nil),      // 56: amanat.referral.v1.VerifyReferralResponse
-	(*ExportHandoverResponse)(nil),      // 57: amanat.referral.v1.ExportHandoverResponse
-	(*v1.AnnexContent)(nil),             // 58: amanat.custody.v1.AnnexContent
+	(*AcceptedWith)(nil),                // 15: amanat.referral.v1.AcceptedWith
+	(*DeclineOfferRequest)(nil),         // 16: amanat.referral.v1.DeclineOfferRequest
+	(*OfferReferralRequest)(nil),        // 17: amanat.referral.v1.OfferReferralRequest
+	(*ConfirmOfferRequest)(nil),         // 18: amanat.referral.v1.ConfirmOfferRequest
+	(*DispatchReferralRequest)(nil),     // 19: amanat.referral.v1.DispatchReferralRequest
+	(*RecordArrivalRequest)(nil),        // 20: amanat.referral.v1.RecordArrivalRequest
+	(*StartServiceRequest)(nil),         // 21: amanat.referral.v1.StartServiceRequest
+	(*CompleteReferralRequest)(nil),     // 22: amanat.referral.v1.CompleteReferralRequest
+	(*ListDeadlinesRequest)(nil),        // 23: amanat.referral.v1.ListDeadlinesRequest
+	(*ListDeadlinesResponse)(nil),       // 24: amanat.referral.v1.ListDeadlinesResponse
+	(*GetAnnexRequest)(nil),             // 25: amanat.referral.v1.GetAnnexRequest
+	(*ListReferralsRequest_Filter)(nil), // 26: amanat.referral.v1.ListReferralsRequest.Filter
+	(*ListOffersRequest_Filter)(nil),    // 27: amanat.referral.v1.ListOffersRequest.Filter
+	(*ListDeadlinesRequest_Filter)(nil), // 28: amanat.referral.v1.ListDeadlinesRequest.Filter
+	(v1.ReferralKind)(0),                // 29: amanat.custody.v1.ReferralKind
+	(v1.ReferralState)(0),               // 30: amanat.custody.v1.ReferralState
+	(v1.Urgency)(0),                     // 31: amanat.custody.v1.Urgency
+	(*v1.Needs)(nil),                    // 32: amanat.custody.v1.Needs
+	(*timestamppb.Timestamp)(nil),       // 33: google.protobuf.Timestamp
+	(*v1.CheckedIn)(nil),                // 34: amanat.custody.v1.CheckedIn
+	(*v1.NoShow)(nil),                   // 35: amanat.custody.v1.NoShow
+	(v1.OfferState)(0),                  // 36: amanat.custody.v1.OfferState
+	(*v1.ConsentReceipt)(nil),           // 37: amanat.custody.v1.ConsentReceipt
+	(*v1.ConsentOverride)(nil),          // 38: amanat.custody.v1.ConsentOverride
+	(*v1.Actor)(nil),                    // 39: amanat.custody.v1.Actor
+	(*v11.WorkerContact)(nil),           // 40: amanat.identity.v1.WorkerContact
+	(*v1.Escort)(nil),                   // 41: amanat.custody.v1.Escort
+	(*VerifyReferralRequest)(nil),       // 42: amanat.referral.v1.VerifyReferralRequest
+	(*ExportHandoverRequest)(nil),       // 43: amanat.referral.v1.ExportHandoverRequest
+	(*ImportHandoverRequest)(nil),       // 44: amanat.referral.v1.ImportHandoverRequest
+	(*WithdrawOfferRequest)(nil),        // 45: amanat.referral.v1.WithdrawOfferRequest
+	(*AnswerQuestionRequest)(nil),       // 46: amanat.referral.v1.AnswerQuestionRequest
+	(*GrantReleaseRequest)(nil),         // 47: amanat.referral.v1.GrantReleaseRequest
+	(*RefuseReleaseRequest)(nil),        // 48: amanat.referral.v1.RefuseReleaseRequest
+	(*CancelReferralRequest)(nil),       // 49: amanat.referral.v1.CancelReferralRequest
+	(*CheckInRequest)(nil),              // 50: amanat.referral.v1.CheckInRequest
+	(*RecordNoShowRequest)(nil),         // 51: amanat.referral.v1.RecordNoShowRequest
+	(*RequestReturnRequest)(nil),        // 52: amanat.referral.v1.RequestReturnRequest
+	(*RecordReturnRequest)(nil),         // 53: amanat.referral.v1.RecordReturnRequest
+	(*CorrectReferralRequest)(nil),      // 54: amanat.referral.v1.CorrectReferralRequest
+	(*EndConsentRequest)(nil),           // 55: amanat.referral.v1.EndConsentRequest
+	(*v1.Chain)(nil),                    // 56: amanat.custody.v1.Chain
+	(*VerifyReferralResponse)(nil),      // 57: amanat.referral.v1.VerifyReferralResponse
+	(*ExportHandoverResponse)(nil),      // 58: amanat.referral.v1.ExportHandoverResponse
+	(*v1.AnnexContent)(nil),             // 59: amanat.custody.v1.AnnexContent
 }
 var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
-	28, // 0: amanat.referral.v1.Referral.kind:type_name -> amanat.custody.v1.ReferralKind
-	29, // 1: amanat.referral.v1.Referral.state:type_name -> amanat.custody.v1.ReferralState
-	30, // 2: amanat.referral.v1.Referral.urgency:type_name -> amanat.custody.v1.Urgency
-	31, // 3: amanat.referral.v1.Referral.needs:type_name -> amanat.custody.v1.Needs
+	29, // 0: amanat.referral.v1.Referral.kind:type_name -> amanat.custody.v1.ReferralKind
+	30, // 1: amanat.referral.v1.Referral.state:type_name -> amanat.custody.v1.ReferralState
+	31, // 2: amanat.referral.v1.Referral.urgency:type_name -> amanat.custody.v1.Urgency
+	32, // 3: amanat.referral.v1.Referral.needs:type_name -> amanat.custody.v1.Needs
 	2,  // 4: amanat.referral.v1.Referral.offers:type_name -> amanat.referral.v1.Offer
 	3,  // 5: amanat.referral.v1.Referral.next_deadline:type_name -> amanat.referral.v1.Deadline
-	32, // 6: amanat.referral.v1.Referral.submit_time:type_name -> google.protobuf.Timestamp
-	32, // 7: amanat.referral.v1.Referral.update_time:type_name -> google.protobuf.Timestamp
-	33, // 8: amanat.referral.v1.Referral.checked_in:type_name -> amanat.custody.v1.CheckedIn
-	34, // 9: amanat.referral.v1.Referral.no_show:type_name -> amanat.custody.v1.NoShow
-	35, // 10: amanat.referral.v1.Offer.state:type_name -> amanat.custody.v1.OfferState
-	28, // 11: amanat.referral.v1.Offer.kind:type_name -> amanat.custody.v1.ReferralKind
-	30, // 12: amanat.referral.v1.Offer.urgency:type_name -> amanat.custody.v1.Urgency
-	31, // 13: amanat.referral.v1.Offer.needs:type_name -> amanat.custody.v1.Needs
-	32, // 14: amanat.referral.v1.Offer.answer_by:type_name -> google.protobuf.Timestamp
-	32, // 15: amanat.referral.v1.Offer.create_time:type_name -> google.protobuf.Timestamp
-	32, // 16: amanat.referral.v1.Offer.review_time:type_name -> google.protobuf.Timestamp
-	32, // 17: amanat.referral.v1.Offer.meet_time:type_name -> google.protobuf.Timestamp
+	33, // 6: amanat.referral.v1.Referral.submit_time:type_name -> google.protobuf.Timestamp
+	33, // 7: amanat.referral.v1.Referral.update_time:type_name -> google.protobuf.Timestamp
+	34, // 8: amanat.referral.v1.Referral.checked_in:type_name -> amanat.custody.v1.CheckedIn
+	35, // 9: amanat.referral.v1.Referral.no_show:type_name -> amanat.custody.v1.NoShow
+	36, // 10: amanat.referral.v1.Offer.state:type_name -> amanat.custody.v1.OfferState
+	29, // 11: amanat.referral.v1.Offer.kind:type_name -> amanat.custody.v1.ReferralKind
+	31, // 12: amanat.referral.v1.Offer.urgency:type_name -> amanat.custody.v1.Urgency
+	32, // 13: amanat.referral.v1.Offer.needs:type_name -> amanat.custody.v1.Needs
+	33, // 14: amanat.referral.v1.Offer.answer_by:type_name -> google.protobuf.Timestamp
+	33, // 15: amanat.referral.v1.Offer.create_time:type_name -> google.protobuf.Timestamp
+	33, // 16: amanat.referral.v1.Offer.review_time:type_name -> google.protobuf.Timestamp
+	33, // 17: amanat.referral.v1.Offer.meet_time:type_name -> google.protobuf.Timestamp
 	0,  // 18: amanat.referral.v1.Deadline.kind:type_name -> amanat.referral.v1.Deadline.Kind
-	32, // 19: amanat.referral.v1.Deadline.due_time:type_name -> google.protobuf.Timestamp
-	28, // 20: amanat.referral.v1.SubmitReferralRequest.kind:type_name -> amanat.custody.v1.ReferralKind
-	30, // 21: amanat.referral.v1.SubmitReferralRequest.urgency:type_name -> amanat.custody.v1.Urgency
-	31, // 22: amanat.referral.v1.SubmitReferralRequest.needs:type_name -> amanat.custody.v1.Needs
-	36, // 23: amanat.referral.v1.SubmitReferralRequest.consent:type_name -> amanat.custody.v1.ConsentReceipt
-	37, // 24: amanat.referral.v1.SubmitReferralRequest.override:type_name -> amanat.custody.v1.ConsentOverride
-	32, // 25: amanat.referral.v1.SubmitReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
-	38, // 26: amanat.referral.v1.SubmitReferralRequest.actor:type_name -> amanat.custody.v1.Actor
+	33, // 19: amanat.referral.v1.Deadline.due_time:type_name -> google.protobuf.Timestamp
+	29, // 20: amanat.referral.v1.SubmitReferralRequest.kind:type_name -> amanat.custody.v1.ReferralKind
+	31, // 21: amanat.referral.v1.SubmitReferralRequest.urgency:type_name -> amanat.custody.v1.Urgency
+	32, // 22: amanat.referral.v1.SubmitReferralRequest.needs:type_name -> amanat.custody.v1.Needs
+	37, // 23: amanat.referral.v1.SubmitReferralRequest.consent:type_name -> amanat.custody.v1.ConsentReceipt
+	38, // 24: amanat.referral.v1.SubmitReferralRequest.override:type_name -> amanat.custody.v1.ConsentOverride
+	33, // 25: amanat.referral.v1.SubmitReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
+	39, // 26: amanat.referral.v1.SubmitReferralRequest.actor:type_name -> amanat.custody.v1.Actor
 	4,  // 27: amanat.referral.v1.SubmitReferralsRequest.requests:type_name -> amanat.referral.v1.SubmitReferralRequest
 	1,  // 28: amanat.referral.v1.SubmitReferralsResponse.referrals:type_name -> amanat.referral.v1.Referral
-	25, // 29: amanat.referral.v1.ListReferralsRequest.filter:type_name -> amanat.referral.v1.ListReferralsRequest.Filter
+	26, // 29: amanat.referral.v1.ListReferralsRequest.filter:type_name -> amanat.referral.v1.ListReferralsRequest.Filter
 	1,  // 30: amanat.referral.v1.ListReferralsResponse.referrals:type_name -> amanat.referral.v1.Referral
-	26, // 31: amanat.referral.v1.ListOffersRequest.filter:type_name -> amanat.referral.v1.ListOffersRequest.Filter
+	27, // 31: amanat.referral.v1.ListOffersRequest.filter:type_name -> amanat.referral.v1.ListOffersRequest.Filter
 	2,  // 32: amanat.referral.v1.ListOffersResponse.offers:type_name -> amanat.referral.v1.Offer
-	39, // 33: amanat.referral.v1.AcceptOfferRequest.worker:type_name -> amanat.identity.v1.WorkerContact
-	32, // 34: amanat.referral.v1.AcceptOfferRequest.hold_expire_time:type_name -> google.protobuf.Timestamp
-	32, // 35: amanat.referral.v1.OfferReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
-	40, // 36: amanat.referral.v1.DispatchReferralRequest.escort:type_name -> amanat.custody.v1.Escort
-	32, // 37: amanat.referral.v1.DispatchReferralRequest.expect_time:type_name -> google.protobuf.Timestamp
-	32, // 38: amanat.referral.v1.RecordArrivalRequest.arrive_time:type_name -> google.protobuf.Timestamp
-	38, // 39: amanat.referral.v1.CompleteReferralRequest.actor:type_name -> amanat.custody.v1.Actor
-	27, // 40: amanat.referral.v1.ListDeadlinesRequest.filter:type_name -> amanat.referral.v1.ListDeadlinesRequest.Filter
-	3,  // 41: amanat.referral.v1.ListDeadlinesResponse.deadlines:type_name -> amanat.referral.v1.Deadline
-	29, // 42: amanat.referral.v1.ListReferralsRequest.Filter.state:type_name -> amanat.custody.v1.ReferralState
-	35, // 43: amanat.referral.v1.ListOffersRequest.Filter.state:type_name -> amanat.custody.v1.OfferState
-	4,  // 44: amanat.referral.v1.ReferralService.SubmitReferral:input_type -> amanat.referral.v1.SubmitReferralRequest
-	7,  // 45: amanat.referral.v1.ReferralService.GetReferral:input_type -> amanat.referral.v1.GetReferralRequest
-	8,  // 46: amanat.referral.v1.ReferralService.ListReferrals:input_type -> amanat.referral.v1.ListReferralsRequest
-	10, // 47: amanat.referral.v1.ReferralService.GetCustodyChain:input_type -> amanat.referral.v1.GetCustodyChainRequest
-	41, // 48: amanat.referral.v1.ReferralService.VerifyReferral:input_type -> amanat.referral.v1.VerifyReferralRequest
-	42, // 49: amanat.referral.v1.ReferralService.ExportHandover:input_type -> amanat.referral.v1.ExportHandoverRequest
-	43, // 50: amanat.referral.v1.ReferralService.ImportHandover:input_type -> amanat.referral.v1.ImportHandoverRequest
-	11, // 51: amanat.referral.v1.ReferralService.GetOffer:input_type -> amanat.referral.v1.GetOfferRequest
-	12, // 52: amanat.referral.v1.ReferralService.ListOffers:input_type -> amanat.referral.v1.ListOffersRequest
-	14, // 53: amanat.referral.v1.ReferralService.AcceptOffer:input_type -> amanat.referral.v1.AcceptOfferRequest
-	15, // 54: amanat.referral.v1.ReferralService.DeclineOffer:input_type -> amanat.referral.v1.DeclineOfferRequest
-	16, // 55: amanat.referral.v1.ReferralService.OfferReferral:input_type -> amanat.referral.v1.OfferReferralRequest
-	17, // 56: amanat.referral.v1.ReferralService.ConfirmOffer:input_type -> amanat.referral.v1.ConfirmOfferRequest
-	18, // 57: amanat.referral.v1.ReferralService.DispatchReferral:input_type -> amanat.referral.v1.DispatchReferralRequest
-	19, // 58: amanat.referral.v1.ReferralService.RecordArrival:input_type -> amanat.referral.v1.RecordArrivalRequest
-	20, // 59: amanat.referral.v1.ReferralService.StartService:input_type -> amanat.referral.v1.StartServiceRequest
-	21, // 60: amanat.referral.v1.ReferralService.CompleteReferral:input_type -> amanat.referral.v1.CompleteReferralRequest
-	22, // 61: amanat.referral.v1.ReferralService.ListDeadlines:input_type -> amanat.referral.v1.ListDeadlinesRequest
-	24, // 62: amanat.referral.v1.ReferralService.GetAnnex:input_type -> amanat.referral.v1.GetAnnexRequest
-	5,  // 63: amanat.referral.v1.ReferralService.SubmitReferrals:input_type -> amanat.referral.v1.SubmitReferralsRequest
-	44, // 64: amanat.referral.v1.ReferralService.WithdrawOffer:input_type -> amanat.referral.v1.WithdrawOfferRequest
-	45, // 65: amanat.referral.v1.ReferralService.AnswerQuestion:input_type -> amanat.referral.v1.AnswerQuestionRequest
-	46, // 66: amanat.referral.v1.ReferralService.GrantRelease:input_type -> amanat.referral.v1.GrantReleaseRequest
-	47, // 67: amanat.referral.v1.ReferralService.RefuseRelease:input_type -> amanat.referral.v1.RefuseReleaseRequest
-	48, // 68: amanat.referral.v1.ReferralService.CancelReferral:input_type -> amanat.referral.v1.CancelReferralRequest
-	49, // 69: amanat.referral.v1.ReferralService.CheckIn:input_type -> amanat.referral.v1.CheckInRequest
-	50, // 70: amanat.referral.v1.ReferralService.RecordNoShow:input_type -> amanat.referral.v1.RecordNoShowRequest
-	51, // 71: amanat.referral.v1.ReferralService.RequestReturn:input_type -> amanat.referral.v1.RequestReturnRequest
-	52, // 72: amanat.referral.v1.ReferralService.RecordReturn:input_type -> amanat.referral.v1.RecordReturnRequest
-	53, // 73: amanat.referral.v1.ReferralService.CorrectReferral:input_type -> amanat.referral.v1.CorrectReferralRequest
-	54, // 74: amanat.referral.v1.ReferralService.EndConsent:input_type -> amanat.referral.v1.EndConsentRequest
-	1,  // 75: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 76: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
-	9,  // 77: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
-	55, // 78: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
-	56, // 79: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
-	57, // 80: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
-	1,  // 81: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
-	2,  // 82: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
-	13, // 83: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
-	2,  // 84: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
-	2,  // 85: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
-	1,  // 86: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 87: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 88: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 89: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
-	1,  // 90: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
-	1,  // 91: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
-	23, // 92: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
-	58, // 93: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
-	6,  // 94: amanat.referral.v1.ReferralService.SubmitReferrals:output_type -> amanat.referral.v1.SubmitReferralsResponse
-	1,  // 95: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 96: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
-	1,  // 97: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 98: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 99: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 100: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
-	1,  // 101: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
-	1,  // 102: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 103: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 104: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 105: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
-	75, // [75:106] is the sub-list for method output_type
-	44, // [44:75] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	40, // 33: amanat.referral.v1.AcceptOfferRequest.worker:type_name -> amanat.identity.v1.WorkerContact
+	33, // 34: amanat.referral.v1.AcceptOfferRequest.hold_expire_time:type_name -> google.protobuf.Timestamp
+	15, // 35: amanat.referral.v1.AcceptOfferRequest.also:type_name -> amanat.referral.v1.AcceptedWith
+	33, // 36: amanat.referral.v1.OfferReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
+	41, // 37: amanat.referral.v1.DispatchReferralRequest.escort:type_name -> amanat.custody.v1.Escort
+	33, // 38: amanat.referral.v1.DispatchReferralRequest.expect_time:type_name -> google.protobuf.Timestamp
+	33, // 39: amanat.referral.v1.RecordArrivalRequest.arrive_time:type_name -> google.protobuf.Timestamp
+	39, // 40: amanat.referral.v1.CompleteReferralRequest.actor:type_name -> amanat.custody.v1.Actor
+	28, // 41: amanat.referral.v1.ListDeadlinesRequest.filter:type_name -> amanat.referral.v1.ListDeadlinesRequest.Filter
+	3,  // 42: amanat.referral.v1.ListDeadlinesResponse.deadlines:type_name -> amanat.referral.v1.Deadline
+	30, // 43: amanat.referral.v1.ListReferralsRequest.Filter.state:type_name -> amanat.custody.v1.ReferralState
+	36, // 44: amanat.referral.v1.ListOffersRequest.Filter.state:type_name -> amanat.custody.v1.OfferState
+	4,  // 45: amanat.referral.v1.ReferralService.SubmitReferral:input_type -> amanat.referral.v1.SubmitReferralRequest
+	7,  // 46: amanat.referral.v1.ReferralService.GetReferral:input_type -> amanat.referral.v1.GetReferralRequest
+	8,  // 47: amanat.referral.v1.ReferralService.ListReferrals:input_type -> amanat.referral.v1.ListReferralsRequest
+	10, // 48: amanat.referral.v1.ReferralService.GetCustodyChain:input_type -> amanat.referral.v1.GetCustodyChainRequest
+	42, // 49: amanat.referral.v1.ReferralService.VerifyReferral:input_type -> amanat.referral.v1.VerifyReferralRequest
+	43, // 50: amanat.referral.v1.ReferralService.ExportHandover:input_type -> amanat.referral.v1.ExportHandoverRequest
+	44, // 51: amanat.referral.v1.ReferralService.ImportHandover:input_type -> amanat.referral.v1.ImportHandoverRequest
+	11, // 52: amanat.referral.v1.ReferralService.GetOffer:input_type -> amanat.referral.v1.GetOfferRequest
+	12, // 53: amanat.referral.v1.ReferralService.ListOffers:input_type -> amanat.referral.v1.ListOffersRequest
+	14, // 54: amanat.referral.v1.ReferralService.AcceptOffer:input_type -> amanat.referral.v1.AcceptOfferRequest
+	16, // 55: amanat.referral.v1.ReferralService.DeclineOffer:input_type -> amanat.referral.v1.DeclineOfferRequest
+	17, // 56: amanat.referral.v1.ReferralService.OfferReferral:input_type -> amanat.referral.v1.OfferReferralRequest
+	18, // 57: amanat.referral.v1.ReferralService.ConfirmOffer:input_type -> amanat.referral.v1.ConfirmOfferRequest
+	19, // 58: amanat.referral.v1.ReferralService.DispatchReferral:input_type -> amanat.referral.v1.DispatchReferralRequest
+	20, // 59: amanat.referral.v1.ReferralService.RecordArrival:input_type -> amanat.referral.v1.RecordArrivalRequest
+	21, // 60: amanat.referral.v1.ReferralService.StartService:input_type -> amanat.referral.v1.StartServiceRequest
+	22, // 61: amanat.referral.v1.ReferralService.CompleteReferral:input_type -> amanat.referral.v1.CompleteReferralRequest
+	23, // 62: amanat.referral.v1.ReferralService.ListDeadlines:input_type -> amanat.referral.v1.ListDeadlinesRequest
+	25, // 63: amanat.referral.v1.ReferralService.GetAnnex:input_type -> amanat.referral.v1.GetAnnexRequest
+	5,  // 64: amanat.referral.v1.ReferralService.SubmitReferrals:input_type -> amanat.referral.v1.SubmitReferralsRequest
+	45, // 65: amanat.referral.v1.ReferralService.WithdrawOffer:input_type -> amanat.referral.v1.WithdrawOfferRequest
+	46, // 66: amanat.referral.v1.ReferralService.AnswerQuestion:input_type -> amanat.referral.v1.AnswerQuestionRequest
+	47, // 67: amanat.referral.v1.ReferralService.GrantRelease:input_type -> amanat.referral.v1.GrantReleaseRequest
+	48, // 68: amanat.referral.v1.ReferralService.RefuseRelease:input_type -> amanat.referral.v1.RefuseReleaseRequest
+	49, // 69: amanat.referral.v1.ReferralService.CancelReferral:input_type -> amanat.referral.v1.CancelReferralRequest
+	50, // 70: amanat.referral.v1.ReferralService.CheckIn:input_type -> amanat.referral.v1.CheckInRequest
+	51, // 71: amanat.referral.v1.ReferralService.RecordNoShow:input_type -> amanat.referral.v1.RecordNoShowRequest
+	52, // 72: amanat.referral.v1.ReferralService.RequestReturn:input_type -> amanat.referral.v1.RequestReturnRequest
+	53, // 73: amanat.referral.v1.ReferralService.RecordReturn:input_type -> amanat.referral.v1.RecordReturnRequest
+	54, // 74: amanat.referral.v1.ReferralService.CorrectReferral:input_type -> amanat.referral.v1.CorrectReferralRequest
+	55, // 75: amanat.referral.v1.ReferralService.EndConsent:input_type -> amanat.referral.v1.EndConsentRequest
+	1,  // 76: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 77: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
+	9,  // 78: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
+	56, // 79: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
+	57, // 80: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
+	58, // 81: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
+	1,  // 82: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
+	2,  // 83: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
+	13, // 84: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
+	2,  // 85: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
+	2,  // 86: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
+	1,  // 87: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 88: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 89: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 90: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
+	1,  // 91: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
+	1,  // 92: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
+	24, // 93: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
+	59, // 94: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
+	6,  // 95: amanat.referral.v1.ReferralService.SubmitReferrals:output_type -> amanat.referral.v1.SubmitReferralsResponse
+	1,  // 96: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 97: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
+	1,  // 98: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 99: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 100: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 101: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
+	1,  // 102: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
+	1,  // 103: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 104: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 105: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 106: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
+	76, // [76:107] is the sub-list for method output_type
+	45, // [45:76] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_amanat_referral_v1_referral_proto_init() }
@@ -2901,7 +2972,7 @@ func file_amanat_referral_v1_referral_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_referral_v1_referral_proto_rawDesc), len(file_amanat_referral_v1_referral_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -35,7 +35,7 @@ func (a *App) DispatchReferral(ctx context.Context, request *referralv1.Dispatch
 		}
 		for _, one := range group {
 			if one != w {
-				if annex, err = one.copyAnnex(ctx, annex); err != nil {
+				if annex, err = a.copyAnnex(ctx, one.chain.State().Referral, annex); err != nil {
 					return err
 				}
 			}

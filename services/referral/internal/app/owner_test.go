@@ -18,6 +18,7 @@ import (
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
 )
 
@@ -147,19 +148,29 @@ func (net *network) checkState(name string, want custodyv1.ReferralState, nodes 
 func (net *network) checkBeds() {
 	net.t.Helper()
 	for _, n := range net.nodes {
+		held, used := map[string]string{}, map[string]bool{} // holds by offer, and whether somebody needs them
 		must(net.t, n.DB.View(context.Background(), func(r kitstore.Reader) error {
 			return store.Offers.Scan(r, kitstore.Range{}, func(_ kitstore.Key, o *referralv1.OfferRecord) error {
-				over := false
-				switch o.GetState() {
-				case offerWithdrawn, offerExpired, custodyv1.OfferState_OFFER_STATE_DECLINED:
-					over = o.GetHold() != ""
+				event := &custodyv1.Event{}
+				if err := proto.Unmarshal(o.GetOffered().GetEvent(), event); err != nil {
+					return err
 				}
-				if over && !n.released[o.GetHold()] && len(n.refuse) == 0 {
-					net.t.Errorf("%s keeps a bed for an offer that is %v", n.Node, o.GetState())
+				name := store.OfferName(event.GetReferral(), custody.HashOf(o.GetOffered().GetEvent()).String())
+				if o.GetHold() != "" {
+					held[name] = o.GetHold()
 				}
+				if o.GetHoldOf() != "" {
+					name = o.GetHoldOf()
+				}
+				used[name] = used[name] || rules.Open(o.GetState()) || o.GetState() == custodyv1.OfferState_OFFER_STATE_FULFILLED
 				return nil
 			})
 		}))
+		for offer, hold := range held {
+			if !used[offer] && !n.released[hold] && len(n.refuse) == 0 {
+				net.t.Errorf("%s keeps a bed for an offer that is %v", n.Node, n.offer(offer).GetState())
+			}
+		}
 	}
 }
 

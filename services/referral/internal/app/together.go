@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -130,17 +129,4 @@ func (w *work) fallen() (units []string) {
 		}
 	}
 	return units
-}
-
-// copyAnnex is what people wrote for one of those who go together, for another of them.
-func (w *work) copyAnnex(ctx context.Context, annex *custodyv1.AnnexLetter) (*custodyv1.AnnexLetter, error) {
-	content := &custodyv1.AnnexContent{}
-	if err := proto.Unmarshal(annex.GetAnnex().GetContent(), content); err != nil {
-		return nil, err
-	}
-	name := w.chain.State().Referral
-	if err := w.Annexes.Prepare(ctx, name); err != nil {
-		return nil, err
-	}
-	return w.newAnnex(name, content)
 }

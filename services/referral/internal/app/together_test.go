@@ -9,11 +9,14 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	eventsv1 "amanat.example/proto/amanat/events/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/fault"
+	kitstore "amanat.example/services/kit/store"
 )
 
 func familyRequest() *referralv1.SubmitReferralsRequest {
@@ -42,8 +45,24 @@ func each(family []*referralv1.Referral, do func(name string)) {
 	}
 }
 
+// togetherRequest accepts the last offers of a family, with one call.
+func (net *network) togetherRequest(n *node, family []*referralv1.Referral) *referralv1.AcceptOfferRequest {
+	net.t.Helper()
+	origin := net.nodes["balochistan"]
+	request := acceptRequest(origin.lastOffer(family[0].GetName()).GetName())
+	request.Group = "nodes/" + n.Node + "/shelters/a1/groups/b1"
+	for _, v := range family[1:] {
+		request.Also = append(request.Also, &referralv1.AcceptedWith{
+			Offer: origin.lastOffer(v.GetName()).GetName(), Group: "nodes/" + n.Node + "/shelters/a1/groups/b2",
+		})
+	}
+	return request
+}
+
 func (net *network) acceptAll(n *node, family []*referralv1.Referral) {
-	each(family, func(name string) { n.accept(net.nodes["balochistan"].lastOffer(name).GetName()) })
+	net.t.Helper()
+	_, err := n.AcceptOffer(context.Background(), net.togetherRequest(n, family), actor)
+	must(net.t, err)
 	net.settle()
 }
 
@@ -60,14 +79,27 @@ func TestChildrenWhoAreNotParted(t *testing.T) {
 	if o := punjab.offer(family[0].GetOffers()[0].GetName()); !slices.Equal(o.GetTogether(), []string{family[1].GetName(), family[2].GetName()}) {
 		t.Errorf("the unit asked sees %v", o)
 	}
-	// Nobody is chosen before all are accepted.
-	punjab.accept(origin.lastOffer(family[0].GetName()).GetName())
-	net.settle()
-	if err := origin.confirm(family[0].GetOffers()[0].GetName()); fault.ReasonOf(err) != fault.WrongState {
-		t.Errorf("one was chosen alone: %v", err)
+	before := punjab.dump()
+	for name, change := range map[string]func(r *referralv1.AcceptOfferRequest){
+		"alone":       func(r *referralv1.AcceptOfferRequest) { r.Also = nil },
+		"all but one": func(r *referralv1.AcceptOfferRequest) { r.Also = r.Also[1:] },
+		"one twice":   func(r *referralv1.AcceptOfferRequest) { r.Also[1] = r.Also[0] },
+		"itself":      func(r *referralv1.AcceptOfferRequest) { r.Also[0].Offer = r.GetName() },
+		"elsewhere":   func(r *referralv1.AcceptOfferRequest) { r.Also[0].Group = "nodes/sindh/shelters/a1/groups/b1" },
+	} {
+		r := net.togetherRequest(punjab, family)
+		change(r)
+		if _, err := punjab.AcceptOffer(context.Background(), r, actor); fault.ReasonOf(err) != fault.Field {
+			t.Errorf("accepted %s: %v", name, err)
+		}
 	}
-	net.checkState(family[0].GetName(), submitted, "balochistan")
-	net.acceptAll(punjab, family[1:])
+	if string(before) != string(punjab.dump()) {
+		t.Error("a refused acceptance changed something")
+	}
+	net.acceptAll(punjab, family)
+	if want := []string{"PlaceHold", "ConfirmHold", "ConfirmHold", "ConfirmHold"}; !slices.Equal(punjab.calls, want) || len(punjab.holds) != 1 {
+		t.Errorf("the shelter was asked %v", punjab.calls)
+	}
 	each(family, func(name string) { net.checkState(name, promised, "balochistan") })
 	must(t, origin.dispatch(family[1].GetName())) // one call sends all
 	net.settle()
@@ -99,12 +131,10 @@ func checkNoLeakOf(t *testing.T, net *network) {
 func TestDispatchedOnlyWhenAllAreReady(t *testing.T) {
 	net, origin, punjab, _ := newOwnerNetwork(t)
 	family := net.family()
-	net.acceptAll(punjab, family[:2])
-	punjab.accept(family[2].GetOffers()[0].GetName())
-	for len(net.sent) > 0 { // the acceptance comes and all are chosen; the shelter is silent about one
-		net.deliver(0)
-	}
-	punjab.silent = true
+	_, err := punjab.AcceptOffer(context.Background(), net.togetherRequest(punjab, family), actor)
+	must(t, err)
+	punjab.silent = true // all are chosen, and the shelter does not promise yet
+	net.settle()
 	if err := origin.dispatch(family[0].GetName()); fault.ReasonOf(err) != fault.WrongState {
 		t.Errorf("some were sent: %v", err)
 	}
@@ -162,14 +192,67 @@ func TestTheyFallBackTogether(t *testing.T) {
 func TestOneHoldThatEndedFreesAll(t *testing.T) {
 	net, origin, punjab, _ := newOwnerNetwork(t)
 	family := net.family()
-	net.acceptAll(punjab, family[:2])
 	punjab.refuse[shelterv1.ShelterService_ConfirmHold_FullMethodName] = fault.New(fault.HoldEnded, "Ended.")
-	net.acceptAll(punjab, family[2:])
+	net.acceptAll(punjab, family)
 	each(family, func(name string) { net.checkState(name, submitted, "balochistan") })
 	for _, v := range family {
 		if o := origin.get(v.GetName()).GetOffers()[0]; o.GetState() != offerWithdrawn && o.GetDeclineReason() != "HOLD_ENDED" {
 			t.Errorf("the origin sees %v", o)
 		}
+	}
+}
+
+// The acceptance is taken back while the shelter is asked for all: the beds are given back, once.
+func TestAGroupTakenBackWhileItIsAccepted(t *testing.T) {
+	for first := range 3 {
+		net, origin, punjab, _ := newOwnerNetwork(t)
+		family := net.family()
+		punjab.silent = true
+		_, err := punjab.AcceptOffer(context.Background(), net.togetherRequest(punjab, family), actor)
+		must(t, err)
+		must(t, origin.withdraw(family[first].GetOffers()[0].GetName(), "NEEDS_CHANGED"))
+		if first > 0 { // some hear of it before the shelter answers, some after
+			net.deliver(0)
+		} else {
+			net.settle()
+		}
+		punjab.silent = false
+		net.settle()
+		for _, v := range family {
+			if o := punjab.offer(v.GetOffers()[0].GetName()); o.GetState() != offerWithdrawn {
+				t.Errorf("punjab sees %v", o)
+			}
+		}
+		if want := []string{"PlaceHold", "ReleaseHold"}; !slices.Equal(punjab.calls, want) {
+			t.Errorf("the shelter was asked %v", punjab.calls)
+		}
+	}
+}
+
+// A hold that the shelter ends takes all acceptances back that rested on it.
+func TestAHoldForAllThatTheShelterEnds(t *testing.T) {
+	net, origin, punjab, _ := newOwnerNetwork(t)
+	origin.AutoConfirm = false
+	family := net.family()
+	net.acceptAll(punjab, family)
+	lead := family[0].GetOffers()[0].GetName()
+	data, err := anypb.New(&shelterv1.HoldChanged{Hold: punjab.offer(lead).GetHold(), Offer: lead})
+	must(t, err)
+	for range 2 {
+		must(t, punjab.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
+			return punjab.FollowShelter(tx, &eventsv1.Event{Type: "shelter.hold.expired.v1", Data: data})
+		}))
+	}
+	punjab.released[punjab.offer(lead).GetHold()] = true
+	net.settle()
+	for _, v := range family {
+		if o := punjab.offer(v.GetOffers()[0].GetName()); o.GetDeclineReason() != "HOLD_ENDED" {
+			t.Errorf("punjab sees %v", o)
+		}
+		net.checkState(v.GetName(), submitted, "balochistan")
+	}
+	if slices.Contains(punjab.calls, "ReleaseHold") {
+		t.Errorf("the shelter was asked %v", punjab.calls)
 	}
 }
 
@@ -188,6 +271,9 @@ func TestAChildWhoTravelledFirst(t *testing.T) {
 	must(t, origin.dispatch(family[1].GetName()))
 	net.settle()
 	each(family, func(name string) { net.checkState(name, inTransit, "balochistan", "punjab") })
+	if slices.Contains(punjab.calls, "ReleaseHold") {
+		t.Errorf("the others' beds were given back: %v", punjab.calls)
+	}
 }
 
 func TestRefusedGroups(t *testing.T) {
@@ -244,9 +330,7 @@ func TestNobodyGoesAloneInAnyOrder(t *testing.T) {
 			asked := net.nodes[offer.GetToNode()]
 			switch rnd.IntN(16) {
 			case 0, 1, 2, 3:
-				request := acceptRequest(offer.GetName())
-				request.Group = "nodes/" + asked.Node + "/shelters/a1/groups/b1"
-				_, _ = asked.AcceptOffer(context.Background(), request, actor)
+				_, _ = asked.AcceptOffer(context.Background(), net.togetherRequest(asked, family), actor)
 			case 4:
 				if rnd.IntN(12) == 0 {
 					_, _ = asked.DeclineOffer(context.Background(), &referralv1.DeclineOfferRequest{Name: offer.GetName(), Reason: "TOO_FAR"}, actor)

@@ -11,7 +11,7 @@ import (
 	"amanat.example/services/referral/internal/store"
 )
 
-// ConfirmOffer chooses an accepted offer. Choosing the same again is a no-op.
+// ConfirmOffer chooses an accepted offer, for all who go together. Choosing the same again is a no-op.
 func (a *App) ConfirmOffer(ctx context.Context, request *referralv1.ConfirmOfferRequest, actor *custodyv1.Actor) (*referralv1.Referral, error) {
 	referral, hex := store.SplitOffer(request.GetName())
 	hash, err := custody.ParseHash(hex)

@@ -11,7 +11,7 @@ import (
 	"amanat.example/services/referral/internal/rules"
 )
 
-// DispatchReferral sends the person on the way, and hands ownership over with the same event.
+// DispatchReferral sends the person on the way, and hands ownership over with the same event. Those who go together leave at once.
 func (a *App) DispatchReferral(ctx context.Context, request *referralv1.DispatchReferralRequest, actor *custodyv1.Actor) (*referralv1.Referral, error) {
 	if request.GetEscort() == nil {
 		return nil, fault.InvalidField("escort", "must say who brings the person, and where they meet")

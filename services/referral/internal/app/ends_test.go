@@ -54,7 +54,7 @@ func TestCancelAtEveryMoment(t *testing.T) {
 // nobody is asked, no bed is kept, and both sides agree.
 func TestCancelAgainstAnAcceptanceUnderWay(t *testing.T) {
 	crossed := 0
-	for seed := range uint64(16) {
+	for seed := range uint64(10) {
 		net, origin, punjab, _ := newOwnerNetwork(t)
 		rnd := mathrand.New(mathrand.NewPCG(seed, 3))
 		v := net.walk(submitted)

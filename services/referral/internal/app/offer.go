@@ -13,7 +13,8 @@ import (
 	"amanat.example/services/referral/internal/rules"
 )
 
-// OfferReferral asks one more unit: before the person leaves, several at once, or from where the person is, to refer on.
+// OfferReferral asks one more unit: before the person leaves, several at once, or from where the person is, to refer on. It is asked
+// for all who go together.
 func (a *App) OfferReferral(ctx context.Context, request *referralv1.OfferReferralRequest, actor *custodyv1.Actor) (*referralv1.Referral, error) {
 	if request.GetEtag() == "" {
 		return nil, fault.InvalidField("etag", "must be that of the referral as you read it")

@@ -3,8 +3,6 @@ package app
 import (
 	"slices"
 
-	"google.golang.org/protobuf/proto"
-
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
@@ -110,23 +108,11 @@ func (w *work) fallTogether(units []string) error {
 	return nil
 }
 
-// fallen are the units whose offers for this referral ended in this transaction, where others go together with it.
-func (w *work) fallen() (units []string) {
+// fallen are the units that fell out for this referral in this transaction, where others go together with it.
+func (w *work) fallen() []string {
 	s := w.chain.State()
 	if s.Submitted == nil || len(s.Submitted.GetTogether()) == 0 || s.Owner != w.Node || len(s.Former) > 0 {
 		return nil
 	}
-	for _, l := range w.chain.Links()[w.stored:] {
-		hash := custody.OfferOf(l.Event)
-		if recorded := l.Event.GetReplyRecorded(); recorded != nil {
-			reply := &custodyv1.Reply{}
-			if proto.Unmarshal(recorded.GetReply().GetReply(), reply) == nil {
-				hash = reply.GetOffer()
-			}
-		}
-		if o := s.Offer(hash); o != nil && !o.Live() {
-			units = append(units, o.Offered.GetToUnit())
-		}
-	}
-	return units
+	return custody.Fallen(w.chain, w.stored)
 }

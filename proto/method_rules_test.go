@@ -49,6 +49,9 @@ func methodRules() []rule {
 		{
 			name:  "a creating call has request_id, or the caller chooses the id",
 			check: checkCreates,
+			except: map[name]string{
+				"amanat.referral.v1.ReferralService.SubmitReferrals": "each of its requests has its own request_id, and all or none are new",
+			},
 		},
 		{
 			name:  "a custom verb acts on name and compares an etag",
@@ -81,6 +84,8 @@ func methodRules() []rule {
 				"amanat.shelter.v1.HeardAdvert":  "what another node last said of a shelter, found by the shelter's name",
 				"amanat.protection.v1.Limit":     "a row of a file, changed by whoever runs the node",
 				"amanat.referral.v1.Deadline":    "derived from a referral, and named by it",
+
+				"amanat.referral.v1.SubmitReferralsResponse": "several resources, each with its own name",
 			},
 		},
 		{

@@ -35,20 +35,21 @@ func (t Together) Ready() ([]*Offer, error) {
 	})
 }
 
-// Fallen answers the offers of the others that must be taken back because one of the chosen ones fell: nobody goes alone.
-func (t Together) Fallen() (chosen []*Offer) {
-	live := 0
-	for _, c := range t {
-		if o := c.state.Chosen(); o != nil && o.Live() {
-			chosen, live = append(chosen, o), live+1
-		} else {
-			chosen = append(chosen, nil)
+// Fallen are the units that fell out for a person in the events of a chain from the nth on, counted from 0: the offer there was taken
+// back, declined, or ended in another way. Nobody goes alone: the others' offers to these units are taken back too.
+func Fallen(c *Chain, n int) (units []string) {
+	for _, l := range c.links[n:] {
+		hash := OfferOf(l.Event)
+		if recorded := l.Event.GetReplyRecorded(); recorded != nil {
+			if r, err := decodeReply(recorded.GetReply()); err == nil {
+				hash = r.GetOffer()
+			}
+		}
+		if o := c.state.Offer(hash); o != nil && !o.Live() {
+			units = append(units, o.Offered.GetToUnit())
 		}
 	}
-	if live == 0 || live == len(t) {
-		return make([]*Offer, len(t))
-	}
-	return chosen
+	return units
 }
 
 func (t Together) each(find func(s *State) (*Offer, error)) ([]*Offer, error) {

@@ -15,7 +15,8 @@
 //     service, and holds only what the consent's scopes name at that moment.
 //   - At the receiving node a case is made once, when both the dossier and the arrival are known, in
 //     whatever order they came.
-//   - A case's part of a referral never goes back: events may come twice.
+//   - A case follows its referral by the chain's order: events that come twice or late change nothing. It is closed while its
+//     person is with somebody else, and a case again when the person is back; what ended in vain can be referred again.
 //   - A deadline of the law begins when a case is made, or when a worker records the event the law counts
 //     from; it fires once for each time it is due, also after a restart, and ends when it is met or the
 //     case is closed.

@@ -13,6 +13,10 @@
 //   - I7: every live referral has a deadline and a unit at its owner, its origin and each former
 //     owner; every open offer has one at the unit asked. A deadline fires once per due time; who is told
 //     is protection's to say. Limits are those of kit/limits at this node's province.
+//   - What ends by itself (an offer at its answer time, a referral that nobody takes) ends by an event of its owner, and is told.
+//   - Those who go together are asked for, accepted with one hold, chosen, let go and sent as one, each of these in one transaction;
+//     each arrives on their own.
+//   - A flow reaches each stage once, whatever happens to its referral.
 //   - What people write (notes, escort, receiving worker) lies in sealed annexes and travels in
 //     sealed letters alone; chain, events and errors hold codes, ids and commitments.
 //

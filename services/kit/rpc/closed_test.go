@@ -18,7 +18,9 @@ import (
 func TestClosedService(t *testing.T) {
 	var opened atomic.Bool
 	s := serveShelter(t, &shelter{
-		getHold: func(context.Context, *shelterv1.GetHoldRequest) (*shelterv1.Hold, error) { return &shelterv1.Hold{}, nil },
+		getHold: func(context.Context, *shelterv1.GetHoldRequest) (*shelterv1.Hold, error) {
+			return &shelterv1.Hold{}, nil
+		},
 		placeHold: func(context.Context, *shelterv1.PlaceHoldRequest) (*shelterv1.Hold, error) {
 			t.Error("a closed service was called")
 			return nil, nil

@@ -1400,7 +1400,9 @@ type Offered struct {
 	// An answer is due by then.
 	AnswerBy *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=answer_by,json=answerBy,proto3" json:"answer_by,omitempty"`
 	// What a person can say on the phone.
-	Reference     string `protobuf:"bytes,9,opt,name=reference,proto3" json:"reference,omitempty"`
+	Reference string `protobuf:"bytes,9,opt,name=reference,proto3" json:"reference,omitempty"`
+	// Other referrals for which the same unit is asked at once: they are taken together with this one or not at all.
+	Together      []string `protobuf:"bytes,10,rep,name=together,proto3" json:"together,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1496,6 +1498,13 @@ func (x *Offered) GetReference() string {
 		return x.Reference
 	}
 	return ""
+}
+
+func (x *Offered) GetTogether() []string {
+	if x != nil {
+		return x.Together
+	}
+	return nil
 }
 
 // ReplyRecorded takes a signed reply into the chain, as it came.
@@ -4549,7 +4558,7 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\treference\x18\n" +
 	" \x01(\tR\treference\x12\x1a\n" +
 	"\btogether\x18\v \x03(\tR\btogetherB\b\n" +
-	"\x06ground\"\xe1\x02\n" +
+	"\x06ground\"\xfd\x02\n" +
 	"\aOffered\x12\x17\n" +
 	"\ato_node\x18\x01 \x01(\tR\x06toNode\x12\x17\n" +
 	"\ato_unit\x18\x02 \x01(\tR\x06toUnit\x123\n" +
@@ -4559,7 +4568,9 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\areasons\x18\x06 \x03(\tR\areasons\x12.\n" +
 	"\x05needs\x18\a \x01(\v2\x18.amanat.custody.v1.NeedsR\x05needs\x127\n" +
 	"\tanswer_by\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\banswerBy\x12\x1c\n" +
-	"\treference\x18\t \x01(\tR\treference\"E\n" +
+	"\treference\x18\t \x01(\tR\treference\x12\x1a\n" +
+	"\btogether\x18\n" +
+	" \x03(\tR\btogether\"E\n" +
 	"\rReplyRecorded\x124\n" +
 	"\x05reply\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\x05reply\"!\n" +
 	"\tConfirmed\x12\x14\n" +

@@ -1040,8 +1040,10 @@ type ReceivedDossier struct {
 	Unit string `protobuf:"bytes,6,opt,name=unit,proto3" json:"unit,omitempty"`
 	// The referral's state as last heard here, for the case that is made later.
 	ReferralState v1.ReferralState `protobuf:"varint,7,opt,name=referral_state,json=referralState,proto3,enum=amanat.custody.v1.ReferralState" json:"referral_state,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// How far the referral's chain was heard of.
+	ReferralSequence uint64 `protobuf:"varint,8,opt,name=referral_sequence,json=referralSequence,proto3" json:"referral_sequence,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *ReceivedDossier) Reset() {
@@ -1121,6 +1123,13 @@ func (x *ReceivedDossier) GetReferralState() v1.ReferralState {
 		return x.ReferralState
 	}
 	return v1.ReferralState(0)
+}
+
+func (x *ReceivedDossier) GetReferralSequence() uint64 {
+	if x != nil {
+		return x.ReferralSequence
+	}
+	return 0
 }
 
 // Request to enter a unit.
@@ -2479,7 +2488,7 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\x10\x0f\"\x06r\x04\x10\x01\x18<\x88\x80\x19\x06R\fexploitation\x12*\n" +
 	"\tnarrative\x18\x05 \x01(\tB\f\xbaH\x05r\x03\x18\xc0>\x88\x80\x19\aR\tnarrative\x12>\n" +
 	"\aurgency\x18\x06 \x01(\x0e2\x1a.amanat.custody.v1.UrgencyB\b\xbaH\x05\x82\x01\x02\x10\x01R\aurgency\x122\n" +
-	"\x0efound_district\x18\a \x01(\tB\v\xbaH\x04r\x02\x18\x14\x88\x80\x19\x04R\rfoundDistrict\"\xb1\x02\n" +
+	"\x0efound_district\x18\a \x01(\tB\v\xbaH\x04r\x02\x18\x14\x88\x80\x19\x04R\rfoundDistrict\"\xde\x02\n" +
 	"\x0fReceivedDossier\x127\n" +
 	"\adossier\x18\x01 \x01(\v2\x1d.amanat.protection.v1.DossierR\adossier\x12\x1b\n" +
 	"\tfrom_node\x18\x02 \x01(\tR\bfromNode\x12=\n" +
@@ -2487,7 +2496,8 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\x04case\x18\x04 \x01(\tR\x04case\x12\x18\n" +
 	"\aarrived\x18\x05 \x01(\bR\aarrived\x12\x12\n" +
 	"\x04unit\x18\x06 \x01(\tR\x04unit\x12G\n" +
-	"\x0ereferral_state\x18\a \x01(\x0e2 .amanat.custody.v1.ReferralStateR\rreferralState\"\xc9\x01\n" +
+	"\x0ereferral_state\x18\a \x01(\x0e2 .amanat.custody.v1.ReferralStateR\rreferralState\x12+\n" +
+	"\x11referral_sequence\x18\b \x01(\x04R\x10referralSequence\"\xc9\x01\n" +
 	"\x11CreateUnitRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x129\n" +
 	"\aunit_id\x18\x02 \x01(\tB \xe0A\x02\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{1,60}$R\x06unitId\x129\n" +

@@ -31,9 +31,11 @@ type CaseRecord struct {
 	// What was last asked of the referral service about it; absent while nothing was.
 	Asked *AskedCommand `protobuf:"bytes,2,opt,name=asked,proto3" json:"asked,omitempty"`
 	// Offer for which the dossier was last sent; empty while none was.
-	DossierOffer  string `protobuf:"bytes,3,opt,name=dossier_offer,json=dossierOffer,proto3" json:"dossier_offer,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DossierOffer string `protobuf:"bytes,3,opt,name=dossier_offer,json=dossierOffer,proto3" json:"dossier_offer,omitempty"`
+	// How far its referral's chain was followed.
+	ReferralSequence uint64 `protobuf:"varint,4,opt,name=referral_sequence,json=referralSequence,proto3" json:"referral_sequence,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *CaseRecord) Reset() {
@@ -85,6 +87,13 @@ func (x *CaseRecord) GetDossierOffer() string {
 		return x.DossierOffer
 	}
 	return ""
+}
+
+func (x *CaseRecord) GetReferralSequence() uint64 {
+	if x != nil {
+		return x.ReferralSequence
+	}
+	return 0
 }
 
 // AskedCommand is a command to the referral service and how it ended, so that a call that is
@@ -576,12 +585,13 @@ var File_amanat_protection_v1_records_proto protoreflect.FileDescriptor
 
 const file_amanat_protection_v1_records_proto_rawDesc = "" +
 	"\n" +
-	"\"amanat/protection/v1/records.proto\x12\x14amanat.protection.v1\x1a\x1damanat/events/v1/events.proto\x1a\"amanat/protection/v1/notices.proto\x1a%amanat/protection/v1/protection.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x01\n" +
+	"\"amanat/protection/v1/records.proto\x12\x14amanat.protection.v1\x1a\x1damanat/events/v1/events.proto\x1a\"amanat/protection/v1/notices.proto\x1a%amanat/protection/v1/protection.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc8\x01\n" +
 	"\n" +
 	"CaseRecord\x12.\n" +
 	"\x04case\x18\x01 \x01(\v2\x1a.amanat.protection.v1.CaseR\x04case\x128\n" +
 	"\x05asked\x18\x02 \x01(\v2\".amanat.protection.v1.AskedCommandR\x05asked\x12#\n" +
-	"\rdossier_offer\x18\x03 \x01(\tR\fdossierOffer\"\xab\x02\n" +
+	"\rdossier_offer\x18\x03 \x01(\tR\fdossierOffer\x12+\n" +
+	"\x11referral_sequence\x18\x04 \x01(\x04R\x10referralSequence\"\xab\x02\n" +
 	"\fAskedCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x18\n" +

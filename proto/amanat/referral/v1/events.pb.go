@@ -44,9 +44,13 @@ type ReferralChanged struct {
 	// Outcome, once completed.
 	Outcome string `protobuf:"bytes,8,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	// Why it was cancelled or returned, a code.
-	Reason string `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Node that has the duty of care.
-	CareNode      string `protobuf:"bytes,10,opt,name=care_node,json=careNode,proto3" json:"care_node,omitempty"`
+	CareNode string `protobuf:"bytes,11,opt,name=care_node,json=careNode,proto3" json:"care_node,omitempty"`
+	// The place chosen is the first owner's, which asked the person back.
+	Returning bool `protobuf:"varint,12,opt,name=returning,proto3" json:"returning,omitempty"`
+	// Position in the chain of the event that says so: what comes again, or late, is known by it.
+	Sequence      uint64 `protobuf:"varint,13,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -149,6 +153,20 @@ func (x *ReferralChanged) GetCareNode() string {
 		return x.CareNode
 	}
 	return ""
+}
+
+func (x *ReferralChanged) GetReturning() bool {
+	if x != nil {
+		return x.Returning
+	}
+	return false
+}
+
+func (x *ReferralChanged) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
 }
 
 // OfferChanged is the data of `referral.offer.*.v1`, at the node that asks and at the node asked.
@@ -329,7 +347,7 @@ var File_amanat_referral_v1_events_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1famanat/referral/v1/events.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb7\x02\n" +
+	"\x1famanat/referral/v1/events.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf1\x02\n" +
 	"\x0fReferralChanged\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x126\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .amanat.custody.v1.ReferralStateR\x05state\x12\x1f\n" +
@@ -341,9 +359,11 @@ const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	"\x05offer\x18\x06 \x01(\tR\x05offer\x12\x12\n" +
 	"\x04unit\x18\a \x01(\tR\x04unit\x12\x18\n" +
 	"\aoutcome\x18\b \x01(\tR\aoutcome\x12\x16\n" +
-	"\x06reason\x18\t \x01(\tR\x06reason\x12\x1b\n" +
-	"\tcare_node\x18\n" +
-	" \x01(\tR\bcareNode\"\xdc\x01\n" +
+	"\x06reason\x18\n" +
+	" \x01(\tR\x06reason\x12\x1b\n" +
+	"\tcare_node\x18\v \x01(\tR\bcareNode\x12\x1c\n" +
+	"\treturning\x18\f \x01(\bR\treturning\x12\x1a\n" +
+	"\bsequence\x18\r \x01(\x04R\bsequence\"\xdc\x01\n" +
 	"\fOfferChanged\x12\x14\n" +
 	"\x05offer\x18\x01 \x01(\tR\x05offer\x12\x1a\n" +
 	"\breferral\x18\x02 \x01(\tR\breferral\x123\n" +

@@ -127,16 +127,18 @@ type OfferRecord struct {
 	Fence *v1.Fence `protobuf:"bytes,8,opt,name=fence,proto3" json:"fence,omitempty"`
 	// Why the shelter refused the last attempt to accept.
 	AcceptFailure string `protobuf:"bytes,9,opt,name=accept_failure,json=acceptFailure,proto3" json:"accept_failure,omitempty"`
-	// Why it was declined, code of the list `decline`.
+	// Why it is over: code of the list `decline`, or of `withdrawal` where the owner took it back.
 	DeclineReason string `protobuf:"bytes,10,opt,name=decline_reason,json=declineReason,proto3" json:"decline_reason,omitempty"`
 	// Number of replies this node has given to it.
 	Replies uint32 `protobuf:"varint,11,opt,name=replies,proto3" json:"replies,omitempty"`
 	// This node has asked to be let go, and has no answer yet.
 	ReleaseRequested bool `protobuf:"varint,12,opt,name=release_requested,json=releaseRequested,proto3" json:"release_requested,omitempty"`
-	// Why the owner took it back, code of the list `withdrawal`.
-	WithdrawReason string `protobuf:"bytes,13,opt,name=withdraw_reason,json=withdrawReason,proto3" json:"withdraw_reason,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Offer whose hold holds this one's bed too, for those who go together; empty where it has its own.
+	HoldOf string `protobuf:"bytes,20,opt,name=hold_of,json=holdOf,proto3" json:"hold_of,omitempty"`
+	// Offers whose beds this one's hold holds too.
+	HoldsFor      []string `protobuf:"bytes,21,rep,name=holds_for,json=holdsFor,proto3" json:"holds_for,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OfferRecord) Reset() {
@@ -253,11 +255,18 @@ func (x *OfferRecord) GetReleaseRequested() bool {
 	return false
 }
 
-func (x *OfferRecord) GetWithdrawReason() string {
+func (x *OfferRecord) GetHoldOf() string {
 	if x != nil {
-		return x.WithdrawReason
+		return x.HoldOf
 	}
 	return ""
+}
+
+func (x *OfferRecord) GetHoldsFor() []string {
+	if x != nil {
+		return x.HoldsFor
+	}
+	return nil
 }
 
 // DeadlineRecord is a deadline with what decides the next one.
@@ -361,7 +370,7 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\arequest\x18\x02 \x01(\v2).amanat.referral.v1.SubmitReferralRequestR\arequest\x12'\n" +
 	"\x0fnote_commitment\x18\x03 \x01(\fR\x0enoteCommitment\x12E\n" +
 	"\x0ereturn_request\x18\x04 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\rreturnRequest\x12\x18\n" +
-	"\areplies\x18\x05 \x01(\rR\areplies\"\xae\x04\n" +
+	"\areplies\x18\x05 \x01(\rR\areplies\"\xbb\x04\n" +
 	"\vOfferRecord\x128\n" +
 	"\aoffered\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedEventR\aoffered\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateR\x05state\x12=\n" +
@@ -375,8 +384,9 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\x0edecline_reason\x18\n" +
 	" \x01(\tR\rdeclineReason\x12\x18\n" +
 	"\areplies\x18\v \x01(\rR\areplies\x12+\n" +
-	"\x11release_requested\x18\f \x01(\bR\x10releaseRequested\x12'\n" +
-	"\x0fwithdraw_reason\x18\r \x01(\tR\x0ewithdrawReason\"\xda\x02\n" +
+	"\x11release_requested\x18\f \x01(\bR\x10releaseRequested\x12\x17\n" +
+	"\ahold_of\x18\x14 \x01(\tR\x06holdOf\x12\x1b\n" +
+	"\tholds_for\x18\x15 \x03(\tR\bholdsFor\"\xda\x02\n" +
 	"\x0eDeadlineRecord\x128\n" +
 	"\bdeadline\x18\x01 \x01(\v2\x1c.amanat.referral.v1.DeadlineR\bdeadline\x124\n" +
 	"\aurgency\x18\x02 \x01(\x0e2\x1a.amanat.custody.v1.UrgencyR\aurgency\x12@\n" +

@@ -55,16 +55,16 @@ const (
 	Deadline_KIND_ASK_AGAIN Deadline_Kind = 9
 	// A former owner must hear from the owner (invariant I7).
 	Deadline_KIND_WATCH Deadline_Kind = 10
-	// The owner must answer what a unit asked.
-	Deadline_KIND_ANSWER_QUESTION Deadline_Kind = 11
-	// The owner must let a unit go, or hold it to its promise.
-	Deadline_KIND_RELEASE Deadline_Kind = 12
+	// The owner must answer what the destination asked back.
+	Deadline_KIND_INFORM Deadline_Kind = 11
+	// The owner must let the destination go, or hold it to its promise.
+	Deadline_KIND_RELEASE Deadline_Kind = 13
 	// Somebody on the road must be heard of.
-	Deadline_KIND_CHECK_IN Deadline_Kind = 13
+	Deadline_KIND_CHECK_IN Deadline_Kind = 16
 	// Whoever has the duty of care must find a person who did not come.
-	Deadline_KIND_FIND Deadline_Kind = 14
+	Deadline_KIND_FIND Deadline_Kind = 17
 	// The owner must answer this node's request for the person's return.
-	Deadline_KIND_RETURN Deadline_Kind = 15
+	Deadline_KIND_RETURN Deadline_Kind = 18
 )
 
 // Enum value maps for Deadline_Kind.
@@ -81,29 +81,29 @@ var (
 		8:  "KIND_COMPLETE",
 		9:  "KIND_ASK_AGAIN",
 		10: "KIND_WATCH",
-		11: "KIND_ANSWER_QUESTION",
-		12: "KIND_RELEASE",
-		13: "KIND_CHECK_IN",
-		14: "KIND_FIND",
-		15: "KIND_RETURN",
+		11: "KIND_INFORM",
+		13: "KIND_RELEASE",
+		16: "KIND_CHECK_IN",
+		17: "KIND_FIND",
+		18: "KIND_RETURN",
 	}
 	Deadline_Kind_value = map[string]int32{
-		"KIND_UNSPECIFIED":     0,
-		"KIND_RECEIVE":         1,
-		"KIND_ANSWER":          2,
-		"KIND_CONFIRM":         3,
-		"KIND_READY":           4,
-		"KIND_DISPATCH":        5,
-		"KIND_ARRIVE":          6,
-		"KIND_SERVE":           7,
-		"KIND_COMPLETE":        8,
-		"KIND_ASK_AGAIN":       9,
-		"KIND_WATCH":           10,
-		"KIND_ANSWER_QUESTION": 11,
-		"KIND_RELEASE":         12,
-		"KIND_CHECK_IN":        13,
-		"KIND_FIND":            14,
-		"KIND_RETURN":          15,
+		"KIND_UNSPECIFIED": 0,
+		"KIND_RECEIVE":     1,
+		"KIND_ANSWER":      2,
+		"KIND_CONFIRM":     3,
+		"KIND_READY":       4,
+		"KIND_DISPATCH":    5,
+		"KIND_ARRIVE":      6,
+		"KIND_SERVE":       7,
+		"KIND_COMPLETE":    8,
+		"KIND_ASK_AGAIN":   9,
+		"KIND_WATCH":       10,
+		"KIND_INFORM":      11,
+		"KIND_RELEASE":     13,
+		"KIND_CHECK_IN":    16,
+		"KIND_FIND":        17,
+		"KIND_RETURN":      18,
 	}
 )
 
@@ -181,12 +181,12 @@ type Referral struct {
 	Etag string `protobuf:"bytes,21,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Names of annexes this node holds, `nodes/*/referrals/*/annexes/*`.
 	Annexes []string `protobuf:"bytes,22,rep,name=annexes,proto3" json:"annexes,omitempty"`
-	// Node that has the duty of care by this chain.
-	CareNode string `protobuf:"bytes,23,opt,name=care_node,json=careNode,proto3" json:"care_node,omitempty"`
-	// Why it was cancelled or returned: code of the list `cancellation` or `return`.
-	EndReason string `protobuf:"bytes,24,opt,name=end_reason,json=endReason,proto3" json:"end_reason,omitempty"`
 	// Consent has ended: nothing more of the person's data may be shared.
-	ConsentEnded bool `protobuf:"varint,25,opt,name=consent_ended,json=consentEnded,proto3" json:"consent_ended,omitempty"`
+	ConsentEnded bool `protobuf:"varint,23,opt,name=consent_ended,json=consentEnded,proto3" json:"consent_ended,omitempty"`
+	// Node that has the duty of care by this chain.
+	CareNode string `protobuf:"bytes,24,opt,name=care_node,json=careNode,proto3" json:"care_node,omitempty"`
+	// Why it was cancelled or returned: code of the list `cancellation` or `return`.
+	EndReason string `protobuf:"bytes,25,opt,name=end_reason,json=endReason,proto3" json:"end_reason,omitempty"`
 	// What was last heard of the road.
 	CheckedIn *v1.CheckedIn `protobuf:"bytes,26,opt,name=checked_in,json=checkedIn,proto3" json:"checked_in,omitempty"`
 	// That the person did not come; absent when the person came after all.
@@ -385,6 +385,13 @@ func (x *Referral) GetAnnexes() []string {
 	return nil
 }
 
+func (x *Referral) GetConsentEnded() bool {
+	if x != nil {
+		return x.ConsentEnded
+	}
+	return false
+}
+
 func (x *Referral) GetCareNode() string {
 	if x != nil {
 		return x.CareNode
@@ -397,13 +404,6 @@ func (x *Referral) GetEndReason() string {
 		return x.EndReason
 	}
 	return ""
-}
-
-func (x *Referral) GetConsentEnded() bool {
-	if x != nil {
-		return x.ConsentEnded
-	}
-	return false
 }
 
 func (x *Referral) GetCheckedIn() *v1.CheckedIn {
@@ -470,7 +470,7 @@ type Offer struct {
 	AnswerBy *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=answer_by,json=answerBy,proto3" json:"answer_by,omitempty"`
 	// The hold behind the acceptance.
 	Hold string `protobuf:"bytes,13,opt,name=hold,proto3" json:"hold,omitempty"`
-	// Why it was declined, code of the list `decline`.
+	// Why it is over: code of the list `decline` where the destination ended it, `withdrawal` where the owner did.
 	DeclineReason string `protobuf:"bytes,14,opt,name=decline_reason,json=declineReason,proto3" json:"decline_reason,omitempty"`
 	// When it was made.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -478,16 +478,16 @@ type Offer struct {
 	AcceptFailure string `protobuf:"bytes,16,opt,name=accept_failure,json=acceptFailure,proto3" json:"accept_failure,omitempty"`
 	// Changes with every change of the offer at this node.
 	Etag string `protobuf:"bytes,17,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Why the owner took it back, code of the list `withdrawal`.
-	WithdrawReason string `protobuf:"bytes,18,opt,name=withdraw_reason,json=withdrawReason,proto3" json:"withdraw_reason,omitempty"`
+	// When the destination looks for a place again; absent while it is on no waiting list.
+	ReviewTime *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=review_time,json=reviewTime,proto3" json:"review_time,omitempty"`
+	// Why the destination asks to be let go, code of the list `decline`; empty while it does not.
+	ReleaseReason string `protobuf:"bytes,20,opt,name=release_reason,json=releaseReason,proto3" json:"release_reason,omitempty"`
+	// When the person can be met, as the destination proposed last.
+	MeetTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=meet_time,json=meetTime,proto3" json:"meet_time,omitempty"`
 	// A first owner asked for the person's return; this counts as its acceptance.
-	Return bool `protobuf:"varint,19,opt,name=return,proto3" json:"return,omitempty"`
-	// The unit has promised a place and asks to be let go.
-	ReleaseRequested bool `protobuf:"varint,20,opt,name=release_requested,json=releaseRequested,proto3" json:"release_requested,omitempty"`
-	// When the unit looks for a place again, while it has none.
-	ReviewTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=review_time,json=reviewTime,proto3" json:"review_time,omitempty"`
-	// When the person can be met there.
-	MeetTime      *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=meet_time,json=meetTime,proto3" json:"meet_time,omitempty"`
+	Return bool `protobuf:"varint,23,opt,name=return,proto3" json:"return,omitempty"`
+	// Other referrals for which the same unit is asked at once: they are taken together with this one or not at all.
+	Together      []string `protobuf:"bytes,24,rep,name=together,proto3" json:"together,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -641,11 +641,25 @@ func (x *Offer) GetEtag() string {
 	return ""
 }
 
-func (x *Offer) GetWithdrawReason() string {
+func (x *Offer) GetReviewTime() *timestamppb.Timestamp {
 	if x != nil {
-		return x.WithdrawReason
+		return x.ReviewTime
+	}
+	return nil
+}
+
+func (x *Offer) GetReleaseReason() string {
+	if x != nil {
+		return x.ReleaseReason
 	}
 	return ""
+}
+
+func (x *Offer) GetMeetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.MeetTime
+	}
+	return nil
 }
 
 func (x *Offer) GetReturn() bool {
@@ -655,23 +669,9 @@ func (x *Offer) GetReturn() bool {
 	return false
 }
 
-func (x *Offer) GetReleaseRequested() bool {
+func (x *Offer) GetTogether() []string {
 	if x != nil {
-		return x.ReleaseRequested
-	}
-	return false
-}
-
-func (x *Offer) GetReviewTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.ReviewTime
-	}
-	return nil
-}
-
-func (x *Offer) GetMeetTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.MeetTime
+		return x.Together
 	}
 	return nil
 }
@@ -962,6 +962,108 @@ func (*SubmitReferralRequest_Consent) isSubmitReferralRequest_Ground() {}
 
 func (*SubmitReferralRequest_Override) isSubmitReferralRequest_Ground() {}
 
+// Request to begin the referrals of people who are not parted.
+type SubmitReferralsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/balochistan`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// One for each of them, as many as one hold has beds for, with the same parent, units, risk and answer time, and keys of their own. The same keys with the same
+	// bodies answer with the referrals that they began.
+	Requests      []*SubmitReferralRequest `protobuf:"bytes,2,rep,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitReferralsRequest) Reset() {
+	*x = SubmitReferralsRequest{}
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitReferralsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitReferralsRequest) ProtoMessage() {}
+
+func (x *SubmitReferralsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitReferralsRequest.ProtoReflect.Descriptor instead.
+func (*SubmitReferralsRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SubmitReferralsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *SubmitReferralsRequest) GetRequests() []*SubmitReferralRequest {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+// Referrals that go together.
+type SubmitReferralsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order asked.
+	Referrals     []*Referral `protobuf:"bytes,1,rep,name=referrals,proto3" json:"referrals,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitReferralsResponse) Reset() {
+	*x = SubmitReferralsResponse{}
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitReferralsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitReferralsResponse) ProtoMessage() {}
+
+func (x *SubmitReferralsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitReferralsResponse.ProtoReflect.Descriptor instead.
+func (*SubmitReferralsResponse) Descriptor() ([]byte, []int) {
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SubmitReferralsResponse) GetReferrals() []*Referral {
+	if x != nil {
+		return x.Referrals
+	}
+	return nil
+}
+
 // Request for one referral.
 type GetReferralRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -973,7 +1075,7 @@ type GetReferralRequest struct {
 
 func (x *GetReferralRequest) Reset() {
 	*x = GetReferralRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[4]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +1087,7 @@ func (x *GetReferralRequest) String() string {
 func (*GetReferralRequest) ProtoMessage() {}
 
 func (x *GetReferralRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[4]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +1100,7 @@ func (x *GetReferralRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReferralRequest.ProtoReflect.Descriptor instead.
 func (*GetReferralRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{4}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetReferralRequest) GetName() string {
@@ -1025,7 +1127,7 @@ type ListReferralsRequest struct {
 
 func (x *ListReferralsRequest) Reset() {
 	*x = ListReferralsRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[5]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1139,7 @@ func (x *ListReferralsRequest) String() string {
 func (*ListReferralsRequest) ProtoMessage() {}
 
 func (x *ListReferralsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[5]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1050,7 +1152,7 @@ func (x *ListReferralsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReferralsRequest.ProtoReflect.Descriptor instead.
 func (*ListReferralsRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{5}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListReferralsRequest) GetParent() string {
@@ -1094,7 +1196,7 @@ type ListReferralsResponse struct {
 
 func (x *ListReferralsResponse) Reset() {
 	*x = ListReferralsResponse{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[6]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1106,7 +1208,7 @@ func (x *ListReferralsResponse) String() string {
 func (*ListReferralsResponse) ProtoMessage() {}
 
 func (x *ListReferralsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[6]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1119,7 +1221,7 @@ func (x *ListReferralsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReferralsResponse.ProtoReflect.Descriptor instead.
 func (*ListReferralsResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{6}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListReferralsResponse) GetReferrals() []*Referral {
@@ -1147,7 +1249,7 @@ type GetCustodyChainRequest struct {
 
 func (x *GetCustodyChainRequest) Reset() {
 	*x = GetCustodyChainRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[7]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1261,7 @@ func (x *GetCustodyChainRequest) String() string {
 func (*GetCustodyChainRequest) ProtoMessage() {}
 
 func (x *GetCustodyChainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[7]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1274,7 @@ func (x *GetCustodyChainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCustodyChainRequest.ProtoReflect.Descriptor instead.
 func (*GetCustodyChainRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{7}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetCustodyChainRequest) GetName() string {
@@ -1193,7 +1295,7 @@ type GetOfferRequest struct {
 
 func (x *GetOfferRequest) Reset() {
 	*x = GetOfferRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[8]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1205,7 +1307,7 @@ func (x *GetOfferRequest) String() string {
 func (*GetOfferRequest) ProtoMessage() {}
 
 func (x *GetOfferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[8]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1218,7 +1320,7 @@ func (x *GetOfferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOfferRequest.ProtoReflect.Descriptor instead.
 func (*GetOfferRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{8}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetOfferRequest) GetName() string {
@@ -1245,7 +1347,7 @@ type ListOffersRequest struct {
 
 func (x *ListOffersRequest) Reset() {
 	*x = ListOffersRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[9]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1359,7 @@ func (x *ListOffersRequest) String() string {
 func (*ListOffersRequest) ProtoMessage() {}
 
 func (x *ListOffersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[9]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1372,7 @@ func (x *ListOffersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOffersRequest.ProtoReflect.Descriptor instead.
 func (*ListOffersRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{9}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListOffersRequest) GetParent() string {
@@ -1314,7 +1416,7 @@ type ListOffersResponse struct {
 
 func (x *ListOffersResponse) Reset() {
 	*x = ListOffersResponse{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[10]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1326,7 +1428,7 @@ func (x *ListOffersResponse) String() string {
 func (*ListOffersResponse) ProtoMessage() {}
 
 func (x *ListOffersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[10]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1339,7 +1441,7 @@ func (x *ListOffersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOffersResponse.ProtoReflect.Descriptor instead.
 func (*ListOffersResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{10}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListOffersResponse) GetOffers() []*Offer {
@@ -1370,14 +1472,16 @@ type AcceptOfferRequest struct {
 	// Free text to the other side; travels sealed.
 	Note string `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
 	// The offer as the caller knows it; refused when it changed since. Empty: not compared.
-	Etag          string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
+	// The offers of all who go together with this one, each with its bed: one hold is placed for all, or none.
+	Also          []*AcceptedWith `protobuf:"bytes,7,rep,name=also,proto3" json:"also,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AcceptOfferRequest) Reset() {
 	*x = AcceptOfferRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[11]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1493,7 @@ func (x *AcceptOfferRequest) String() string {
 func (*AcceptOfferRequest) ProtoMessage() {}
 
 func (x *AcceptOfferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[11]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1506,7 @@ func (x *AcceptOfferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptOfferRequest.ProtoReflect.Descriptor instead.
 func (*AcceptOfferRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{11}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AcceptOfferRequest) GetName() string {
@@ -1447,6 +1551,68 @@ func (x *AcceptOfferRequest) GetEtag() string {
 	return ""
 }
 
+func (x *AcceptOfferRequest) GetAlso() []*AcceptedWith {
+	if x != nil {
+		return x.Also
+	}
+	return nil
+}
+
+// AcceptedWith is the offer of somebody who goes together with another.
+type AcceptedWith struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `nodes/*/referrals/*/offers/*`.
+	Offer string `protobuf:"bytes,1,opt,name=offer,proto3" json:"offer,omitempty"`
+	// The bed group to hold in, of the same shelter.
+	Group         string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptedWith) Reset() {
+	*x = AcceptedWith{}
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptedWith) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptedWith) ProtoMessage() {}
+
+func (x *AcceptedWith) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptedWith.ProtoReflect.Descriptor instead.
+func (*AcceptedWith) Descriptor() ([]byte, []int) {
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *AcceptedWith) GetOffer() string {
+	if x != nil {
+		return x.Offer
+	}
+	return ""
+}
+
+func (x *AcceptedWith) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
 // Request to decline.
 type DeclineOfferRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1464,7 +1630,7 @@ type DeclineOfferRequest struct {
 
 func (x *DeclineOfferRequest) Reset() {
 	*x = DeclineOfferRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[12]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1476,7 +1642,7 @@ func (x *DeclineOfferRequest) String() string {
 func (*DeclineOfferRequest) ProtoMessage() {}
 
 func (x *DeclineOfferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[12]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1489,7 +1655,7 @@ func (x *DeclineOfferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclineOfferRequest.ProtoReflect.Descriptor instead.
 func (*DeclineOfferRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{12}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeclineOfferRequest) GetName() string {
@@ -1537,7 +1703,7 @@ type OfferReferralRequest struct {
 
 func (x *OfferReferralRequest) Reset() {
 	*x = OfferReferralRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[13]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +1715,7 @@ func (x *OfferReferralRequest) String() string {
 func (*OfferReferralRequest) ProtoMessage() {}
 
 func (x *OfferReferralRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[13]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +1728,7 @@ func (x *OfferReferralRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferReferralRequest.ProtoReflect.Descriptor instead.
 func (*OfferReferralRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{13}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *OfferReferralRequest) GetName() string {
@@ -1606,7 +1772,7 @@ type ConfirmOfferRequest struct {
 
 func (x *ConfirmOfferRequest) Reset() {
 	*x = ConfirmOfferRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[14]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +1784,7 @@ func (x *ConfirmOfferRequest) String() string {
 func (*ConfirmOfferRequest) ProtoMessage() {}
 
 func (x *ConfirmOfferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[14]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +1797,7 @@ func (x *ConfirmOfferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmOfferRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmOfferRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{14}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ConfirmOfferRequest) GetName() string {
@@ -1669,7 +1835,7 @@ type DispatchReferralRequest struct {
 
 func (x *DispatchReferralRequest) Reset() {
 	*x = DispatchReferralRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[15]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +1847,7 @@ func (x *DispatchReferralRequest) String() string {
 func (*DispatchReferralRequest) ProtoMessage() {}
 
 func (x *DispatchReferralRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[15]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +1860,7 @@ func (x *DispatchReferralRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DispatchReferralRequest.ProtoReflect.Descriptor instead.
 func (*DispatchReferralRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{15}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DispatchReferralRequest) GetName() string {
@@ -1758,7 +1924,7 @@ type RecordArrivalRequest struct {
 
 func (x *RecordArrivalRequest) Reset() {
 	*x = RecordArrivalRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[16]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +1936,7 @@ func (x *RecordArrivalRequest) String() string {
 func (*RecordArrivalRequest) ProtoMessage() {}
 
 func (x *RecordArrivalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[16]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +1949,7 @@ func (x *RecordArrivalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordArrivalRequest.ProtoReflect.Descriptor instead.
 func (*RecordArrivalRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{16}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RecordArrivalRequest) GetName() string {
@@ -1836,7 +2002,7 @@ type StartServiceRequest struct {
 
 func (x *StartServiceRequest) Reset() {
 	*x = StartServiceRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[17]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1848,7 +2014,7 @@ func (x *StartServiceRequest) String() string {
 func (*StartServiceRequest) ProtoMessage() {}
 
 func (x *StartServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[17]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1861,7 +2027,7 @@ func (x *StartServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServiceRequest.ProtoReflect.Descriptor instead.
 func (*StartServiceRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{17}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StartServiceRequest) GetName() string {
@@ -1904,7 +2070,7 @@ type CompleteReferralRequest struct {
 
 func (x *CompleteReferralRequest) Reset() {
 	*x = CompleteReferralRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[18]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1916,7 +2082,7 @@ func (x *CompleteReferralRequest) String() string {
 func (*CompleteReferralRequest) ProtoMessage() {}
 
 func (x *CompleteReferralRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[18]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1929,7 +2095,7 @@ func (x *CompleteReferralRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteReferralRequest.ProtoReflect.Descriptor instead.
 func (*CompleteReferralRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{18}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CompleteReferralRequest) GetName() string {
@@ -1984,7 +2150,7 @@ type ListDeadlinesRequest struct {
 
 func (x *ListDeadlinesRequest) Reset() {
 	*x = ListDeadlinesRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[19]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +2162,7 @@ func (x *ListDeadlinesRequest) String() string {
 func (*ListDeadlinesRequest) ProtoMessage() {}
 
 func (x *ListDeadlinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[19]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +2175,7 @@ func (x *ListDeadlinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadlinesRequest.ProtoReflect.Descriptor instead.
 func (*ListDeadlinesRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{19}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListDeadlinesRequest) GetParent() string {
@@ -2053,7 +2219,7 @@ type ListDeadlinesResponse struct {
 
 func (x *ListDeadlinesResponse) Reset() {
 	*x = ListDeadlinesResponse{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[20]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2065,7 +2231,7 @@ func (x *ListDeadlinesResponse) String() string {
 func (*ListDeadlinesResponse) ProtoMessage() {}
 
 func (x *ListDeadlinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[20]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2078,7 +2244,7 @@ func (x *ListDeadlinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadlinesResponse.ProtoReflect.Descriptor instead.
 func (*ListDeadlinesResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{20}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListDeadlinesResponse) GetDeadlines() []*Deadline {
@@ -2106,7 +2272,7 @@ type GetAnnexRequest struct {
 
 func (x *GetAnnexRequest) Reset() {
 	*x = GetAnnexRequest{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[21]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2118,7 +2284,7 @@ func (x *GetAnnexRequest) String() string {
 func (*GetAnnexRequest) ProtoMessage() {}
 
 func (x *GetAnnexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[21]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2131,7 +2297,7 @@ func (x *GetAnnexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAnnexRequest.ProtoReflect.Descriptor instead.
 func (*GetAnnexRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{21}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetAnnexRequest) GetName() string {
@@ -2158,7 +2324,7 @@ type ListReferralsRequest_Filter struct {
 
 func (x *ListReferralsRequest_Filter) Reset() {
 	*x = ListReferralsRequest_Filter{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[22]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2170,7 +2336,7 @@ func (x *ListReferralsRequest_Filter) String() string {
 func (*ListReferralsRequest_Filter) ProtoMessage() {}
 
 func (x *ListReferralsRequest_Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[22]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2183,7 +2349,7 @@ func (x *ListReferralsRequest_Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReferralsRequest_Filter.ProtoReflect.Descriptor instead.
 func (*ListReferralsRequest_Filter) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{5, 0}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{7, 0}
 }
 
 func (x *ListReferralsRequest_Filter) GetState() v1.ReferralState {
@@ -2229,7 +2395,7 @@ type ListOffersRequest_Filter struct {
 
 func (x *ListOffersRequest_Filter) Reset() {
 	*x = ListOffersRequest_Filter{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[23]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2241,7 +2407,7 @@ func (x *ListOffersRequest_Filter) String() string {
 func (*ListOffersRequest_Filter) ProtoMessage() {}
 
 func (x *ListOffersRequest_Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[23]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2254,7 +2420,7 @@ func (x *ListOffersRequest_Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOffersRequest_Filter.ProtoReflect.Descriptor instead.
 func (*ListOffersRequest_Filter) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{9, 0}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{11, 0}
 }
 
 func (x *ListOffersRequest_Filter) GetState() v1.OfferState {
@@ -2291,7 +2457,7 @@ type ListDeadlinesRequest_Filter struct {
 
 func (x *ListDeadlinesRequest_Filter) Reset() {
 	*x = ListDeadlinesRequest_Filter{}
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[24]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2303,7 +2469,7 @@ func (x *ListDeadlinesRequest_Filter) String() string {
 func (*ListDeadlinesRequest_Filter) ProtoMessage() {}
 
 func (x *ListDeadlinesRequest_Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_referral_proto_msgTypes[24]
+	mi := &file_amanat_referral_v1_referral_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2316,7 +2482,7 @@ func (x *ListDeadlinesRequest_Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadlinesRequest_Filter.ProtoReflect.Descriptor instead.
 func (*ListDeadlinesRequest_Filter) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{19, 0}
+	return file_amanat_referral_v1_referral_proto_rawDescGZIP(), []int{22, 0}
 }
 
 func (x *ListDeadlinesRequest_Filter) GetUnit() string {
@@ -2367,17 +2533,17 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"updateTime\x12\x1e\n" +
 	"\x04etag\x18\x15 \x01(\tB\n" +
 	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12\x1d\n" +
-	"\aannexes\x18\x16 \x03(\tB\x03\xe0A\x03R\aannexes\x12 \n" +
-	"\tcare_node\x18\x17 \x01(\tB\x03\xe0A\x03R\bcareNode\x12\"\n" +
+	"\aannexes\x18\x16 \x03(\tB\x03\xe0A\x03R\aannexes\x12(\n" +
+	"\rconsent_ended\x18\x17 \x01(\bB\x03\xe0A\x03R\fconsentEnded\x12 \n" +
+	"\tcare_node\x18\x18 \x01(\tB\x03\xe0A\x03R\bcareNode\x12\"\n" +
 	"\n" +
-	"end_reason\x18\x18 \x01(\tB\x03\xe0A\x03R\tendReason\x12(\n" +
-	"\rconsent_ended\x18\x19 \x01(\bB\x03\xe0A\x03R\fconsentEnded\x12@\n" +
+	"end_reason\x18\x19 \x01(\tB\x03\xe0A\x03R\tendReason\x12@\n" +
 	"\n" +
 	"checked_in\x18\x1a \x01(\v2\x1c.amanat.custody.v1.CheckedInB\x03\xe0A\x03R\tcheckedIn\x127\n" +
 	"\ano_show\x18\x1b \x01(\v2\x19.amanat.custody.v1.NoShowB\x03\xe0A\x03R\x06noShow\x12\x19\n" +
 	"\x05found\x18\x1c \x01(\bB\x03\xe0A\x03R\x05found\x12.\n" +
 	"\x10return_requested\x18\x1d \x01(\bB\x03\xe0A\x03R\x0freturnRequested\x12\x1f\n" +
-	"\btogether\x18\x1e \x03(\tB\x03\xe0A\x03R\btogether\"\xd1\a\n" +
+	"\btogether\x18\x1e \x03(\tB\x03\xe0A\x03R\btogether\"\xbe\a\n" +
 	"\x05Offer\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x128\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateB\x03\xe0A\x03R\x05state\x12 \n" +
@@ -2398,20 +2564,20 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"createTime\x12*\n" +
 	"\x0eaccept_failure\x18\x10 \x01(\tB\x03\xe0A\x03R\racceptFailure\x12\x1e\n" +
 	"\x04etag\x18\x11 \x01(\tB\n" +
-	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12,\n" +
-	"\x0fwithdraw_reason\x18\x12 \x01(\tB\x03\xe0A\x03R\x0ewithdrawReason\x12\x1b\n" +
-	"\x06return\x18\x13 \x01(\bB\x03\xe0A\x03R\x06return\x120\n" +
-	"\x11release_requested\x18\x14 \x01(\bB\x03\xe0A\x03R\x10releaseRequested\x12@\n" +
-	"\vreview_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"reviewTime\x12<\n" +
-	"\tmeet_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\bmeetTime\"\xa2\x04\n" +
+	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12@\n" +
+	"\vreview_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"reviewTime\x12*\n" +
+	"\x0erelease_reason\x18\x14 \x01(\tB\x03\xe0A\x03R\rreleaseReason\x12<\n" +
+	"\tmeet_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\bmeetTime\x12\x1b\n" +
+	"\x06return\x18\x17 \x01(\bB\x03\xe0A\x03R\x06return\x12\x1f\n" +
+	"\btogether\x18\x18 \x03(\tB\x03\xe0A\x03R\btogether\"\x99\x04\n" +
 	"\bDeadline\x12\x1f\n" +
 	"\breferral\x18\x01 \x01(\tB\x03\xe0A\x03R\breferral\x12\x19\n" +
 	"\x05offer\x18\x02 \x01(\tB\x03\xe0A\x03R\x05offer\x12:\n" +
 	"\x04kind\x18\x03 \x01(\x0e2!.amanat.referral.v1.Deadline.KindB\x03\xe0A\x03R\x04kind\x12:\n" +
 	"\bdue_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\adueTime\x12\x17\n" +
 	"\x04unit\x18\x05 \x01(\tB\x03\xe0A\x03R\x04unit\x12\x1b\n" +
-	"\x06missed\x18\x06 \x01(\x05B\x03\xe0A\x03R\x06missed\"\xab\x02\n" +
+	"\x06missed\x18\x06 \x01(\x05B\x03\xe0A\x03R\x06missed\"\xa2\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fKIND_RECEIVE\x10\x01\x12\x0f\n" +
@@ -2427,12 +2593,12 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\x0eKIND_ASK_AGAIN\x10\t\x12\x0e\n" +
 	"\n" +
 	"KIND_WATCH\x10\n" +
-	"\x12\x18\n" +
-	"\x14KIND_ANSWER_QUESTION\x10\v\x12\x10\n" +
-	"\fKIND_RELEASE\x10\f\x12\x11\n" +
-	"\rKIND_CHECK_IN\x10\r\x12\r\n" +
-	"\tKIND_FIND\x10\x0e\x12\x0f\n" +
-	"\vKIND_RETURN\x10\x0f\"\x84\a\n" +
+	"\x12\x0f\n" +
+	"\vKIND_INFORM\x10\v\x12\x10\n" +
+	"\fKIND_RELEASE\x10\r\x12\x11\n" +
+	"\rKIND_CHECK_IN\x10\x10\x12\r\n" +
+	"\tKIND_FIND\x10\x11\x12\x0f\n" +
+	"\vKIND_RETURN\x10\x12\"\x84\a\n" +
 	"\x15SubmitReferralRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12B\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12&\n" +
@@ -2450,7 +2616,12 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\r \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\b\x18dR\trequestId\x129\n" +
 	"\x05actor\x18\x0e \x01(\v2\x18.amanat.custody.v1.ActorB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05actorB\x0f\n" +
-	"\x06ground\x12\x05\xbaH\x02\b\x01\"h\n" +
+	"\x06ground\x12\x05\xbaH\x02\b\x01\"\xae\x01\n" +
+	"\x16SubmitReferralsRequest\x12>\n" +
+	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12T\n" +
+	"\brequests\x18\x02 \x03(\v2).amanat.referral.v1.SubmitReferralRequestB\r\xe0A\x02\xbaH\a\x92\x01\x04\b\x02\x10\vR\brequests\"U\n" +
+	"\x17SubmitReferralsResponse\x12:\n" +
+	"\treferrals\x18\x01 \x03(\v2\x1c.amanat.referral.v1.ReferralR\treferrals\"h\n" +
 	"\x12GetReferralRequest\x12R\n" +
 	"\x04name\x18\x01 \x01(\tB>\xe0A\x02\xbaH8r624^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}$R\x04name\"\xf4\x03\n" +
 	"\x14ListReferralsRequest\x12>\n" +
@@ -2485,7 +2656,7 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\treference\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18(R\treference\"o\n" +
 	"\x12ListOffersResponse\x121\n" +
 	"\x06offers\x18\x01 \x03(\v2\x19.amanat.referral.v1.OfferR\x06offers\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd1\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x94\x04\n" +
 	"\x12AcceptOfferRequest\x12f\n" +
 	"\x04name\x18\x01 \x01(\tBR\xe0A\x02\xbaHLrJ2H^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/offers/[0-9a-f]{64}$R\x04name\x12H\n" +
 	"\x06worker\x18\x02 \x01(\v2!.amanat.identity.v1.WorkerContactB\r\xe0A\x02\xbaH\x03\xc8\x01\x01\x88\x80\x19\x03R\x06worker\x12y\n" +
@@ -2493,7 +2664,12 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\x10hold_expire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\x0eholdExpireTime\x12#\n" +
 	"\x04note\x18\x05 \x01(\tB\x0f\xe0A\x01\xbaH\x05r\x03\x18\xa0\x1f\x88\x80\x19\aR\x04note\x12\x1e\n" +
 	"\x04etag\x18\x06 \x01(\tB\n" +
-	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xe8\x01\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\x12A\n" +
+	"\x04also\x18\a \x03(\v2 .amanat.referral.v1.AcceptedWithB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\n" +
+	"R\x04also\"\xf0\x01\n" +
+	"\fAcceptedWith\x12h\n" +
+	"\x05offer\x18\x01 \x01(\tBR\xe0A\x02\xbaHLrJ2H^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/offers/[0-9a-f]{64}$R\x05offer\x12v\n" +
+	"\x05group\x18\x02 \x01(\tB`\xe0A\x02\xbaHZrX2V^nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60}/groups/[a-z][a-z0-9-]{1,60}$R\x05group\"\xe8\x01\n" +
 	"\x13DeclineOfferRequest\x12f\n" +
 	"\x04name\x18\x01 \x01(\tBR\xe0A\x02\xbaHLrJ2H^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/offers/[0-9a-f]{64}$R\x04name\x12$\n" +
 	"\x06reason\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18<R\x06reason\x12#\n" +
@@ -2552,7 +2728,7 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\tdeadlines\x18\x01 \x03(\v2\x1c.amanat.referral.v1.DeadlineR\tdeadlines\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"z\n" +
 	"\x0fGetAnnexRequest\x12g\n" +
-	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xb7!\n" +
+	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xde\"\n" +
 	"\x0fReferralService\x12\x8b\x01\n" +
 	"\x0eSubmitReferral\x12).amanat.referral.v1.SubmitReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"0\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{parent=nodes/*}/referrals:submit\x12{\n" +
 	"\vGetReferral\x12&.amanat.referral.v1.GetReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=nodes/*/referrals/*}\x12\x8c\x01\n" +
@@ -2573,7 +2749,8 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\fStartService\x12'.amanat.referral.v1.StartServiceRequest\x1a\x1c.amanat.referral.v1.Referral\"6\x82\xd3\xe4\x93\x020:\x01*\"+/v1/{name=nodes/*/referrals/*}:startService\x12]\n" +
 	"\x10CompleteReferral\x12+.amanat.referral.v1.CompleteReferralRequest\x1a\x1c.amanat.referral.v1.Referral\x12\x8c\x01\n" +
 	"\rListDeadlines\x12(.amanat.referral.v1.ListDeadlinesRequest\x1a).amanat.referral.v1.ListDeadlinesResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=nodes/*}/deadlines\x12\x82\x01\n" +
-	"\bGetAnnex\x12#.amanat.referral.v1.GetAnnexRequest\x1a\x1f.amanat.custody.v1.AnnexContent\"0\x82\xd3\xe4\x93\x02*\x12(/v1/{name=nodes/*/referrals/*/annexes/*}\x12\x94\x01\n" +
+	"\bGetAnnex\x12#.amanat.referral.v1.GetAnnexRequest\x1a\x1f.amanat.custody.v1.AnnexContent\"0\x82\xd3\xe4\x93\x02*\x12(/v1/{name=nodes/*/referrals/*/annexes/*}\x12\xa4\x01\n" +
+	"\x0fSubmitReferrals\x12*.amanat.referral.v1.SubmitReferralsRequest\x1a+.amanat.referral.v1.SubmitReferralsResponse\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{parent=nodes/*}/referrals:submitTogether\x12\x94\x01\n" +
 	"\rWithdrawOffer\x12(.amanat.referral.v1.WithdrawOfferRequest\x1a\x1c.amanat.referral.v1.Referral\";\x82\xd3\xe4\x93\x025:\x01*\"0/v1/{name=nodes/*/referrals/*/offers/*}:withdraw\x12\x94\x01\n" +
 	"\x0eAnswerQuestion\x12).amanat.referral.v1.AnswerQuestionRequest\x1a\x1c.amanat.referral.v1.Referral\"9\x82\xd3\xe4\x93\x023:\x01*\"./v1/{name=nodes/*/referrals/*/offers/*}:answer\x12\x96\x01\n" +
 	"\fGrantRelease\x12'.amanat.referral.v1.GrantReleaseRequest\x1a\x1c.amanat.referral.v1.Referral\"?\x82\xd3\xe4\x93\x029:\x01*\"4/v1/{name=nodes/*/referrals/*/offers/*}:grantRelease\x12\x99\x01\n" +
@@ -2600,174 +2777,182 @@ func file_amanat_referral_v1_referral_proto_rawDescGZIP() []byte {
 }
 
 var file_amanat_referral_v1_referral_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_amanat_referral_v1_referral_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_amanat_referral_v1_referral_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_amanat_referral_v1_referral_proto_goTypes = []any{
 	(Deadline_Kind)(0),                  // 0: amanat.referral.v1.Deadline.Kind
 	(*Referral)(nil),                    // 1: amanat.referral.v1.Referral
 	(*Offer)(nil),                       // 2: amanat.referral.v1.Offer
 	(*Deadline)(nil),                    // 3: amanat.referral.v1.Deadline
 	(*SubmitReferralRequest)(nil),       // 4: amanat.referral.v1.SubmitReferralRequest
-	(*GetReferralRequest)(nil),          // 5: amanat.referral.v1.GetReferralRequest
-	(*ListReferralsRequest)(nil),        // 6: amanat.referral.v1.ListReferralsRequest
-	(*ListReferralsResponse)(nil),       // 7: amanat.referral.v1.ListReferralsResponse
-	(*GetCustodyChainRequest)(nil),      // 8: amanat.referral.v1.GetCustodyChainRequest
-	(*GetOfferRequest)(nil),             // 9: amanat.referral.v1.GetOfferRequest
-	(*ListOffersRequest)(nil),           // 10: amanat.referral.v1.ListOffersRequest
-	(*ListOffersResponse)(nil),          // 11: amanat.referral.v1.ListOffersResponse
-	(*AcceptOfferRequest)(nil),          // 12: amanat.referral.v1.AcceptOfferRequest
-	(*DeclineOfferRequest)(nil),         // 13: amanat.referral.v1.DeclineOfferRequest
-	(*OfferReferralRequest)(nil),        // 14: amanat.referral.v1.OfferReferralRequest
-	(*ConfirmOfferRequest)(nil),         // 15: amanat.referral.v1.ConfirmOfferRequest
-	(*DispatchReferralRequest)(nil),     // 16: amanat.referral.v1.DispatchReferralRequest
-	(*RecordArrivalRequest)(nil),        // 17: amanat.referral.v1.RecordArrivalRequest
-	(*StartServiceRequest)(nil),         // 18: amanat.referral.v1.StartServiceRequest
-	(*CompleteReferralRequest)(nil),     // 19: amanat.referral.v1.CompleteReferralRequest
-	(*ListDeadlinesRequest)(nil),        // 20: amanat.referral.v1.ListDeadlinesRequest
-	(*ListDeadlinesResponse)(nil),       // 21: amanat.referral.v1.ListDeadlinesResponse
-	(*GetAnnexRequest)(nil),             // 22: amanat.referral.v1.GetAnnexRequest
-	(*ListReferralsRequest_Filter)(nil), // 23: amanat.referral.v1.ListReferralsRequest.Filter
-	(*ListOffersRequest_Filter)(nil),    // 24: amanat.referral.v1.ListOffersRequest.Filter
-	(*ListDeadlinesRequest_Filter)(nil), // 25: amanat.referral.v1.ListDeadlinesRequest.Filter
-	(v1.ReferralKind)(0),                // 26: amanat.custody.v1.ReferralKind
-	(v1.ReferralState)(0),               // 27: amanat.custody.v1.ReferralState
-	(v1.Urgency)(0),                     // 28: amanat.custody.v1.Urgency
-	(*v1.Needs)(nil),                    // 29: amanat.custody.v1.Needs
-	(*timestamppb.Timestamp)(nil),       // 30: google.protobuf.Timestamp
-	(*v1.CheckedIn)(nil),                // 31: amanat.custody.v1.CheckedIn
-	(*v1.NoShow)(nil),                   // 32: amanat.custody.v1.NoShow
-	(v1.OfferState)(0),                  // 33: amanat.custody.v1.OfferState
-	(*v1.ConsentReceipt)(nil),           // 34: amanat.custody.v1.ConsentReceipt
-	(*v1.ConsentOverride)(nil),          // 35: amanat.custody.v1.ConsentOverride
-	(*v1.Actor)(nil),                    // 36: amanat.custody.v1.Actor
-	(*v11.WorkerContact)(nil),           // 37: amanat.identity.v1.WorkerContact
-	(*v1.Escort)(nil),                   // 38: amanat.custody.v1.Escort
-	(*VerifyReferralRequest)(nil),       // 39: amanat.referral.v1.VerifyReferralRequest
-	(*ExportHandoverRequest)(nil),       // 40: amanat.referral.v1.ExportHandoverRequest
-	(*ImportHandoverRequest)(nil),       // 41: amanat.referral.v1.ImportHandoverRequest
-	(*WithdrawOfferRequest)(nil),        // 42: amanat.referral.v1.WithdrawOfferRequest
-	(*AnswerQuestionRequest)(nil),       // 43: amanat.referral.v1.AnswerQuestionRequest
-	(*GrantReleaseRequest)(nil),         // 44: amanat.referral.v1.GrantReleaseRequest
-	(*RefuseReleaseRequest)(nil),        // 45: amanat.referral.v1.RefuseReleaseRequest
-	(*CancelReferralRequest)(nil),       // 46: amanat.referral.v1.CancelReferralRequest
-	(*CheckInRequest)(nil),              // 47: amanat.referral.v1.CheckInRequest
-	(*RecordNoShowRequest)(nil),         // 48: amanat.referral.v1.RecordNoShowRequest
-	(*RequestReturnRequest)(nil),        // 49: amanat.referral.v1.RequestReturnRequest
-	(*RecordReturnRequest)(nil),         // 50: amanat.referral.v1.RecordReturnRequest
-	(*CorrectReferralRequest)(nil),      // 51: amanat.referral.v1.CorrectReferralRequest
-	(*EndConsentRequest)(nil),           // 52: amanat.referral.v1.EndConsentRequest
-	(*v1.Chain)(nil),                    // 53: amanat.custody.v1.Chain
-	(*VerifyReferralResponse)(nil),      // 54: amanat.referral.v1.VerifyReferralResponse
-	(*ExportHandoverResponse)(nil),      // 55: amanat.referral.v1.ExportHandoverResponse
-	(*v1.AnnexContent)(nil),             // 56: amanat.custody.v1.AnnexContent
+	(*SubmitReferralsRequest)(nil),      // 5: amanat.referral.v1.SubmitReferralsRequest
+	(*SubmitReferralsResponse)(nil),     // 6: amanat.referral.v1.SubmitReferralsResponse
+	(*GetReferralRequest)(nil),          // 7: amanat.referral.v1.GetReferralRequest
+	(*ListReferralsRequest)(nil),        // 8: amanat.referral.v1.ListReferralsRequest
+	(*ListReferralsResponse)(nil),       // 9: amanat.referral.v1.ListReferralsResponse
+	(*GetCustodyChainRequest)(nil),      // 10: amanat.referral.v1.GetCustodyChainRequest
+	(*GetOfferRequest)(nil),             // 11: amanat.referral.v1.GetOfferRequest
+	(*ListOffersRequest)(nil),           // 12: amanat.referral.v1.ListOffersRequest
+	(*ListOffersResponse)(nil),          // 13: amanat.referral.v1.ListOffersResponse
+	(*AcceptOfferRequest)(nil),          // 14: amanat.referral.v1.AcceptOfferRequest
+	(*AcceptedWith)(nil),                // 15: amanat.referral.v1.AcceptedWith
+	(*DeclineOfferRequest)(nil),         // 16: amanat.referral.v1.DeclineOfferRequest
+	(*OfferReferralRequest)(nil),        // 17: amanat.referral.v1.OfferReferralRequest
+	(*ConfirmOfferRequest)(nil),         // 18: amanat.referral.v1.ConfirmOfferRequest
+	(*DispatchReferralRequest)(nil),     // 19: amanat.referral.v1.DispatchReferralRequest
+	(*RecordArrivalRequest)(nil),        // 20: amanat.referral.v1.RecordArrivalRequest
+	(*StartServiceRequest)(nil),         // 21: amanat.referral.v1.StartServiceRequest
+	(*CompleteReferralRequest)(nil),     // 22: amanat.referral.v1.CompleteReferralRequest
+	(*ListDeadlinesRequest)(nil),        // 23: amanat.referral.v1.ListDeadlinesRequest
+	(*ListDeadlinesResponse)(nil),       // 24: amanat.referral.v1.ListDeadlinesResponse
+	(*GetAnnexRequest)(nil),             // 25: amanat.referral.v1.GetAnnexRequest
+	(*ListReferralsRequest_Filter)(nil), // 26: amanat.referral.v1.ListReferralsRequest.Filter
+	(*ListOffersRequest_Filter)(nil),    // 27: amanat.referral.v1.ListOffersRequest.Filter
+	(*ListDeadlinesRequest_Filter)(nil), // 28: amanat.referral.v1.ListDeadlinesRequest.Filter
+	(v1.ReferralKind)(0),                // 29: amanat.custody.v1.ReferralKind
+	(v1.ReferralState)(0),               // 30: amanat.custody.v1.ReferralState
+	(v1.Urgency)(0),                     // 31: amanat.custody.v1.Urgency
+	(*v1.Needs)(nil),                    // 32: amanat.custody.v1.Needs
+	(*timestamppb.Timestamp)(nil),       // 33: google.protobuf.Timestamp
+	(*v1.CheckedIn)(nil),                // 34: amanat.custody.v1.CheckedIn
+	(*v1.NoShow)(nil),                   // 35: amanat.custody.v1.NoShow
+	(v1.OfferState)(0),                  // 36: amanat.custody.v1.OfferState
+	(*v1.ConsentReceipt)(nil),           // 37: amanat.custody.v1.ConsentReceipt
+	(*v1.ConsentOverride)(nil),          // 38: amanat.custody.v1.ConsentOverride
+	(*v1.Actor)(nil),                    // 39: amanat.custody.v1.Actor
+	(*v11.WorkerContact)(nil),           // 40: amanat.identity.v1.WorkerContact
+	(*v1.Escort)(nil),                   // 41: amanat.custody.v1.Escort
+	(*VerifyReferralRequest)(nil),       // 42: amanat.referral.v1.VerifyReferralRequest
+	(*ExportHandoverRequest)(nil),       // 43: amanat.referral.v1.ExportHandoverRequest
+	(*ImportHandoverRequest)(nil),       // 44: amanat.referral.v1.ImportHandoverRequest
+	(*WithdrawOfferRequest)(nil),        // 45: amanat.referral.v1.WithdrawOfferRequest
+	(*AnswerQuestionRequest)(nil),       // 46: amanat.referral.v1.AnswerQuestionRequest
+	(*GrantReleaseRequest)(nil),         // 47: amanat.referral.v1.GrantReleaseRequest
+	(*RefuseReleaseRequest)(nil),        // 48: amanat.referral.v1.RefuseReleaseRequest
+	(*CancelReferralRequest)(nil),       // 49: amanat.referral.v1.CancelReferralRequest
+	(*CheckInRequest)(nil),              // 50: amanat.referral.v1.CheckInRequest
+	(*RecordNoShowRequest)(nil),         // 51: amanat.referral.v1.RecordNoShowRequest
+	(*RequestReturnRequest)(nil),        // 52: amanat.referral.v1.RequestReturnRequest
+	(*RecordReturnRequest)(nil),         // 53: amanat.referral.v1.RecordReturnRequest
+	(*CorrectReferralRequest)(nil),      // 54: amanat.referral.v1.CorrectReferralRequest
+	(*EndConsentRequest)(nil),           // 55: amanat.referral.v1.EndConsentRequest
+	(*v1.Chain)(nil),                    // 56: amanat.custody.v1.Chain
+	(*VerifyReferralResponse)(nil),      // 57: amanat.referral.v1.VerifyReferralResponse
+	(*ExportHandoverResponse)(nil),      // 58: amanat.referral.v1.ExportHandoverResponse
+	(*v1.AnnexContent)(nil),             // 59: amanat.custody.v1.AnnexContent
 }
 var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
-	26, // 0: amanat.referral.v1.Referral.kind:type_name -> amanat.custody.v1.ReferralKind
-	27, // 1: amanat.referral.v1.Referral.state:type_name -> amanat.custody.v1.ReferralState
-	28, // 2: amanat.referral.v1.Referral.urgency:type_name -> amanat.custody.v1.Urgency
-	29, // 3: amanat.referral.v1.Referral.needs:type_name -> amanat.custody.v1.Needs
+	29, // 0: amanat.referral.v1.Referral.kind:type_name -> amanat.custody.v1.ReferralKind
+	30, // 1: amanat.referral.v1.Referral.state:type_name -> amanat.custody.v1.ReferralState
+	31, // 2: amanat.referral.v1.Referral.urgency:type_name -> amanat.custody.v1.Urgency
+	32, // 3: amanat.referral.v1.Referral.needs:type_name -> amanat.custody.v1.Needs
 	2,  // 4: amanat.referral.v1.Referral.offers:type_name -> amanat.referral.v1.Offer
 	3,  // 5: amanat.referral.v1.Referral.next_deadline:type_name -> amanat.referral.v1.Deadline
-	30, // 6: amanat.referral.v1.Referral.submit_time:type_name -> google.protobuf.Timestamp
-	30, // 7: amanat.referral.v1.Referral.update_time:type_name -> google.protobuf.Timestamp
-	31, // 8: amanat.referral.v1.Referral.checked_in:type_name -> amanat.custody.v1.CheckedIn
-	32, // 9: amanat.referral.v1.Referral.no_show:type_name -> amanat.custody.v1.NoShow
-	33, // 10: amanat.referral.v1.Offer.state:type_name -> amanat.custody.v1.OfferState
-	26, // 11: amanat.referral.v1.Offer.kind:type_name -> amanat.custody.v1.ReferralKind
-	28, // 12: amanat.referral.v1.Offer.urgency:type_name -> amanat.custody.v1.Urgency
-	29, // 13: amanat.referral.v1.Offer.needs:type_name -> amanat.custody.v1.Needs
-	30, // 14: amanat.referral.v1.Offer.answer_by:type_name -> google.protobuf.Timestamp
-	30, // 15: amanat.referral.v1.Offer.create_time:type_name -> google.protobuf.Timestamp
-	30, // 16: amanat.referral.v1.Offer.review_time:type_name -> google.protobuf.Timestamp
-	30, // 17: amanat.referral.v1.Offer.meet_time:type_name -> google.protobuf.Timestamp
+	33, // 6: amanat.referral.v1.Referral.submit_time:type_name -> google.protobuf.Timestamp
+	33, // 7: amanat.referral.v1.Referral.update_time:type_name -> google.protobuf.Timestamp
+	34, // 8: amanat.referral.v1.Referral.checked_in:type_name -> amanat.custody.v1.CheckedIn
+	35, // 9: amanat.referral.v1.Referral.no_show:type_name -> amanat.custody.v1.NoShow
+	36, // 10: amanat.referral.v1.Offer.state:type_name -> amanat.custody.v1.OfferState
+	29, // 11: amanat.referral.v1.Offer.kind:type_name -> amanat.custody.v1.ReferralKind
+	31, // 12: amanat.referral.v1.Offer.urgency:type_name -> amanat.custody.v1.Urgency
+	32, // 13: amanat.referral.v1.Offer.needs:type_name -> amanat.custody.v1.Needs
+	33, // 14: amanat.referral.v1.Offer.answer_by:type_name -> google.protobuf.Timestamp
+	33, // 15: amanat.referral.v1.Offer.create_time:type_name -> google.protobuf.Timestamp
+	33, // 16: amanat.referral.v1.Offer.review_time:type_name -> google.protobuf.Timestamp
+	33, // 17: amanat.referral.v1.Offer.meet_time:type_name -> google.protobuf.Timestamp
 	0,  // 18: amanat.referral.v1.Deadline.kind:type_name -> amanat.referral.v1.Deadline.Kind
-	30, // 19: amanat.referral.v1.Deadline.due_time:type_name -> google.protobuf.Timestamp
-	26, // 20: amanat.referral.v1.SubmitReferralRequest.kind:type_name -> amanat.custody.v1.ReferralKind
-	28, // 21: amanat.referral.v1.SubmitReferralRequest.urgency:type_name -> amanat.custody.v1.Urgency
-	29, // 22: amanat.referral.v1.SubmitReferralRequest.needs:type_name -> amanat.custody.v1.Needs
-	34, // 23: amanat.referral.v1.SubmitReferralRequest.consent:type_name -> amanat.custody.v1.ConsentReceipt
-	35, // 24: amanat.referral.v1.SubmitReferralRequest.override:type_name -> amanat.custody.v1.ConsentOverride
-	30, // 25: amanat.referral.v1.SubmitReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
-	36, // 26: amanat.referral.v1.SubmitReferralRequest.actor:type_name -> amanat.custody.v1.Actor
-	23, // 27: amanat.referral.v1.ListReferralsRequest.filter:type_name -> amanat.referral.v1.ListReferralsRequest.Filter
-	1,  // 28: amanat.referral.v1.ListReferralsResponse.referrals:type_name -> amanat.referral.v1.Referral
-	24, // 29: amanat.referral.v1.ListOffersRequest.filter:type_name -> amanat.referral.v1.ListOffersRequest.Filter
-	2,  // 30: amanat.referral.v1.ListOffersResponse.offers:type_name -> amanat.referral.v1.Offer
-	37, // 31: amanat.referral.v1.AcceptOfferRequest.worker:type_name -> amanat.identity.v1.WorkerContact
-	30, // 32: amanat.referral.v1.AcceptOfferRequest.hold_expire_time:type_name -> google.protobuf.Timestamp
-	30, // 33: amanat.referral.v1.OfferReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
-	38, // 34: amanat.referral.v1.DispatchReferralRequest.escort:type_name -> amanat.custody.v1.Escort
-	30, // 35: amanat.referral.v1.DispatchReferralRequest.expect_time:type_name -> google.protobuf.Timestamp
-	30, // 36: amanat.referral.v1.RecordArrivalRequest.arrive_time:type_name -> google.protobuf.Timestamp
-	36, // 37: amanat.referral.v1.CompleteReferralRequest.actor:type_name -> amanat.custody.v1.Actor
-	25, // 38: amanat.referral.v1.ListDeadlinesRequest.filter:type_name -> amanat.referral.v1.ListDeadlinesRequest.Filter
-	3,  // 39: amanat.referral.v1.ListDeadlinesResponse.deadlines:type_name -> amanat.referral.v1.Deadline
-	27, // 40: amanat.referral.v1.ListReferralsRequest.Filter.state:type_name -> amanat.custody.v1.ReferralState
-	33, // 41: amanat.referral.v1.ListOffersRequest.Filter.state:type_name -> amanat.custody.v1.OfferState
-	4,  // 42: amanat.referral.v1.ReferralService.SubmitReferral:input_type -> amanat.referral.v1.SubmitReferralRequest
-	5,  // 43: amanat.referral.v1.ReferralService.GetReferral:input_type -> amanat.referral.v1.GetReferralRequest
-	6,  // 44: amanat.referral.v1.ReferralService.ListReferrals:input_type -> amanat.referral.v1.ListReferralsRequest
-	8,  // 45: amanat.referral.v1.ReferralService.GetCustodyChain:input_type -> amanat.referral.v1.GetCustodyChainRequest
-	39, // 46: amanat.referral.v1.ReferralService.VerifyReferral:input_type -> amanat.referral.v1.VerifyReferralRequest
-	40, // 47: amanat.referral.v1.ReferralService.ExportHandover:input_type -> amanat.referral.v1.ExportHandoverRequest
-	41, // 48: amanat.referral.v1.ReferralService.ImportHandover:input_type -> amanat.referral.v1.ImportHandoverRequest
-	9,  // 49: amanat.referral.v1.ReferralService.GetOffer:input_type -> amanat.referral.v1.GetOfferRequest
-	10, // 50: amanat.referral.v1.ReferralService.ListOffers:input_type -> amanat.referral.v1.ListOffersRequest
-	12, // 51: amanat.referral.v1.ReferralService.AcceptOffer:input_type -> amanat.referral.v1.AcceptOfferRequest
-	13, // 52: amanat.referral.v1.ReferralService.DeclineOffer:input_type -> amanat.referral.v1.DeclineOfferRequest
-	14, // 53: amanat.referral.v1.ReferralService.OfferReferral:input_type -> amanat.referral.v1.OfferReferralRequest
-	15, // 54: amanat.referral.v1.ReferralService.ConfirmOffer:input_type -> amanat.referral.v1.ConfirmOfferRequest
-	16, // 55: amanat.referral.v1.ReferralService.DispatchReferral:input_type -> amanat.referral.v1.DispatchReferralRequest
-	17, // 56: amanat.referral.v1.ReferralService.RecordArrival:input_type -> amanat.referral.v1.RecordArrivalRequest
-	18, // 57: amanat.referral.v1.ReferralService.StartService:input_type -> amanat.referral.v1.StartServiceRequest
-	19, // 58: amanat.referral.v1.ReferralService.CompleteReferral:input_type -> amanat.referral.v1.CompleteReferralRequest
-	20, // 59: amanat.referral.v1.ReferralService.ListDeadlines:input_type -> amanat.referral.v1.ListDeadlinesRequest
-	22, // 60: amanat.referral.v1.ReferralService.GetAnnex:input_type -> amanat.referral.v1.GetAnnexRequest
-	42, // 61: amanat.referral.v1.ReferralService.WithdrawOffer:input_type -> amanat.referral.v1.WithdrawOfferRequest
-	43, // 62: amanat.referral.v1.ReferralService.AnswerQuestion:input_type -> amanat.referral.v1.AnswerQuestionRequest
-	44, // 63: amanat.referral.v1.ReferralService.GrantRelease:input_type -> amanat.referral.v1.GrantReleaseRequest
-	45, // 64: amanat.referral.v1.ReferralService.RefuseRelease:input_type -> amanat.referral.v1.RefuseReleaseRequest
-	46, // 65: amanat.referral.v1.ReferralService.CancelReferral:input_type -> amanat.referral.v1.CancelReferralRequest
-	47, // 66: amanat.referral.v1.ReferralService.CheckIn:input_type -> amanat.referral.v1.CheckInRequest
-	48, // 67: amanat.referral.v1.ReferralService.RecordNoShow:input_type -> amanat.referral.v1.RecordNoShowRequest
-	49, // 68: amanat.referral.v1.ReferralService.RequestReturn:input_type -> amanat.referral.v1.RequestReturnRequest
-	50, // 69: amanat.referral.v1.ReferralService.RecordReturn:input_type -> amanat.referral.v1.RecordReturnRequest
-	51, // 70: amanat.referral.v1.ReferralService.CorrectReferral:input_type -> amanat.referral.v1.CorrectReferralRequest
-	52, // 71: amanat.referral.v1.ReferralService.EndConsent:input_type -> amanat.referral.v1.EndConsentRequest
-	1,  // 72: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 73: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
-	7,  // 74: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
-	53, // 75: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
-	54, // 76: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
-	55, // 77: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
-	1,  // 78: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
-	2,  // 79: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
-	11, // 80: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
-	2,  // 81: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
-	2,  // 82: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
-	1,  // 83: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 84: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 85: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 86: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
-	1,  // 87: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
-	1,  // 88: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
-	21, // 89: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
-	56, // 90: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
-	1,  // 91: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 92: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
-	1,  // 93: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 94: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 95: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 96: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
-	1,  // 97: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
-	1,  // 98: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 99: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 100: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 101: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
-	72, // [72:102] is the sub-list for method output_type
-	42, // [42:72] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	33, // 19: amanat.referral.v1.Deadline.due_time:type_name -> google.protobuf.Timestamp
+	29, // 20: amanat.referral.v1.SubmitReferralRequest.kind:type_name -> amanat.custody.v1.ReferralKind
+	31, // 21: amanat.referral.v1.SubmitReferralRequest.urgency:type_name -> amanat.custody.v1.Urgency
+	32, // 22: amanat.referral.v1.SubmitReferralRequest.needs:type_name -> amanat.custody.v1.Needs
+	37, // 23: amanat.referral.v1.SubmitReferralRequest.consent:type_name -> amanat.custody.v1.ConsentReceipt
+	38, // 24: amanat.referral.v1.SubmitReferralRequest.override:type_name -> amanat.custody.v1.ConsentOverride
+	33, // 25: amanat.referral.v1.SubmitReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
+	39, // 26: amanat.referral.v1.SubmitReferralRequest.actor:type_name -> amanat.custody.v1.Actor
+	4,  // 27: amanat.referral.v1.SubmitReferralsRequest.requests:type_name -> amanat.referral.v1.SubmitReferralRequest
+	1,  // 28: amanat.referral.v1.SubmitReferralsResponse.referrals:type_name -> amanat.referral.v1.Referral
+	26, // 29: amanat.referral.v1.ListReferralsRequest.filter:type_name -> amanat.referral.v1.ListReferralsRequest.Filter
+	1,  // 30: amanat.referral.v1.ListReferralsResponse.referrals:type_name -> amanat.referral.v1.Referral
+	27, // 31: amanat.referral.v1.ListOffersRequest.filter:type_name -> amanat.referral.v1.ListOffersRequest.Filter
+	2,  // 32: amanat.referral.v1.ListOffersResponse.offers:type_name -> amanat.referral.v1.Offer
+	40, // 33: amanat.referral.v1.AcceptOfferRequest.worker:type_name -> amanat.identity.v1.WorkerContact
+	33, // 34: amanat.referral.v1.AcceptOfferRequest.hold_expire_time:type_name -> google.protobuf.Timestamp
+	15, // 35: amanat.referral.v1.AcceptOfferRequest.also:type_name -> amanat.referral.v1.AcceptedWith
+	33, // 36: amanat.referral.v1.OfferReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
+	41, // 37: amanat.referral.v1.DispatchReferralRequest.escort:type_name -> amanat.custody.v1.Escort
+	33, // 38: amanat.referral.v1.DispatchReferralRequest.expect_time:type_name -> google.protobuf.Timestamp
+	33, // 39: amanat.referral.v1.RecordArrivalRequest.arrive_time:type_name -> google.protobuf.Timestamp
+	39, // 40: amanat.referral.v1.CompleteReferralRequest.actor:type_name -> amanat.custody.v1.Actor
+	28, // 41: amanat.referral.v1.ListDeadlinesRequest.filter:type_name -> amanat.referral.v1.ListDeadlinesRequest.Filter
+	3,  // 42: amanat.referral.v1.ListDeadlinesResponse.deadlines:type_name -> amanat.referral.v1.Deadline
+	30, // 43: amanat.referral.v1.ListReferralsRequest.Filter.state:type_name -> amanat.custody.v1.ReferralState
+	36, // 44: amanat.referral.v1.ListOffersRequest.Filter.state:type_name -> amanat.custody.v1.OfferState
+	4,  // 45: amanat.referral.v1.ReferralService.SubmitReferral:input_type -> amanat.referral.v1.SubmitReferralRequest
+	7,  // 46: amanat.referral.v1.ReferralService.GetReferral:input_type -> amanat.referral.v1.GetReferralRequest
+	8,  // 47: amanat.referral.v1.ReferralService.ListReferrals:input_type -> amanat.referral.v1.ListReferralsRequest
+	10, // 48: amanat.referral.v1.ReferralService.GetCustodyChain:input_type -> amanat.referral.v1.GetCustodyChainRequest
+	42, // 49: amanat.referral.v1.ReferralService.VerifyReferral:input_type -> amanat.referral.v1.VerifyReferralRequest
+	43, // 50: amanat.referral.v1.ReferralService.ExportHandover:input_type -> amanat.referral.v1.ExportHandoverRequest
+	44, // 51: amanat.referral.v1.ReferralService.ImportHandover:input_type -> amanat.referral.v1.ImportHandoverRequest
+	11, // 52: amanat.referral.v1.ReferralService.GetOffer:input_type -> amanat.referral.v1.GetOfferRequest
+	12, // 53: amanat.referral.v1.ReferralService.ListOffers:input_type -> amanat.referral.v1.ListOffersRequest
+	14, // 54: amanat.referral.v1.ReferralService.AcceptOffer:input_type -> amanat.referral.v1.AcceptOfferRequest
+	16, // 55: amanat.referral.v1.ReferralService.DeclineOffer:input_type -> amanat.referral.v1.DeclineOfferRequest
+	17, // 56: amanat.referral.v1.ReferralService.OfferReferral:input_type -> amanat.referral.v1.OfferReferralRequest
+	18, // 57: amanat.referral.v1.ReferralService.ConfirmOffer:input_type -> amanat.referral.v1.ConfirmOfferRequest
+	19, // 58: amanat.referral.v1.ReferralService.DispatchReferral:input_type -> amanat.referral.v1.DispatchReferralRequest
+	20, // 59: amanat.referral.v1.ReferralService.RecordArrival:input_type -> amanat.referral.v1.RecordArrivalRequest
+	21, // 60: amanat.referral.v1.ReferralService.StartService:input_type -> amanat.referral.v1.StartServiceRequest
+	22, // 61: amanat.referral.v1.ReferralService.CompleteReferral:input_type -> amanat.referral.v1.CompleteReferralRequest
+	23, // 62: amanat.referral.v1.ReferralService.ListDeadlines:input_type -> amanat.referral.v1.ListDeadlinesRequest
+	25, // 63: amanat.referral.v1.ReferralService.GetAnnex:input_type -> amanat.referral.v1.GetAnnexRequest
+	5,  // 64: amanat.referral.v1.ReferralService.SubmitReferrals:input_type -> amanat.referral.v1.SubmitReferralsRequest
+	45, // 65: amanat.referral.v1.ReferralService.WithdrawOffer:input_type -> amanat.referral.v1.WithdrawOfferRequest
+	46, // 66: amanat.referral.v1.ReferralService.AnswerQuestion:input_type -> amanat.referral.v1.AnswerQuestionRequest
+	47, // 67: amanat.referral.v1.ReferralService.GrantRelease:input_type -> amanat.referral.v1.GrantReleaseRequest
+	48, // 68: amanat.referral.v1.ReferralService.RefuseRelease:input_type -> amanat.referral.v1.RefuseReleaseRequest
+	49, // 69: amanat.referral.v1.ReferralService.CancelReferral:input_type -> amanat.referral.v1.CancelReferralRequest
+	50, // 70: amanat.referral.v1.ReferralService.CheckIn:input_type -> amanat.referral.v1.CheckInRequest
+	51, // 71: amanat.referral.v1.ReferralService.RecordNoShow:input_type -> amanat.referral.v1.RecordNoShowRequest
+	52, // 72: amanat.referral.v1.ReferralService.RequestReturn:input_type -> amanat.referral.v1.RequestReturnRequest
+	53, // 73: amanat.referral.v1.ReferralService.RecordReturn:input_type -> amanat.referral.v1.RecordReturnRequest
+	54, // 74: amanat.referral.v1.ReferralService.CorrectReferral:input_type -> amanat.referral.v1.CorrectReferralRequest
+	55, // 75: amanat.referral.v1.ReferralService.EndConsent:input_type -> amanat.referral.v1.EndConsentRequest
+	1,  // 76: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 77: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
+	9,  // 78: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
+	56, // 79: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
+	57, // 80: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
+	58, // 81: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
+	1,  // 82: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
+	2,  // 83: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
+	13, // 84: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
+	2,  // 85: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
+	2,  // 86: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
+	1,  // 87: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 88: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 89: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 90: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
+	1,  // 91: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
+	1,  // 92: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
+	24, // 93: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
+	59, // 94: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
+	6,  // 95: amanat.referral.v1.ReferralService.SubmitReferrals:output_type -> amanat.referral.v1.SubmitReferralsResponse
+	1,  // 96: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 97: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
+	1,  // 98: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 99: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 100: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 101: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
+	1,  // 102: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
+	1,  // 103: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 104: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 105: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 106: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
+	76, // [76:107] is the sub-list for method output_type
+	45, // [45:76] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_amanat_referral_v1_referral_proto_init() }
@@ -2787,7 +2972,7 @@ func file_amanat_referral_v1_referral_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_referral_v1_referral_proto_rawDesc), len(file_amanat_referral_v1_referral_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   25,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -41,6 +41,7 @@ const (
 	ReferralService_CompleteReferral_FullMethodName = "/amanat.referral.v1.ReferralService/CompleteReferral"
 	ReferralService_ListDeadlines_FullMethodName    = "/amanat.referral.v1.ReferralService/ListDeadlines"
 	ReferralService_GetAnnex_FullMethodName         = "/amanat.referral.v1.ReferralService/GetAnnex"
+	ReferralService_SubmitReferrals_FullMethodName  = "/amanat.referral.v1.ReferralService/SubmitReferrals"
 	ReferralService_WithdrawOffer_FullMethodName    = "/amanat.referral.v1.ReferralService/WithdrawOffer"
 	ReferralService_AnswerQuestion_FullMethodName   = "/amanat.referral.v1.ReferralService/AnswerQuestion"
 	ReferralService_GrantRelease_FullMethodName     = "/amanat.referral.v1.ReferralService/GrantRelease"
@@ -100,6 +101,9 @@ type ReferralServiceClient interface {
 	ListDeadlines(ctx context.Context, in *ListDeadlinesRequest, opts ...grpc.CallOption) (*ListDeadlinesResponse, error)
 	// Reads what people wrote beside an event or a reply.
 	GetAnnex(ctx context.Context, in *GetAnnexRequest, opts ...grpc.CallOption) (*v1.AnnexContent, error)
+	// Begins the referrals of people who are not parted, brothers and sisters or a mother and her children, and asks one unit for all:
+	// all or none. Asking another unit, choosing, and sending one of them then does so with all.
+	SubmitReferrals(ctx context.Context, in *SubmitReferralsRequest, opts ...grpc.CallOption) (*SubmitReferralsResponse, error)
 	// Takes an offer back. When it was the chosen one, the referral falls back and another unit can be asked. A first owner's
 	// request for return is refused with it.
 	WithdrawOffer(ctx context.Context, in *WithdrawOfferRequest, opts ...grpc.CallOption) (*Referral, error)
@@ -325,6 +329,16 @@ func (c *referralServiceClient) GetAnnex(ctx context.Context, in *GetAnnexReques
 	return out, nil
 }
 
+func (c *referralServiceClient) SubmitReferrals(ctx context.Context, in *SubmitReferralsRequest, opts ...grpc.CallOption) (*SubmitReferralsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SubmitReferralsResponse)
+	err := c.cc.Invoke(ctx, ReferralService_SubmitReferrals_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *referralServiceClient) WithdrawOffer(ctx context.Context, in *WithdrawOfferRequest, opts ...grpc.CallOption) (*Referral, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Referral)
@@ -481,6 +495,9 @@ type ReferralServiceServer interface {
 	ListDeadlines(context.Context, *ListDeadlinesRequest) (*ListDeadlinesResponse, error)
 	// Reads what people wrote beside an event or a reply.
 	GetAnnex(context.Context, *GetAnnexRequest) (*v1.AnnexContent, error)
+	// Begins the referrals of people who are not parted, brothers and sisters or a mother and her children, and asks one unit for all:
+	// all or none. Asking another unit, choosing, and sending one of them then does so with all.
+	SubmitReferrals(context.Context, *SubmitReferralsRequest) (*SubmitReferralsResponse, error)
 	// Takes an offer back. When it was the chosen one, the referral falls back and another unit can be asked. A first owner's
 	// request for return is refused with it.
 	WithdrawOffer(context.Context, *WithdrawOfferRequest) (*Referral, error)
@@ -572,6 +589,9 @@ func (UnimplementedReferralServiceServer) ListDeadlines(context.Context, *ListDe
 }
 func (UnimplementedReferralServiceServer) GetAnnex(context.Context, *GetAnnexRequest) (*v1.AnnexContent, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetAnnex not implemented")
+}
+func (UnimplementedReferralServiceServer) SubmitReferrals(context.Context, *SubmitReferralsRequest) (*SubmitReferralsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SubmitReferrals not implemented")
 }
 func (UnimplementedReferralServiceServer) WithdrawOffer(context.Context, *WithdrawOfferRequest) (*Referral, error) {
 	return nil, status.Error(codes.Unimplemented, "method WithdrawOffer not implemented")
@@ -969,6 +989,24 @@ func _ReferralService_GetAnnex_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ReferralService_SubmitReferrals_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SubmitReferralsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).SubmitReferrals(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_SubmitReferrals_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).SubmitReferrals(ctx, req.(*SubmitReferralsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ReferralService_WithdrawOffer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(WithdrawOfferRequest)
 	if err := dec(in); err != nil {
@@ -1249,6 +1287,10 @@ var ReferralService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetAnnex",
 			Handler:    _ReferralService_GetAnnex_Handler,
+		},
+		{
+			MethodName: "SubmitReferrals",
+			Handler:    _ReferralService_SubmitReferrals_Handler,
 		},
 		{
 			MethodName: "WithdrawOffer",

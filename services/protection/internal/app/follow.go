@@ -77,7 +77,7 @@ func (a *App) hear(tx *kitstore.Tx, e *referralv1.ReferralChanged) error {
 	if err != nil && !errors.Is(err, kitstore.ErrNotFound) {
 		return err
 	}
-	if known.GetState() > e.GetState() {
+	if known.GetSequence() > e.GetSequence() {
 		return nil
 	}
 	return store.Heard.Put(tx, kitstore.K(e.GetReferral()), e)
@@ -86,8 +86,8 @@ func (a *App) hear(tx *kitstore.Tx, e *referralv1.ReferralChanged) error {
 // advance moves a case as its referral went, and sends the dossier when it is due.
 func (a *App) advance(tx *kitstore.Tx, record *protectionv1.CaseRecord, e *referralv1.ReferralChanged) error {
 	now, c := a.Now(), record.GetCase()
-	changed, closed := rules.Follow(c, e)
-	if rules.OwesDossier(record, e, a.Node) {
+	changed, closed := rules.Follow(record, e)
+	if changed && rules.OwesDossier(record, e, a.Node) {
 		lane := postv1.Lane_LANE_BULK
 		if c.GetUrgency() == custodyv1.Urgency_URGENCY_HIGH {
 			lane = postv1.Lane_LANE_URGENT
@@ -99,7 +99,7 @@ func (a *App) advance(tx *kitstore.Tx, record *protectionv1.CaseRecord, e *refer
 		if err != nil {
 			return err
 		}
-		record.DossierOffer, changed = e.GetOffer(), true
+		record.DossierOffer = e.GetOffer()
 	}
 	if !changed {
 		return nil

@@ -56,7 +56,9 @@ func (a *App) arrive(tx *kitstore.Tx, e *referralv1.ReferralChanged) error {
 		return err
 	}
 	received.Arrived, received.Unit = true, e.GetUnit()
-	received.ReferralState = max(received.GetReferralState(), e.GetState())
+	if e.GetSequence() > received.GetReferralSequence() {
+		received.ReferralState, received.ReferralSequence = e.GetState(), e.GetSequence()
+	}
 	return a.keep(tx, received)
 }
 
@@ -108,6 +110,6 @@ func (a *App) receive(tx *kitstore.Tx, received *protectionv1.ReceivedDossier, n
 	c.Unit, c.Person, c.Urgency, c.Exploitation = received.GetUnit(), d.GetPerson(), d.GetUrgency(), d.GetExploitation()
 	c.FoundDistrict, c.Narrative = d.GetFoundDistrict(), d.GetNarrative()
 	c.Referral, c.ReferralState = d.GetReferral(), received.GetReferralState()
-	_, err = a.putCase(tx, &protectionv1.CaseRecord{Case: c}, "received", now)
+	_, err = a.putCase(tx, &protectionv1.CaseRecord{Case: c, ReferralSequence: received.GetReferralSequence()}, "received", now)
 	return name, err
 }

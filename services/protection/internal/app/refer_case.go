@@ -61,8 +61,13 @@ func (a *App) TakeReferred(tx *kitstore.Tx, result outbox.Result) error {
 	if !ok {
 		return fmt.Errorf("the reply to %s is a %T", result.Command.Method, result.Reply)
 	}
+	if c.GetReferral() != referral.GetName() { // the one before, if any, ended in vain
+		record.ReferralSequence, record.DossierOffer = 0, ""
+	}
 	c.Referral = referral.GetName()
-	c.ReferralState = max(c.GetReferralState(), referral.GetState())
+	if referral.GetSequence() > record.GetReferralSequence() {
+		c.ReferralState, record.ReferralSequence = referral.GetState(), referral.GetSequence()
+	}
 	if _, err := a.putCase(tx, record, "referred", now); err != nil {
 		return err
 	}

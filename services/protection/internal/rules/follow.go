@@ -9,28 +9,56 @@ import (
 // Began says that a referral began at this node: its case was taken in here.
 func Began(e *referralv1.ReferralChanged, own string) bool { return e.GetOriginNode() == own }
 
-// Arriving says that a person is in the care of this node, which was asked for a place.
+// Arriving says that a person is in the care of this node, which was asked for a place. Who comes back is in the care of it already.
 func Arriving(e *referralv1.ReferralChanged, own string) bool {
-	return e.GetToNode() == own && e.GetOwnerNode() == own && e.GetState() >= custodyv1.ReferralState_REFERRAL_STATE_ARRIVED
+	return e.GetToNode() == own && e.GetOwnerNode() == own && came(e.GetState()) && !e.GetReturning()
 }
 
-// Follow moves a case as its referral went. Events may come twice, so nothing goes back. closed
-// says that the case was closed by it.
-func Follow(c *protectionv1.Case, e *referralv1.ReferralChanged) (changed, closed bool) {
-	if e.GetState() > c.GetReferralState() {
-		c.ReferralState, changed = e.GetState(), true
+// came says that in a state of a referral its person is with the node that was asked.
+func came(s custodyv1.ReferralState) bool {
+	switch s {
+	case custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE, custodyv1.ReferralState_REFERRAL_STATE_COMPLETED:
+		return true
 	}
+	return false
+}
+
+// Vain says that a referral ended without a place for its person, who can be referred again.
+func Vain(s custodyv1.ReferralState) bool {
+	switch s {
+	case custodyv1.ReferralState_REFERRAL_STATE_CANCELLED, custodyv1.ReferralState_REFERRAL_STATE_EXPIRED, custodyv1.ReferralState_REFERRAL_STATE_RETURNED:
+		return true
+	}
+	return false
+}
+
+// New says that an event tells more of a case's referral than is known.
+func New(r *protectionv1.CaseRecord, e *referralv1.ReferralChanged) bool {
+	return e.GetSequence() > r.GetReferralSequence()
+}
+
+// Follow moves a case as its referral went; what is not [New] changes nothing. closed says that the case was closed by it: its person
+// is with somebody else. A person who came back is a case again.
+func Follow(r *protectionv1.CaseRecord, e *referralv1.ReferralChanged) (changed, closed bool) {
+	if !New(r, e) {
+		return false, false
+	}
+	c := r.GetCase()
+	r.ReferralSequence, c.ReferralState = e.GetSequence(), e.GetState()
 	if c.GetSource() != protectionv1.Case_SOURCE_INTAKE {
-		return changed, false
+		return true, false
 	}
 	open := c.GetState() == protectionv1.Case_STATE_ACTIVE || c.GetState() == protectionv1.Case_STATE_FOLLOW_UP
-	if open && e.GetState() >= custodyv1.ReferralState_REFERRAL_STATE_ARRIVED {
-		c.State, changed, closed = protectionv1.Case_STATE_CLOSED_REFERRED, true, true
+	switch {
+	case open && came(e.GetState()) && !e.GetReturning():
+		c.State, closed = protectionv1.Case_STATE_CLOSED_REFERRED, true
+	case c.GetState() == protectionv1.Case_STATE_CLOSED_REFERRED && e.GetState() == custodyv1.ReferralState_REFERRAL_STATE_RETURNED:
+		c.State = protectionv1.Case_STATE_ACTIVE
 	}
 	if e.GetOutcome() != "" && c.GetOutcome() == "" {
-		c.Outcome, changed = e.GetOutcome(), true
+		c.Outcome = e.GetOutcome()
 	}
-	return changed, closed
+	return true, closed
 }
 
 // OwesDossier says that the receiving node is to get the dossier now: the place is promised, and
@@ -38,5 +66,5 @@ func Follow(c *protectionv1.Case, e *referralv1.ReferralChanged) (changed, close
 func OwesDossier(r *protectionv1.CaseRecord, e *referralv1.ReferralChanged, own string) bool {
 	due := e.GetState() >= custodyv1.ReferralState_REFERRAL_STATE_READY && e.GetState() < custodyv1.ReferralState_REFERRAL_STATE_COMPLETED
 	home := Began(e, own) && r.GetCase().GetSource() == protectionv1.Case_SOURCE_INTAKE
-	return due && home && e.GetToNode() != "" && e.GetOffer() != "" && e.GetOffer() != r.GetDossierOffer()
+	return due && home && !e.GetReturning() && e.GetToNode() != "" && e.GetOffer() != "" && e.GetOffer() != r.GetDossierOffer()
 }

@@ -44,7 +44,7 @@ func CheckRefer(c *protectionv1.Case, override *custodyv1.ConsentOverride, now t
 	switch {
 	case c.GetState() != protectionv1.Case_STATE_ACTIVE:
 		return fault.New(fault.WrongState, "Only an active case can be referred.", "state", c.GetState().String())
-	case c.GetReferral() != "":
+	case c.GetReferral() != "" && !Vain(c.GetReferralState()):
 		return fault.New(fault.WrongState, "The case is referred already. Follow its referral.", "referral", c.GetReferral())
 	case override == nil && !Holds(c.GetConsent(), now):
 		return fault.New(fault.ConsentMissing, "There is no consent that holds now. Record consent, or name a legal basis and say why in the note.")

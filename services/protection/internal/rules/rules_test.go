@@ -135,27 +135,60 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
-// A case at home goes forward with its referral and never back, whatever comes twice or late.
+// A case at home follows its referral: it is closed while its person is with somebody else, and a case again when the person is back.
+// What comes twice or late changes nothing.
 func TestFollow(t *testing.T) {
-	for first := range custodyv1.ReferralState_name {
-		for second := range custodyv1.ReferralState_name {
-			c, closings := full(), 0
-			for _, state := range []int32{first, second, first} {
-				s := custodyv1.ReferralState(state)
-				owner := "balochistan"
-				if s >= custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT {
-					owner = "punjab"
+	type path []custodyv1.ReferralState
+	const (
+		submitted = custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED
+		transit   = custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT
+		arrived   = custodyv1.ReferralState_REFERRAL_STATE_ARRIVED
+		completed = custodyv1.ReferralState_REFERRAL_STATE_COMPLETED
+		cancelled = custodyv1.ReferralState_REFERRAL_STATE_CANCELLED
+		expired   = custodyv1.ReferralState_REFERRAL_STATE_EXPIRED
+		noShow    = custodyv1.ReferralState_REFERRAL_STATE_NO_SHOW
+		returned  = custodyv1.ReferralState_REFERRAL_STATE_RETURNED
+	)
+	for _, c := range []struct {
+		path
+		away bool
+	}{
+		{path{submitted}, false},
+		{path{submitted, transit, arrived}, true},
+		{path{submitted, transit, arrived, completed}, true},
+		{path{submitted, cancelled}, false},
+		{path{submitted, expired}, false},
+		{path{submitted, cancelled, transit, arrived}, true}, // the person travelled first
+		{path{submitted, transit, noShow}, false},
+		{path{submitted, transit, noShow, arrived}, true},
+		{path{submitted, transit, arrived, transit, arrived}, true}, // referred on
+		{path{submitted, transit, arrived, transit, returned}, false},
+	} {
+		r := &protectionv1.CaseRecord{Case: full()}
+		closings := 0
+		event := func(i int) *referralv1.ReferralChanged {
+			return &referralv1.ReferralChanged{State: c.path[i], OriginNode: "balochistan", OwnerNode: "punjab", Sequence: uint64(i + 1)}
+		}
+		for i := range c.path {
+			for late := range i + 1 {
+				before := proto.CloneOf(r)
+				changed, closed := rules.Follow(r, event(late))
+				if late < i && (changed || closed || !proto.Equal(before, r)) {
+					t.Errorf("%v: event %d, come late, changed the case", c.path, late)
 				}
-				_, closed := rules.Follow(c, &referralv1.ReferralChanged{State: s, OriginNode: "balochistan", OwnerNode: owner})
 				if closed {
 					closings++
 				}
 			}
-			highest := max(first, second)
-			away := highest >= int32(custodyv1.ReferralState_REFERRAL_STATE_ARRIVED)
-			if int32(c.GetReferralState()) != highest || away != (c.GetState() == protectionv1.Case_STATE_CLOSED_REFERRED) || away != (closings == 1) {
-				t.Errorf("%d, %d: %v, %v, closed %d times", first, second, c.GetReferralState(), c.GetState(), closings)
-			}
+		}
+		got := r.GetCase()
+		if got.GetReferralState() != c.path[len(c.path)-1] || c.away != (got.GetState() == protectionv1.Case_STATE_CLOSED_REFERRED) || c.away && closings != 1 {
+			t.Errorf("%v: %v, %v, closed %d times", c.path, got.GetReferralState(), got.GetState(), closings)
+		}
+		vain := got.GetReferralState() == cancelled || got.GetReferralState() == expired || got.GetReferralState() == returned
+		got.Referral = "nodes/balochistan/referrals/1"
+		if err := rules.CheckRefer(got, &custodyv1.ConsentOverride{}, now); (err == nil) != vain {
+			t.Errorf("%v: referred again: %v", c.path, err)
 		}
 	}
 }

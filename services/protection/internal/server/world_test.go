@@ -239,7 +239,7 @@ func (w *world) received(t testing.TB, state custodyv1.ReferralState) *protectio
 	}))
 	for s := custodyv1.ReferralState_REFERRAL_STATE_ARRIVED; s <= state; s++ {
 		data, err := anypb.New(&referralv1.ReferralChanged{
-			Referral: referral, State: s, OriginNode: "punjab", OwnerNode: "balochistan", ToNode: "balochistan", Offer: referral + "/offers/aa", Unit: hub,
+			Referral: referral, State: s, OriginNode: "punjab", OwnerNode: "balochistan", ToNode: "balochistan", Offer: referral + "/offers/aa", Unit: hub, Sequence: uint64(s),
 		})
 		must(t, err)
 		must(t, w.db.Update(ctx, func(tx *kitstore.Tx) error {

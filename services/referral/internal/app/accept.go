@@ -51,8 +51,12 @@ func (a *App) AcceptOffer(ctx context.Context, request *referralv1.AcceptOfferRe
 		if err != nil {
 			return err
 		}
+		also, err := o.also(request)
+		if err != nil {
+			return err
+		}
 		asked = true
-		return o.askHold(request.GetGroup(), until, actor, annex)
+		return o.askHold(ctx, request.GetGroup(), until, actor, annex, also)
 	})
 	if err != nil {
 		return nil, err
@@ -74,18 +78,22 @@ func (a *App) checkAccept(request *referralv1.AcceptOfferRequest) error {
 }
 
 // askHold makes the acceptance pending with the command that places the hold.
-func (o *received) askHold(group string, until time.Time, actor *custodyv1.Actor, annex *custodyv1.AnnexLetter) error {
+func (o *received) askHold(ctx context.Context, group string, until time.Time, actor *custodyv1.Actor, annex *custodyv1.AnnexLetter, also []*received) error {
+	parts, err := o.acceptWith(ctx, actor, annex, also)
+	if err != nil {
+		return err
+	}
 	if err := o.Annexes.Put(o.tx, annex); err != nil {
 		return err
 	}
 	o.record.State, o.record.AcceptFailure = custodyv1.OfferState_OFFER_STATE_ACCEPTING, ""
 	o.record.Actor, o.record.AnnexCommitment, o.record.Group = actor, commitment(annex), group
 	id := "hold-" + o.hash()
-	err := o.Commands.Queue(o.tx, outbox.Command{
+	err = o.Commands.Queue(o.tx, outbox.Command{
 		ID: id, Method: shelterv1.ShelterService_PlaceHold_FullMethodName, Subject: o.name,
 		Request: &shelterv1.PlaceHoldRequest{
 			Group: group, Quantity: 1, Offer: o.name, Needs: o.event.GetOffered().GetNeeds(),
-			ExpireTime: timestamppb.New(until), RequestId: id,
+			ExpireTime: timestamppb.New(until), RequestId: id, Also: parts,
 		},
 	})
 	if err != nil {
@@ -145,7 +153,7 @@ func (a *App) getReceived(tx *kitstore.Tx, name string) (*received, uint64, erro
 // Results are the handlers of results, by method.
 func (a *App) Results() map[string]outbox.ResultFunc {
 	return map[string]outbox.ResultFunc{
-		shelterv1.ShelterService_PlaceHold_FullMethodName:   a.held,
+		shelterv1.ShelterService_PlaceHold_FullMethodName:   a.heldForAll,
 		shelterv1.ShelterService_ConfirmHold_FullMethodName: a.promised,
 		shelterv1.ShelterService_AdmitHold_FullMethodName:   a.noted,
 		shelterv1.ShelterService_ReleaseHold_FullMethodName: a.noted,
@@ -216,7 +224,7 @@ func (a *App) promised(tx *kitstore.Tx, r outbox.Result) error {
 	var annex *custodyv1.AnnexLetter
 	if r.Fault == nil && proto.Equal(hold.GetFence(), o.record.GetFence()) {
 		o.record.State = custodyv1.OfferState_OFFER_STATE_READY
-		reply.Body = &custodyv1.Reply_Ready{Ready: &custodyv1.Ready{Hold: o.record.GetHold(), Fence: hold.GetFence()}}
+		reply.Body = &custodyv1.Reply_Ready{Ready: &custodyv1.Ready{Hold: hold.GetName(), Fence: hold.GetFence()}}
 		if at := hold.GetLocation(); at != nil {
 			annex, err = a.newAnnex(o.event.GetReferral(), &custodyv1.AnnexContent{Destination: &custodyv1.Destination{Address: at.GetAddress(), Phone: at.GetPhone()}})
 			if err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 // CancelReferral ends a referral that nobody was handed, at every moment before the handover. Units that are still asked hear of it
-// first. Cancelling again for the same reason is a no-op. After the handover the first owner can only ask for a return.
+// first. Those who go together with this one fall back, for they were asked for as one, and can be asked for without it. Cancelling again for the same reason is a no-op. After the handover the first owner can only ask for a return.
 func (a *App) CancelReferral(ctx context.Context, request *referralv1.CancelReferralRequest, actor *custodyv1.Actor) (*referralv1.Referral, error) {
 	if err := rules.CheckReason(codes.Cancellation, request.GetReason(), codes.CancellationOther, request.GetNote()); err != nil {
 		return nil, err

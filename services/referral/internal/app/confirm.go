@@ -11,7 +11,7 @@ import (
 	"amanat.example/services/referral/internal/store"
 )
 
-// ConfirmOffer chooses an accepted offer. Choosing the same again is a no-op.
+// ConfirmOffer chooses an accepted offer, for all who go together. Choosing the same again is a no-op.
 func (a *App) ConfirmOffer(ctx context.Context, request *referralv1.ConfirmOfferRequest, actor *custodyv1.Actor) (*referralv1.Referral, error) {
 	referral, hex := store.SplitOffer(request.GetName())
 	hash, err := custody.ParseHash(hex)
@@ -27,8 +27,29 @@ func (a *App) ConfirmOffer(ctx context.Context, request *referralv1.ConfirmOffer
 		if offer == nil {
 			return fault.NotFound("offer")
 		}
-		return w.confirm(actor, offer)
+		return w.confirmAll(actor, offer)
 	})
+}
+
+// confirmAll chooses an acceptance, and with it those of all who go together: all of one unit, or none.
+func (w *work) confirmAll(actor *custodyv1.Actor, offer *custody.Offer) error {
+	group, err := w.bound()
+	if err != nil {
+		return err
+	}
+	if len(group) == 1 {
+		return w.confirm(actor, offer)
+	}
+	offers, err := chainsOf(group).Confirmable(offer.Offered.GetToUnit())
+	if err != nil {
+		return err
+	}
+	for i, one := range group {
+		if err := one.confirm(actor, offers[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // confirm chooses an acceptance; the other units that were asked get word that they are not needed.

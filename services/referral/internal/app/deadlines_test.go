@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
@@ -163,13 +164,14 @@ func (net *network) checkDeadlines(when string) {
 
 func TestEveryLiveReferralHasADeadlineOnRandomWalks(t *testing.T) {
 	completed, moves := 0, 0
+	ends := map[custodyv1.ReferralState]int{}
 	for seed := range uint64(4) {
 		net := newNetwork(t)
 		rnd := mathrand.New(mathrand.NewPCG(seed, 2))
 		origin := net.nodes["balochistan"]
 		origin.AutoConfirm = seed%2 == 0
 		var names []string
-		for i := range 250 {
+		for i := range 400 {
 			what := net.randomMove(rnd, origin, &names)
 			net.checkDeadlines(fmt.Sprintf("seed %d, move %d (%s)", seed, i, what))
 			moves++
@@ -180,11 +182,13 @@ func TestEveryLiveReferralHasADeadlineOnRandomWalks(t *testing.T) {
 			t.Errorf("seed %d: refused %v", seed, net.refused)
 		}
 		for _, name := range names {
+			ends[origin.get(name).GetState()]++
 			if origin.get(name).GetState() == custodyv1.ReferralState_REFERRAL_STATE_COMPLETED {
 				completed++
 			}
 		}
 	}
+	t.Logf("in the end: %v", ends)
 	if completed == 0 {
 		t.Errorf("%d moves completed nothing: the walks are too short to show anything", moves)
 	}
@@ -194,7 +198,7 @@ func TestEveryLiveReferralHasADeadlineOnRandomWalks(t *testing.T) {
 func (net *network) randomMove(rnd *mathrand.Rand, origin *node, names *[]string) string {
 	ctx := context.Background()
 	dests := []*node{net.nodes["punjab"], net.nodes["sindh"]}
-	if len(*names) == 0 || rnd.IntN(40) == 0 {
+	if len(*names) == 0 || rnd.IntN(100) == 0 {
 		r := submitRequest()
 		r.RequestId = fmt.Sprintf("request-%d", len(*names))
 		r.Urgency = custodyv1.Urgency(1 + rnd.IntN(3))
@@ -207,7 +211,10 @@ func (net *network) randomMove(rnd *mathrand.Rand, origin *node, names *[]string
 	v := origin.get(name)
 	offer := v.GetOffers()[len(v.GetOffers())-1]
 	dest := net.nodes[offer.GetToNode()]
-	switch rnd.IntN(13) {
+	if rnd.IntN(6) == 0 {
+		return net.randomDecision(rnd, name)
+	}
+	switch rnd.IntN(20) {
 	case 0:
 		request := acceptRequest(offer.GetName())
 		request.Group = "nodes/" + dest.Node + "/shelters/a1/groups/b1"
@@ -236,7 +243,7 @@ func (net *network) randomMove(rnd *mathrand.Rand, origin *node, names *[]string
 		_, _ = dest.CompleteReferral(ctx, completeRequest(name))
 		return "serve and complete"
 	case 7:
-		net.now = net.now.Add(time.Duration(rnd.IntN(48)) * time.Hour)
+		net.now = net.now.Add(time.Duration(rnd.IntN(4)) * time.Hour)
 		for _, n := range net.nodes {
 			n.fire()
 		}
@@ -259,4 +266,79 @@ func (net *network) randomMove(rnd *mathrand.Rand, origin *node, names *[]string
 	}
 	net.deliverAny(rnd)
 	return "a letter comes"
+}
+
+// randomDecision lets any node try what an owner, or the first owner, may do.
+func (net *network) randomDecision(rnd *mathrand.Rand, name string) string {
+	ctx := context.Background()
+	all := []*node{net.nodes["balochistan"], net.nodes["punjab"], net.nodes["sindh"]}
+	n := all[rnd.IntN(len(all))]
+	if !n.holdsChain(name) {
+		return "nothing"
+	}
+	offers := n.get(name).GetOffers()
+	offer := offers[rnd.IntN(len(offers))]
+	switch rnd.IntN(12) {
+	case 0:
+		_ = n.withdraw(offer.GetName(), "NEEDS_CHANGED")
+		return "withdraw"
+	case 1:
+		if rnd.IntN(6) == 0 {
+			_ = n.cancel(name)
+		}
+		return "cancel"
+	case 2:
+		_ = n.askBack(name)
+		return "ask back"
+	case 3:
+		_, _ = n.CheckIn(ctx, &referralv1.CheckInRequest{Name: name, NextTime: timestamppb.New(net.now.Add(time.Duration(1+rnd.IntN(20)) * time.Hour))}, actor)
+		return "check in"
+	case 4:
+		if rnd.IntN(4) == 0 {
+			_, _ = n.RecordNoShow(ctx, &referralv1.RecordNoShowRequest{Name: name}, actor)
+		}
+		return "no-show"
+	case 5:
+		_, _ = n.RecordReturn(ctx, &referralv1.RecordReturnRequest{Name: name, Reason: "FAMILY_TRACED"}, actor)
+		return "returned"
+	case 6:
+		_, _ = n.ask(name, "nodes/"+all[1+rnd.IntN(2)].Node+"/units/second")
+		return "ask another"
+	case 7:
+		_ = n.confirm(offer.GetName())
+		return "confirm"
+	case 8:
+		_ = n.dispatch(name)
+		return "dispatch"
+	case 9:
+		_ = n.arrive(name)
+		return "arrive"
+	case 10:
+		asked := net.nodes[offer.GetToNode()]
+		body := &custodyv1.Reply{Body: &custodyv1.Reply_Question{Question: &custodyv1.Question{Topic: "HEALTH"}}}
+		if rnd.IntN(2) == 0 {
+			body = &custodyv1.Reply{Body: &custodyv1.Reply_ReleaseRequested{ReleaseRequested: &custodyv1.ReleaseRequested{Reason: "NO_CAPACITY"}}}
+		}
+		if n.get(name).GetOwnerNode() == n.Node && asked != n && !offer.GetReturn() {
+			net.saysNow(n, asked, name, offer.GetName(), body)
+		}
+		return "ask back"
+	}
+	_, _ = n.AnswerQuestion(ctx, &referralv1.AnswerQuestionRequest{Name: offer.GetName(), Note: theNote}, actor)
+	_, _ = n.RefuseRelease(ctx, &referralv1.RefuseReleaseRequest{Name: offer.GetName(), Reason: "NO_OTHER_PLACE"}, actor)
+	return "answer"
+}
+
+// saysNow lets a unit say what the owner can hear in the state its offer is in.
+func (net *network) saysNow(owner, asked *node, name, offer string, r *custodyv1.Reply) {
+	o := net.chain(owner, name).State()
+	for _, known := range o.Offers {
+		if store.OfferName(name, known.Hash.String()) != offer {
+			continue
+		}
+		if _, ok := custody.Answer(known.State, r); ok {
+			net.says(asked.Node, owner.Node, name, offer, r)
+			net.deliver(len(net.sent) - 1)
+		}
+	}
 }

@@ -11,7 +11,7 @@ import (
 	"amanat.example/services/referral/internal/rules"
 )
 
-// DispatchReferral sends the person on the way, and hands ownership over with the same event.
+// DispatchReferral sends the person on the way, and hands ownership over with the same event. Those who go together leave at once.
 func (a *App) DispatchReferral(ctx context.Context, request *referralv1.DispatchReferralRequest, actor *custodyv1.Actor) (*referralv1.Referral, error) {
 	if request.GetEscort() == nil {
 		return nil, fault.InvalidField("escort", "must say who brings the person, and where they meet")
@@ -24,19 +24,42 @@ func (a *App) DispatchReferral(ctx context.Context, request *referralv1.Dispatch
 		return nil, err
 	}
 	return a.step(ctx, request.GetName(), request.GetEtag(), never, func(w *work) error {
-		body := &custodyv1.Dispatched{Documents: request.GetDocuments(), ExpectTime: request.GetExpectTime()}
-		if chosen := w.chain.State().Chosen(); chosen != nil {
-			body.Offer, body.ToNode = chosen.Hash.Bytes(), chosen.Offered.GetToNode()
-		}
-		_, err := w.append(actor, commitment(annex), &custodyv1.Event{Body: &custodyv1.Event_Dispatched{Dispatched: body}})
+		group, err := w.bound()
 		if err != nil {
 			return err
 		}
-		if err := w.attach(annex, w.lane(), body.GetToNode()); err != nil {
-			return err
+		if len(group) > 1 { // they travel together, or nobody does
+			if _, err := chainsOf(group).Ready(); err != nil {
+				return err
+			}
 		}
-		return w.sendFlow(federalv1.Stage_STAGE_DISPATCHED, body.GetToNode())
+		for _, one := range group {
+			if one != w {
+				if annex, err = a.copyAnnex(ctx, one.chain.State().Referral, annex); err != nil {
+					return err
+				}
+			}
+			if err := one.dispatch(request, actor, annex); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+}
+
+func (w *work) dispatch(request *referralv1.DispatchReferralRequest, actor *custodyv1.Actor, annex *custodyv1.AnnexLetter) error {
+	body := &custodyv1.Dispatched{Documents: request.GetDocuments(), ExpectTime: request.GetExpectTime()}
+	if chosen := w.chain.State().Chosen(); chosen != nil {
+		body.Offer, body.ToNode = chosen.Hash.Bytes(), chosen.Offered.GetToNode()
+	}
+	_, err := w.append(actor, commitment(annex), &custodyv1.Event{Body: &custodyv1.Event_Dispatched{Dispatched: body}})
+	if err != nil {
+		return err
+	}
+	if err := w.attach(annex, w.lane(), body.GetToNode()); err != nil {
+		return err
+	}
+	return w.sendFlow(federalv1.Stage_STAGE_DISPATCHED, body.GetToNode())
 }
 
 // destination is the node a referral was last handed over to.

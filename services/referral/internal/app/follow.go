@@ -103,7 +103,7 @@ func (w *work) follow() error {
 			return err
 		}
 		if o.State == custodyv1.OfferState_OFFER_STATE_WITHDRAWN && rules.Open(record.GetState()) {
-			record.WithdrawReason = o.Reason
+			record.DeclineReason = o.Reason
 		}
 		if err := rec.follow(rules.Follow(record.GetState(), o.State)); err != nil {
 			return err
@@ -120,9 +120,13 @@ func (o *received) follow(state custodyv1.OfferState) error {
 	var err error
 	switch state {
 	case custodyv1.OfferState_OFFER_STATE_CONFIRMED:
+		var lead *received
+		if lead, err = o.lead(); err != nil {
+			return err
+		}
 		err = o.Commands.Queue(o.tx, outbox.Command{
 			ID: "confirm-" + o.hash(), Method: shelterv1.ShelterService_ConfirmHold_FullMethodName, Subject: o.name,
-			Request: &shelterv1.ConfirmHoldRequest{Name: o.record.GetHold(), Fence: o.record.GetFence()},
+			Request: &shelterv1.ConfirmHoldRequest{Name: lead.record.GetHold(), Fence: o.record.GetFence()},
 		})
 	case custodyv1.OfferState_OFFER_STATE_WITHDRAWN, custodyv1.OfferState_OFFER_STATE_EXPIRED:
 		o.record.ReleaseRequested = false
@@ -134,14 +138,18 @@ func (o *received) follow(state custodyv1.OfferState) error {
 	return o.put()
 }
 
-// release gives the bed back, where one is held.
+// release gives the bed back, where one is held. Of those who go together the last gives back what was held for all.
 func (o *received) release() error {
-	if o.record.GetHold() == "" {
-		return nil
+	lead, err := o.lead()
+	if err != nil || lead.record.GetHold() == "" {
+		return err
+	}
+	if used, err := lead.usedBut(o); used || err != nil {
+		return err
 	}
 	return o.Commands.Queue(o.tx, outbox.Command{
-		ID: "release-" + o.hash(), Method: shelterv1.ShelterService_ReleaseHold_FullMethodName, Subject: o.name,
-		Request: &shelterv1.ReleaseHoldRequest{Name: o.record.GetHold()},
+		ID: "release-" + lead.hash(), Method: shelterv1.ShelterService_ReleaseHold_FullMethodName, Subject: o.name,
+		Request: &shelterv1.ReleaseHoldRequest{Name: lead.record.GetHold()},
 	})
 }
 
@@ -158,12 +166,23 @@ func (w *work) admit() error {
 		if err != nil {
 			return err
 		}
-		if record.GetHold() == "" {
+		if record == nil {
+			continue
+		}
+		rec, err := w.openReceived(w.tx, name, record)
+		if err != nil {
+			return err
+		}
+		lead, err := rec.lead()
+		if err != nil {
+			return err
+		}
+		if lead.record.GetHold() == "" {
 			continue
 		}
 		err = w.Commands.Queue(w.tx, outbox.Command{
 			ID: "admit-" + chosen.Hash.String(), Method: shelterv1.ShelterService_AdmitHold_FullMethodName, Subject: name,
-			Request: &shelterv1.AdmitHoldRequest{Name: record.GetHold()},
+			Request: &shelterv1.AdmitHoldRequest{Name: lead.record.GetHold()},
 		})
 		if err != nil {
 			return err

@@ -44,8 +44,21 @@ func (a *App) FollowShelter(tx *kitstore.Tx, event *eventsv1.Event) error {
 	if err != nil {
 		return err
 	}
+	if err := o.bedLost(); err != nil {
+		return err
+	}
+	return o.eachWith(func(other *received) error { // their beds were in the same hold
+		if other.record.GetState() != custodyv1.OfferState_OFFER_STATE_ACCEPTED {
+			return nil
+		}
+		return other.bedLost()
+	})
+}
+
+// bedLost takes an acceptance back whose bed is not held any more.
+func (o *received) bedLost() error {
 	o.record.State, o.record.DeclineReason = custodyv1.OfferState_OFFER_STATE_DECLINED, codes.DeclineHoldEnded
-	err = o.reply(&custodyv1.Reply{Actor: a.self(), Body: &custodyv1.Reply_AcceptanceWithdrawn{
+	err := o.reply(&custodyv1.Reply{Actor: o.self(), Body: &custodyv1.Reply_AcceptanceWithdrawn{
 		AcceptanceWithdrawn: &custodyv1.AcceptanceWithdrawn{Reason: codes.DeclineHoldEnded},
 	}})
 	if err != nil {

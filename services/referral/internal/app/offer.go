@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
@@ -12,7 +13,8 @@ import (
 	"amanat.example/services/referral/internal/rules"
 )
 
-// OfferReferral asks one more unit: before the person leaves, several at once, or from where the person is, to refer on.
+// OfferReferral asks one more unit: before the person leaves, several at once, or from where the person is, to refer on. It is asked
+// for all who go together.
 func (a *App) OfferReferral(ctx context.Context, request *referralv1.OfferReferralRequest, actor *custodyv1.Actor) (*referralv1.Referral, error) {
 	if request.GetEtag() == "" {
 		return nil, fault.InvalidField("etag", "must be that of the referral as you read it")
@@ -21,25 +23,38 @@ func (a *App) OfferReferral(ctx context.Context, request *referralv1.OfferReferr
 		return nil, err
 	}
 	return a.step(ctx, request.GetName(), request.GetEtag(), never, func(w *work) error {
-		s := w.chain.State()
-		if s.Owner == a.Node {
-			if err := rules.Ask(s, request.GetToUnit()); err != nil {
+		answerBy, err := rules.AnswerBy(request.GetAnswerBy(), w.chain.State().Submitted.GetUrgency(), w.now, a.Limits)
+		if err != nil {
+			return err
+		}
+		group, err := w.bound()
+		if err != nil {
+			return err
+		}
+		for _, one := range group {
+			if err := one.ask(actor, request.GetToUnit(), answerBy, namesOf(group, one)); err != nil {
 				return err
 			}
 		}
-		answerBy, err := rules.AnswerBy(request.GetAnswerBy(), s.Submitted.GetUrgency(), w.now, a.Limits)
-		if err != nil {
-			return err
-		}
-		annex, err := w.submittedNote()
-		if err != nil {
-			return err
-		}
-		if err := w.offer(actor, request.GetToUnit(), answerBy, annex); err != nil {
-			return err
-		}
-		return w.attach(annex, w.lane(), rules.UnitNode(request.GetToUnit()))
+		return nil
 	})
+}
+
+// ask asks one more unit, which gets the note of the submission too.
+func (w *work) ask(actor *custodyv1.Actor, unit string, answerBy time.Time, together []string) error {
+	if s := w.chain.State(); s.Owner == w.Node {
+		if err := rules.Ask(s, unit); err != nil {
+			return err
+		}
+	}
+	annex, err := w.submittedNote()
+	if err != nil {
+		return err
+	}
+	if err := w.offer(actor, unit, answerBy, annex, together); err != nil {
+		return err
+	}
+	return w.attach(annex, w.lane(), rules.UnitNode(unit))
 }
 
 // submittedNote is the annex of the submission, which every asked unit gets; nil for none, or

@@ -18,6 +18,7 @@ import (
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
 )
 
@@ -147,19 +148,29 @@ func (net *network) checkState(name string, want custodyv1.ReferralState, nodes 
 func (net *network) checkBeds() {
 	net.t.Helper()
 	for _, n := range net.nodes {
+		held, used := map[string]string{}, map[string]bool{} // holds by offer, and whether somebody needs them
 		must(net.t, n.DB.View(context.Background(), func(r kitstore.Reader) error {
 			return store.Offers.Scan(r, kitstore.Range{}, func(_ kitstore.Key, o *referralv1.OfferRecord) error {
-				over := false
-				switch o.GetState() {
-				case offerWithdrawn, offerExpired, custodyv1.OfferState_OFFER_STATE_DECLINED:
-					over = o.GetHold() != ""
+				event := &custodyv1.Event{}
+				if err := proto.Unmarshal(o.GetOffered().GetEvent(), event); err != nil {
+					return err
 				}
-				if over && !n.released[o.GetHold()] && len(n.refuse) == 0 {
-					net.t.Errorf("%s keeps a bed for an offer that is %v", n.Node, o.GetState())
+				name := store.OfferName(event.GetReferral(), custody.HashOf(o.GetOffered().GetEvent()).String())
+				if o.GetHold() != "" {
+					held[name] = o.GetHold()
 				}
+				if o.GetHoldOf() != "" {
+					name = o.GetHoldOf()
+				}
+				used[name] = used[name] || rules.Open(o.GetState()) || o.GetState() == custodyv1.OfferState_OFFER_STATE_FULFILLED
 				return nil
 			})
 		}))
+		for offer, hold := range held {
+			if !used[offer] && !n.released[hold] && len(n.refuse) == 0 {
+				net.t.Errorf("%s keeps a bed for an offer that is %v", n.Node, n.offer(offer).GetState())
+			}
+		}
 	}
 }
 
@@ -212,7 +223,7 @@ func TestSeveralUnitsAreAskedAndOneIsChosen(t *testing.T) {
 	must(t, origin.confirm(second))
 	net.settle()
 	net.checkState(v.GetName(), promised, "balochistan")
-	if o := punjab.offer(first); o.GetState() != offerWithdrawn || o.GetWithdrawReason() != "OTHER_CHOSEN" || punjab.told("referral.offer.withdrawn.v1", first) != 1 {
+	if o := punjab.offer(first); o.GetState() != offerWithdrawn || o.GetDeclineReason() != "OTHER_CHOSEN" || punjab.told("referral.offer.withdrawn.v1", first) != 1 {
 		t.Errorf("punjab's offer is %v", o)
 	}
 	if want := []federalv1.Stage{2, 3}; !slices.Equal(net.flows(), want) {
@@ -247,7 +258,7 @@ func TestTheChosenOfferTakenBackAsksAgain(t *testing.T) {
 		}
 		net.settle()
 		got := origin.get(v.GetName())
-		if got.GetState() != submitted || got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_ASK_AGAIN || got.GetOffers()[0].GetWithdrawReason() != "OTHER" {
+		if got.GetState() != submitted || got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_ASK_AGAIN || got.GetOffers()[0].GetDeclineReason() != "OTHER" {
 			t.Fatalf("the origin sees %v", got)
 		}
 		if o := punjab.offer(offer); o.GetState() != offerWithdrawn || state == promised && !slices.Contains(punjab.calls, "ReleaseHold") {
@@ -273,7 +284,7 @@ func TestAQuestionIsAnsweredToWhoAskedAlone(t *testing.T) {
 	offer := v.GetOffers()[0].GetName()
 	net.says("punjab", "balochistan", v.GetName(), offer, &custodyv1.Reply{Body: &custodyv1.Reply_Question{Question: &custodyv1.Question{Topic: "HEALTH"}}})
 	net.settle()
-	if d := origin.get(v.GetName()).GetNextDeadline(); d.GetKind() != referralv1.Deadline_KIND_ANSWER_QUESTION {
+	if d := origin.get(v.GetName()).GetNextDeadline(); d.GetKind() != referralv1.Deadline_KIND_INFORM {
 		t.Fatalf("due is %v", d)
 	}
 	// The answer time passes while the unit waits for us: its offer lives, and it has the usual time once it knows.
@@ -315,7 +326,7 @@ func TestAReleaseIsGrantedOrRefused(t *testing.T) {
 		})
 		net.settle()
 		got := origin.get(v.GetName())
-		if got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_RELEASE || !got.GetOffers()[0].GetReleaseRequested() {
+		if got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_RELEASE || got.GetOffers()[0].GetReleaseReason() != "NO_CAPACITY" {
 			t.Fatalf("the origin sees %v", got)
 		}
 		if granted {
@@ -325,7 +336,7 @@ func TestAReleaseIsGrantedOrRefused(t *testing.T) {
 			}
 			net.settle()
 			net.checkState(v.GetName(), submitted, "balochistan")
-			if o := punjab.offer(offer); o.GetWithdrawReason() != "RELEASED" {
+			if o := punjab.offer(offer); o.GetDeclineReason() != "RELEASED" {
 				t.Errorf("the unit sees %v", o)
 			}
 			continue
@@ -334,7 +345,7 @@ func TestAReleaseIsGrantedOrRefused(t *testing.T) {
 		must(t, err)
 		net.settle()
 		got = origin.get(v.GetName())
-		if got.GetState() != promised || got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_DISPATCH || got.GetOffers()[0].GetReleaseRequested() {
+		if got.GetState() != promised || got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_DISPATCH || got.GetOffers()[0].GetReleaseReason() != "" {
 			t.Errorf("the origin sees %v", got)
 		}
 		must(t, origin.dispatch(v.GetName()))

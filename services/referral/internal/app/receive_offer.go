@@ -46,7 +46,9 @@ func (o *received) hear(e *custodyv1.Event) error {
 	if state == o.record.GetState() && !refused {
 		return nil
 	}
-	o.record.WithdrawReason = e.GetOfferWithdrawn().GetReason()
+	if e.GetOfferWithdrawn() != nil {
+		o.record.DeclineReason = e.GetOfferWithdrawn().GetReason()
+	}
 	if refused {
 		o.record.ReleaseRequested = false
 	}

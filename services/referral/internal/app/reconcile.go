@@ -90,8 +90,15 @@ func (a *App) liveOffers(ctx context.Context, after kitstore.Key) (live []*shelt
 			if err != nil && !errors.Is(err, kitstore.ErrNotFound) {
 				return err
 			}
-			if stage := rules.Stage(row.Value, referral.GetReferral(), a.Node); stage != shelterv1.LiveOffer_STAGE_UNSPECIFIED {
-				live = append(live, liveOffer(name, stage, row.Value, event))
+			if row.Value.GetHoldOf() != "" {
+				continue // it stands with the offer whose hold holds its bed
+			}
+			one := liveOffer(name, rules.Stage(row.Value, referral.GetReferral(), a.Node), row.Value, event)
+			if err := a.liveWith(r, one, row.Value); err != nil {
+				return err
+			}
+			if one.GetStage() != shelterv1.LiveOffer_STAGE_UNSPECIFIED {
+				live = append(live, one)
 			}
 		}
 		return nil
@@ -105,4 +112,28 @@ func liveOffer(name string, stage shelterv1.LiveOffer_Stage, record *referralv1.
 		o.Parts = []*shelterv1.Part{{Group: record.GetGroup(), Quantity: 1, Needs: event.GetOffered().GetNeeds()}}
 	}
 	return o
+}
+
+// liveWith adds what a hold holds for others: it lives as long as one of them, and as far as the furthest.
+func (a *App) liveWith(r kitstore.Reader, live *shelterv1.LiveOffer, record *referralv1.OfferRecord) error {
+	for _, name := range record.GetHoldsFor() {
+		other, err := store.Offers.Get(r, store.OfferKey(name))
+		if err != nil {
+			return err
+		}
+		if other.GetHoldOf() != live.GetOffer() {
+			continue
+		}
+		event := &custodyv1.Event{}
+		if err := proto.Unmarshal(other.GetOffered().GetEvent(), event); err != nil {
+			return fmt.Errorf("a stored offer: %w", err)
+		}
+		referral, err := optional(store.Referrals.Get(r, kitstore.K(event.GetReferral())))
+		if err != nil {
+			return err
+		}
+		live.Stage = max(live.GetStage(), rules.Stage(other, referral.GetReferral(), a.Node))
+		live.Parts = append(live.Parts, &shelterv1.Part{Group: other.GetGroup(), Quantity: 1, Needs: event.GetOffered().GetNeeds()})
+	}
+	return nil
 }

@@ -150,10 +150,20 @@ func (w *work) accepted(offer []byte) error {
 	if err := w.sendFlow(federalv1.Stage_STAGE_ACCEPTED, chosen.Offered.GetToNode()); err != nil {
 		return err
 	}
-	if live := s.LiveOffers(); !w.AutoConfirm || len(live) != 1 || live[0] != chosen || len(s.Submitted.GetTogether()) > 0 {
+	if !w.AutoConfirm {
 		return nil
 	}
-	return w.confirm(w.self(), chosen)
+	group, err := w.bound()
+	if err != nil {
+		return err
+	}
+	for _, one := range group { // of those who go together, each has this one acceptance
+		live := one.chain.State().LiveOffers()
+		if len(live) != 1 || live[0].State != custodyv1.OfferState_OFFER_STATE_ACCEPTED || live[0].Offered.GetToUnit() != chosen.Offered.GetToUnit() {
+			return nil
+		}
+	}
+	return w.confirmAll(w.self(), chosen)
 }
 
 // followPerson hands the referral over to the node that has the person: in an emergency nobody needs our leave to move a child,

@@ -52,7 +52,7 @@ func (a *App) SubmitReferral(ctx context.Context, request *referralv1.SubmitRefe
 	if err != nil {
 		return nil, err
 	}
-	w, refused := a.compose(ctx, request, name, flow, annex)
+	w, refused := a.compose(ctx, request, name, nil, flow, annex)
 	if refused == nil && annex != nil { // Of a submission that is refused no key is left.
 		if err := a.Annexes.Prepare(ctx, name); err != nil {
 			return nil, err
@@ -118,7 +118,7 @@ func (a *App) sameNote(tx *kitstore.Tx, record *referralv1.ReferralRecord, note 
 
 // compose judges a submission and signs its two events, before the transaction: they depend on nothing that is stored, and
 // signing takes longer than all else that the transaction does.
-func (a *App) compose(ctx context.Context, request *referralv1.SubmitReferralRequest, name string, flow []byte, annex *custodyv1.AnnexLetter) (*work, error) {
+func (a *App) compose(ctx context.Context, request *referralv1.SubmitReferralRequest, name string, together []string, flow []byte, annex *custodyv1.AnnexLetter) (*work, error) {
 	w := &work{App: a, now: a.Now(), chain: &custody.Chain{}}
 	if err := rules.CheckSubmit(request, a.Node, w.now); err != nil {
 		return nil, err
@@ -137,7 +137,7 @@ func (a *App) compose(ctx context.Context, request *referralv1.SubmitReferralReq
 	body := &custodyv1.Submitted{
 		Kind: request.GetKind(), Service: request.GetService(), Urgency: request.GetUrgency(),
 		Reasons: request.GetReasons(), Needs: request.GetNeeds(), FlowId: flow, Unit: request.GetUnit(),
-		Reference: reference.New(node.GetProvince(), w.now, w.number),
+		Reference: reference.New(node.GetProvince(), w.now, w.number), Together: together,
 	}
 	if consent := request.GetConsent(); consent != nil {
 		body.Ground = &custodyv1.Submitted_Consent{Consent: consent}
@@ -150,7 +150,7 @@ func (a *App) compose(ctx context.Context, request *referralv1.SubmitReferralReq
 	if err != nil {
 		return nil, legal(err)
 	}
-	if err := w.offer(request.GetActor(), request.GetToUnit(), answerBy, annex); err != nil {
+	if err := w.offer(request.GetActor(), request.GetToUnit(), answerBy, annex, together); err != nil {
 		return nil, legal(err)
 	}
 	return w, nil
@@ -186,12 +186,12 @@ func (a *App) checkAsked(unit string) error {
 	return nil
 }
 
-// offer appends an offer to a unit.
-func (w *work) offer(actor *custodyv1.Actor, unit string, answerBy time.Time, annex *custodyv1.AnnexLetter) error {
+// offer appends an offer to a unit; together are the referrals for which it is asked besides.
+func (w *work) offer(actor *custodyv1.Actor, unit string, answerBy time.Time, annex *custodyv1.AnnexLetter, together []string) error {
 	b := w.chain.State().Submitted
 	_, err := w.append(actor, commitment(annex), &custodyv1.Event{Body: &custodyv1.Event_Offered{Offered: &custodyv1.Offered{
 		ToNode: rules.UnitNode(unit), ToUnit: unit, Kind: b.GetKind(), Service: b.GetService(), Urgency: b.GetUrgency(),
-		Reasons: b.GetReasons(), Needs: b.GetNeeds(), AnswerBy: timestamppb.New(answerBy), Reference: b.GetReference(),
+		Reasons: b.GetReasons(), Needs: b.GetNeeds(), AnswerBy: timestamppb.New(answerBy), Reference: b.GetReference(), Together: together,
 	}}})
 	return err
 }

@@ -33,7 +33,7 @@ func (w *work) tell(l custody.Link) error {
 	if state == custodyv1.ReferralState_REFERRAL_STATE_UNSPECIFIED {
 		state = s.State
 	}
-	return w.Events.Append(w.tx, "referral.referral."+word+".v1", s.Referral, w.now, w.changed(state))
+	return w.Events.Append(w.tx, "referral.referral."+word+".v1", s.Referral, w.now, w.changed(l, state))
 }
 
 // wordOf is the state a referral went to with an event, and how that is called; unspecified where it stayed, and empty where
@@ -82,13 +82,15 @@ func wordOfReply(r *custodyv1.Reply) (state custodyv1.ReferralState, word string
 	return 0, ""
 }
 
-func (w *work) changed(state custodyv1.ReferralState) *referralv1.ReferralChanged {
+func (w *work) changed(l custody.Link, state custodyv1.ReferralState) *referralv1.ReferralChanged {
 	s := w.chain.State()
 	data := &referralv1.ReferralChanged{
 		Referral: s.Referral, State: state, OriginNode: s.Origin, OwnerNode: s.Owner,
 		Unit: s.UnitAt(w.Node), Outcome: s.Completed.GetOutcome(), Reason: s.Reason, CareNode: s.Care,
+		Sequence: l.Event.GetSequence(),
 	}
 	if chosen := s.Chosen(); chosen != nil {
+		data.Returning = chosen.Return
 		data.ToNode, data.Offer = chosen.Offered.GetToNode(), store.OfferName(s.Referral, chosen.Hash.String())
 		if data.Unit == "" && data.GetToNode() == w.Node {
 			data.Unit = chosen.Offered.GetToUnit()

@@ -41,6 +41,8 @@ type work struct {
 	stored int    // how many of its links are in the store
 	number uint64 // of its reference, when the referral is new
 
+	group []*work // see bound; nil while it is not known
+
 	alone  []custody.Link         // events for units that were asked, each by itself
 	hears  map[string]postv1.Lane // nodes that get the chain as it is at the end
 	beside []annexMail            // what travels behind them
@@ -169,6 +171,9 @@ func (w *work) attach(annex *custodyv1.AnnexLetter, lane postv1.Lane, nodes ...s
 // end stores the new links with all that follows from them: view, offers made here, deadline and
 // events. record is what stands; nil for a referral that is new here.
 func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, error) {
+	if err := w.keepTogether(); err != nil {
+		return nil, err
+	}
 	links := w.chain.Links()[w.stored:]
 	s := w.chain.State()
 	for _, l := range links {

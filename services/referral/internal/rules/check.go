@@ -1,11 +1,13 @@
 package rules
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"amanat.example/services/kit/codes"
@@ -89,6 +91,40 @@ func CheckDispatch(r *referralv1.DispatchReferralRequest, now time.Time) error {
 // ArriveTime is when the person came: never in the future.
 func ArriveTime(asked *timestamppb.Timestamp, now time.Time) (time.Time, error) {
 	return past("arrive_time", asked, now)
+}
+
+// CheckTogether holds that those who go together are asked for as one.
+func CheckTogether(r *referralv1.SubmitReferralsRequest) error {
+	first := r.GetRequests()[0]
+	for i, one := range r.GetRequests() {
+		field := ""
+		switch {
+		case one.GetParent() != r.GetParent():
+			field = "parent"
+		case one.GetUnit() != first.GetUnit():
+			field = "unit"
+		case one.GetToUnit() != first.GetToUnit():
+			field = "to_unit"
+		case one.GetKind() != custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT:
+			field = "kind"
+		case one.GetUrgency() != first.GetUrgency():
+			field = "urgency"
+		case !proto.Equal(one.GetAnswerBy(), first.GetAnswerBy()):
+			field = "answer_by"
+		}
+		if field == "kind" {
+			return fault.InvalidField(fmt.Sprintf("requests[%d].kind", i), "must be PLACEMENT: who goes together moves")
+		}
+		if field != "" {
+			return fault.InvalidField(fmt.Sprintf("requests[%d].%s", i, field), "must be the same for all who go together")
+		}
+		for _, earlier := range r.GetRequests()[:i] {
+			if earlier.GetRequestId() == one.GetRequestId() {
+				return fault.InvalidField(fmt.Sprintf("requests[%d].request_id", i), "must be another for each")
+			}
+		}
+	}
+	return nil
 }
 
 // CheckReason holds that a reason is of its list, and explained where the code says nothing.

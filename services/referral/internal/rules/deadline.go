@@ -23,11 +23,11 @@ const (
 	askAgain = referralv1.Deadline_KIND_ASK_AGAIN
 	watch    = referralv1.Deadline_KIND_WATCH
 
-	answerQuestion = referralv1.Deadline_KIND_ANSWER_QUESTION
-	release        = referralv1.Deadline_KIND_RELEASE
-	checkIn        = referralv1.Deadline_KIND_CHECK_IN
-	find           = referralv1.Deadline_KIND_FIND
-	comeBack       = referralv1.Deadline_KIND_RETURN
+	inform   = referralv1.Deadline_KIND_INFORM
+	release  = referralv1.Deadline_KIND_RELEASE
+	checkIn  = referralv1.Deadline_KIND_CHECK_IN
+	find     = referralv1.Deadline_KIND_FIND
+	comeBack = referralv1.Deadline_KIND_RETURN
 )
 
 // step is what is due, and by when. agreed is a time that was agreed with somebody, on which it rests: another one begins the step
@@ -99,7 +99,7 @@ func ownerStep(s *custody.State, now time.Time, l Limit) step {
 		return step{kind: dispatch, due: now.Add(l.Seen)}
 	}
 	asked, open := askedStep(s, now, l)
-	if open && (asked.kind == confirm || asked.kind == answerQuestion) {
+	if open && (asked.kind == confirm || asked.kind == inform) {
 		return asked // these wait for the owner alone, wherever the person is
 	}
 	switch s.State {
@@ -115,7 +115,7 @@ func ownerStep(s *custody.State, now time.Time, l Limit) step {
 
 // askedStep is due while no acceptance is chosen: what waits for the owner before what waits for others.
 func askedStep(s *custody.State, now time.Time, l Limit) (next step, open bool) {
-	rank := map[referralv1.Deadline_Kind]int{confirm: 4, answerQuestion: 3, answer: 2, receive: 1}
+	rank := map[referralv1.Deadline_Kind]int{confirm: 4, inform: 3, answer: 2, receive: 1}
 	next = step{kind: askAgain, due: now.Add(l.Acknowledge)}
 	for _, o := range s.LiveOffers() {
 		var one step
@@ -123,7 +123,7 @@ func askedStep(s *custody.State, now time.Time, l Limit) (next step, open bool) 
 		case custodyv1.OfferState_OFFER_STATE_ACCEPTED:
 			one = step{kind: confirm, due: now.Add(l.Acknowledge)}
 		case custodyv1.OfferState_OFFER_STATE_INFORMATION_REQUESTED:
-			one = step{kind: answerQuestion, due: now.Add(l.Acknowledge)}
+			one = step{kind: inform, due: now.Add(l.Acknowledge)}
 		case custodyv1.OfferState_OFFER_STATE_SENT:
 			one = step{kind: receive, due: now.Add(l.Acknowledge)}
 		default:

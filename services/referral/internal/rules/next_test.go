@@ -76,7 +76,7 @@ const (
 	kComplete = referralv1.Deadline_KIND_COMPLETE
 	kAgain    = referralv1.Deadline_KIND_ASK_AGAIN
 	kWatch    = referralv1.Deadline_KIND_WATCH
-	kQuestion = referralv1.Deadline_KIND_ANSWER_QUESTION
+	kQuestion = referralv1.Deadline_KIND_INFORM
 	kRelease  = referralv1.Deadline_KIND_RELEASE
 	kCheckIn  = referralv1.Deadline_KIND_CHECK_IN
 	kFind     = referralv1.Deadline_KIND_FIND

@@ -19,10 +19,13 @@ func Stage(o *referralv1.OfferRecord, held *referralv1.Referral, node string) sh
 			break // the person has moved on
 		}
 		switch held.GetState() {
-		case custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT:
+		case custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT, custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE,
+			// A place further on, or the way back, is being made ready: until they leave, the person is where they are.
+			custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED, custodyv1.ReferralState_REFERRAL_STATE_READY:
+			if held.GetCareNode() == node {
+				return shelterv1.LiveOffer_STAGE_ARRIVED
+			}
 			return shelterv1.LiveOffer_STAGE_PROMISED
-		case custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE:
-			return shelterv1.LiveOffer_STAGE_ARRIVED
 		}
 	}
 	return shelterv1.LiveOffer_STAGE_UNSPECIFIED

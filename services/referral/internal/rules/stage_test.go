@@ -13,10 +13,7 @@ import (
 func TestStage(t *testing.T) {
 	const tentative, promised, arrived = shelterv1.LiveOffer_STAGE_TENTATIVE, shelterv1.LiveOffer_STAGE_PROMISED, shelterv1.LiveOffer_STAGE_ARRIVED
 	want := map[custodyv1.OfferState]shelterv1.LiveOffer_Stage{accepting: tentative, accepted: tentative, confirmed: tentative, ready: promised}
-	whole := map[custodyv1.ReferralState]shelterv1.LiveOffer_Stage{
-		custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT: promised, custodyv1.ReferralState_REFERRAL_STATE_ARRIVED: arrived,
-		custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE: arrived,
-	}
+	whole := map[custodyv1.ReferralState]bool{isConfirmed: true, isReady: true, onTheRoad: true, custodyv1.ReferralState_REFERRAL_STATE_ARRIVED: true, inService: true}
 	for _, state := range offerStates {
 		o := &referralv1.OfferRecord{State: state}
 		if got := rules.Stage(o, nil, "punjab"); got != want[state] {
@@ -26,8 +23,13 @@ func TestStage(t *testing.T) {
 	o := &referralv1.OfferRecord{State: fulfilled}
 	for number := range custodyv1.ReferralState_name {
 		state := custodyv1.ReferralState(number)
-		if got := rules.Stage(o, &referralv1.Referral{State: state, OwnerNode: "punjab"}, "punjab"); got != whole[state] {
-			t.Errorf("%v: %v, want %v", state, got, whole[state])
+		for care, stage := range map[string]shelterv1.LiveOffer_Stage{"punjab": arrived, "balochistan": promised} {
+			if !whole[state] {
+				stage = shelterv1.LiveOffer_STAGE_UNSPECIFIED
+			}
+			if got := rules.Stage(o, &referralv1.Referral{State: state, OwnerNode: "punjab", CareNode: care}, "punjab"); got != stage {
+				t.Errorf("%v, in the care of %s: %v, want %v", state, care, got, stage)
+			}
 		}
 		if got := rules.Stage(o, &referralv1.Referral{State: state, OwnerNode: "sindh"}, "punjab"); got != shelterv1.LiveOffer_STAGE_UNSPECIFIED {
 			t.Errorf("%v and moved on: %v", state, got)

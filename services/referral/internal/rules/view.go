@@ -35,11 +35,9 @@ func View(s *custody.State, updated time.Time) *referralv1.Referral {
 	for _, o := range s.Offers {
 		shown := offer(s.Referral, o.By, o.Hash, o.Offered, o.Time)
 		shown.State, shown.Hold, shown.Return = o.State, o.Accepted.GetHold(), o.Return
-		shown.ReleaseRequested, shown.ReviewTime, shown.MeetTime = o.ReleaseRequested != nil, o.Waitlisted.GetReviewTime(), o.Proposed.GetMeetTime()
-		if o.State == custodyv1.OfferState_OFFER_STATE_WITHDRAWN {
-			shown.WithdrawReason = o.Reason
-		} else {
-			shown.DeclineReason = o.Reason
+		shown.DeclineReason, shown.ReleaseReason, shown.MeetTime = o.Reason, o.ReleaseRequested.GetReason(), o.Proposed.GetMeetTime()
+		if o.State == custodyv1.OfferState_OFFER_STATE_WAITLISTED {
+			shown.ReviewTime = o.Waitlisted.GetReviewTime()
 		}
 		v.Offers = append(v.Offers, shown)
 	}
@@ -51,7 +49,7 @@ func offer(referral, from string, hash custody.Hash, b *custodyv1.Offered, made 
 		Name: referral + "/offers/" + hash.String(), FromNode: from,
 		ToNode: b.GetToNode(), ToUnit: b.GetToUnit(), Reference: b.GetReference(), Kind: b.GetKind(),
 		Service: b.GetService(), Urgency: b.GetUrgency(), Reasons: b.GetReasons(), Needs: b.GetNeeds(),
-		AnswerBy: b.GetAnswerBy(), CreateTime: timestamppb.New(made),
+		AnswerBy: b.GetAnswerBy(), CreateTime: timestamppb.New(made), Together: b.GetTogether(),
 	}
 }
 
@@ -60,6 +58,5 @@ func Received(r *referralv1.OfferRecord, event *custodyv1.Event) *referralv1.Off
 	shown := offer(event.GetReferral(), event.GetOwner(), custody.HashOf(r.GetOffered().GetEvent()), event.GetOffered(), event.GetTime().AsTime())
 	shown.State, shown.Hold = r.GetState(), r.GetHold()
 	shown.DeclineReason, shown.AcceptFailure = r.GetDeclineReason(), r.GetAcceptFailure()
-	shown.WithdrawReason, shown.ReleaseRequested = r.GetWithdrawReason(), r.GetReleaseRequested()
 	return shown
 }

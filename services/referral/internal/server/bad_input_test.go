@@ -84,12 +84,6 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 				}),
 				Except: map[string]rpctest.Exception{"filter.unit unknown": noSuch},
 			},
-			"AcceptOffer": {Requests: one(func(t testing.TB) proto.Message {
-				o := w.offer(t, w.walk(t, asked))
-				r := acceptance(o.GetName(), "punjab")
-				r.Etag = o.GetEtag()
-				return r
-			})},
 			"DeclineOffer": {Requests: one(func(t testing.TB) proto.Message {
 				o := w.offer(t, w.walk(t, asked))
 				return &referralv1.DeclineOfferRequest{Name: o.GetName(), Reason: "OTHER", Note: "A note.", Etag: o.GetEtag()}

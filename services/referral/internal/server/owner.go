@@ -60,3 +60,8 @@ func (s *Server) CorrectReferral(ctx context.Context, r *referralv1.CorrectRefer
 func (s *Server) EndConsent(ctx context.Context, r *referralv1.EndConsentRequest) (*referralv1.Referral, error) {
 	return s.app.EndConsent(ctx, r, actor(ctx))
 }
+
+// SubmitReferrals implements the RPC.
+func (s *Server) SubmitReferrals(ctx context.Context, r *referralv1.SubmitReferralsRequest) (*referralv1.SubmitReferralsResponse, error) {
+	return s.app.SubmitReferrals(ctx, r)
+}

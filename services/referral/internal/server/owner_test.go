@@ -150,6 +150,36 @@ func ownerCalls(w *world) map[string]rpctest.Call {
 		}
 	}
 	return map[string]rpctest.Call{
+		"SubmitReferrals": {
+			Requests: func(testing.TB) []proto.Message {
+				one, other := local(w), local(w)
+				other.AnswerBy = one.GetAnswerBy()
+				overridden, third := proto.CloneOf(one), proto.CloneOf(other)
+				overridden.RequestId, third.RequestId = "overridden-"+one.GetRequestId(), "overridden-"+other.GetRequestId()
+				overridden.Ground = &referralv1.SubmitReferralRequest_Override{Override: &custodyv1.ConsentOverride{
+					LegalBasis: "IMMINENT_DANGER", Approver: "nodes/punjab/workers/supervisor",
+				}}
+				return []proto.Message{
+					&referralv1.SubmitReferralsRequest{Parent: "nodes/punjab", Requests: []*referralv1.SubmitReferralRequest{one, other}},
+					&referralv1.SubmitReferralsRequest{Parent: "nodes/punjab", Requests: []*referralv1.SubmitReferralRequest{overridden, third}},
+				}
+			},
+			Except: map[string]rpctest.Exception{
+				"requests.request_id unknown": anyKey, "requests.actor.person unknown": anyActor, "requests.actor.unit unknown": anyActor,
+				"requests.actor.service unknown": anyActor,
+			},
+		},
+		"AcceptOffer": {
+			Requests: func(t testing.TB) []proto.Message {
+				o := w.offer(t, w.walk(t, asked))
+				alone := acceptance(o.GetName(), "punjab")
+				alone.Etag = o.GetEtag()
+				family := w.family(t)
+				first := acceptance(family[0].GetOffers()[0].GetName(), "punjab")
+				first.Also = []*referralv1.AcceptedWith{{Offer: family[1].GetOffers()[0].GetName(), Group: group}}
+				return []proto.Message{alone, first}
+			},
+		},
 		"WithdrawOffer": one(func(t testing.TB) proto.Message {
 			v := w.walk(t, ready)
 			return &referralv1.WithdrawOfferRequest{Name: v.GetOffers()[0].GetName(), Reason: "OTHER", Note: "A note.", Etag: v.GetEtag()}
@@ -191,6 +221,19 @@ func ownerCalls(w *world) map[string]rpctest.Call {
 			return &referralv1.EndConsentRequest{Name: v.GetName(), Note: "A note.", Etag: v.GetEtag()}
 		}),
 	}
+}
+
+// family are the referrals of two children within punjab who are not parted.
+func (w *world) family(t testing.TB) []*referralv1.Referral {
+	t.Helper()
+	one, other := local(w), local(w)
+	other.AnswerBy = one.GetAnswerBy()
+	response, err := w.punjab.SubmitReferrals(context.Background(), &referralv1.SubmitReferralsRequest{
+		Parent: "nodes/punjab", Requests: []*referralv1.SubmitReferralRequest{one, other},
+	})
+	must(t, err)
+	w.settle(t)
+	return response.GetReferrals()
 }
 
 // lost is one whose person did not come.

@@ -25,6 +25,7 @@ func Policy() rpc.Policy {
 	byService, byPerson := []string{"protection"}, []string{"gateway"}
 	return rpc.Policy{
 		method("SubmitReferral"):   {Callers: byService},
+		method("SubmitReferrals"):  {Callers: byService},
 		method("CompleteReferral"): {Callers: byService},
 		method("GetReferral"):      {Callers: byPerson, Roles: readers},
 		method("ListReferrals"):    {Callers: byPerson, Roles: readers},

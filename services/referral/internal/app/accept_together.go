@@ -1,0 +1,183 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/custody"
+	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/outbox"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
+	"amanat.example/services/referral/internal/store"
+)
+
+// also are the offers accepted with this one: exactly those of all who go together with it, each with the bed group asked for.
+func (o *received) also(request *referralv1.AcceptOfferRequest) (all []*received, err error) {
+	together := slices.Clone(o.event.GetOffered().GetTogether())
+	for i, one := range request.GetAlso() {
+		field := fmt.Sprintf("also[%d].offer", i)
+		referral, _ := store.SplitOffer(one.GetOffer())
+		at := slices.Index(together, referral)
+		if at < 0 {
+			return nil, fault.InvalidField(field, "must be an offer for somebody who goes together with this one, named once")
+		}
+		together = slices.Delete(together, at, at+1)
+		if o.checkNode("group", one.GetGroup()) != nil {
+			return nil, fault.InvalidField(fmt.Sprintf("also[%d].group", i), "must be a bed group of this node")
+		}
+		other, _, err := o.getReceived(o.tx, one.GetOffer())
+		if fault.ReasonOf(err) == fault.Missing {
+			return nil, fault.InvalidField(field, "must be an offer that this node has received")
+		}
+		if err != nil {
+			return nil, err
+		}
+		again, err := rules.Accept(other.record.GetState())
+		switch {
+		case err != nil:
+			return nil, err
+		case again || other.event.GetOffered().GetToUnit() != o.event.GetOffered().GetToUnit():
+			return nil, fault.InvalidField(field, "must be an offer to the same unit that is not accepted yet")
+		}
+		other.record.Group = one.GetGroup()
+		all = append(all, other)
+	}
+	if len(together) > 0 {
+		return nil, fault.InvalidField("also", "must name the offers of all who go together with this one, each with its bed group; see the offer's together")
+	}
+	return all, nil
+}
+
+// acceptWith makes the acceptances of those who go together pending, and answers what their hold must hold besides.
+func (o *received) acceptWith(ctx context.Context, actor *custodyv1.Actor, annex *custodyv1.AnnexLetter, also []*received) (parts []*shelterv1.Part, err error) {
+	o.record.HoldOf, o.record.HoldsFor = "", nil
+	for _, other := range also {
+		copied, err := o.copyAnnex(ctx, other.event.GetReferral(), annex)
+		if err != nil {
+			return nil, err
+		}
+		if err := o.Annexes.Put(o.tx, copied); err != nil {
+			return nil, err
+		}
+		r := other.record
+		r.State, r.AcceptFailure, r.Actor, r.AnnexCommitment = custodyv1.OfferState_OFFER_STATE_ACCEPTING, "", actor, commitment(copied)
+		r.HoldOf, r.HoldsFor, r.Hold = o.name, nil, ""
+		if err := other.put(); err != nil {
+			return nil, err
+		}
+		o.record.HoldsFor = append(o.record.HoldsFor, other.name)
+		parts = append(parts, &shelterv1.Part{Group: r.GetGroup(), Quantity: 1, Needs: other.event.GetOffered().GetNeeds()})
+	}
+	return parts, nil
+}
+
+// copyAnnex is what people wrote about one of those who go together, for another's referral.
+func (a *App) copyAnnex(ctx context.Context, referral string, annex *custodyv1.AnnexLetter) (*custodyv1.AnnexLetter, error) {
+	content := &custodyv1.AnnexContent{}
+	if err := proto.Unmarshal(annex.GetAnnex().GetContent(), content); err != nil {
+		return nil, fmt.Errorf("the annex's content: %w", err)
+	}
+	if err := a.Annexes.Prepare(ctx, referral); err != nil {
+		return nil, err
+	}
+	return a.newAnnex(referral, content)
+}
+
+// heldForAll takes in what became of a hold for an acceptance, and for those accepted with it.
+func (a *App) heldForAll(tx *kitstore.Tx, r outbox.Result) error {
+	if err := a.held(tx, r); err != nil {
+		return err
+	}
+	lead, _, err := a.getReceived(tx, r.Command.Subject)
+	if err != nil {
+		return err
+	}
+	hold, _ := r.Reply.(*shelterv1.Hold)
+	freed := false
+	err = lead.eachWith(func(other *received) error {
+		switch {
+		case other.record.GetState() != custodyv1.OfferState_OFFER_STATE_ACCEPTING:
+			return nil
+		case lead.record.GetState() == custodyv1.OfferState_OFFER_STATE_ACCEPTED:
+			return other.heldWith(lead, hold)
+		}
+		freed, other.record.HoldOf = true, ""
+		if r.Fault != nil {
+			return other.notHeld(r.Fault.Reason())
+		}
+		return other.notHeld(fault.HoldEnded)
+	})
+	if err != nil || !freed || rules.Open(lead.record.GetState()) {
+		return err
+	}
+	return lead.release() // it ended while the shelter was asked, and nobody needs the beds any more
+}
+
+// heldWith answers that this offer is accepted: its bed is in the hold of another.
+func (o *received) heldWith(lead *received, hold *shelterv1.Hold) error {
+	o.record.State, o.record.Fence = custodyv1.OfferState_OFFER_STATE_ACCEPTED, lead.record.GetFence()
+	err := o.reply(&custodyv1.Reply{
+		Actor: o.record.GetActor(), AnnexCommitment: o.record.GetAnnexCommitment(),
+		Body: &custodyv1.Reply_Accepted{Accepted: &custodyv1.Accepted{Hold: hold.GetName(), HoldExpireTime: hold.GetExpireTime()}},
+	})
+	if err != nil {
+		return err
+	}
+	annex, err := optional(o.Annexes.Get(o.tx, o.event.GetReferral(), custody.Hash(o.record.GetAnnexCommitment()).String()))
+	if err != nil {
+		return err
+	}
+	if err := o.sendAnnex(o.tx, lane(o.event.GetOffered().GetUrgency()), annex, o.event.GetOwner()); err != nil {
+		return err
+	}
+	return o.put()
+}
+
+// lead is the offer in whose name the bed of this one is held: another's for those who go together, else itself.
+func (o *received) lead() (*received, error) {
+	if o.record.GetHoldOf() == "" {
+		return o, nil
+	}
+	lead, _, err := o.getReceived(o.tx, o.record.GetHoldOf())
+	return lead, err
+}
+
+// eachWith does something for each offer whose bed this one's hold holds too.
+func (o *received) eachWith(do func(other *received) error) error {
+	for _, name := range o.record.GetHoldsFor() {
+		other, _, err := o.getReceived(o.tx, name)
+		if err != nil {
+			return err
+		}
+		if other.record.GetHoldOf() != o.name { // it was accepted anew since
+			continue
+		}
+		if err := do(other); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// usedBut says that the beds of this one's hold are for somebody besides one offer.
+func (o *received) usedBut(but *received) (used bool, err error) {
+	uses := func(r *received) bool {
+		return r.name != but.name && (rules.Open(r.record.GetState()) || r.record.GetState() == custodyv1.OfferState_OFFER_STATE_FULFILLED)
+	}
+	if len(o.record.GetHoldsFor()) == 0 {
+		return false, nil
+	}
+	used = uses(o)
+	err = o.eachWith(func(other *received) error {
+		used = used || uses(other)
+		return nil
+	})
+	return used, err
+}

@@ -1,0 +1,118 @@
+package app
+
+import (
+	"slices"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	"amanat.example/services/custody"
+	"amanat.example/services/kit/codes"
+)
+
+// bound are those who go together with a referral in this transaction, itself the first: brothers and sisters, or a mother and her
+// children, none of whom was handed over yet. Whoever left, or whose referral is over, is not among them.
+func (w *work) bound() ([]*work, error) {
+	if w.group != nil {
+		return w.group, nil
+	}
+	if !w.leaves() {
+		w.group = []*work{w}
+		return w.group, nil
+	}
+	_, err := w.rest()
+	return w.group, err
+}
+
+// rest are the others of bound, also of a referral that is over by now.
+func (w *work) rest() ([]*work, error) {
+	if w.group == nil {
+		group := []*work{w}
+		for _, name := range w.chain.State().Submitted.GetTogether() {
+			other, err := w.begin(w.tx, name)
+			if err != nil {
+				return nil, err
+			}
+			if other.leaves() {
+				other.group = []*work{other}
+				group = append(group, other)
+			}
+		}
+		w.group = group
+	}
+	return w.group[1:], nil
+}
+
+// leaves says that the person still has to leave the node where the referral began.
+func (w *work) leaves() bool {
+	switch s := w.chain.State(); s.State {
+	case custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED, custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED, custodyv1.ReferralState_REFERRAL_STATE_READY:
+		return s.Owner == w.Node && s.Origin == w.Node && len(s.Former) == 0
+	}
+	return false
+}
+
+// chainsOf are the chains of a group.
+func chainsOf(group []*work) (all custody.Together) {
+	for _, w := range group {
+		all = append(all, w.chain)
+	}
+	return all
+}
+
+// namesOf are the referrals of a group but one.
+func namesOf(group []*work, but *work) (names []string) {
+	for _, w := range group {
+		if w != but {
+			names = append(names, w.chain.State().Referral)
+		}
+	}
+	return names
+}
+
+// keepTogether takes the others' offers back at units that fell out for one of them, because nobody goes alone, and stores what
+// became of the others. It does nothing where a person is handed over: who travelled first has gone.
+func (w *work) keepTogether() error {
+	if fallen := w.fallen(); len(fallen) > 0 {
+		if err := w.fallTogether(fallen); err != nil {
+			return err
+		}
+	}
+	if len(w.group) < 2 {
+		return nil
+	}
+	for _, other := range w.group[1:] {
+		if len(other.chain.Links()) == other.stored {
+			continue
+		}
+		if err := other.close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *work) fallTogether(units []string) error {
+	group, err := w.rest()
+	if err != nil {
+		return err
+	}
+	for _, other := range group {
+		for _, o := range other.chain.State().LiveOffers() {
+			if !slices.Contains(units, o.Offered.GetToUnit()) {
+				continue
+			}
+			if err := other.withdraw(w.self(), o, nil, codes.WithdrawalTogether); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// fallen are the units that fell out for this referral in this transaction, where others go together with it.
+func (w *work) fallen() []string {
+	s := w.chain.State()
+	if s.Submitted == nil || len(s.Submitted.GetTogether()) == 0 || s.Owner != w.Node || len(s.Former) > 0 {
+		return nil
+	}
+	return custody.Fallen(w.chain, w.stored)
+}

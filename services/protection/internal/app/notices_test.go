@@ -474,6 +474,20 @@ func TestQuietHours(t *testing.T) {
 	}
 }
 
+// However much waits for the morning, high risk is found behind it.
+func TestHighRiskBehindABacklog(t *testing.T) {
+	b := staffed(t)
+	b.head()
+	h := b.hook(nil)
+	b.now(10 * time.Hour)
+	b.missPage(0, 1100, 1, slow)
+	b.misses(2000, 1, urgent)
+	b.send()
+	if calls := h.Calls(); len(calls) != 1 || !strings.Contains(string(calls[0].Body), "000000002000") {
+		t.Errorf("%d messages: %v", len(calls), calls)
+	}
+}
+
 // After a long cut one person gets a few messages that gather everything, and not one for each.
 func TestNoStormAfterALongCut(t *testing.T) {
 	b := staffed(t)

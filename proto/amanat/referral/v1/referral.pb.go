@@ -65,6 +65,12 @@ const (
 	Deadline_KIND_FIND Deadline_Kind = 14
 	// The owner must answer this node's request for the person's return.
 	Deadline_KIND_RETURN Deadline_Kind = 15
+	// The destination looks for a place again for an offer on its waiting list.
+	Deadline_KIND_REVIEW Deadline_Kind = 16
+	// The owner must follow a person whose arrival was asserted.
+	Deadline_KIND_FOLLOW_PERSON Deadline_Kind = 17
+	// The outcome that the destination of a service reported must be recorded at the origin.
+	Deadline_KIND_CLOSE Deadline_Kind = 18
 )
 
 // Enum value maps for Deadline_Kind.
@@ -86,6 +92,9 @@ var (
 		13: "KIND_CHECK_IN",
 		14: "KIND_FIND",
 		15: "KIND_RETURN",
+		16: "KIND_REVIEW",
+		17: "KIND_FOLLOW_PERSON",
+		18: "KIND_CLOSE",
 	}
 	Deadline_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":     0,
@@ -104,6 +113,9 @@ var (
 		"KIND_CHECK_IN":        13,
 		"KIND_FIND":            14,
 		"KIND_RETURN":          15,
+		"KIND_REVIEW":          16,
+		"KIND_FOLLOW_PERSON":   17,
+		"KIND_CLOSE":           18,
 	}
 )
 
@@ -487,7 +499,13 @@ type Offer struct {
 	// When the unit looks for a place again, while it has none.
 	ReviewTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=review_time,json=reviewTime,proto3" json:"review_time,omitempty"`
 	// When the person can be met there.
-	MeetTime      *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=meet_time,json=meetTime,proto3" json:"meet_time,omitempty"`
+	MeetTime *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=meet_time,json=meetTime,proto3" json:"meet_time,omitempty"`
+	// What the unit asked back and has no answer to, code of the list `question`; empty for nothing.
+	QuestionTopic string `protobuf:"bytes,23,opt,name=question_topic,json=questionTopic,proto3" json:"question_topic,omitempty"`
+	// Why the unit asks to be let go, code of the list `decline`; empty while it does not.
+	ReleaseReason string `protobuf:"bytes,24,opt,name=release_reason,json=releaseReason,proto3" json:"release_reason,omitempty"`
+	// What came of a referral for a service, code of the list `outcome`; empty before.
+	Outcome       string `protobuf:"bytes,25,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -676,6 +694,27 @@ func (x *Offer) GetMeetTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Offer) GetQuestionTopic() string {
+	if x != nil {
+		return x.QuestionTopic
+	}
+	return ""
+}
+
+func (x *Offer) GetReleaseReason() string {
+	if x != nil {
+		return x.ReleaseReason
+	}
+	return ""
+}
+
+func (x *Offer) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
 // Deadline is what must happen next, and who answers for it.
 type Deadline struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -772,7 +811,7 @@ type SubmitReferralRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Such as `nodes/balochistan`.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Does the person move? Only PLACEMENT is served so far.
+	// Does the person move?
 	Kind v1.ReferralKind `protobuf:"varint,2,opt,name=kind,proto3,enum=amanat.custody.v1.ReferralKind" json:"kind,omitempty"`
 	// Main service asked, code of the list `service`.
 	Service string `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
@@ -2337,7 +2376,7 @@ var File_amanat_referral_v1_referral_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\n" +
-	"!amanat/referral/v1/referral.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/identity/v1/identity.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a!amanat/referral/v1/handover.proto\x1a\x1eamanat/referral/v1/owner.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\n" +
+	"!amanat/referral/v1/referral.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/identity/v1/identity.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a$amanat/referral/v1/destination.proto\x1a!amanat/referral/v1/handover.proto\x1a\x1eamanat/referral/v1/owner.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\n" +
 	"\n" +
 	"\bReferral\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12!\n" +
@@ -2377,7 +2416,7 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\ano_show\x18\x1b \x01(\v2\x19.amanat.custody.v1.NoShowB\x03\xe0A\x03R\x06noShow\x12\x19\n" +
 	"\x05found\x18\x1c \x01(\bB\x03\xe0A\x03R\x05found\x12.\n" +
 	"\x10return_requested\x18\x1d \x01(\bB\x03\xe0A\x03R\x0freturnRequested\x12\x1f\n" +
-	"\btogether\x18\x1e \x03(\tB\x03\xe0A\x03R\btogether\"\xd1\a\n" +
+	"\btogether\x18\x1e \x03(\tB\x03\xe0A\x03R\btogether\"\xc8\b\n" +
 	"\x05Offer\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x128\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateB\x03\xe0A\x03R\x05state\x12 \n" +
@@ -2404,14 +2443,17 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\x11release_requested\x18\x14 \x01(\bB\x03\xe0A\x03R\x10releaseRequested\x12@\n" +
 	"\vreview_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"reviewTime\x12<\n" +
-	"\tmeet_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\bmeetTime\"\xa2\x04\n" +
+	"\tmeet_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\bmeetTime\x12*\n" +
+	"\x0equestion_topic\x18\x17 \x01(\tB\x03\xe0A\x03R\rquestionTopic\x12*\n" +
+	"\x0erelease_reason\x18\x18 \x01(\tB\x03\xe0A\x03R\rreleaseReason\x12\x1d\n" +
+	"\aoutcome\x18\x19 \x01(\tB\x03\xe0A\x03R\aoutcome\"\xdb\x04\n" +
 	"\bDeadline\x12\x1f\n" +
 	"\breferral\x18\x01 \x01(\tB\x03\xe0A\x03R\breferral\x12\x19\n" +
 	"\x05offer\x18\x02 \x01(\tB\x03\xe0A\x03R\x05offer\x12:\n" +
 	"\x04kind\x18\x03 \x01(\x0e2!.amanat.referral.v1.Deadline.KindB\x03\xe0A\x03R\x04kind\x12:\n" +
 	"\bdue_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\adueTime\x12\x17\n" +
 	"\x04unit\x18\x05 \x01(\tB\x03\xe0A\x03R\x04unit\x12\x1b\n" +
-	"\x06missed\x18\x06 \x01(\x05B\x03\xe0A\x03R\x06missed\"\xab\x02\n" +
+	"\x06missed\x18\x06 \x01(\x05B\x03\xe0A\x03R\x06missed\"\xe4\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fKIND_RECEIVE\x10\x01\x12\x0f\n" +
@@ -2432,7 +2474,11 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\fKIND_RELEASE\x10\f\x12\x11\n" +
 	"\rKIND_CHECK_IN\x10\r\x12\r\n" +
 	"\tKIND_FIND\x10\x0e\x12\x0f\n" +
-	"\vKIND_RETURN\x10\x0f\"\x84\a\n" +
+	"\vKIND_RETURN\x10\x0f\x12\x0f\n" +
+	"\vKIND_REVIEW\x10\x10\x12\x16\n" +
+	"\x12KIND_FOLLOW_PERSON\x10\x11\x12\x0e\n" +
+	"\n" +
+	"KIND_CLOSE\x10\x12\"\x84\a\n" +
 	"\x15SubmitReferralRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12B\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12&\n" +
@@ -2552,7 +2598,7 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\tdeadlines\x18\x01 \x03(\v2\x1c.amanat.referral.v1.DeadlineR\tdeadlines\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"z\n" +
 	"\x0fGetAnnexRequest\x12g\n" +
-	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xb7!\n" +
+	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xbb.\n" +
 	"\x0fReferralService\x12\x8b\x01\n" +
 	"\x0eSubmitReferral\x12).amanat.referral.v1.SubmitReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"0\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{parent=nodes/*}/referrals:submit\x12{\n" +
 	"\vGetReferral\x12&.amanat.referral.v1.GetReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=nodes/*/referrals/*}\x12\x8c\x01\n" +
@@ -2585,7 +2631,18 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\fRecordReturn\x12'.amanat.referral.v1.RecordReturnRequest\x1a\x1c.amanat.referral.v1.Referral\"6\x82\xd3\xe4\x93\x020:\x01*\"+/v1/{name=nodes/*/referrals/*}:recordReturn\x12\x8e\x01\n" +
 	"\x0fCorrectReferral\x12*.amanat.referral.v1.CorrectReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=nodes/*/referrals/*}:correct\x12\x87\x01\n" +
 	"\n" +
-	"EndConsent\x12%.amanat.referral.v1.EndConsentRequest\x1a\x1c.amanat.referral.v1.Referral\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/{name=nodes/*/referrals/*}:endConsentB4Z2amanat.example/proto/amanat/referral/v1;referralv1b\x06proto3"
+	"EndConsent\x12%.amanat.referral.v1.EndConsentRequest\x1a\x1c.amanat.referral.v1.Referral\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/{name=nodes/*/referrals/*}:endConsent\x12\x88\x01\n" +
+	"\vAskQuestion\x12&.amanat.referral.v1.AskQuestionRequest\x1a\x19.amanat.referral.v1.Offer\"6\x82\xd3\xe4\x93\x020:\x01*\"+/v1/{name=nodes/*/referrals/*/offers/*}:ask\x12\x91\x01\n" +
+	"\rWaitlistOffer\x12(.amanat.referral.v1.WaitlistOfferRequest\x1a\x19.amanat.referral.v1.Offer\";\x82\xd3\xe4\x93\x025:\x01*\"0/v1/{name=nodes/*/referrals/*/offers/*}:waitlist\x12\xa5\x01\n" +
+	"\x12WithdrawAcceptance\x12-.amanat.referral.v1.WithdrawAcceptanceRequest\x1a\x19.amanat.referral.v1.Offer\"E\x82\xd3\xe4\x93\x02?:\x01*\":/v1/{name=nodes/*/referrals/*/offers/*}:withdrawAcceptance\x12\x99\x01\n" +
+	"\x0eRequestRelease\x12).amanat.referral.v1.RequestReleaseRequest\x1a\x19.amanat.referral.v1.Offer\"A\x82\xd3\xe4\x93\x02;:\x01*\"6/v1/{name=nodes/*/referrals/*/offers/*}:requestRelease\x12\x9c\x01\n" +
+	"\x0fProposeSchedule\x12*.amanat.referral.v1.ProposeScheduleRequest\x1a\x19.amanat.referral.v1.Offer\"B\x82\xd3\xe4\x93\x02<:\x01*\"7/v1/{name=nodes/*/referrals/*/offers/*}:proposeSchedule\x12\x90\x01\n" +
+	"\vGiveService\x12&.amanat.referral.v1.GiveServiceRequest\x1a\x19.amanat.referral.v1.Offer\">\x82\xd3\xe4\x93\x028:\x01*\"3/v1/{name=nodes/*/referrals/*/offers/*}:giveService\x12\x96\x01\n" +
+	"\rReportOutcome\x12(.amanat.referral.v1.ReportOutcomeRequest\x1a\x19.amanat.referral.v1.Offer\"@\x82\xd3\xe4\x93\x02::\x01*\"5/v1/{name=nodes/*/referrals/*/offers/*}:reportOutcome\x12\x97\x01\n" +
+	"\rAssertArrival\x12(.amanat.referral.v1.AssertArrivalRequest\x1a#.amanat.referral.v1.AssertedArrival\"7\x82\xd3\xe4\x93\x021:\x01*\",/v1/{name=nodes/*/referrals/*}:assertArrival\x12\x89\x01\n" +
+	"\fReportSafety\x12'.amanat.referral.v1.ReportSafetyRequest\x1a\x18.amanat.referral.v1.Told\"6\x82\xd3\xe4\x93\x020:\x01*\"+/v1/{name=nodes/*/referrals/*}:reportSafety\x12\x98\x01\n" +
+	"\x11RequestCorrection\x12,.amanat.referral.v1.RequestCorrectionRequest\x1a\x18.amanat.referral.v1.Told\";\x82\xd3\xe4\x93\x025:\x01*\"0/v1/{name=nodes/*/referrals/*}:requestCorrection\x12\x92\x01\n" +
+	"\x0fWithdrawConsent\x12*.amanat.referral.v1.WithdrawConsentRequest\x1a\x18.amanat.referral.v1.Told\"9\x82\xd3\xe4\x93\x023:\x01*\"./v1/{name=nodes/*/referrals/*}:withdrawConsentB4Z2amanat.example/proto/amanat/referral/v1;referralv1b\x06proto3"
 
 var (
 	file_amanat_referral_v1_referral_proto_rawDescOnce sync.Once
@@ -2655,10 +2712,23 @@ var file_amanat_referral_v1_referral_proto_goTypes = []any{
 	(*RecordReturnRequest)(nil),         // 50: amanat.referral.v1.RecordReturnRequest
 	(*CorrectReferralRequest)(nil),      // 51: amanat.referral.v1.CorrectReferralRequest
 	(*EndConsentRequest)(nil),           // 52: amanat.referral.v1.EndConsentRequest
-	(*v1.Chain)(nil),                    // 53: amanat.custody.v1.Chain
-	(*VerifyReferralResponse)(nil),      // 54: amanat.referral.v1.VerifyReferralResponse
-	(*ExportHandoverResponse)(nil),      // 55: amanat.referral.v1.ExportHandoverResponse
-	(*v1.AnnexContent)(nil),             // 56: amanat.custody.v1.AnnexContent
+	(*AskQuestionRequest)(nil),          // 53: amanat.referral.v1.AskQuestionRequest
+	(*WaitlistOfferRequest)(nil),        // 54: amanat.referral.v1.WaitlistOfferRequest
+	(*WithdrawAcceptanceRequest)(nil),   // 55: amanat.referral.v1.WithdrawAcceptanceRequest
+	(*RequestReleaseRequest)(nil),       // 56: amanat.referral.v1.RequestReleaseRequest
+	(*ProposeScheduleRequest)(nil),      // 57: amanat.referral.v1.ProposeScheduleRequest
+	(*GiveServiceRequest)(nil),          // 58: amanat.referral.v1.GiveServiceRequest
+	(*ReportOutcomeRequest)(nil),        // 59: amanat.referral.v1.ReportOutcomeRequest
+	(*AssertArrivalRequest)(nil),        // 60: amanat.referral.v1.AssertArrivalRequest
+	(*ReportSafetyRequest)(nil),         // 61: amanat.referral.v1.ReportSafetyRequest
+	(*RequestCorrectionRequest)(nil),    // 62: amanat.referral.v1.RequestCorrectionRequest
+	(*WithdrawConsentRequest)(nil),      // 63: amanat.referral.v1.WithdrawConsentRequest
+	(*v1.Chain)(nil),                    // 64: amanat.custody.v1.Chain
+	(*VerifyReferralResponse)(nil),      // 65: amanat.referral.v1.VerifyReferralResponse
+	(*ExportHandoverResponse)(nil),      // 66: amanat.referral.v1.ExportHandoverResponse
+	(*v1.AnnexContent)(nil),             // 67: amanat.custody.v1.AnnexContent
+	(*AssertedArrival)(nil),             // 68: amanat.referral.v1.AssertedArrival
+	(*Told)(nil),                        // 69: amanat.referral.v1.Told
 }
 var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
 	26, // 0: amanat.referral.v1.Referral.kind:type_name -> amanat.custody.v1.ReferralKind
@@ -2733,38 +2803,60 @@ var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
 	50, // 69: amanat.referral.v1.ReferralService.RecordReturn:input_type -> amanat.referral.v1.RecordReturnRequest
 	51, // 70: amanat.referral.v1.ReferralService.CorrectReferral:input_type -> amanat.referral.v1.CorrectReferralRequest
 	52, // 71: amanat.referral.v1.ReferralService.EndConsent:input_type -> amanat.referral.v1.EndConsentRequest
-	1,  // 72: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 73: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
-	7,  // 74: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
-	53, // 75: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
-	54, // 76: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
-	55, // 77: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
-	1,  // 78: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
-	2,  // 79: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
-	11, // 80: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
-	2,  // 81: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
-	2,  // 82: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
-	1,  // 83: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 84: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 85: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 86: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
-	1,  // 87: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
-	1,  // 88: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
-	21, // 89: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
-	56, // 90: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
-	1,  // 91: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 92: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
-	1,  // 93: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 94: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 95: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 96: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
-	1,  // 97: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
-	1,  // 98: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 99: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 100: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 101: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
-	72, // [72:102] is the sub-list for method output_type
-	42, // [42:72] is the sub-list for method input_type
+	53, // 72: amanat.referral.v1.ReferralService.AskQuestion:input_type -> amanat.referral.v1.AskQuestionRequest
+	54, // 73: amanat.referral.v1.ReferralService.WaitlistOffer:input_type -> amanat.referral.v1.WaitlistOfferRequest
+	55, // 74: amanat.referral.v1.ReferralService.WithdrawAcceptance:input_type -> amanat.referral.v1.WithdrawAcceptanceRequest
+	56, // 75: amanat.referral.v1.ReferralService.RequestRelease:input_type -> amanat.referral.v1.RequestReleaseRequest
+	57, // 76: amanat.referral.v1.ReferralService.ProposeSchedule:input_type -> amanat.referral.v1.ProposeScheduleRequest
+	58, // 77: amanat.referral.v1.ReferralService.GiveService:input_type -> amanat.referral.v1.GiveServiceRequest
+	59, // 78: amanat.referral.v1.ReferralService.ReportOutcome:input_type -> amanat.referral.v1.ReportOutcomeRequest
+	60, // 79: amanat.referral.v1.ReferralService.AssertArrival:input_type -> amanat.referral.v1.AssertArrivalRequest
+	61, // 80: amanat.referral.v1.ReferralService.ReportSafety:input_type -> amanat.referral.v1.ReportSafetyRequest
+	62, // 81: amanat.referral.v1.ReferralService.RequestCorrection:input_type -> amanat.referral.v1.RequestCorrectionRequest
+	63, // 82: amanat.referral.v1.ReferralService.WithdrawConsent:input_type -> amanat.referral.v1.WithdrawConsentRequest
+	1,  // 83: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 84: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
+	7,  // 85: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
+	64, // 86: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
+	65, // 87: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
+	66, // 88: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
+	1,  // 89: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
+	2,  // 90: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
+	11, // 91: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
+	2,  // 92: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
+	2,  // 93: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
+	1,  // 94: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 95: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 96: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 97: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
+	1,  // 98: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
+	1,  // 99: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
+	21, // 100: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
+	67, // 101: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
+	1,  // 102: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 103: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
+	1,  // 104: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 105: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 106: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 107: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
+	1,  // 108: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
+	1,  // 109: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 110: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 111: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 112: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
+	2,  // 113: amanat.referral.v1.ReferralService.AskQuestion:output_type -> amanat.referral.v1.Offer
+	2,  // 114: amanat.referral.v1.ReferralService.WaitlistOffer:output_type -> amanat.referral.v1.Offer
+	2,  // 115: amanat.referral.v1.ReferralService.WithdrawAcceptance:output_type -> amanat.referral.v1.Offer
+	2,  // 116: amanat.referral.v1.ReferralService.RequestRelease:output_type -> amanat.referral.v1.Offer
+	2,  // 117: amanat.referral.v1.ReferralService.ProposeSchedule:output_type -> amanat.referral.v1.Offer
+	2,  // 118: amanat.referral.v1.ReferralService.GiveService:output_type -> amanat.referral.v1.Offer
+	2,  // 119: amanat.referral.v1.ReferralService.ReportOutcome:output_type -> amanat.referral.v1.Offer
+	68, // 120: amanat.referral.v1.ReferralService.AssertArrival:output_type -> amanat.referral.v1.AssertedArrival
+	69, // 121: amanat.referral.v1.ReferralService.ReportSafety:output_type -> amanat.referral.v1.Told
+	69, // 122: amanat.referral.v1.ReferralService.RequestCorrection:output_type -> amanat.referral.v1.Told
+	69, // 123: amanat.referral.v1.ReferralService.WithdrawConsent:output_type -> amanat.referral.v1.Told
+	83, // [83:124] is the sub-list for method output_type
+	42, // [42:83] is the sub-list for method input_type
 	42, // [42:42] is the sub-list for extension type_name
 	42, // [42:42] is the sub-list for extension extendee
 	0,  // [0:42] is the sub-list for field type_name
@@ -2775,6 +2867,7 @@ func file_amanat_referral_v1_referral_proto_init() {
 	if File_amanat_referral_v1_referral_proto != nil {
 		return
 	}
+	file_amanat_referral_v1_destination_proto_init()
 	file_amanat_referral_v1_handover_proto_init()
 	file_amanat_referral_v1_owner_proto_init()
 	file_amanat_referral_v1_referral_proto_msgTypes[3].OneofWrappers = []any{

@@ -39,5 +39,10 @@ func (a *App) DispatchReferral(ctx context.Context, request *referralv1.Dispatch
 	})
 }
 
-// destination is the node a referral was last handed over to.
-func destination(s *custody.State) string { return s.Dispatched.GetToNode() }
+// destination is the node a referral was last handed over to, or that gives the service.
+func destination(s *custody.State) string {
+	if chosen := s.Chosen(); s.Dispatched == nil && chosen != nil {
+		return chosen.Offered.GetToNode()
+	}
+	return s.Dispatched.GetToNode()
+}

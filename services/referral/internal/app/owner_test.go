@@ -58,9 +58,9 @@ func (net *network) says(from, to, referral, offer string, r *custodyv1.Reply) m
 	letter := &custodyv1.ReplyLetter{Reply: signed}
 	raw, err := proto.Marshal(letter)
 	must(net.t, err)
-	m := mail{from, post.Outgoing{
+	m := mail{from: from, out: post.Outgoing{
 		To: &postv1.Address{Node: to, Service: "referral"}, Lane: postv1.Lane_LANE_URGENT, Kind: "custody.reply.v1", Subject: referral, Body: letter,
-	}, raw}
+	}, body: raw}
 	net.sent = append(net.sent, m)
 	return m
 }

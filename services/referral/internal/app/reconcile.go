@@ -11,7 +11,6 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
-	"amanat.example/services/kit/logging"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
@@ -48,7 +47,9 @@ func (a *App) ReconcileShelter(ctx context.Context, shelter Shelter) error {
 			return fmt.Errorf("compare with the shelter: %w", err)
 		}
 		for _, offer := range reply.GetLost() {
-			a.placeLost(offer)
+			if err := a.placeLost(ctx, offer); err != nil {
+				return err
+			}
 		}
 		if next == nil {
 			return nil
@@ -63,9 +64,19 @@ func (a *App) ShelterRestored(ctx context.Context, shelter Shelter) (bool, error
 	return begun.GetRestored(), err
 }
 
-// placeLost tells that a place which was promised is not there any more.
-func (a *App) placeLost(offer string) {
-	a.Log.Error("a promised bed is gone; find another, or ask to be released", logging.Resource("offer", offer))
+// placeLost does what follows from a promised place that is not there any more, once.
+func (a *App) placeLost(ctx context.Context, offer string) error {
+	return a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		o, _, err := a.getReceived(tx, offer)
+		if err != nil || o.record.GetHoldOver() || !rules.Promised(o.record.GetState()) {
+			return err
+		}
+		o.record.HoldOver = true
+		if err := o.bedLost(); err != nil {
+			return err
+		}
+		return o.put()
+	})
 }
 
 // liveOffers are those among some stored offers for which a bed is held or a person has come, in order of name. until is the last
@@ -90,7 +101,11 @@ func (a *App) liveOffers(ctx context.Context, after kitstore.Key) (live []*shelt
 			if err != nil && !errors.Is(err, kitstore.ErrNotFound) {
 				return err
 			}
-			if stage := rules.Stage(row.Value, referral.GetReferral(), a.Node); stage != shelterv1.LiveOffer_STAGE_UNSPECIFIED {
+			arrival, err := optional(store.Arrivals.Get(r, kitstore.K(event.GetReferral())))
+			if err != nil {
+				return err
+			}
+			if stage := rules.Stage(row.Value, referral.GetReferral(), a.Node, arrival != nil && !arrival.GetTaken()); stage != shelterv1.LiveOffer_STAGE_UNSPECIFIED {
 				live = append(live, liveOffer(name, stage, row.Value, event))
 			}
 		}

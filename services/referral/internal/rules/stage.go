@@ -7,8 +7,15 @@ import (
 )
 
 // Stage is how far an offer made to this node is for its bed; unspecified where it needs none any more. held is the referral as this
-// node knows it; nil for not at all.
-func Stage(o *referralv1.OfferRecord, held *referralv1.Referral, node string) shelterv1.LiveOffer_Stage {
+// node knows it; nil for not at all. waiting says that a person is here whom the referral has not followed yet.
+func Stage(o *referralv1.OfferRecord, held *referralv1.Referral, node string, waiting bool) shelterv1.LiveOffer_Stage {
+	here := held.GetOwnerNode() == node && (held.GetState() == custodyv1.ReferralState_REFERRAL_STATE_ARRIVED || held.GetState() == custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE)
+	switch {
+	case o.GetAdmitted() && (here || waiting):
+		return shelterv1.LiveOffer_STAGE_ARRIVED
+	case o.GetHoldOver():
+		return shelterv1.LiveOffer_STAGE_UNSPECIFIED
+	}
 	switch o.GetState() {
 	case custodyv1.OfferState_OFFER_STATE_ACCEPTING, custodyv1.OfferState_OFFER_STATE_ACCEPTED, custodyv1.OfferState_OFFER_STATE_CONFIRMED:
 		return shelterv1.LiveOffer_STAGE_TENTATIVE

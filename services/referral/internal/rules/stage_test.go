@@ -19,18 +19,32 @@ func TestStage(t *testing.T) {
 	}
 	for _, state := range offerStates {
 		o := &referralv1.OfferRecord{State: state}
-		if got := rules.Stage(o, nil, "punjab"); got != want[state] {
+		if got := rules.Stage(o, nil, "punjab", false); got != want[state] {
 			t.Errorf("%v: %v, want %v", state, got, want[state])
 		}
 	}
 	o := &referralv1.OfferRecord{State: fulfilled}
 	for number := range custodyv1.ReferralState_name {
 		state := custodyv1.ReferralState(number)
-		if got := rules.Stage(o, &referralv1.Referral{State: state, OwnerNode: "punjab"}, "punjab"); got != whole[state] {
+		if got := rules.Stage(o, &referralv1.Referral{State: state, OwnerNode: "punjab"}, "punjab", false); got != whole[state] {
 			t.Errorf("%v: %v, want %v", state, got, whole[state])
 		}
-		if got := rules.Stage(o, &referralv1.Referral{State: state, OwnerNode: "sindh"}, "punjab"); got != shelterv1.LiveOffer_STAGE_UNSPECIFIED {
+		if got := rules.Stage(o, &referralv1.Referral{State: state, OwnerNode: "sindh"}, "punjab", false); got != shelterv1.LiveOffer_STAGE_UNSPECIFIED {
 			t.Errorf("%v and moved on: %v", state, got)
+		}
+	}
+	// A bed in which a person is, whom the referral has not followed yet; and one that is given back, or lost.
+	for _, state := range offerStates {
+		taken := &referralv1.OfferRecord{State: state, HoldOver: true, Admitted: true}
+		if got := rules.Stage(taken, nil, "punjab", true); got != arrived {
+			t.Errorf("%v, with a person in it: %v", state, got)
+		}
+		elsewhere := &referralv1.Referral{State: custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, OwnerNode: "sindh"}
+		if got := rules.Stage(taken, elsewhere, "punjab", false); got != shelterv1.LiveOffer_STAGE_UNSPECIFIED {
+			t.Errorf("%v, after the person moved on: %v", state, got)
+		}
+		if got := rules.Stage(&referralv1.OfferRecord{State: state, HoldOver: true}, nil, "punjab", true); got != shelterv1.LiveOffer_STAGE_UNSPECIFIED {
+			t.Errorf("%v, without its bed: %v", state, got)
 		}
 	}
 }

@@ -561,7 +561,9 @@ type Case struct {
 	// Changes with every change of the case.
 	Etag string `protobuf:"bytes,17,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Why the referral service refused the last request; empty when it did not.
-	ReferFailure  string `protobuf:"bytes,18,opt,name=refer_failure,json=referFailure,proto3" json:"refer_failure,omitempty"`
+	ReferFailure string `protobuf:"bytes,18,opt,name=refer_failure,json=referFailure,proto3" json:"refer_failure,omitempty"`
+	// Does the person move with its referral? Unspecified while there is none.
+	ReferralKind  v1.ReferralKind `protobuf:"varint,19,opt,name=referral_kind,json=referralKind,proto3,enum=amanat.custody.v1.ReferralKind" json:"referral_kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -720,6 +722,13 @@ func (x *Case) GetReferFailure() string {
 		return x.ReferFailure
 	}
 	return ""
+}
+
+func (x *Case) GetReferralKind() v1.ReferralKind {
+	if x != nil {
+		return x.ReferralKind
+	}
+	return v1.ReferralKind(0)
 }
 
 // Consent names what may be shared, with whom, for what, until when.
@@ -967,6 +976,8 @@ type ReceivedDossier struct {
 	Unit string `protobuf:"bytes,6,opt,name=unit,proto3" json:"unit,omitempty"`
 	// The referral's state as last heard here, for the case that is made later.
 	ReferralState v1.ReferralState `protobuf:"varint,7,opt,name=referral_state,json=referralState,proto3,enum=amanat.custody.v1.ReferralState" json:"referral_state,omitempty"`
+	// Does the person move? In a referral for a service the person stays where the case was taken in.
+	ReferralKind  v1.ReferralKind `protobuf:"varint,8,opt,name=referral_kind,json=referralKind,proto3,enum=amanat.custody.v1.ReferralKind" json:"referral_kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1048,6 +1059,13 @@ func (x *ReceivedDossier) GetReferralState() v1.ReferralState {
 		return x.ReferralState
 	}
 	return v1.ReferralState(0)
+}
+
+func (x *ReceivedDossier) GetReferralKind() v1.ReferralKind {
+	if x != nil {
+		return x.ReferralKind
+	}
+	return v1.ReferralKind(0)
 }
 
 // Request to enter a unit.
@@ -1769,7 +1787,7 @@ type ReferCaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Such as `nodes/balochistan/cases/0192…`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Does the person move? Only PLACEMENT is served so far.
+	// Does the person move?
 	Kind v1.ReferralKind `protobuf:"varint,2,opt,name=kind,proto3,enum=amanat.custody.v1.ReferralKind" json:"kind,omitempty"`
 	// Main service asked, code of the list `service`.
 	Service string `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
@@ -2199,7 +2217,7 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\tlanguages\x18\v \x03(\tB\x13\xbaH\f\x92\x01\t\x10\n" +
 	"\"\x05r\x03\x98\x01\x03\x88\x80\x19\x05R\tlanguages\x12$\n" +
 	"\x06health\x18\f \x01(\tB\f\xbaH\x05r\x03\x18\xd0\x0f\x88\x80\x19\x06R\x06health:S\xbaHP\x1aN\n" +
-	"\vperson.ages\x12!age_to must not be below age_from\x1a\x1cthis.age_to >= this.age_from\"\x9f\t\n" +
+	"\vperson.ages\x12!age_to must not be below age_from\x1a\x1cthis.age_to >= this.age_from\"\xea\t\n" +
 	"\x04Case\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12!\n" +
 	"\treference\x18\x02 \x01(\tB\x03\xe0A\x03R\treference\x12U\n" +
@@ -2223,7 +2241,8 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"updateTime\x12\x1e\n" +
 	"\x04etag\x18\x11 \x01(\tB\n" +
 	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12(\n" +
-	"\rrefer_failure\x18\x12 \x01(\tB\x03\xe0A\x03R\freferFailure\"r\n" +
+	"\rrefer_failure\x18\x12 \x01(\tB\x03\xe0A\x03R\freferFailure\x12I\n" +
+	"\rreferral_kind\x18\x13 \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindB\x03\xe0A\x03R\freferralKind\"r\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_ACTIVE\x10\x01\x12\x13\n" +
@@ -2266,7 +2285,7 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\x10\x0f\"\x06r\x04\x10\x01\x18<\x88\x80\x19\x06R\fexploitation\x12*\n" +
 	"\tnarrative\x18\x05 \x01(\tB\f\xbaH\x05r\x03\x18\xc0>\x88\x80\x19\aR\tnarrative\x12>\n" +
 	"\aurgency\x18\x06 \x01(\x0e2\x1a.amanat.custody.v1.UrgencyB\b\xbaH\x05\x82\x01\x02\x10\x01R\aurgency\x122\n" +
-	"\x0efound_district\x18\a \x01(\tB\v\xbaH\x04r\x02\x18\x14\x88\x80\x19\x04R\rfoundDistrict\"\xb1\x02\n" +
+	"\x0efound_district\x18\a \x01(\tB\v\xbaH\x04r\x02\x18\x14\x88\x80\x19\x04R\rfoundDistrict\"\xf7\x02\n" +
 	"\x0fReceivedDossier\x127\n" +
 	"\adossier\x18\x01 \x01(\v2\x1d.amanat.protection.v1.DossierR\adossier\x12\x1b\n" +
 	"\tfrom_node\x18\x02 \x01(\tR\bfromNode\x12=\n" +
@@ -2274,7 +2293,8 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\x04case\x18\x04 \x01(\tR\x04case\x12\x18\n" +
 	"\aarrived\x18\x05 \x01(\bR\aarrived\x12\x12\n" +
 	"\x04unit\x18\x06 \x01(\tR\x04unit\x12G\n" +
-	"\x0ereferral_state\x18\a \x01(\x0e2 .amanat.custody.v1.ReferralStateR\rreferralState\"\xc9\x01\n" +
+	"\x0ereferral_state\x18\a \x01(\x0e2 .amanat.custody.v1.ReferralStateR\rreferralState\x12D\n" +
+	"\rreferral_kind\x18\b \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindR\freferralKind\"\xc9\x01\n" +
 	"\x11CreateUnitRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x129\n" +
 	"\aunit_id\x18\x02 \x01(\tB \xe0A\x02\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{1,60}$R\x06unitId\x129\n" +
@@ -2432,57 +2452,59 @@ var file_amanat_protection_v1_protection_proto_depIdxs = []int32{
 	30, // 9: amanat.protection.v1.Case.referral_state:type_name -> amanat.custody.v1.ReferralState
 	27, // 10: amanat.protection.v1.Case.create_time:type_name -> google.protobuf.Timestamp
 	27, // 11: amanat.protection.v1.Case.update_time:type_name -> google.protobuf.Timestamp
-	2,  // 12: amanat.protection.v1.Consent.decision:type_name -> amanat.protection.v1.Consent.Decision
-	27, // 13: amanat.protection.v1.Consent.expire_time:type_name -> google.protobuf.Timestamp
-	27, // 14: amanat.protection.v1.Consent.record_time:type_name -> google.protobuf.Timestamp
-	5,  // 15: amanat.protection.v1.Dossier.person:type_name -> amanat.protection.v1.Person
-	29, // 16: amanat.protection.v1.Dossier.urgency:type_name -> amanat.custody.v1.Urgency
-	8,  // 17: amanat.protection.v1.ReceivedDossier.dossier:type_name -> amanat.protection.v1.Dossier
-	27, // 18: amanat.protection.v1.ReceivedDossier.receive_time:type_name -> google.protobuf.Timestamp
-	30, // 19: amanat.protection.v1.ReceivedDossier.referral_state:type_name -> amanat.custody.v1.ReferralState
-	3,  // 20: amanat.protection.v1.CreateUnitRequest.unit:type_name -> amanat.protection.v1.Unit
-	3,  // 21: amanat.protection.v1.ListUnitsResponse.units:type_name -> amanat.protection.v1.Unit
-	4,  // 22: amanat.protection.v1.CreateWorkerRequest.worker:type_name -> amanat.protection.v1.Worker
-	4,  // 23: amanat.protection.v1.ListWorkersResponse.workers:type_name -> amanat.protection.v1.Worker
-	6,  // 24: amanat.protection.v1.CreateCaseRequest.case:type_name -> amanat.protection.v1.Case
-	26, // 25: amanat.protection.v1.ListCasesRequest.filter:type_name -> amanat.protection.v1.ListCasesRequest.Filter
-	6,  // 26: amanat.protection.v1.ListCasesResponse.cases:type_name -> amanat.protection.v1.Case
-	7,  // 27: amanat.protection.v1.RecordConsentRequest.consent:type_name -> amanat.protection.v1.Consent
-	31, // 28: amanat.protection.v1.ReferCaseRequest.kind:type_name -> amanat.custody.v1.ReferralKind
-	32, // 29: amanat.protection.v1.ReferCaseRequest.needs:type_name -> amanat.custody.v1.Needs
-	27, // 30: amanat.protection.v1.ReferCaseRequest.answer_by:type_name -> google.protobuf.Timestamp
-	33, // 31: amanat.protection.v1.ReferCaseRequest.override:type_name -> amanat.custody.v1.ConsentOverride
-	34, // 32: amanat.protection.v1.ListAuditRowsResponse.audit_rows:type_name -> amanat.privacy.v1.AuditRow
-	0,  // 33: amanat.protection.v1.ListCasesRequest.Filter.state:type_name -> amanat.protection.v1.Case.State
-	10, // 34: amanat.protection.v1.ProtectionService.CreateUnit:input_type -> amanat.protection.v1.CreateUnitRequest
-	11, // 35: amanat.protection.v1.ProtectionService.GetUnit:input_type -> amanat.protection.v1.GetUnitRequest
-	12, // 36: amanat.protection.v1.ProtectionService.ListUnits:input_type -> amanat.protection.v1.ListUnitsRequest
-	14, // 37: amanat.protection.v1.ProtectionService.CreateWorker:input_type -> amanat.protection.v1.CreateWorkerRequest
-	15, // 38: amanat.protection.v1.ProtectionService.ListWorkers:input_type -> amanat.protection.v1.ListWorkersRequest
-	17, // 39: amanat.protection.v1.ProtectionService.CreateCase:input_type -> amanat.protection.v1.CreateCaseRequest
-	18, // 40: amanat.protection.v1.ProtectionService.GetCase:input_type -> amanat.protection.v1.GetCaseRequest
-	19, // 41: amanat.protection.v1.ProtectionService.ListCases:input_type -> amanat.protection.v1.ListCasesRequest
-	21, // 42: amanat.protection.v1.ProtectionService.RecordConsent:input_type -> amanat.protection.v1.RecordConsentRequest
-	22, // 43: amanat.protection.v1.ProtectionService.ReferCase:input_type -> amanat.protection.v1.ReferCaseRequest
-	23, // 44: amanat.protection.v1.ProtectionService.RecordOutcome:input_type -> amanat.protection.v1.RecordOutcomeRequest
-	24, // 45: amanat.protection.v1.ProtectionService.ListAuditRows:input_type -> amanat.protection.v1.ListAuditRowsRequest
-	3,  // 46: amanat.protection.v1.ProtectionService.CreateUnit:output_type -> amanat.protection.v1.Unit
-	3,  // 47: amanat.protection.v1.ProtectionService.GetUnit:output_type -> amanat.protection.v1.Unit
-	13, // 48: amanat.protection.v1.ProtectionService.ListUnits:output_type -> amanat.protection.v1.ListUnitsResponse
-	4,  // 49: amanat.protection.v1.ProtectionService.CreateWorker:output_type -> amanat.protection.v1.Worker
-	16, // 50: amanat.protection.v1.ProtectionService.ListWorkers:output_type -> amanat.protection.v1.ListWorkersResponse
-	6,  // 51: amanat.protection.v1.ProtectionService.CreateCase:output_type -> amanat.protection.v1.Case
-	6,  // 52: amanat.protection.v1.ProtectionService.GetCase:output_type -> amanat.protection.v1.Case
-	20, // 53: amanat.protection.v1.ProtectionService.ListCases:output_type -> amanat.protection.v1.ListCasesResponse
-	6,  // 54: amanat.protection.v1.ProtectionService.RecordConsent:output_type -> amanat.protection.v1.Case
-	6,  // 55: amanat.protection.v1.ProtectionService.ReferCase:output_type -> amanat.protection.v1.Case
-	6,  // 56: amanat.protection.v1.ProtectionService.RecordOutcome:output_type -> amanat.protection.v1.Case
-	25, // 57: amanat.protection.v1.ProtectionService.ListAuditRows:output_type -> amanat.protection.v1.ListAuditRowsResponse
-	46, // [46:58] is the sub-list for method output_type
-	34, // [34:46] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	31, // 12: amanat.protection.v1.Case.referral_kind:type_name -> amanat.custody.v1.ReferralKind
+	2,  // 13: amanat.protection.v1.Consent.decision:type_name -> amanat.protection.v1.Consent.Decision
+	27, // 14: amanat.protection.v1.Consent.expire_time:type_name -> google.protobuf.Timestamp
+	27, // 15: amanat.protection.v1.Consent.record_time:type_name -> google.protobuf.Timestamp
+	5,  // 16: amanat.protection.v1.Dossier.person:type_name -> amanat.protection.v1.Person
+	29, // 17: amanat.protection.v1.Dossier.urgency:type_name -> amanat.custody.v1.Urgency
+	8,  // 18: amanat.protection.v1.ReceivedDossier.dossier:type_name -> amanat.protection.v1.Dossier
+	27, // 19: amanat.protection.v1.ReceivedDossier.receive_time:type_name -> google.protobuf.Timestamp
+	30, // 20: amanat.protection.v1.ReceivedDossier.referral_state:type_name -> amanat.custody.v1.ReferralState
+	31, // 21: amanat.protection.v1.ReceivedDossier.referral_kind:type_name -> amanat.custody.v1.ReferralKind
+	3,  // 22: amanat.protection.v1.CreateUnitRequest.unit:type_name -> amanat.protection.v1.Unit
+	3,  // 23: amanat.protection.v1.ListUnitsResponse.units:type_name -> amanat.protection.v1.Unit
+	4,  // 24: amanat.protection.v1.CreateWorkerRequest.worker:type_name -> amanat.protection.v1.Worker
+	4,  // 25: amanat.protection.v1.ListWorkersResponse.workers:type_name -> amanat.protection.v1.Worker
+	6,  // 26: amanat.protection.v1.CreateCaseRequest.case:type_name -> amanat.protection.v1.Case
+	26, // 27: amanat.protection.v1.ListCasesRequest.filter:type_name -> amanat.protection.v1.ListCasesRequest.Filter
+	6,  // 28: amanat.protection.v1.ListCasesResponse.cases:type_name -> amanat.protection.v1.Case
+	7,  // 29: amanat.protection.v1.RecordConsentRequest.consent:type_name -> amanat.protection.v1.Consent
+	31, // 30: amanat.protection.v1.ReferCaseRequest.kind:type_name -> amanat.custody.v1.ReferralKind
+	32, // 31: amanat.protection.v1.ReferCaseRequest.needs:type_name -> amanat.custody.v1.Needs
+	27, // 32: amanat.protection.v1.ReferCaseRequest.answer_by:type_name -> google.protobuf.Timestamp
+	33, // 33: amanat.protection.v1.ReferCaseRequest.override:type_name -> amanat.custody.v1.ConsentOverride
+	34, // 34: amanat.protection.v1.ListAuditRowsResponse.audit_rows:type_name -> amanat.privacy.v1.AuditRow
+	0,  // 35: amanat.protection.v1.ListCasesRequest.Filter.state:type_name -> amanat.protection.v1.Case.State
+	10, // 36: amanat.protection.v1.ProtectionService.CreateUnit:input_type -> amanat.protection.v1.CreateUnitRequest
+	11, // 37: amanat.protection.v1.ProtectionService.GetUnit:input_type -> amanat.protection.v1.GetUnitRequest
+	12, // 38: amanat.protection.v1.ProtectionService.ListUnits:input_type -> amanat.protection.v1.ListUnitsRequest
+	14, // 39: amanat.protection.v1.ProtectionService.CreateWorker:input_type -> amanat.protection.v1.CreateWorkerRequest
+	15, // 40: amanat.protection.v1.ProtectionService.ListWorkers:input_type -> amanat.protection.v1.ListWorkersRequest
+	17, // 41: amanat.protection.v1.ProtectionService.CreateCase:input_type -> amanat.protection.v1.CreateCaseRequest
+	18, // 42: amanat.protection.v1.ProtectionService.GetCase:input_type -> amanat.protection.v1.GetCaseRequest
+	19, // 43: amanat.protection.v1.ProtectionService.ListCases:input_type -> amanat.protection.v1.ListCasesRequest
+	21, // 44: amanat.protection.v1.ProtectionService.RecordConsent:input_type -> amanat.protection.v1.RecordConsentRequest
+	22, // 45: amanat.protection.v1.ProtectionService.ReferCase:input_type -> amanat.protection.v1.ReferCaseRequest
+	23, // 46: amanat.protection.v1.ProtectionService.RecordOutcome:input_type -> amanat.protection.v1.RecordOutcomeRequest
+	24, // 47: amanat.protection.v1.ProtectionService.ListAuditRows:input_type -> amanat.protection.v1.ListAuditRowsRequest
+	3,  // 48: amanat.protection.v1.ProtectionService.CreateUnit:output_type -> amanat.protection.v1.Unit
+	3,  // 49: amanat.protection.v1.ProtectionService.GetUnit:output_type -> amanat.protection.v1.Unit
+	13, // 50: amanat.protection.v1.ProtectionService.ListUnits:output_type -> amanat.protection.v1.ListUnitsResponse
+	4,  // 51: amanat.protection.v1.ProtectionService.CreateWorker:output_type -> amanat.protection.v1.Worker
+	16, // 52: amanat.protection.v1.ProtectionService.ListWorkers:output_type -> amanat.protection.v1.ListWorkersResponse
+	6,  // 53: amanat.protection.v1.ProtectionService.CreateCase:output_type -> amanat.protection.v1.Case
+	6,  // 54: amanat.protection.v1.ProtectionService.GetCase:output_type -> amanat.protection.v1.Case
+	20, // 55: amanat.protection.v1.ProtectionService.ListCases:output_type -> amanat.protection.v1.ListCasesResponse
+	6,  // 56: amanat.protection.v1.ProtectionService.RecordConsent:output_type -> amanat.protection.v1.Case
+	6,  // 57: amanat.protection.v1.ProtectionService.ReferCase:output_type -> amanat.protection.v1.Case
+	6,  // 58: amanat.protection.v1.ProtectionService.RecordOutcome:output_type -> amanat.protection.v1.Case
+	25, // 59: amanat.protection.v1.ProtectionService.ListAuditRows:output_type -> amanat.protection.v1.ListAuditRowsResponse
+	48, // [48:60] is the sub-list for method output_type
+	36, // [36:48] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_amanat_protection_v1_protection_proto_init() }

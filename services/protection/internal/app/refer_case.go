@@ -61,7 +61,7 @@ func (a *App) TakeReferred(tx *kitstore.Tx, result outbox.Result) error {
 	if !ok {
 		return fmt.Errorf("the reply to %s is a %T", result.Command.Method, result.Reply)
 	}
-	c.Referral = referral.GetName()
+	c.Referral, c.ReferralKind = referral.GetName(), referral.GetKind()
 	c.ReferralState = max(c.GetReferralState(), referral.GetState())
 	if _, err := a.putCase(tx, record, "referred", now); err != nil {
 		return err

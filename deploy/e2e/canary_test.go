@@ -81,6 +81,7 @@ func TestCanaryInEveryMarkedField(t *testing.T) {
 	r.furnish()
 	r.viaCase()
 	r.viaService()
+	r.viaDestination()
 	if missing := f.owed(f.sent); missing != nil {
 		t.Errorf("marked fields that no request carried; send them in this test:\n%s", strings.Join(missing, "\n"))
 	}
@@ -182,6 +183,9 @@ func (r *canaries) wrong(request proto.Message) map[string]proto.Message {
 			values["elsewhere"] = "nodes/elsewhere"
 		case "name":
 			values["not there"] = was[:len(was)-4] + "0000"
+			if _, any := request.(*referralv1.AssertArrivalRequest); any { // a person is taken in whatever the slip names, but for a node that is none
+				values["not there"] = "nodes/elsewhere/referrals/" + was[len(was)-36:]
+			}
 		case "etag":
 			values = map[string]string{"stale": "999999"}
 		}

@@ -50,7 +50,7 @@ func (c *Chain) Hears() Audience {
 			return to(o.Offered.GetToNode())
 		}
 		return Audience{Alone: o.Offered.GetToNode()}
-	case *custodyv1.Event_ConsentEnded, *custodyv1.Event_Corrected:
+	case *custodyv1.Event_ConsentEnded, *custodyv1.Event_Corrected, *custodyv1.Event_Completed: // also who gives a service, and owns nothing
 		if chosen := s.Chosen(); chosen != nil {
 			parties = append(parties, chosen.Offered.GetToNode())
 		}

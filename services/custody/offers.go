@@ -66,7 +66,7 @@ func (s *State) close(o *Offer, to custodyv1.OfferState, reason string) {
 	if o.State == offerConfirmed || o.State == offerReady {
 		s.State = s.fallback
 	}
-	o.State, o.Reason, o.ReleaseRequested, o.Asked = to, reason, nil, nil
+	o.State, o.Reason, o.ReleaseRequested, o.Asked, o.Question = to, reason, nil, nil, nil
 }
 
 func (s *State) foldOfferExpired(l Link, b *custodyv1.OfferExpired) error {
@@ -92,7 +92,7 @@ func (s *State) foldAnswered(l Link, b *custodyv1.Answered) error {
 	case !bytes.Equal(o.Asked, b.GetQuestion()):
 		return illegal(l.Event, "another question was asked")
 	}
-	o.State, o.Asked, o.Answered = offerReceived, nil, l.Event.GetTime().AsTime()
+	o.State, o.Asked, o.Question, o.Answered = offerReceived, nil, nil, l.Event.GetTime().AsTime()
 	return nil
 }
 

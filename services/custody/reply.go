@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -247,7 +248,7 @@ func (s *State) takeAnswer(l Link, r *custodyv1.Reply, hash Hash) error {
 	case *custodyv1.Reply_Accepted:
 		o.Accepted = b.Accepted
 	case *custodyv1.Reply_Question:
-		o.Asked = hash.Bytes()
+		o.Asked, o.Question = hash.Bytes(), b.Question
 	case *custodyv1.Reply_Waitlisted:
 		o.Waitlisted = b.Waitlisted
 	case *custodyv1.Reply_Declined:
@@ -261,12 +262,23 @@ func (s *State) takeAnswer(l Link, r *custodyv1.Reply, hash Hash) error {
 	case *custodyv1.Reply_ScheduleProposed:
 		o.Proposed = b.ScheduleProposed
 	case *custodyv1.Reply_ServiceGiven:
-		s.State, s.ServiceStarted = isInService, &custodyv1.ServiceStarted{Services: b.ServiceGiven.GetServices()}
+		s.State, s.ServiceStarted = isInService, &custodyv1.ServiceStarted{Services: together(s.ServiceStarted.GetServices(), b.ServiceGiven.GetServices())}
 	case *custodyv1.Reply_OutcomeReported:
 		o.Outcome = b.OutcomeReported
 	}
 	o.State = next
 	return nil
+}
+
+// together are services given before and now, each once.
+func together(before, now []string) []string {
+	all := slices.Clone(before)
+	for _, service := range now {
+		if !slices.Contains(all, service) {
+			all = append(all, service)
+		}
+	}
+	return all
 }
 
 // takeWord takes in what a node says of the referral as a whole.

@@ -103,6 +103,8 @@ type Offer struct {
 	Waitlisted *custodyv1.Waitlisted
 	// Asked is the SHA-256 of the question that is not answered; nil for none.
 	Asked []byte
+	// Question is that question.
+	Question *custodyv1.Question
 	// Answered is when a question was last answered; zero for never.
 	Answered time.Time
 	// Proposed is when the person can be met; nil where nothing was proposed.

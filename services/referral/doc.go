@@ -17,6 +17,8 @@
 //   - Those who go together are asked for, accepted with one hold, chosen, let go and sent as one, each of these in one transaction;
 //     each arrives on their own.
 //   - A flow reaches each stage once, whatever happens to its referral.
+//   - A person who is here outranks every record: an arrival asserted is said to the owner until the referral follows. A handover
+//     on a promise this node never gave is refused, and stays refused.
 //   - What people write (notes, escort, receiving worker) lies in sealed annexes and travels in
 //     sealed letters alone; chain, events and errors hold codes, ids and commitments.
 //
@@ -30,8 +32,13 @@
 //	referral.referral.{checked-in,found,consent-ended,corrected}.v1                           ReferralChanged
 //	referral.referral.{return-requested,return-lapsed}.v1                                     ReferralChanged
 //	referral.referral.forked.v1                                                               ReferralChanged
-//	referral.offer.{received,accepted,declined,acceptance-withdrawn,ready}.v1                 OfferChanged
+//	referral.offer.{received,question-asked,waitlisted,accepted,declined}.v1                  OfferChanged
+//	referral.offer.{acceptance-withdrawn,ready,release-requested,schedule-proposed}.v1        OfferChanged
+//	referral.offer.{service-given,outcome-reported,bed-lost}.v1                               OfferChanged
 //	referral.offer.{withdrawn,expired,answered,release-refused}.v1                            OfferChanged
+//	referral.arrival.{asserted,taken}.v1                                                      ArrivalAsserted
+//	referral.handover.refused.v1                                                              HandoverRefused
+//	referral.owner.{safety-reported,correction-requested,consent-withdrawn}.v1                OwnerTold
 //	referral.deadline.missed.v1                                                               DeadlineMissed
 //
 // It calls the node's shelter service: PlaceHold to accept, ConfirmHold when chosen, AdmitHold at

@@ -38,6 +38,7 @@ const (
 	QuestionOther            = "OTHER"
 	ReleaseRefusalOther      = "OTHER"
 	ReturnOther              = "OTHER"
+	SafetyOther              = "OTHER"
 	SafetyFoundSafe          = "FOUND_SAFE"
 )
 

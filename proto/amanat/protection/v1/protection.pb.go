@@ -634,7 +634,9 @@ type Case struct {
 	// Changes with every change of the case.
 	Etag string `protobuf:"bytes,17,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Why the referral service refused the last request; empty when it did not.
-	ReferFailure  string `protobuf:"bytes,18,opt,name=refer_failure,json=referFailure,proto3" json:"refer_failure,omitempty"`
+	ReferFailure string `protobuf:"bytes,18,opt,name=refer_failure,json=referFailure,proto3" json:"refer_failure,omitempty"`
+	// Does the person move with its referral? Unspecified while there is none.
+	ReferralKind  v1.ReferralKind `protobuf:"varint,19,opt,name=referral_kind,json=referralKind,proto3,enum=amanat.custody.v1.ReferralKind" json:"referral_kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -793,6 +795,13 @@ func (x *Case) GetReferFailure() string {
 		return x.ReferFailure
 	}
 	return ""
+}
+
+func (x *Case) GetReferralKind() v1.ReferralKind {
+	if x != nil {
+		return x.ReferralKind
+	}
+	return v1.ReferralKind(0)
 }
 
 // Consent names what may be shared, with whom, for what, until when.
@@ -1042,8 +1051,10 @@ type ReceivedDossier struct {
 	ReferralState v1.ReferralState `protobuf:"varint,7,opt,name=referral_state,json=referralState,proto3,enum=amanat.custody.v1.ReferralState" json:"referral_state,omitempty"`
 	// How far the referral's chain was heard of.
 	ReferralSequence uint64 `protobuf:"varint,8,opt,name=referral_sequence,json=referralSequence,proto3" json:"referral_sequence,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Does the person move? In a referral for a service the person stays where the case was taken in.
+	ReferralKind  v1.ReferralKind `protobuf:"varint,9,opt,name=referral_kind,json=referralKind,proto3,enum=amanat.custody.v1.ReferralKind" json:"referral_kind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReceivedDossier) Reset() {
@@ -1130,6 +1141,13 @@ func (x *ReceivedDossier) GetReferralSequence() uint64 {
 		return x.ReferralSequence
 	}
 	return 0
+}
+
+func (x *ReceivedDossier) GetReferralKind() v1.ReferralKind {
+	if x != nil {
+		return x.ReferralKind
+	}
+	return v1.ReferralKind(0)
 }
 
 // Request to enter a unit.
@@ -1979,7 +1997,7 @@ type ReferCaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Such as `nodes/balochistan/cases/0192…`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Does the person move? Only PLACEMENT is served so far.
+	// Does the person move?
 	Kind v1.ReferralKind `protobuf:"varint,2,opt,name=kind,proto3,enum=amanat.custody.v1.ReferralKind" json:"kind,omitempty"`
 	// Main service asked, code of the list `service`.
 	Service string `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
@@ -2421,7 +2439,7 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\tlanguages\x18\v \x03(\tB\x13\xbaH\f\x92\x01\t\x10\n" +
 	"\"\x05r\x03\x98\x01\x03\x88\x80\x19\x05R\tlanguages\x12$\n" +
 	"\x06health\x18\f \x01(\tB\f\xbaH\x05r\x03\x18\xd0\x0f\x88\x80\x19\x06R\x06health:S\xbaHP\x1aN\n" +
-	"\vperson.ages\x12!age_to must not be below age_from\x1a\x1cthis.age_to >= this.age_from\"\x9f\t\n" +
+	"\vperson.ages\x12!age_to must not be below age_from\x1a\x1cthis.age_to >= this.age_from\"\xea\t\n" +
 	"\x04Case\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12!\n" +
 	"\treference\x18\x02 \x01(\tB\x03\xe0A\x03R\treference\x12U\n" +
@@ -2445,7 +2463,8 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"updateTime\x12\x1e\n" +
 	"\x04etag\x18\x11 \x01(\tB\n" +
 	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12(\n" +
-	"\rrefer_failure\x18\x12 \x01(\tB\x03\xe0A\x03R\freferFailure\"r\n" +
+	"\rrefer_failure\x18\x12 \x01(\tB\x03\xe0A\x03R\freferFailure\x12I\n" +
+	"\rreferral_kind\x18\x13 \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindB\x03\xe0A\x03R\freferralKind\"r\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_ACTIVE\x10\x01\x12\x13\n" +
@@ -2488,7 +2507,7 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\x10\x0f\"\x06r\x04\x10\x01\x18<\x88\x80\x19\x06R\fexploitation\x12*\n" +
 	"\tnarrative\x18\x05 \x01(\tB\f\xbaH\x05r\x03\x18\xc0>\x88\x80\x19\aR\tnarrative\x12>\n" +
 	"\aurgency\x18\x06 \x01(\x0e2\x1a.amanat.custody.v1.UrgencyB\b\xbaH\x05\x82\x01\x02\x10\x01R\aurgency\x122\n" +
-	"\x0efound_district\x18\a \x01(\tB\v\xbaH\x04r\x02\x18\x14\x88\x80\x19\x04R\rfoundDistrict\"\xde\x02\n" +
+	"\x0efound_district\x18\a \x01(\tB\v\xbaH\x04r\x02\x18\x14\x88\x80\x19\x04R\rfoundDistrict\"\xa4\x03\n" +
 	"\x0fReceivedDossier\x127\n" +
 	"\adossier\x18\x01 \x01(\v2\x1d.amanat.protection.v1.DossierR\adossier\x12\x1b\n" +
 	"\tfrom_node\x18\x02 \x01(\tR\bfromNode\x12=\n" +
@@ -2497,7 +2516,8 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\aarrived\x18\x05 \x01(\bR\aarrived\x12\x12\n" +
 	"\x04unit\x18\x06 \x01(\tR\x04unit\x12G\n" +
 	"\x0ereferral_state\x18\a \x01(\x0e2 .amanat.custody.v1.ReferralStateR\rreferralState\x12+\n" +
-	"\x11referral_sequence\x18\b \x01(\x04R\x10referralSequence\"\xc9\x01\n" +
+	"\x11referral_sequence\x18\b \x01(\x04R\x10referralSequence\x12D\n" +
+	"\rreferral_kind\x18\t \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindR\freferralKind\"\xc9\x01\n" +
 	"\x11CreateUnitRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x129\n" +
 	"\aunit_id\x18\x02 \x01(\tB \xe0A\x02\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{1,60}$R\x06unitId\x129\n" +
@@ -2667,8 +2687,8 @@ var file_amanat_protection_v1_protection_proto_goTypes = []any{
 	(*date.Date)(nil),                 // 34: google.type.Date
 	(v1.Urgency)(0),                   // 35: amanat.custody.v1.Urgency
 	(v1.ReferralState)(0),             // 36: amanat.custody.v1.ReferralState
-	(*fieldmaskpb.FieldMask)(nil),     // 37: google.protobuf.FieldMask
-	(v1.ReferralKind)(0),              // 38: amanat.custody.v1.ReferralKind
+	(v1.ReferralKind)(0),              // 37: amanat.custody.v1.ReferralKind
+	(*fieldmaskpb.FieldMask)(nil),     // 38: google.protobuf.FieldMask
 	(*v1.Needs)(nil),                  // 39: amanat.custody.v1.Needs
 	(*v1.ConsentOverride)(nil),        // 40: amanat.custody.v1.ConsentOverride
 	(*v11.AuditRow)(nil),              // 41: amanat.privacy.v1.AuditRow
@@ -2705,81 +2725,83 @@ var file_amanat_protection_v1_protection_proto_depIdxs = []int32{
 	36, // 13: amanat.protection.v1.Case.referral_state:type_name -> amanat.custody.v1.ReferralState
 	29, // 14: amanat.protection.v1.Case.create_time:type_name -> google.protobuf.Timestamp
 	29, // 15: amanat.protection.v1.Case.update_time:type_name -> google.protobuf.Timestamp
-	2,  // 16: amanat.protection.v1.Consent.decision:type_name -> amanat.protection.v1.Consent.Decision
-	29, // 17: amanat.protection.v1.Consent.expire_time:type_name -> google.protobuf.Timestamp
-	29, // 18: amanat.protection.v1.Consent.record_time:type_name -> google.protobuf.Timestamp
-	5,  // 19: amanat.protection.v1.Dossier.person:type_name -> amanat.protection.v1.Person
-	35, // 20: amanat.protection.v1.Dossier.urgency:type_name -> amanat.custody.v1.Urgency
-	8,  // 21: amanat.protection.v1.ReceivedDossier.dossier:type_name -> amanat.protection.v1.Dossier
-	29, // 22: amanat.protection.v1.ReceivedDossier.receive_time:type_name -> google.protobuf.Timestamp
-	36, // 23: amanat.protection.v1.ReceivedDossier.referral_state:type_name -> amanat.custody.v1.ReferralState
-	3,  // 24: amanat.protection.v1.CreateUnitRequest.unit:type_name -> amanat.protection.v1.Unit
-	3,  // 25: amanat.protection.v1.ListUnitsResponse.units:type_name -> amanat.protection.v1.Unit
-	3,  // 26: amanat.protection.v1.UpdateUnitRequest.unit:type_name -> amanat.protection.v1.Unit
-	37, // 27: amanat.protection.v1.UpdateUnitRequest.update_mask:type_name -> google.protobuf.FieldMask
-	4,  // 28: amanat.protection.v1.UpdateWorkerRequest.worker:type_name -> amanat.protection.v1.Worker
-	37, // 29: amanat.protection.v1.UpdateWorkerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	4,  // 30: amanat.protection.v1.CreateWorkerRequest.worker:type_name -> amanat.protection.v1.Worker
-	4,  // 31: amanat.protection.v1.ListWorkersResponse.workers:type_name -> amanat.protection.v1.Worker
-	6,  // 32: amanat.protection.v1.CreateCaseRequest.case:type_name -> amanat.protection.v1.Case
-	28, // 33: amanat.protection.v1.ListCasesRequest.filter:type_name -> amanat.protection.v1.ListCasesRequest.Filter
-	6,  // 34: amanat.protection.v1.ListCasesResponse.cases:type_name -> amanat.protection.v1.Case
-	7,  // 35: amanat.protection.v1.RecordConsentRequest.consent:type_name -> amanat.protection.v1.Consent
-	38, // 36: amanat.protection.v1.ReferCaseRequest.kind:type_name -> amanat.custody.v1.ReferralKind
-	39, // 37: amanat.protection.v1.ReferCaseRequest.needs:type_name -> amanat.custody.v1.Needs
-	29, // 38: amanat.protection.v1.ReferCaseRequest.answer_by:type_name -> google.protobuf.Timestamp
-	40, // 39: amanat.protection.v1.ReferCaseRequest.override:type_name -> amanat.custody.v1.ConsentOverride
-	41, // 40: amanat.protection.v1.ListAuditRowsResponse.audit_rows:type_name -> amanat.privacy.v1.AuditRow
-	0,  // 41: amanat.protection.v1.ListCasesRequest.Filter.state:type_name -> amanat.protection.v1.Case.State
-	10, // 42: amanat.protection.v1.ProtectionService.CreateUnit:input_type -> amanat.protection.v1.CreateUnitRequest
-	11, // 43: amanat.protection.v1.ProtectionService.GetUnit:input_type -> amanat.protection.v1.GetUnitRequest
-	12, // 44: amanat.protection.v1.ProtectionService.ListUnits:input_type -> amanat.protection.v1.ListUnitsRequest
-	14, // 45: amanat.protection.v1.ProtectionService.UpdateUnit:input_type -> amanat.protection.v1.UpdateUnitRequest
-	16, // 46: amanat.protection.v1.ProtectionService.CreateWorker:input_type -> amanat.protection.v1.CreateWorkerRequest
-	15, // 47: amanat.protection.v1.ProtectionService.UpdateWorker:input_type -> amanat.protection.v1.UpdateWorkerRequest
-	17, // 48: amanat.protection.v1.ProtectionService.ListWorkers:input_type -> amanat.protection.v1.ListWorkersRequest
-	19, // 49: amanat.protection.v1.ProtectionService.CreateCase:input_type -> amanat.protection.v1.CreateCaseRequest
-	20, // 50: amanat.protection.v1.ProtectionService.GetCase:input_type -> amanat.protection.v1.GetCaseRequest
-	21, // 51: amanat.protection.v1.ProtectionService.ListCases:input_type -> amanat.protection.v1.ListCasesRequest
-	23, // 52: amanat.protection.v1.ProtectionService.RecordConsent:input_type -> amanat.protection.v1.RecordConsentRequest
-	24, // 53: amanat.protection.v1.ProtectionService.ReferCase:input_type -> amanat.protection.v1.ReferCaseRequest
-	25, // 54: amanat.protection.v1.ProtectionService.RecordOutcome:input_type -> amanat.protection.v1.RecordOutcomeRequest
-	42, // 55: amanat.protection.v1.ProtectionService.GetLadder:input_type -> amanat.protection.v1.GetLadderRequest
-	43, // 56: amanat.protection.v1.ProtectionService.UpdateLadder:input_type -> amanat.protection.v1.UpdateLadderRequest
-	44, // 57: amanat.protection.v1.ProtectionService.ListLimits:input_type -> amanat.protection.v1.ListLimitsRequest
-	45, // 58: amanat.protection.v1.ProtectionService.ListCaseDeadlines:input_type -> amanat.protection.v1.ListCaseDeadlinesRequest
-	46, // 59: amanat.protection.v1.ProtectionService.MeetDeadline:input_type -> amanat.protection.v1.MeetDeadlineRequest
-	47, // 60: amanat.protection.v1.ProtectionService.RecordLegalEvent:input_type -> amanat.protection.v1.RecordLegalEventRequest
-	48, // 61: amanat.protection.v1.ProtectionService.ListNotices:input_type -> amanat.protection.v1.ListNoticesRequest
-	49, // 62: amanat.protection.v1.ProtectionService.AcknowledgeNotice:input_type -> amanat.protection.v1.AcknowledgeNoticeRequest
-	26, // 63: amanat.protection.v1.ProtectionService.ListAuditRows:input_type -> amanat.protection.v1.ListAuditRowsRequest
-	3,  // 64: amanat.protection.v1.ProtectionService.CreateUnit:output_type -> amanat.protection.v1.Unit
-	3,  // 65: amanat.protection.v1.ProtectionService.GetUnit:output_type -> amanat.protection.v1.Unit
-	13, // 66: amanat.protection.v1.ProtectionService.ListUnits:output_type -> amanat.protection.v1.ListUnitsResponse
-	3,  // 67: amanat.protection.v1.ProtectionService.UpdateUnit:output_type -> amanat.protection.v1.Unit
-	4,  // 68: amanat.protection.v1.ProtectionService.CreateWorker:output_type -> amanat.protection.v1.Worker
-	4,  // 69: amanat.protection.v1.ProtectionService.UpdateWorker:output_type -> amanat.protection.v1.Worker
-	18, // 70: amanat.protection.v1.ProtectionService.ListWorkers:output_type -> amanat.protection.v1.ListWorkersResponse
-	6,  // 71: amanat.protection.v1.ProtectionService.CreateCase:output_type -> amanat.protection.v1.Case
-	6,  // 72: amanat.protection.v1.ProtectionService.GetCase:output_type -> amanat.protection.v1.Case
-	22, // 73: amanat.protection.v1.ProtectionService.ListCases:output_type -> amanat.protection.v1.ListCasesResponse
-	6,  // 74: amanat.protection.v1.ProtectionService.RecordConsent:output_type -> amanat.protection.v1.Case
-	6,  // 75: amanat.protection.v1.ProtectionService.ReferCase:output_type -> amanat.protection.v1.Case
-	6,  // 76: amanat.protection.v1.ProtectionService.RecordOutcome:output_type -> amanat.protection.v1.Case
-	50, // 77: amanat.protection.v1.ProtectionService.GetLadder:output_type -> amanat.protection.v1.Ladder
-	50, // 78: amanat.protection.v1.ProtectionService.UpdateLadder:output_type -> amanat.protection.v1.Ladder
-	51, // 79: amanat.protection.v1.ProtectionService.ListLimits:output_type -> amanat.protection.v1.ListLimitsResponse
-	52, // 80: amanat.protection.v1.ProtectionService.ListCaseDeadlines:output_type -> amanat.protection.v1.ListCaseDeadlinesResponse
-	53, // 81: amanat.protection.v1.ProtectionService.MeetDeadline:output_type -> amanat.protection.v1.CaseDeadline
-	54, // 82: amanat.protection.v1.ProtectionService.RecordLegalEvent:output_type -> amanat.protection.v1.RecordLegalEventResponse
-	55, // 83: amanat.protection.v1.ProtectionService.ListNotices:output_type -> amanat.protection.v1.ListNoticesResponse
-	56, // 84: amanat.protection.v1.ProtectionService.AcknowledgeNotice:output_type -> amanat.protection.v1.Notice
-	27, // 85: amanat.protection.v1.ProtectionService.ListAuditRows:output_type -> amanat.protection.v1.ListAuditRowsResponse
-	64, // [64:86] is the sub-list for method output_type
-	42, // [42:64] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	37, // 16: amanat.protection.v1.Case.referral_kind:type_name -> amanat.custody.v1.ReferralKind
+	2,  // 17: amanat.protection.v1.Consent.decision:type_name -> amanat.protection.v1.Consent.Decision
+	29, // 18: amanat.protection.v1.Consent.expire_time:type_name -> google.protobuf.Timestamp
+	29, // 19: amanat.protection.v1.Consent.record_time:type_name -> google.protobuf.Timestamp
+	5,  // 20: amanat.protection.v1.Dossier.person:type_name -> amanat.protection.v1.Person
+	35, // 21: amanat.protection.v1.Dossier.urgency:type_name -> amanat.custody.v1.Urgency
+	8,  // 22: amanat.protection.v1.ReceivedDossier.dossier:type_name -> amanat.protection.v1.Dossier
+	29, // 23: amanat.protection.v1.ReceivedDossier.receive_time:type_name -> google.protobuf.Timestamp
+	36, // 24: amanat.protection.v1.ReceivedDossier.referral_state:type_name -> amanat.custody.v1.ReferralState
+	37, // 25: amanat.protection.v1.ReceivedDossier.referral_kind:type_name -> amanat.custody.v1.ReferralKind
+	3,  // 26: amanat.protection.v1.CreateUnitRequest.unit:type_name -> amanat.protection.v1.Unit
+	3,  // 27: amanat.protection.v1.ListUnitsResponse.units:type_name -> amanat.protection.v1.Unit
+	3,  // 28: amanat.protection.v1.UpdateUnitRequest.unit:type_name -> amanat.protection.v1.Unit
+	38, // 29: amanat.protection.v1.UpdateUnitRequest.update_mask:type_name -> google.protobuf.FieldMask
+	4,  // 30: amanat.protection.v1.UpdateWorkerRequest.worker:type_name -> amanat.protection.v1.Worker
+	38, // 31: amanat.protection.v1.UpdateWorkerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	4,  // 32: amanat.protection.v1.CreateWorkerRequest.worker:type_name -> amanat.protection.v1.Worker
+	4,  // 33: amanat.protection.v1.ListWorkersResponse.workers:type_name -> amanat.protection.v1.Worker
+	6,  // 34: amanat.protection.v1.CreateCaseRequest.case:type_name -> amanat.protection.v1.Case
+	28, // 35: amanat.protection.v1.ListCasesRequest.filter:type_name -> amanat.protection.v1.ListCasesRequest.Filter
+	6,  // 36: amanat.protection.v1.ListCasesResponse.cases:type_name -> amanat.protection.v1.Case
+	7,  // 37: amanat.protection.v1.RecordConsentRequest.consent:type_name -> amanat.protection.v1.Consent
+	37, // 38: amanat.protection.v1.ReferCaseRequest.kind:type_name -> amanat.custody.v1.ReferralKind
+	39, // 39: amanat.protection.v1.ReferCaseRequest.needs:type_name -> amanat.custody.v1.Needs
+	29, // 40: amanat.protection.v1.ReferCaseRequest.answer_by:type_name -> google.protobuf.Timestamp
+	40, // 41: amanat.protection.v1.ReferCaseRequest.override:type_name -> amanat.custody.v1.ConsentOverride
+	41, // 42: amanat.protection.v1.ListAuditRowsResponse.audit_rows:type_name -> amanat.privacy.v1.AuditRow
+	0,  // 43: amanat.protection.v1.ListCasesRequest.Filter.state:type_name -> amanat.protection.v1.Case.State
+	10, // 44: amanat.protection.v1.ProtectionService.CreateUnit:input_type -> amanat.protection.v1.CreateUnitRequest
+	11, // 45: amanat.protection.v1.ProtectionService.GetUnit:input_type -> amanat.protection.v1.GetUnitRequest
+	12, // 46: amanat.protection.v1.ProtectionService.ListUnits:input_type -> amanat.protection.v1.ListUnitsRequest
+	14, // 47: amanat.protection.v1.ProtectionService.UpdateUnit:input_type -> amanat.protection.v1.UpdateUnitRequest
+	16, // 48: amanat.protection.v1.ProtectionService.CreateWorker:input_type -> amanat.protection.v1.CreateWorkerRequest
+	15, // 49: amanat.protection.v1.ProtectionService.UpdateWorker:input_type -> amanat.protection.v1.UpdateWorkerRequest
+	17, // 50: amanat.protection.v1.ProtectionService.ListWorkers:input_type -> amanat.protection.v1.ListWorkersRequest
+	19, // 51: amanat.protection.v1.ProtectionService.CreateCase:input_type -> amanat.protection.v1.CreateCaseRequest
+	20, // 52: amanat.protection.v1.ProtectionService.GetCase:input_type -> amanat.protection.v1.GetCaseRequest
+	21, // 53: amanat.protection.v1.ProtectionService.ListCases:input_type -> amanat.protection.v1.ListCasesRequest
+	23, // 54: amanat.protection.v1.ProtectionService.RecordConsent:input_type -> amanat.protection.v1.RecordConsentRequest
+	24, // 55: amanat.protection.v1.ProtectionService.ReferCase:input_type -> amanat.protection.v1.ReferCaseRequest
+	25, // 56: amanat.protection.v1.ProtectionService.RecordOutcome:input_type -> amanat.protection.v1.RecordOutcomeRequest
+	42, // 57: amanat.protection.v1.ProtectionService.GetLadder:input_type -> amanat.protection.v1.GetLadderRequest
+	43, // 58: amanat.protection.v1.ProtectionService.UpdateLadder:input_type -> amanat.protection.v1.UpdateLadderRequest
+	44, // 59: amanat.protection.v1.ProtectionService.ListLimits:input_type -> amanat.protection.v1.ListLimitsRequest
+	45, // 60: amanat.protection.v1.ProtectionService.ListCaseDeadlines:input_type -> amanat.protection.v1.ListCaseDeadlinesRequest
+	46, // 61: amanat.protection.v1.ProtectionService.MeetDeadline:input_type -> amanat.protection.v1.MeetDeadlineRequest
+	47, // 62: amanat.protection.v1.ProtectionService.RecordLegalEvent:input_type -> amanat.protection.v1.RecordLegalEventRequest
+	48, // 63: amanat.protection.v1.ProtectionService.ListNotices:input_type -> amanat.protection.v1.ListNoticesRequest
+	49, // 64: amanat.protection.v1.ProtectionService.AcknowledgeNotice:input_type -> amanat.protection.v1.AcknowledgeNoticeRequest
+	26, // 65: amanat.protection.v1.ProtectionService.ListAuditRows:input_type -> amanat.protection.v1.ListAuditRowsRequest
+	3,  // 66: amanat.protection.v1.ProtectionService.CreateUnit:output_type -> amanat.protection.v1.Unit
+	3,  // 67: amanat.protection.v1.ProtectionService.GetUnit:output_type -> amanat.protection.v1.Unit
+	13, // 68: amanat.protection.v1.ProtectionService.ListUnits:output_type -> amanat.protection.v1.ListUnitsResponse
+	3,  // 69: amanat.protection.v1.ProtectionService.UpdateUnit:output_type -> amanat.protection.v1.Unit
+	4,  // 70: amanat.protection.v1.ProtectionService.CreateWorker:output_type -> amanat.protection.v1.Worker
+	4,  // 71: amanat.protection.v1.ProtectionService.UpdateWorker:output_type -> amanat.protection.v1.Worker
+	18, // 72: amanat.protection.v1.ProtectionService.ListWorkers:output_type -> amanat.protection.v1.ListWorkersResponse
+	6,  // 73: amanat.protection.v1.ProtectionService.CreateCase:output_type -> amanat.protection.v1.Case
+	6,  // 74: amanat.protection.v1.ProtectionService.GetCase:output_type -> amanat.protection.v1.Case
+	22, // 75: amanat.protection.v1.ProtectionService.ListCases:output_type -> amanat.protection.v1.ListCasesResponse
+	6,  // 76: amanat.protection.v1.ProtectionService.RecordConsent:output_type -> amanat.protection.v1.Case
+	6,  // 77: amanat.protection.v1.ProtectionService.ReferCase:output_type -> amanat.protection.v1.Case
+	6,  // 78: amanat.protection.v1.ProtectionService.RecordOutcome:output_type -> amanat.protection.v1.Case
+	50, // 79: amanat.protection.v1.ProtectionService.GetLadder:output_type -> amanat.protection.v1.Ladder
+	50, // 80: amanat.protection.v1.ProtectionService.UpdateLadder:output_type -> amanat.protection.v1.Ladder
+	51, // 81: amanat.protection.v1.ProtectionService.ListLimits:output_type -> amanat.protection.v1.ListLimitsResponse
+	52, // 82: amanat.protection.v1.ProtectionService.ListCaseDeadlines:output_type -> amanat.protection.v1.ListCaseDeadlinesResponse
+	53, // 83: amanat.protection.v1.ProtectionService.MeetDeadline:output_type -> amanat.protection.v1.CaseDeadline
+	54, // 84: amanat.protection.v1.ProtectionService.RecordLegalEvent:output_type -> amanat.protection.v1.RecordLegalEventResponse
+	55, // 85: amanat.protection.v1.ProtectionService.ListNotices:output_type -> amanat.protection.v1.ListNoticesResponse
+	56, // 86: amanat.protection.v1.ProtectionService.AcknowledgeNotice:output_type -> amanat.protection.v1.Notice
+	27, // 87: amanat.protection.v1.ProtectionService.ListAuditRows:output_type -> amanat.protection.v1.ListAuditRowsResponse
+	66, // [66:88] is the sub-list for method output_type
+	44, // [44:66] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_amanat_protection_v1_protection_proto_init() }

@@ -43,6 +43,8 @@ type ReferralChanged struct {
 	Unit string `protobuf:"bytes,7,opt,name=unit,proto3" json:"unit,omitempty"`
 	// Outcome, once completed.
 	Outcome string `protobuf:"bytes,8,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Does the person move?
+	Kind v1.ReferralKind `protobuf:"varint,9,opt,name=kind,proto3,enum=amanat.custody.v1.ReferralKind" json:"kind,omitempty"`
 	// Why it was cancelled or returned, a code.
 	Reason string `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Node that has the duty of care.
@@ -139,6 +141,13 @@ func (x *ReferralChanged) GetOutcome() string {
 		return x.Outcome
 	}
 	return ""
+}
+
+func (x *ReferralChanged) GetKind() v1.ReferralKind {
+	if x != nil {
+		return x.Kind
+	}
+	return v1.ReferralKind(0)
 }
 
 func (x *ReferralChanged) GetReason() string {
@@ -269,6 +278,236 @@ func (x *OfferChanged) GetReason() string {
 	return ""
 }
 
+// ArrivalAsserted is the data of `referral.arrival.{asserted,taken}.v1`: a person is at this node whom nobody handed over, and
+// later the referral has followed.
+type ArrivalAsserted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The referral.
+	Referral string `protobuf:"bytes,1,opt,name=referral,proto3" json:"referral,omitempty"`
+	// Unit that has the person.
+	Unit string `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"`
+	// Node that was told: the owner as far as it is known here, else the origin.
+	ToldNode      string `protobuf:"bytes,3,opt,name=told_node,json=toldNode,proto3" json:"told_node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArrivalAsserted) Reset() {
+	*x = ArrivalAsserted{}
+	mi := &file_amanat_referral_v1_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArrivalAsserted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArrivalAsserted) ProtoMessage() {}
+
+func (x *ArrivalAsserted) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_referral_v1_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArrivalAsserted.ProtoReflect.Descriptor instead.
+func (*ArrivalAsserted) Descriptor() ([]byte, []int) {
+	return file_amanat_referral_v1_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ArrivalAsserted) GetReferral() string {
+	if x != nil {
+		return x.Referral
+	}
+	return ""
+}
+
+func (x *ArrivalAsserted) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *ArrivalAsserted) GetToldNode() string {
+	if x != nil {
+		return x.ToldNode
+	}
+	return ""
+}
+
+// HandoverRefused is the data of `referral.handover.refused.v1`, at the node that refuses and at the one whose handover it was.
+type HandoverRefused struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The referral.
+	Referral string `protobuf:"bytes,1,opt,name=referral,proto3" json:"referral,omitempty"`
+	// Node that handed it over, and owns it again.
+	FromNode string `protobuf:"bytes,2,opt,name=from_node,json=fromNode,proto3" json:"from_node,omitempty"`
+	// Node that refuses.
+	Node string `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	// Why, code of the list `decline`.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Unit of this node that is concerned; empty where it has none.
+	Unit          string `protobuf:"bytes,5,opt,name=unit,proto3" json:"unit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandoverRefused) Reset() {
+	*x = HandoverRefused{}
+	mi := &file_amanat_referral_v1_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandoverRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandoverRefused) ProtoMessage() {}
+
+func (x *HandoverRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_referral_v1_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandoverRefused.ProtoReflect.Descriptor instead.
+func (*HandoverRefused) Descriptor() ([]byte, []int) {
+	return file_amanat_referral_v1_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *HandoverRefused) GetReferral() string {
+	if x != nil {
+		return x.Referral
+	}
+	return ""
+}
+
+func (x *HandoverRefused) GetFromNode() string {
+	if x != nil {
+		return x.FromNode
+	}
+	return ""
+}
+
+func (x *HandoverRefused) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *HandoverRefused) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *HandoverRefused) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+// OwnerTold is the data of `referral.owner.{safety-reported,correction-requested,consent-withdrawn}.v1`, at the owner: somebody else
+// said something that a person must see. What people wrote lies in an annex.
+type OwnerTold struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The referral.
+	Referral string `protobuf:"bytes,1,opt,name=referral,proto3" json:"referral,omitempty"`
+	// Node that said it.
+	Node string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	// Code of the list `safety`; empty for all others.
+	Code string `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"`
+	// The person who did not come was found.
+	Found bool `protobuf:"varint,4,opt,name=found,proto3" json:"found,omitempty"`
+	// Unit of this node that answers for the referral.
+	Unit          string `protobuf:"bytes,5,opt,name=unit,proto3" json:"unit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnerTold) Reset() {
+	*x = OwnerTold{}
+	mi := &file_amanat_referral_v1_events_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnerTold) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnerTold) ProtoMessage() {}
+
+func (x *OwnerTold) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_referral_v1_events_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnerTold.ProtoReflect.Descriptor instead.
+func (*OwnerTold) Descriptor() ([]byte, []int) {
+	return file_amanat_referral_v1_events_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *OwnerTold) GetReferral() string {
+	if x != nil {
+		return x.Referral
+	}
+	return ""
+}
+
+func (x *OwnerTold) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *OwnerTold) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *OwnerTold) GetFound() bool {
+	if x != nil {
+		return x.Found
+	}
+	return false
+}
+
+func (x *OwnerTold) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
 // DeadlineMissed is the data of `referral.deadline.missed.v1`.
 type DeadlineMissed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -287,7 +526,7 @@ type DeadlineMissed struct {
 
 func (x *DeadlineMissed) Reset() {
 	*x = DeadlineMissed{}
-	mi := &file_amanat_referral_v1_events_proto_msgTypes[2]
+	mi := &file_amanat_referral_v1_events_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -299,7 +538,7 @@ func (x *DeadlineMissed) String() string {
 func (*DeadlineMissed) ProtoMessage() {}
 
 func (x *DeadlineMissed) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_events_proto_msgTypes[2]
+	mi := &file_amanat_referral_v1_events_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -312,7 +551,7 @@ func (x *DeadlineMissed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadlineMissed.ProtoReflect.Descriptor instead.
 func (*DeadlineMissed) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_events_proto_rawDescGZIP(), []int{2}
+	return file_amanat_referral_v1_events_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DeadlineMissed) GetDeadline() *Deadline {
@@ -347,7 +586,7 @@ var File_amanat_referral_v1_events_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1famanat/referral/v1/events.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf1\x02\n" +
+	"\x1famanat/referral/v1/events.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x03\n" +
 	"\x0fReferralChanged\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x126\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .amanat.custody.v1.ReferralStateR\x05state\x12\x1f\n" +
@@ -358,7 +597,8 @@ const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	"\ato_node\x18\x05 \x01(\tR\x06toNode\x12\x14\n" +
 	"\x05offer\x18\x06 \x01(\tR\x05offer\x12\x12\n" +
 	"\x04unit\x18\a \x01(\tR\x04unit\x12\x18\n" +
-	"\aoutcome\x18\b \x01(\tR\aoutcome\x12\x16\n" +
+	"\aoutcome\x18\b \x01(\tR\aoutcome\x123\n" +
+	"\x04kind\x18\t \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindR\x04kind\x12\x16\n" +
 	"\x06reason\x18\n" +
 	" \x01(\tR\x06reason\x12\x1b\n" +
 	"\tcare_node\x18\v \x01(\tR\bcareNode\x12\x1c\n" +
@@ -371,7 +611,23 @@ const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	"\tfrom_node\x18\x04 \x01(\tR\bfromNode\x12\x17\n" +
 	"\ato_node\x18\x05 \x01(\tR\x06toNode\x12\x17\n" +
 	"\ato_unit\x18\x06 \x01(\tR\x06toUnit\x12\x16\n" +
-	"\x06reason\x18\a \x01(\tR\x06reason\"\xe0\x01\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"^\n" +
+	"\x0fArrivalAsserted\x12\x1a\n" +
+	"\breferral\x18\x01 \x01(\tR\breferral\x12\x12\n" +
+	"\x04unit\x18\x02 \x01(\tR\x04unit\x12\x1b\n" +
+	"\ttold_node\x18\x03 \x01(\tR\btoldNode\"\x8a\x01\n" +
+	"\x0fHandoverRefused\x12\x1a\n" +
+	"\breferral\x18\x01 \x01(\tR\breferral\x12\x1b\n" +
+	"\tfrom_node\x18\x02 \x01(\tR\bfromNode\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04unit\x18\x05 \x01(\tR\x04unit\"y\n" +
+	"\tOwnerTold\x12\x1a\n" +
+	"\breferral\x18\x01 \x01(\tR\breferral\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x12\n" +
+	"\x04code\x18\x03 \x01(\tR\x04code\x12\x14\n" +
+	"\x05found\x18\x04 \x01(\bR\x05found\x12\x12\n" +
+	"\x04unit\x18\x05 \x01(\tR\x04unit\"\xe0\x01\n" +
 	"\x0eDeadlineMissed\x128\n" +
 	"\bdeadline\x18\x01 \x01(\v2\x1c.amanat.referral.v1.DeadlineR\bdeadline\x12@\n" +
 	"\x0efirst_due_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ffirstDueTime\x124\n" +
@@ -390,28 +646,33 @@ func file_amanat_referral_v1_events_proto_rawDescGZIP() []byte {
 	return file_amanat_referral_v1_events_proto_rawDescData
 }
 
-var file_amanat_referral_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_amanat_referral_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_amanat_referral_v1_events_proto_goTypes = []any{
 	(*ReferralChanged)(nil),       // 0: amanat.referral.v1.ReferralChanged
 	(*OfferChanged)(nil),          // 1: amanat.referral.v1.OfferChanged
-	(*DeadlineMissed)(nil),        // 2: amanat.referral.v1.DeadlineMissed
-	(v1.ReferralState)(0),         // 3: amanat.custody.v1.ReferralState
-	(v1.OfferState)(0),            // 4: amanat.custody.v1.OfferState
-	(*Deadline)(nil),              // 5: amanat.referral.v1.Deadline
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(v1.Urgency)(0),               // 7: amanat.custody.v1.Urgency
+	(*ArrivalAsserted)(nil),       // 2: amanat.referral.v1.ArrivalAsserted
+	(*HandoverRefused)(nil),       // 3: amanat.referral.v1.HandoverRefused
+	(*OwnerTold)(nil),             // 4: amanat.referral.v1.OwnerTold
+	(*DeadlineMissed)(nil),        // 5: amanat.referral.v1.DeadlineMissed
+	(v1.ReferralState)(0),         // 6: amanat.custody.v1.ReferralState
+	(v1.ReferralKind)(0),          // 7: amanat.custody.v1.ReferralKind
+	(v1.OfferState)(0),            // 8: amanat.custody.v1.OfferState
+	(*Deadline)(nil),              // 9: amanat.referral.v1.Deadline
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(v1.Urgency)(0),               // 11: amanat.custody.v1.Urgency
 }
 var file_amanat_referral_v1_events_proto_depIdxs = []int32{
-	3, // 0: amanat.referral.v1.ReferralChanged.state:type_name -> amanat.custody.v1.ReferralState
-	4, // 1: amanat.referral.v1.OfferChanged.state:type_name -> amanat.custody.v1.OfferState
-	5, // 2: amanat.referral.v1.DeadlineMissed.deadline:type_name -> amanat.referral.v1.Deadline
-	6, // 3: amanat.referral.v1.DeadlineMissed.first_due_time:type_name -> google.protobuf.Timestamp
-	7, // 4: amanat.referral.v1.DeadlineMissed.urgency:type_name -> amanat.custody.v1.Urgency
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	6,  // 0: amanat.referral.v1.ReferralChanged.state:type_name -> amanat.custody.v1.ReferralState
+	7,  // 1: amanat.referral.v1.ReferralChanged.kind:type_name -> amanat.custody.v1.ReferralKind
+	8,  // 2: amanat.referral.v1.OfferChanged.state:type_name -> amanat.custody.v1.OfferState
+	9,  // 3: amanat.referral.v1.DeadlineMissed.deadline:type_name -> amanat.referral.v1.Deadline
+	10, // 4: amanat.referral.v1.DeadlineMissed.first_due_time:type_name -> google.protobuf.Timestamp
+	11, // 5: amanat.referral.v1.DeadlineMissed.urgency:type_name -> amanat.custody.v1.Urgency
+	6,  // [6:6] is the sub-list for method output_type
+	6,  // [6:6] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_amanat_referral_v1_events_proto_init() }
@@ -426,7 +687,7 @@ func file_amanat_referral_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_referral_v1_events_proto_rawDesc), len(file_amanat_referral_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

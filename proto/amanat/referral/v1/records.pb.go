@@ -133,10 +133,26 @@ type OfferRecord struct {
 	Replies uint32 `protobuf:"varint,11,opt,name=replies,proto3" json:"replies,omitempty"`
 	// This node has asked to be let go, and has no answer yet.
 	ReleaseRequested bool `protobuf:"varint,12,opt,name=release_requested,json=releaseRequested,proto3" json:"release_requested,omitempty"`
+	// Why this node asks to be let go, code of the list `decline`.
+	ReleaseReason string `protobuf:"bytes,14,opt,name=release_reason,json=releaseReason,proto3" json:"release_reason,omitempty"`
+	// What this node asked back and has no answer to, code of the list `question`.
+	QuestionTopic string `protobuf:"bytes,15,opt,name=question_topic,json=questionTopic,proto3" json:"question_topic,omitempty"`
+	// When a place is looked for again; absent where it never was on the waiting list.
+	ReviewTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=review_time,json=reviewTime,proto3" json:"review_time,omitempty"`
+	// When this node proposed to meet the person.
+	MeetTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=meet_time,json=meetTime,proto3" json:"meet_time,omitempty"`
+	// Place proposed, as the commitment of its annex.
+	PlaceCommitment []byte `protobuf:"bytes,18,opt,name=place_commitment,json=placeCommitment,proto3" json:"place_commitment,omitempty"`
+	// What this node reported of a service, code of the list `outcome`.
+	Outcome string `protobuf:"bytes,19,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	// Offer whose hold holds this one's bed too, for those who go together; empty where it has its own.
 	HoldOf string `protobuf:"bytes,20,opt,name=hold_of,json=holdOf,proto3" json:"hold_of,omitempty"`
 	// Offers whose beds this one's hold holds too.
-	HoldsFor      []string `protobuf:"bytes,21,rep,name=holds_for,json=holdsFor,proto3" json:"holds_for,omitempty"`
+	HoldsFor []string `protobuf:"bytes,21,rep,name=holds_for,json=holdsFor,proto3" json:"holds_for,omitempty"`
+	// The hold is turned into a stay, given back, or ended by the shelter: nothing more is asked of it.
+	HoldOver bool `protobuf:"varint,22,opt,name=hold_over,json=holdOver,proto3" json:"hold_over,omitempty"`
+	// It is turned into a stay.
+	Admitted      bool `protobuf:"varint,23,opt,name=admitted,proto3" json:"admitted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -255,6 +271,48 @@ func (x *OfferRecord) GetReleaseRequested() bool {
 	return false
 }
 
+func (x *OfferRecord) GetReleaseReason() string {
+	if x != nil {
+		return x.ReleaseReason
+	}
+	return ""
+}
+
+func (x *OfferRecord) GetQuestionTopic() string {
+	if x != nil {
+		return x.QuestionTopic
+	}
+	return ""
+}
+
+func (x *OfferRecord) GetReviewTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReviewTime
+	}
+	return nil
+}
+
+func (x *OfferRecord) GetMeetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.MeetTime
+	}
+	return nil
+}
+
+func (x *OfferRecord) GetPlaceCommitment() []byte {
+	if x != nil {
+		return x.PlaceCommitment
+	}
+	return nil
+}
+
+func (x *OfferRecord) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
 func (x *OfferRecord) GetHoldOf() string {
 	if x != nil {
 		return x.HoldOf
@@ -267,6 +325,93 @@ func (x *OfferRecord) GetHoldsFor() []string {
 		return x.HoldsFor
 	}
 	return nil
+}
+
+func (x *OfferRecord) GetHoldOver() bool {
+	if x != nil {
+		return x.HoldOver
+	}
+	return false
+}
+
+func (x *OfferRecord) GetAdmitted() bool {
+	if x != nil {
+		return x.Admitted
+	}
+	return false
+}
+
+// ArrivalRecord is an arrival that this node asserted, as it is stored.
+type ArrivalRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was said last; of an earlier life of the chain it is said anew.
+	Reply *v1.SignedReply `protobuf:"bytes,1,opt,name=reply,proto3" json:"reply,omitempty"`
+	// When it was said first.
+	AssertTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=assert_time,json=assertTime,proto3" json:"assert_time,omitempty"`
+	// This node owns the referral, and the arrival stands in its chain.
+	Taken bool `protobuf:"varint,3,opt,name=taken,proto3" json:"taken,omitempty"`
+	// Node that was told last.
+	ToldNode      string `protobuf:"bytes,4,opt,name=told_node,json=toldNode,proto3" json:"told_node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArrivalRecord) Reset() {
+	*x = ArrivalRecord{}
+	mi := &file_amanat_referral_v1_records_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArrivalRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArrivalRecord) ProtoMessage() {}
+
+func (x *ArrivalRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_referral_v1_records_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArrivalRecord.ProtoReflect.Descriptor instead.
+func (*ArrivalRecord) Descriptor() ([]byte, []int) {
+	return file_amanat_referral_v1_records_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ArrivalRecord) GetReply() *v1.SignedReply {
+	if x != nil {
+		return x.Reply
+	}
+	return nil
+}
+
+func (x *ArrivalRecord) GetAssertTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AssertTime
+	}
+	return nil
+}
+
+func (x *ArrivalRecord) GetTaken() bool {
+	if x != nil {
+		return x.Taken
+	}
+	return false
+}
+
+func (x *ArrivalRecord) GetToldNode() string {
+	if x != nil {
+		return x.ToldNode
+	}
+	return ""
 }
 
 // DeadlineRecord is a deadline with what decides the next one.
@@ -290,7 +435,7 @@ type DeadlineRecord struct {
 
 func (x *DeadlineRecord) Reset() {
 	*x = DeadlineRecord{}
-	mi := &file_amanat_referral_v1_records_proto_msgTypes[2]
+	mi := &file_amanat_referral_v1_records_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -302,7 +447,7 @@ func (x *DeadlineRecord) String() string {
 func (*DeadlineRecord) ProtoMessage() {}
 
 func (x *DeadlineRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_records_proto_msgTypes[2]
+	mi := &file_amanat_referral_v1_records_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -315,7 +460,7 @@ func (x *DeadlineRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadlineRecord.ProtoReflect.Descriptor instead.
 func (*DeadlineRecord) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_records_proto_rawDescGZIP(), []int{2}
+	return file_amanat_referral_v1_records_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *DeadlineRecord) GetDeadline() *Deadline {
@@ -370,7 +515,7 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\arequest\x18\x02 \x01(\v2).amanat.referral.v1.SubmitReferralRequestR\arequest\x12'\n" +
 	"\x0fnote_commitment\x18\x03 \x01(\fR\x0enoteCommitment\x12E\n" +
 	"\x0ereturn_request\x18\x04 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\rreturnRequest\x12\x18\n" +
-	"\areplies\x18\x05 \x01(\rR\areplies\"\xbb\x04\n" +
+	"\areplies\x18\x05 \x01(\rR\areplies\"\xfd\x06\n" +
 	"\vOfferRecord\x128\n" +
 	"\aoffered\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedEventR\aoffered\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateR\x05state\x12=\n" +
@@ -384,9 +529,24 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\x0edecline_reason\x18\n" +
 	" \x01(\tR\rdeclineReason\x12\x18\n" +
 	"\areplies\x18\v \x01(\rR\areplies\x12+\n" +
-	"\x11release_requested\x18\f \x01(\bR\x10releaseRequested\x12\x17\n" +
+	"\x11release_requested\x18\f \x01(\bR\x10releaseRequested\x12%\n" +
+	"\x0erelease_reason\x18\x0e \x01(\tR\rreleaseReason\x12%\n" +
+	"\x0equestion_topic\x18\x0f \x01(\tR\rquestionTopic\x12;\n" +
+	"\vreview_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"reviewTime\x127\n" +
+	"\tmeet_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\bmeetTime\x12)\n" +
+	"\x10place_commitment\x18\x12 \x01(\fR\x0fplaceCommitment\x12\x18\n" +
+	"\aoutcome\x18\x13 \x01(\tR\aoutcome\x12\x17\n" +
 	"\ahold_of\x18\x14 \x01(\tR\x06holdOf\x12\x1b\n" +
-	"\tholds_for\x18\x15 \x03(\tR\bholdsFor\"\xda\x02\n" +
+	"\tholds_for\x18\x15 \x03(\tR\bholdsFor\x12\x1b\n" +
+	"\thold_over\x18\x16 \x01(\bR\bholdOver\x12\x1a\n" +
+	"\badmitted\x18\x17 \x01(\bR\badmitted\"\xb5\x01\n" +
+	"\rArrivalRecord\x124\n" +
+	"\x05reply\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\x05reply\x12;\n" +
+	"\vassert_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"assertTime\x12\x14\n" +
+	"\x05taken\x18\x03 \x01(\bR\x05taken\x12\x1b\n" +
+	"\ttold_node\x18\x04 \x01(\tR\btoldNode\"\xda\x02\n" +
 	"\x0eDeadlineRecord\x128\n" +
 	"\bdeadline\x18\x01 \x01(\v2\x1c.amanat.referral.v1.DeadlineR\bdeadline\x124\n" +
 	"\aurgency\x18\x02 \x01(\x0e2\x1a.amanat.custody.v1.UrgencyR\aurgency\x12@\n" +
@@ -409,41 +569,46 @@ func file_amanat_referral_v1_records_proto_rawDescGZIP() []byte {
 	return file_amanat_referral_v1_records_proto_rawDescData
 }
 
-var file_amanat_referral_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_amanat_referral_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_amanat_referral_v1_records_proto_goTypes = []any{
 	(*ReferralRecord)(nil),        // 0: amanat.referral.v1.ReferralRecord
 	(*OfferRecord)(nil),           // 1: amanat.referral.v1.OfferRecord
-	(*DeadlineRecord)(nil),        // 2: amanat.referral.v1.DeadlineRecord
-	(*Referral)(nil),              // 3: amanat.referral.v1.Referral
-	(*SubmitReferralRequest)(nil), // 4: amanat.referral.v1.SubmitReferralRequest
-	(*v1.SignedReply)(nil),        // 5: amanat.custody.v1.SignedReply
-	(*v1.SignedEvent)(nil),        // 6: amanat.custody.v1.SignedEvent
-	(v1.OfferState)(0),            // 7: amanat.custody.v1.OfferState
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(*v1.Actor)(nil),              // 9: amanat.custody.v1.Actor
-	(*v1.Fence)(nil),              // 10: amanat.custody.v1.Fence
-	(*Deadline)(nil),              // 11: amanat.referral.v1.Deadline
-	(v1.Urgency)(0),               // 12: amanat.custody.v1.Urgency
+	(*ArrivalRecord)(nil),         // 2: amanat.referral.v1.ArrivalRecord
+	(*DeadlineRecord)(nil),        // 3: amanat.referral.v1.DeadlineRecord
+	(*Referral)(nil),              // 4: amanat.referral.v1.Referral
+	(*SubmitReferralRequest)(nil), // 5: amanat.referral.v1.SubmitReferralRequest
+	(*v1.SignedReply)(nil),        // 6: amanat.custody.v1.SignedReply
+	(*v1.SignedEvent)(nil),        // 7: amanat.custody.v1.SignedEvent
+	(v1.OfferState)(0),            // 8: amanat.custody.v1.OfferState
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*v1.Actor)(nil),              // 10: amanat.custody.v1.Actor
+	(*v1.Fence)(nil),              // 11: amanat.custody.v1.Fence
+	(*Deadline)(nil),              // 12: amanat.referral.v1.Deadline
+	(v1.Urgency)(0),               // 13: amanat.custody.v1.Urgency
 }
 var file_amanat_referral_v1_records_proto_depIdxs = []int32{
-	3,  // 0: amanat.referral.v1.ReferralRecord.referral:type_name -> amanat.referral.v1.Referral
-	4,  // 1: amanat.referral.v1.ReferralRecord.request:type_name -> amanat.referral.v1.SubmitReferralRequest
-	5,  // 2: amanat.referral.v1.ReferralRecord.return_request:type_name -> amanat.custody.v1.SignedReply
-	6,  // 3: amanat.referral.v1.OfferRecord.offered:type_name -> amanat.custody.v1.SignedEvent
-	7,  // 4: amanat.referral.v1.OfferRecord.state:type_name -> amanat.custody.v1.OfferState
-	8,  // 5: amanat.referral.v1.OfferRecord.receive_time:type_name -> google.protobuf.Timestamp
-	9,  // 6: amanat.referral.v1.OfferRecord.actor:type_name -> amanat.custody.v1.Actor
-	10, // 7: amanat.referral.v1.OfferRecord.fence:type_name -> amanat.custody.v1.Fence
-	11, // 8: amanat.referral.v1.DeadlineRecord.deadline:type_name -> amanat.referral.v1.Deadline
-	12, // 9: amanat.referral.v1.DeadlineRecord.urgency:type_name -> amanat.custody.v1.Urgency
-	8,  // 10: amanat.referral.v1.DeadlineRecord.first_due_time:type_name -> google.protobuf.Timestamp
-	8,  // 11: amanat.referral.v1.DeadlineRecord.expire_time:type_name -> google.protobuf.Timestamp
-	8,  // 12: amanat.referral.v1.DeadlineRecord.agreed_time:type_name -> google.protobuf.Timestamp
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	4,  // 0: amanat.referral.v1.ReferralRecord.referral:type_name -> amanat.referral.v1.Referral
+	5,  // 1: amanat.referral.v1.ReferralRecord.request:type_name -> amanat.referral.v1.SubmitReferralRequest
+	6,  // 2: amanat.referral.v1.ReferralRecord.return_request:type_name -> amanat.custody.v1.SignedReply
+	7,  // 3: amanat.referral.v1.OfferRecord.offered:type_name -> amanat.custody.v1.SignedEvent
+	8,  // 4: amanat.referral.v1.OfferRecord.state:type_name -> amanat.custody.v1.OfferState
+	9,  // 5: amanat.referral.v1.OfferRecord.receive_time:type_name -> google.protobuf.Timestamp
+	10, // 6: amanat.referral.v1.OfferRecord.actor:type_name -> amanat.custody.v1.Actor
+	11, // 7: amanat.referral.v1.OfferRecord.fence:type_name -> amanat.custody.v1.Fence
+	9,  // 8: amanat.referral.v1.OfferRecord.review_time:type_name -> google.protobuf.Timestamp
+	9,  // 9: amanat.referral.v1.OfferRecord.meet_time:type_name -> google.protobuf.Timestamp
+	6,  // 10: amanat.referral.v1.ArrivalRecord.reply:type_name -> amanat.custody.v1.SignedReply
+	9,  // 11: amanat.referral.v1.ArrivalRecord.assert_time:type_name -> google.protobuf.Timestamp
+	12, // 12: amanat.referral.v1.DeadlineRecord.deadline:type_name -> amanat.referral.v1.Deadline
+	13, // 13: amanat.referral.v1.DeadlineRecord.urgency:type_name -> amanat.custody.v1.Urgency
+	9,  // 14: amanat.referral.v1.DeadlineRecord.first_due_time:type_name -> google.protobuf.Timestamp
+	9,  // 15: amanat.referral.v1.DeadlineRecord.expire_time:type_name -> google.protobuf.Timestamp
+	9,  // 16: amanat.referral.v1.DeadlineRecord.agreed_time:type_name -> google.protobuf.Timestamp
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_amanat_referral_v1_records_proto_init() }
@@ -458,7 +623,7 @@ func file_amanat_referral_v1_records_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_referral_v1_records_proto_rawDesc), len(file_amanat_referral_v1_records_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

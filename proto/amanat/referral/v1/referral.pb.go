@@ -57,8 +57,14 @@ const (
 	Deadline_KIND_WATCH Deadline_Kind = 10
 	// The owner must answer what the destination asked back.
 	Deadline_KIND_INFORM Deadline_Kind = 11
+	// The destination looks for a place again for an offer on its waiting list.
+	Deadline_KIND_REVIEW Deadline_Kind = 12
 	// The owner must let the destination go, or hold it to its promise.
 	Deadline_KIND_RELEASE Deadline_Kind = 13
+	// The owner must follow a person whose arrival was asserted.
+	Deadline_KIND_FOLLOW_PERSON Deadline_Kind = 14
+	// The outcome that the destination of a service reported must be recorded at the origin.
+	Deadline_KIND_CLOSE Deadline_Kind = 15
 	// Somebody on the road must be heard of.
 	Deadline_KIND_CHECK_IN Deadline_Kind = 16
 	// Whoever has the duty of care must find a person who did not come.
@@ -82,28 +88,34 @@ var (
 		9:  "KIND_ASK_AGAIN",
 		10: "KIND_WATCH",
 		11: "KIND_INFORM",
+		12: "KIND_REVIEW",
 		13: "KIND_RELEASE",
+		14: "KIND_FOLLOW_PERSON",
+		15: "KIND_CLOSE",
 		16: "KIND_CHECK_IN",
 		17: "KIND_FIND",
 		18: "KIND_RETURN",
 	}
 	Deadline_Kind_value = map[string]int32{
-		"KIND_UNSPECIFIED": 0,
-		"KIND_RECEIVE":     1,
-		"KIND_ANSWER":      2,
-		"KIND_CONFIRM":     3,
-		"KIND_READY":       4,
-		"KIND_DISPATCH":    5,
-		"KIND_ARRIVE":      6,
-		"KIND_SERVE":       7,
-		"KIND_COMPLETE":    8,
-		"KIND_ASK_AGAIN":   9,
-		"KIND_WATCH":       10,
-		"KIND_INFORM":      11,
-		"KIND_RELEASE":     13,
-		"KIND_CHECK_IN":    16,
-		"KIND_FIND":        17,
-		"KIND_RETURN":      18,
+		"KIND_UNSPECIFIED":   0,
+		"KIND_RECEIVE":       1,
+		"KIND_ANSWER":        2,
+		"KIND_CONFIRM":       3,
+		"KIND_READY":         4,
+		"KIND_DISPATCH":      5,
+		"KIND_ARRIVE":        6,
+		"KIND_SERVE":         7,
+		"KIND_COMPLETE":      8,
+		"KIND_ASK_AGAIN":     9,
+		"KIND_WATCH":         10,
+		"KIND_INFORM":        11,
+		"KIND_REVIEW":        12,
+		"KIND_RELEASE":       13,
+		"KIND_FOLLOW_PERSON": 14,
+		"KIND_CLOSE":         15,
+		"KIND_CHECK_IN":      16,
+		"KIND_FIND":          17,
+		"KIND_RETURN":        18,
 	}
 )
 
@@ -478,12 +490,16 @@ type Offer struct {
 	AcceptFailure string `protobuf:"bytes,16,opt,name=accept_failure,json=acceptFailure,proto3" json:"accept_failure,omitempty"`
 	// Changes with every change of the offer at this node.
 	Etag string `protobuf:"bytes,17,opt,name=etag,proto3" json:"etag,omitempty"`
+	// What the destination asked back and has no answer to, code of the list `question`; empty for nothing.
+	QuestionTopic string `protobuf:"bytes,18,opt,name=question_topic,json=questionTopic,proto3" json:"question_topic,omitempty"`
 	// When the destination looks for a place again; absent while it is on no waiting list.
 	ReviewTime *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=review_time,json=reviewTime,proto3" json:"review_time,omitempty"`
 	// Why the destination asks to be let go, code of the list `decline`; empty while it does not.
 	ReleaseReason string `protobuf:"bytes,20,opt,name=release_reason,json=releaseReason,proto3" json:"release_reason,omitempty"`
 	// When the person can be met, as the destination proposed last.
 	MeetTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=meet_time,json=meetTime,proto3" json:"meet_time,omitempty"`
+	// What came of a referral for a service, code of the list `outcome`; empty before.
+	Outcome string `protobuf:"bytes,22,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	// A first owner asked for the person's return; this counts as its acceptance.
 	Return bool `protobuf:"varint,23,opt,name=return,proto3" json:"return,omitempty"`
 	// Other referrals for which the same unit is asked at once: they are taken together with this one or not at all.
@@ -641,6 +657,13 @@ func (x *Offer) GetEtag() string {
 	return ""
 }
 
+func (x *Offer) GetQuestionTopic() string {
+	if x != nil {
+		return x.QuestionTopic
+	}
+	return ""
+}
+
 func (x *Offer) GetReviewTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ReviewTime
@@ -660,6 +683,13 @@ func (x *Offer) GetMeetTime() *timestamppb.Timestamp {
 		return x.MeetTime
 	}
 	return nil
+}
+
+func (x *Offer) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
 }
 
 func (x *Offer) GetReturn() bool {
@@ -772,7 +802,7 @@ type SubmitReferralRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Such as `nodes/balochistan`.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Does the person move? Only PLACEMENT is served so far.
+	// Does the person move?
 	Kind v1.ReferralKind `protobuf:"varint,2,opt,name=kind,proto3,enum=amanat.custody.v1.ReferralKind" json:"kind,omitempty"`
 	// Main service asked, code of the list `service`.
 	Service string `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
@@ -2503,7 +2533,7 @@ var File_amanat_referral_v1_referral_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\n" +
-	"!amanat/referral/v1/referral.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/identity/v1/identity.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a!amanat/referral/v1/handover.proto\x1a\x1eamanat/referral/v1/owner.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\n" +
+	"!amanat/referral/v1/referral.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/identity/v1/identity.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a$amanat/referral/v1/destination.proto\x1a!amanat/referral/v1/handover.proto\x1a\x1eamanat/referral/v1/owner.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\n" +
 	"\n" +
 	"\bReferral\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12!\n" +
@@ -2543,7 +2573,7 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\ano_show\x18\x1b \x01(\v2\x19.amanat.custody.v1.NoShowB\x03\xe0A\x03R\x06noShow\x12\x19\n" +
 	"\x05found\x18\x1c \x01(\bB\x03\xe0A\x03R\x05found\x12.\n" +
 	"\x10return_requested\x18\x1d \x01(\bB\x03\xe0A\x03R\x0freturnRequested\x12\x1f\n" +
-	"\btogether\x18\x1e \x03(\tB\x03\xe0A\x03R\btogether\"\xbe\a\n" +
+	"\btogether\x18\x1e \x03(\tB\x03\xe0A\x03R\btogether\"\x89\b\n" +
 	"\x05Offer\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x128\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateB\x03\xe0A\x03R\x05state\x12 \n" +
@@ -2564,20 +2594,22 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"createTime\x12*\n" +
 	"\x0eaccept_failure\x18\x10 \x01(\tB\x03\xe0A\x03R\racceptFailure\x12\x1e\n" +
 	"\x04etag\x18\x11 \x01(\tB\n" +
-	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12@\n" +
+	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
+	"\x0equestion_topic\x18\x12 \x01(\tB\x03\xe0A\x03R\rquestionTopic\x12@\n" +
 	"\vreview_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"reviewTime\x12*\n" +
 	"\x0erelease_reason\x18\x14 \x01(\tB\x03\xe0A\x03R\rreleaseReason\x12<\n" +
-	"\tmeet_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\bmeetTime\x12\x1b\n" +
+	"\tmeet_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\bmeetTime\x12\x1d\n" +
+	"\aoutcome\x18\x16 \x01(\tB\x03\xe0A\x03R\aoutcome\x12\x1b\n" +
 	"\x06return\x18\x17 \x01(\bB\x03\xe0A\x03R\x06return\x12\x1f\n" +
-	"\btogether\x18\x18 \x03(\tB\x03\xe0A\x03R\btogether\"\x99\x04\n" +
+	"\btogether\x18\x18 \x03(\tB\x03\xe0A\x03R\btogether\"\xd2\x04\n" +
 	"\bDeadline\x12\x1f\n" +
 	"\breferral\x18\x01 \x01(\tB\x03\xe0A\x03R\breferral\x12\x19\n" +
 	"\x05offer\x18\x02 \x01(\tB\x03\xe0A\x03R\x05offer\x12:\n" +
 	"\x04kind\x18\x03 \x01(\x0e2!.amanat.referral.v1.Deadline.KindB\x03\xe0A\x03R\x04kind\x12:\n" +
 	"\bdue_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\adueTime\x12\x17\n" +
 	"\x04unit\x18\x05 \x01(\tB\x03\xe0A\x03R\x04unit\x12\x1b\n" +
-	"\x06missed\x18\x06 \x01(\x05B\x03\xe0A\x03R\x06missed\"\xa2\x02\n" +
+	"\x06missed\x18\x06 \x01(\x05B\x03\xe0A\x03R\x06missed\"\xdb\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fKIND_RECEIVE\x10\x01\x12\x0f\n" +
@@ -2594,8 +2626,12 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\n" +
 	"KIND_WATCH\x10\n" +
 	"\x12\x0f\n" +
-	"\vKIND_INFORM\x10\v\x12\x10\n" +
-	"\fKIND_RELEASE\x10\r\x12\x11\n" +
+	"\vKIND_INFORM\x10\v\x12\x0f\n" +
+	"\vKIND_REVIEW\x10\f\x12\x10\n" +
+	"\fKIND_RELEASE\x10\r\x12\x16\n" +
+	"\x12KIND_FOLLOW_PERSON\x10\x0e\x12\x0e\n" +
+	"\n" +
+	"KIND_CLOSE\x10\x0f\x12\x11\n" +
 	"\rKIND_CHECK_IN\x10\x10\x12\r\n" +
 	"\tKIND_FIND\x10\x11\x12\x0f\n" +
 	"\vKIND_RETURN\x10\x12\"\x84\a\n" +
@@ -2728,7 +2764,7 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\tdeadlines\x18\x01 \x03(\v2\x1c.amanat.referral.v1.DeadlineR\tdeadlines\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"z\n" +
 	"\x0fGetAnnexRequest\x12g\n" +
-	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xde\"\n" +
+	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xe2/\n" +
 	"\x0fReferralService\x12\x8b\x01\n" +
 	"\x0eSubmitReferral\x12).amanat.referral.v1.SubmitReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"0\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{parent=nodes/*}/referrals:submit\x12{\n" +
 	"\vGetReferral\x12&.amanat.referral.v1.GetReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=nodes/*/referrals/*}\x12\x8c\x01\n" +
@@ -2762,7 +2798,18 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\fRecordReturn\x12'.amanat.referral.v1.RecordReturnRequest\x1a\x1c.amanat.referral.v1.Referral\"6\x82\xd3\xe4\x93\x020:\x01*\"+/v1/{name=nodes/*/referrals/*}:recordReturn\x12\x8e\x01\n" +
 	"\x0fCorrectReferral\x12*.amanat.referral.v1.CorrectReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=nodes/*/referrals/*}:correct\x12\x87\x01\n" +
 	"\n" +
-	"EndConsent\x12%.amanat.referral.v1.EndConsentRequest\x1a\x1c.amanat.referral.v1.Referral\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/{name=nodes/*/referrals/*}:endConsentB4Z2amanat.example/proto/amanat/referral/v1;referralv1b\x06proto3"
+	"EndConsent\x12%.amanat.referral.v1.EndConsentRequest\x1a\x1c.amanat.referral.v1.Referral\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/{name=nodes/*/referrals/*}:endConsent\x12\x88\x01\n" +
+	"\vAskQuestion\x12&.amanat.referral.v1.AskQuestionRequest\x1a\x19.amanat.referral.v1.Offer\"6\x82\xd3\xe4\x93\x020:\x01*\"+/v1/{name=nodes/*/referrals/*/offers/*}:ask\x12\x91\x01\n" +
+	"\rWaitlistOffer\x12(.amanat.referral.v1.WaitlistOfferRequest\x1a\x19.amanat.referral.v1.Offer\";\x82\xd3\xe4\x93\x025:\x01*\"0/v1/{name=nodes/*/referrals/*/offers/*}:waitlist\x12\xa5\x01\n" +
+	"\x12WithdrawAcceptance\x12-.amanat.referral.v1.WithdrawAcceptanceRequest\x1a\x19.amanat.referral.v1.Offer\"E\x82\xd3\xe4\x93\x02?:\x01*\":/v1/{name=nodes/*/referrals/*/offers/*}:withdrawAcceptance\x12\x99\x01\n" +
+	"\x0eRequestRelease\x12).amanat.referral.v1.RequestReleaseRequest\x1a\x19.amanat.referral.v1.Offer\"A\x82\xd3\xe4\x93\x02;:\x01*\"6/v1/{name=nodes/*/referrals/*/offers/*}:requestRelease\x12\x9c\x01\n" +
+	"\x0fProposeSchedule\x12*.amanat.referral.v1.ProposeScheduleRequest\x1a\x19.amanat.referral.v1.Offer\"B\x82\xd3\xe4\x93\x02<:\x01*\"7/v1/{name=nodes/*/referrals/*/offers/*}:proposeSchedule\x12\x90\x01\n" +
+	"\vGiveService\x12&.amanat.referral.v1.GiveServiceRequest\x1a\x19.amanat.referral.v1.Offer\">\x82\xd3\xe4\x93\x028:\x01*\"3/v1/{name=nodes/*/referrals/*/offers/*}:giveService\x12\x96\x01\n" +
+	"\rReportOutcome\x12(.amanat.referral.v1.ReportOutcomeRequest\x1a\x19.amanat.referral.v1.Offer\"@\x82\xd3\xe4\x93\x02::\x01*\"5/v1/{name=nodes/*/referrals/*/offers/*}:reportOutcome\x12\x97\x01\n" +
+	"\rAssertArrival\x12(.amanat.referral.v1.AssertArrivalRequest\x1a#.amanat.referral.v1.AssertedArrival\"7\x82\xd3\xe4\x93\x021:\x01*\",/v1/{name=nodes/*/referrals/*}:assertArrival\x12\x89\x01\n" +
+	"\fReportSafety\x12'.amanat.referral.v1.ReportSafetyRequest\x1a\x18.amanat.referral.v1.Told\"6\x82\xd3\xe4\x93\x020:\x01*\"+/v1/{name=nodes/*/referrals/*}:reportSafety\x12\x98\x01\n" +
+	"\x11RequestCorrection\x12,.amanat.referral.v1.RequestCorrectionRequest\x1a\x18.amanat.referral.v1.Told\";\x82\xd3\xe4\x93\x025:\x01*\"0/v1/{name=nodes/*/referrals/*}:requestCorrection\x12\x92\x01\n" +
+	"\x0fWithdrawConsent\x12*.amanat.referral.v1.WithdrawConsentRequest\x1a\x18.amanat.referral.v1.Told\"9\x82\xd3\xe4\x93\x023:\x01*\"./v1/{name=nodes/*/referrals/*}:withdrawConsentB4Z2amanat.example/proto/amanat/referral/v1;referralv1b\x06proto3"
 
 var (
 	file_amanat_referral_v1_referral_proto_rawDescOnce sync.Once
@@ -2835,10 +2882,23 @@ var file_amanat_referral_v1_referral_proto_goTypes = []any{
 	(*RecordReturnRequest)(nil),         // 53: amanat.referral.v1.RecordReturnRequest
 	(*CorrectReferralRequest)(nil),      // 54: amanat.referral.v1.CorrectReferralRequest
 	(*EndConsentRequest)(nil),           // 55: amanat.referral.v1.EndConsentRequest
-	(*v1.Chain)(nil),                    // 56: amanat.custody.v1.Chain
-	(*VerifyReferralResponse)(nil),      // 57: amanat.referral.v1.VerifyReferralResponse
-	(*ExportHandoverResponse)(nil),      // 58: amanat.referral.v1.ExportHandoverResponse
-	(*v1.AnnexContent)(nil),             // 59: amanat.custody.v1.AnnexContent
+	(*AskQuestionRequest)(nil),          // 56: amanat.referral.v1.AskQuestionRequest
+	(*WaitlistOfferRequest)(nil),        // 57: amanat.referral.v1.WaitlistOfferRequest
+	(*WithdrawAcceptanceRequest)(nil),   // 58: amanat.referral.v1.WithdrawAcceptanceRequest
+	(*RequestReleaseRequest)(nil),       // 59: amanat.referral.v1.RequestReleaseRequest
+	(*ProposeScheduleRequest)(nil),      // 60: amanat.referral.v1.ProposeScheduleRequest
+	(*GiveServiceRequest)(nil),          // 61: amanat.referral.v1.GiveServiceRequest
+	(*ReportOutcomeRequest)(nil),        // 62: amanat.referral.v1.ReportOutcomeRequest
+	(*AssertArrivalRequest)(nil),        // 63: amanat.referral.v1.AssertArrivalRequest
+	(*ReportSafetyRequest)(nil),         // 64: amanat.referral.v1.ReportSafetyRequest
+	(*RequestCorrectionRequest)(nil),    // 65: amanat.referral.v1.RequestCorrectionRequest
+	(*WithdrawConsentRequest)(nil),      // 66: amanat.referral.v1.WithdrawConsentRequest
+	(*v1.Chain)(nil),                    // 67: amanat.custody.v1.Chain
+	(*VerifyReferralResponse)(nil),      // 68: amanat.referral.v1.VerifyReferralResponse
+	(*ExportHandoverResponse)(nil),      // 69: amanat.referral.v1.ExportHandoverResponse
+	(*v1.AnnexContent)(nil),             // 70: amanat.custody.v1.AnnexContent
+	(*AssertedArrival)(nil),             // 71: amanat.referral.v1.AssertedArrival
+	(*Told)(nil),                        // 72: amanat.referral.v1.Told
 }
 var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
 	29, // 0: amanat.referral.v1.Referral.kind:type_name -> amanat.custody.v1.ReferralKind
@@ -2917,39 +2977,61 @@ var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
 	53, // 73: amanat.referral.v1.ReferralService.RecordReturn:input_type -> amanat.referral.v1.RecordReturnRequest
 	54, // 74: amanat.referral.v1.ReferralService.CorrectReferral:input_type -> amanat.referral.v1.CorrectReferralRequest
 	55, // 75: amanat.referral.v1.ReferralService.EndConsent:input_type -> amanat.referral.v1.EndConsentRequest
-	1,  // 76: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 77: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
-	9,  // 78: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
-	56, // 79: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
-	57, // 80: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
-	58, // 81: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
-	1,  // 82: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
-	2,  // 83: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
-	13, // 84: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
-	2,  // 85: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
-	2,  // 86: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
-	1,  // 87: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 88: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 89: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 90: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
-	1,  // 91: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
-	1,  // 92: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
-	24, // 93: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
-	59, // 94: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
-	6,  // 95: amanat.referral.v1.ReferralService.SubmitReferrals:output_type -> amanat.referral.v1.SubmitReferralsResponse
-	1,  // 96: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 97: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
-	1,  // 98: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 99: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 100: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 101: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
-	1,  // 102: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
-	1,  // 103: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 104: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 105: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 106: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
-	76, // [76:107] is the sub-list for method output_type
-	45, // [45:76] is the sub-list for method input_type
+	56, // 76: amanat.referral.v1.ReferralService.AskQuestion:input_type -> amanat.referral.v1.AskQuestionRequest
+	57, // 77: amanat.referral.v1.ReferralService.WaitlistOffer:input_type -> amanat.referral.v1.WaitlistOfferRequest
+	58, // 78: amanat.referral.v1.ReferralService.WithdrawAcceptance:input_type -> amanat.referral.v1.WithdrawAcceptanceRequest
+	59, // 79: amanat.referral.v1.ReferralService.RequestRelease:input_type -> amanat.referral.v1.RequestReleaseRequest
+	60, // 80: amanat.referral.v1.ReferralService.ProposeSchedule:input_type -> amanat.referral.v1.ProposeScheduleRequest
+	61, // 81: amanat.referral.v1.ReferralService.GiveService:input_type -> amanat.referral.v1.GiveServiceRequest
+	62, // 82: amanat.referral.v1.ReferralService.ReportOutcome:input_type -> amanat.referral.v1.ReportOutcomeRequest
+	63, // 83: amanat.referral.v1.ReferralService.AssertArrival:input_type -> amanat.referral.v1.AssertArrivalRequest
+	64, // 84: amanat.referral.v1.ReferralService.ReportSafety:input_type -> amanat.referral.v1.ReportSafetyRequest
+	65, // 85: amanat.referral.v1.ReferralService.RequestCorrection:input_type -> amanat.referral.v1.RequestCorrectionRequest
+	66, // 86: amanat.referral.v1.ReferralService.WithdrawConsent:input_type -> amanat.referral.v1.WithdrawConsentRequest
+	1,  // 87: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 88: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
+	9,  // 89: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
+	67, // 90: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
+	68, // 91: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
+	69, // 92: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
+	1,  // 93: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
+	2,  // 94: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
+	13, // 95: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
+	2,  // 96: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
+	2,  // 97: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
+	1,  // 98: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 99: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 100: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 101: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
+	1,  // 102: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
+	1,  // 103: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
+	24, // 104: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
+	70, // 105: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
+	6,  // 106: amanat.referral.v1.ReferralService.SubmitReferrals:output_type -> amanat.referral.v1.SubmitReferralsResponse
+	1,  // 107: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 108: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
+	1,  // 109: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 110: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 111: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 112: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
+	1,  // 113: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
+	1,  // 114: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 115: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 116: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 117: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
+	2,  // 118: amanat.referral.v1.ReferralService.AskQuestion:output_type -> amanat.referral.v1.Offer
+	2,  // 119: amanat.referral.v1.ReferralService.WaitlistOffer:output_type -> amanat.referral.v1.Offer
+	2,  // 120: amanat.referral.v1.ReferralService.WithdrawAcceptance:output_type -> amanat.referral.v1.Offer
+	2,  // 121: amanat.referral.v1.ReferralService.RequestRelease:output_type -> amanat.referral.v1.Offer
+	2,  // 122: amanat.referral.v1.ReferralService.ProposeSchedule:output_type -> amanat.referral.v1.Offer
+	2,  // 123: amanat.referral.v1.ReferralService.GiveService:output_type -> amanat.referral.v1.Offer
+	2,  // 124: amanat.referral.v1.ReferralService.ReportOutcome:output_type -> amanat.referral.v1.Offer
+	71, // 125: amanat.referral.v1.ReferralService.AssertArrival:output_type -> amanat.referral.v1.AssertedArrival
+	72, // 126: amanat.referral.v1.ReferralService.ReportSafety:output_type -> amanat.referral.v1.Told
+	72, // 127: amanat.referral.v1.ReferralService.RequestCorrection:output_type -> amanat.referral.v1.Told
+	72, // 128: amanat.referral.v1.ReferralService.WithdrawConsent:output_type -> amanat.referral.v1.Told
+	87, // [87:129] is the sub-list for method output_type
+	45, // [45:87] is the sub-list for method input_type
 	45, // [45:45] is the sub-list for extension type_name
 	45, // [45:45] is the sub-list for extension extendee
 	0,  // [0:45] is the sub-list for field type_name
@@ -2960,6 +3042,7 @@ func file_amanat_referral_v1_referral_proto_init() {
 	if File_amanat_referral_v1_referral_proto != nil {
 		return
 	}
+	file_amanat_referral_v1_destination_proto_init()
 	file_amanat_referral_v1_handover_proto_init()
 	file_amanat_referral_v1_owner_proto_init()
 	file_amanat_referral_v1_referral_proto_msgTypes[3].OneofWrappers = []any{

@@ -22,37 +22,48 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ReferralService_SubmitReferral_FullMethodName   = "/amanat.referral.v1.ReferralService/SubmitReferral"
-	ReferralService_GetReferral_FullMethodName      = "/amanat.referral.v1.ReferralService/GetReferral"
-	ReferralService_ListReferrals_FullMethodName    = "/amanat.referral.v1.ReferralService/ListReferrals"
-	ReferralService_GetCustodyChain_FullMethodName  = "/amanat.referral.v1.ReferralService/GetCustodyChain"
-	ReferralService_VerifyReferral_FullMethodName   = "/amanat.referral.v1.ReferralService/VerifyReferral"
-	ReferralService_ExportHandover_FullMethodName   = "/amanat.referral.v1.ReferralService/ExportHandover"
-	ReferralService_ImportHandover_FullMethodName   = "/amanat.referral.v1.ReferralService/ImportHandover"
-	ReferralService_GetOffer_FullMethodName         = "/amanat.referral.v1.ReferralService/GetOffer"
-	ReferralService_ListOffers_FullMethodName       = "/amanat.referral.v1.ReferralService/ListOffers"
-	ReferralService_AcceptOffer_FullMethodName      = "/amanat.referral.v1.ReferralService/AcceptOffer"
-	ReferralService_DeclineOffer_FullMethodName     = "/amanat.referral.v1.ReferralService/DeclineOffer"
-	ReferralService_OfferReferral_FullMethodName    = "/amanat.referral.v1.ReferralService/OfferReferral"
-	ReferralService_ConfirmOffer_FullMethodName     = "/amanat.referral.v1.ReferralService/ConfirmOffer"
-	ReferralService_DispatchReferral_FullMethodName = "/amanat.referral.v1.ReferralService/DispatchReferral"
-	ReferralService_RecordArrival_FullMethodName    = "/amanat.referral.v1.ReferralService/RecordArrival"
-	ReferralService_StartService_FullMethodName     = "/amanat.referral.v1.ReferralService/StartService"
-	ReferralService_CompleteReferral_FullMethodName = "/amanat.referral.v1.ReferralService/CompleteReferral"
-	ReferralService_ListDeadlines_FullMethodName    = "/amanat.referral.v1.ReferralService/ListDeadlines"
-	ReferralService_GetAnnex_FullMethodName         = "/amanat.referral.v1.ReferralService/GetAnnex"
-	ReferralService_SubmitReferrals_FullMethodName  = "/amanat.referral.v1.ReferralService/SubmitReferrals"
-	ReferralService_WithdrawOffer_FullMethodName    = "/amanat.referral.v1.ReferralService/WithdrawOffer"
-	ReferralService_AnswerQuestion_FullMethodName   = "/amanat.referral.v1.ReferralService/AnswerQuestion"
-	ReferralService_GrantRelease_FullMethodName     = "/amanat.referral.v1.ReferralService/GrantRelease"
-	ReferralService_RefuseRelease_FullMethodName    = "/amanat.referral.v1.ReferralService/RefuseRelease"
-	ReferralService_CancelReferral_FullMethodName   = "/amanat.referral.v1.ReferralService/CancelReferral"
-	ReferralService_CheckIn_FullMethodName          = "/amanat.referral.v1.ReferralService/CheckIn"
-	ReferralService_RecordNoShow_FullMethodName     = "/amanat.referral.v1.ReferralService/RecordNoShow"
-	ReferralService_RequestReturn_FullMethodName    = "/amanat.referral.v1.ReferralService/RequestReturn"
-	ReferralService_RecordReturn_FullMethodName     = "/amanat.referral.v1.ReferralService/RecordReturn"
-	ReferralService_CorrectReferral_FullMethodName  = "/amanat.referral.v1.ReferralService/CorrectReferral"
-	ReferralService_EndConsent_FullMethodName       = "/amanat.referral.v1.ReferralService/EndConsent"
+	ReferralService_SubmitReferral_FullMethodName     = "/amanat.referral.v1.ReferralService/SubmitReferral"
+	ReferralService_GetReferral_FullMethodName        = "/amanat.referral.v1.ReferralService/GetReferral"
+	ReferralService_ListReferrals_FullMethodName      = "/amanat.referral.v1.ReferralService/ListReferrals"
+	ReferralService_GetCustodyChain_FullMethodName    = "/amanat.referral.v1.ReferralService/GetCustodyChain"
+	ReferralService_VerifyReferral_FullMethodName     = "/amanat.referral.v1.ReferralService/VerifyReferral"
+	ReferralService_ExportHandover_FullMethodName     = "/amanat.referral.v1.ReferralService/ExportHandover"
+	ReferralService_ImportHandover_FullMethodName     = "/amanat.referral.v1.ReferralService/ImportHandover"
+	ReferralService_GetOffer_FullMethodName           = "/amanat.referral.v1.ReferralService/GetOffer"
+	ReferralService_ListOffers_FullMethodName         = "/amanat.referral.v1.ReferralService/ListOffers"
+	ReferralService_AcceptOffer_FullMethodName        = "/amanat.referral.v1.ReferralService/AcceptOffer"
+	ReferralService_DeclineOffer_FullMethodName       = "/amanat.referral.v1.ReferralService/DeclineOffer"
+	ReferralService_OfferReferral_FullMethodName      = "/amanat.referral.v1.ReferralService/OfferReferral"
+	ReferralService_ConfirmOffer_FullMethodName       = "/amanat.referral.v1.ReferralService/ConfirmOffer"
+	ReferralService_DispatchReferral_FullMethodName   = "/amanat.referral.v1.ReferralService/DispatchReferral"
+	ReferralService_RecordArrival_FullMethodName      = "/amanat.referral.v1.ReferralService/RecordArrival"
+	ReferralService_StartService_FullMethodName       = "/amanat.referral.v1.ReferralService/StartService"
+	ReferralService_CompleteReferral_FullMethodName   = "/amanat.referral.v1.ReferralService/CompleteReferral"
+	ReferralService_ListDeadlines_FullMethodName      = "/amanat.referral.v1.ReferralService/ListDeadlines"
+	ReferralService_GetAnnex_FullMethodName           = "/amanat.referral.v1.ReferralService/GetAnnex"
+	ReferralService_SubmitReferrals_FullMethodName    = "/amanat.referral.v1.ReferralService/SubmitReferrals"
+	ReferralService_WithdrawOffer_FullMethodName      = "/amanat.referral.v1.ReferralService/WithdrawOffer"
+	ReferralService_AnswerQuestion_FullMethodName     = "/amanat.referral.v1.ReferralService/AnswerQuestion"
+	ReferralService_GrantRelease_FullMethodName       = "/amanat.referral.v1.ReferralService/GrantRelease"
+	ReferralService_RefuseRelease_FullMethodName      = "/amanat.referral.v1.ReferralService/RefuseRelease"
+	ReferralService_CancelReferral_FullMethodName     = "/amanat.referral.v1.ReferralService/CancelReferral"
+	ReferralService_CheckIn_FullMethodName            = "/amanat.referral.v1.ReferralService/CheckIn"
+	ReferralService_RecordNoShow_FullMethodName       = "/amanat.referral.v1.ReferralService/RecordNoShow"
+	ReferralService_RequestReturn_FullMethodName      = "/amanat.referral.v1.ReferralService/RequestReturn"
+	ReferralService_RecordReturn_FullMethodName       = "/amanat.referral.v1.ReferralService/RecordReturn"
+	ReferralService_CorrectReferral_FullMethodName    = "/amanat.referral.v1.ReferralService/CorrectReferral"
+	ReferralService_EndConsent_FullMethodName         = "/amanat.referral.v1.ReferralService/EndConsent"
+	ReferralService_AskQuestion_FullMethodName        = "/amanat.referral.v1.ReferralService/AskQuestion"
+	ReferralService_WaitlistOffer_FullMethodName      = "/amanat.referral.v1.ReferralService/WaitlistOffer"
+	ReferralService_WithdrawAcceptance_FullMethodName = "/amanat.referral.v1.ReferralService/WithdrawAcceptance"
+	ReferralService_RequestRelease_FullMethodName     = "/amanat.referral.v1.ReferralService/RequestRelease"
+	ReferralService_ProposeSchedule_FullMethodName    = "/amanat.referral.v1.ReferralService/ProposeSchedule"
+	ReferralService_GiveService_FullMethodName        = "/amanat.referral.v1.ReferralService/GiveService"
+	ReferralService_ReportOutcome_FullMethodName      = "/amanat.referral.v1.ReferralService/ReportOutcome"
+	ReferralService_AssertArrival_FullMethodName      = "/amanat.referral.v1.ReferralService/AssertArrival"
+	ReferralService_ReportSafety_FullMethodName       = "/amanat.referral.v1.ReferralService/ReportSafety"
+	ReferralService_RequestCorrection_FullMethodName  = "/amanat.referral.v1.ReferralService/RequestCorrection"
+	ReferralService_WithdrawConsent_FullMethodName    = "/amanat.referral.v1.ReferralService/WithdrawConsent"
 )
 
 // ReferralServiceClient is the client API for ReferralService service.
@@ -129,6 +140,29 @@ type ReferralServiceClient interface {
 	CorrectReferral(ctx context.Context, in *CorrectReferralRequest, opts ...grpc.CallOption) (*Referral, error)
 	// Notes that consent has ended. All who hold the chain hear of it at once; nobody can be asked on that consent any more.
 	EndConsent(ctx context.Context, in *EndConsentRequest, opts ...grpc.CallOption) (*Referral, error)
+	// Asks the owner something back, at the destination, before it answers an offer.
+	AskQuestion(ctx context.Context, in *AskQuestionRequest, opts ...grpc.CallOption) (*Offer, error)
+	// Puts an offer on the destination's waiting list, until a date.
+	WaitlistOffer(ctx context.Context, in *WaitlistOfferRequest, opts ...grpc.CallOption) (*Offer, error)
+	// Takes an acceptance back at the destination, before the place is promised.
+	WithdrawAcceptance(ctx context.Context, in *WithdrawAcceptanceRequest, opts ...grpc.CallOption) (*Offer, error)
+	// Asks the owner to be let go after the place was promised.
+	RequestRelease(ctx context.Context, in *RequestReleaseRequest, opts ...grpc.CallOption) (*Offer, error)
+	// Proposes when and where the person is met, once the place is promised.
+	ProposeSchedule(ctx context.Context, in *ProposeScheduleRequest, opts ...grpc.CallOption) (*Offer, error)
+	// Says at the destination of a referral for a service that services were given.
+	GiveService(ctx context.Context, in *GiveServiceRequest, opts ...grpc.CallOption) (*Offer, error)
+	// Says at the destination of a referral for a service what came of it.
+	ReportOutcome(ctx context.Context, in *ReportOutcomeRequest, opts ...grpc.CallOption) (*Offer, error)
+	// Says that a person is at this node whom nobody handed over yet, whatever the referral's state and whether or not this node
+	// knows it. The referral follows the person.
+	AssertArrival(ctx context.Context, in *AssertArrivalRequest, opts ...grpc.CallOption) (*AssertedArrival, error)
+	// Tells the owner something about the person's safety, from a node that is not the owner.
+	ReportSafety(ctx context.Context, in *ReportSafetyRequest, opts ...grpc.CallOption) (*Told, error)
+	// Asks the owner to correct something in the chain.
+	RequestCorrection(ctx context.Context, in *RequestCorrectionRequest, opts ...grpc.CallOption) (*Told, error)
+	// Tells the owner that consent was withdrawn at this node.
+	WithdrawConsent(ctx context.Context, in *WithdrawConsentRequest, opts ...grpc.CallOption) (*Told, error)
 }
 
 type referralServiceClient struct {
@@ -449,6 +483,116 @@ func (c *referralServiceClient) EndConsent(ctx context.Context, in *EndConsentRe
 	return out, nil
 }
 
+func (c *referralServiceClient) AskQuestion(ctx context.Context, in *AskQuestionRequest, opts ...grpc.CallOption) (*Offer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Offer)
+	err := c.cc.Invoke(ctx, ReferralService_AskQuestion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) WaitlistOffer(ctx context.Context, in *WaitlistOfferRequest, opts ...grpc.CallOption) (*Offer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Offer)
+	err := c.cc.Invoke(ctx, ReferralService_WaitlistOffer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) WithdrawAcceptance(ctx context.Context, in *WithdrawAcceptanceRequest, opts ...grpc.CallOption) (*Offer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Offer)
+	err := c.cc.Invoke(ctx, ReferralService_WithdrawAcceptance_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) RequestRelease(ctx context.Context, in *RequestReleaseRequest, opts ...grpc.CallOption) (*Offer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Offer)
+	err := c.cc.Invoke(ctx, ReferralService_RequestRelease_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) ProposeSchedule(ctx context.Context, in *ProposeScheduleRequest, opts ...grpc.CallOption) (*Offer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Offer)
+	err := c.cc.Invoke(ctx, ReferralService_ProposeSchedule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) GiveService(ctx context.Context, in *GiveServiceRequest, opts ...grpc.CallOption) (*Offer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Offer)
+	err := c.cc.Invoke(ctx, ReferralService_GiveService_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) ReportOutcome(ctx context.Context, in *ReportOutcomeRequest, opts ...grpc.CallOption) (*Offer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Offer)
+	err := c.cc.Invoke(ctx, ReferralService_ReportOutcome_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) AssertArrival(ctx context.Context, in *AssertArrivalRequest, opts ...grpc.CallOption) (*AssertedArrival, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AssertedArrival)
+	err := c.cc.Invoke(ctx, ReferralService_AssertArrival_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) ReportSafety(ctx context.Context, in *ReportSafetyRequest, opts ...grpc.CallOption) (*Told, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Told)
+	err := c.cc.Invoke(ctx, ReferralService_ReportSafety_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) RequestCorrection(ctx context.Context, in *RequestCorrectionRequest, opts ...grpc.CallOption) (*Told, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Told)
+	err := c.cc.Invoke(ctx, ReferralService_RequestCorrection_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) WithdrawConsent(ctx context.Context, in *WithdrawConsentRequest, opts ...grpc.CallOption) (*Told, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Told)
+	err := c.cc.Invoke(ctx, ReferralService_WithdrawConsent_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ReferralServiceServer is the server API for ReferralService service.
 // All implementations must embed UnimplementedReferralServiceServer
 // for forward compatibility.
@@ -523,6 +667,29 @@ type ReferralServiceServer interface {
 	CorrectReferral(context.Context, *CorrectReferralRequest) (*Referral, error)
 	// Notes that consent has ended. All who hold the chain hear of it at once; nobody can be asked on that consent any more.
 	EndConsent(context.Context, *EndConsentRequest) (*Referral, error)
+	// Asks the owner something back, at the destination, before it answers an offer.
+	AskQuestion(context.Context, *AskQuestionRequest) (*Offer, error)
+	// Puts an offer on the destination's waiting list, until a date.
+	WaitlistOffer(context.Context, *WaitlistOfferRequest) (*Offer, error)
+	// Takes an acceptance back at the destination, before the place is promised.
+	WithdrawAcceptance(context.Context, *WithdrawAcceptanceRequest) (*Offer, error)
+	// Asks the owner to be let go after the place was promised.
+	RequestRelease(context.Context, *RequestReleaseRequest) (*Offer, error)
+	// Proposes when and where the person is met, once the place is promised.
+	ProposeSchedule(context.Context, *ProposeScheduleRequest) (*Offer, error)
+	// Says at the destination of a referral for a service that services were given.
+	GiveService(context.Context, *GiveServiceRequest) (*Offer, error)
+	// Says at the destination of a referral for a service what came of it.
+	ReportOutcome(context.Context, *ReportOutcomeRequest) (*Offer, error)
+	// Says that a person is at this node whom nobody handed over yet, whatever the referral's state and whether or not this node
+	// knows it. The referral follows the person.
+	AssertArrival(context.Context, *AssertArrivalRequest) (*AssertedArrival, error)
+	// Tells the owner something about the person's safety, from a node that is not the owner.
+	ReportSafety(context.Context, *ReportSafetyRequest) (*Told, error)
+	// Asks the owner to correct something in the chain.
+	RequestCorrection(context.Context, *RequestCorrectionRequest) (*Told, error)
+	// Tells the owner that consent was withdrawn at this node.
+	WithdrawConsent(context.Context, *WithdrawConsentRequest) (*Told, error)
 	mustEmbedUnimplementedReferralServiceServer()
 }
 
@@ -625,6 +792,39 @@ func (UnimplementedReferralServiceServer) CorrectReferral(context.Context, *Corr
 }
 func (UnimplementedReferralServiceServer) EndConsent(context.Context, *EndConsentRequest) (*Referral, error) {
 	return nil, status.Error(codes.Unimplemented, "method EndConsent not implemented")
+}
+func (UnimplementedReferralServiceServer) AskQuestion(context.Context, *AskQuestionRequest) (*Offer, error) {
+	return nil, status.Error(codes.Unimplemented, "method AskQuestion not implemented")
+}
+func (UnimplementedReferralServiceServer) WaitlistOffer(context.Context, *WaitlistOfferRequest) (*Offer, error) {
+	return nil, status.Error(codes.Unimplemented, "method WaitlistOffer not implemented")
+}
+func (UnimplementedReferralServiceServer) WithdrawAcceptance(context.Context, *WithdrawAcceptanceRequest) (*Offer, error) {
+	return nil, status.Error(codes.Unimplemented, "method WithdrawAcceptance not implemented")
+}
+func (UnimplementedReferralServiceServer) RequestRelease(context.Context, *RequestReleaseRequest) (*Offer, error) {
+	return nil, status.Error(codes.Unimplemented, "method RequestRelease not implemented")
+}
+func (UnimplementedReferralServiceServer) ProposeSchedule(context.Context, *ProposeScheduleRequest) (*Offer, error) {
+	return nil, status.Error(codes.Unimplemented, "method ProposeSchedule not implemented")
+}
+func (UnimplementedReferralServiceServer) GiveService(context.Context, *GiveServiceRequest) (*Offer, error) {
+	return nil, status.Error(codes.Unimplemented, "method GiveService not implemented")
+}
+func (UnimplementedReferralServiceServer) ReportOutcome(context.Context, *ReportOutcomeRequest) (*Offer, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportOutcome not implemented")
+}
+func (UnimplementedReferralServiceServer) AssertArrival(context.Context, *AssertArrivalRequest) (*AssertedArrival, error) {
+	return nil, status.Error(codes.Unimplemented, "method AssertArrival not implemented")
+}
+func (UnimplementedReferralServiceServer) ReportSafety(context.Context, *ReportSafetyRequest) (*Told, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportSafety not implemented")
+}
+func (UnimplementedReferralServiceServer) RequestCorrection(context.Context, *RequestCorrectionRequest) (*Told, error) {
+	return nil, status.Error(codes.Unimplemented, "method RequestCorrection not implemented")
+}
+func (UnimplementedReferralServiceServer) WithdrawConsent(context.Context, *WithdrawConsentRequest) (*Told, error) {
+	return nil, status.Error(codes.Unimplemented, "method WithdrawConsent not implemented")
 }
 func (UnimplementedReferralServiceServer) mustEmbedUnimplementedReferralServiceServer() {}
 func (UnimplementedReferralServiceServer) testEmbeddedByValue()                         {}
@@ -1205,6 +1405,204 @@ func _ReferralService_EndConsent_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ReferralService_AskQuestion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AskQuestionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).AskQuestion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_AskQuestion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).AskQuestion(ctx, req.(*AskQuestionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_WaitlistOffer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WaitlistOfferRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).WaitlistOffer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_WaitlistOffer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).WaitlistOffer(ctx, req.(*WaitlistOfferRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_WithdrawAcceptance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WithdrawAcceptanceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).WithdrawAcceptance(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_WithdrawAcceptance_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).WithdrawAcceptance(ctx, req.(*WithdrawAcceptanceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_RequestRelease_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RequestReleaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).RequestRelease(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_RequestRelease_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).RequestRelease(ctx, req.(*RequestReleaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_ProposeSchedule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProposeScheduleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).ProposeSchedule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_ProposeSchedule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).ProposeSchedule(ctx, req.(*ProposeScheduleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_GiveService_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GiveServiceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).GiveService(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_GiveService_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).GiveService(ctx, req.(*GiveServiceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_ReportOutcome_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportOutcomeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).ReportOutcome(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_ReportOutcome_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).ReportOutcome(ctx, req.(*ReportOutcomeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_AssertArrival_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AssertArrivalRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).AssertArrival(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_AssertArrival_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).AssertArrival(ctx, req.(*AssertArrivalRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_ReportSafety_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportSafetyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).ReportSafety(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_ReportSafety_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).ReportSafety(ctx, req.(*ReportSafetyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_RequestCorrection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RequestCorrectionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).RequestCorrection(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_RequestCorrection_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).RequestCorrection(ctx, req.(*RequestCorrectionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_WithdrawConsent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WithdrawConsentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).WithdrawConsent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_WithdrawConsent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).WithdrawConsent(ctx, req.(*WithdrawConsentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ReferralService_ServiceDesc is the grpc.ServiceDesc for ReferralService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1335,6 +1733,50 @@ var ReferralService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "EndConsent",
 			Handler:    _ReferralService_EndConsent_Handler,
+		},
+		{
+			MethodName: "AskQuestion",
+			Handler:    _ReferralService_AskQuestion_Handler,
+		},
+		{
+			MethodName: "WaitlistOffer",
+			Handler:    _ReferralService_WaitlistOffer_Handler,
+		},
+		{
+			MethodName: "WithdrawAcceptance",
+			Handler:    _ReferralService_WithdrawAcceptance_Handler,
+		},
+		{
+			MethodName: "RequestRelease",
+			Handler:    _ReferralService_RequestRelease_Handler,
+		},
+		{
+			MethodName: "ProposeSchedule",
+			Handler:    _ReferralService_ProposeSchedule_Handler,
+		},
+		{
+			MethodName: "GiveService",
+			Handler:    _ReferralService_GiveService_Handler,
+		},
+		{
+			MethodName: "ReportOutcome",
+			Handler:    _ReferralService_ReportOutcome_Handler,
+		},
+		{
+			MethodName: "AssertArrival",
+			Handler:    _ReferralService_AssertArrival_Handler,
+		},
+		{
+			MethodName: "ReportSafety",
+			Handler:    _ReferralService_ReportSafety_Handler,
+		},
+		{
+			MethodName: "RequestCorrection",
+			Handler:    _ReferralService_RequestCorrection_Handler,
+		},
+		{
+			MethodName: "WithdrawConsent",
+			Handler:    _ReferralService_WithdrawConsent_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

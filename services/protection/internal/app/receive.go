@@ -49,13 +49,13 @@ func (a *App) receiveDossier(tx *kitstore.Tx, from *postv1.Address, letter *post
 	return a.keep(tx, received)
 }
 
-// arrive notes that a person is in this node's care, and makes the case when the dossier is here.
+// arrive notes that a person is in this node's care, or is to be given a service here, and makes the case when the dossier is here.
 func (a *App) arrive(tx *kitstore.Tx, e *referralv1.ReferralChanged) error {
 	received, err := a.received(tx, e.GetReferral())
 	if received == nil || err != nil {
 		return err
 	}
-	received.Arrived, received.Unit = true, e.GetUnit()
+	received.Arrived, received.Unit, received.ReferralKind = true, e.GetUnit(), e.GetKind()
 	if e.GetSequence() > received.GetReferralSequence() {
 		received.ReferralState, received.ReferralSequence = e.GetState(), e.GetSequence()
 	}
@@ -109,7 +109,7 @@ func (a *App) receive(tx *kitstore.Tx, received *protectionv1.ReceivedDossier, n
 	d := received.GetDossier()
 	c.Unit, c.Person, c.Urgency, c.Exploitation = received.GetUnit(), d.GetPerson(), d.GetUrgency(), d.GetExploitation()
 	c.FoundDistrict, c.Narrative = d.GetFoundDistrict(), d.GetNarrative()
-	c.Referral, c.ReferralState = d.GetReferral(), received.GetReferralState()
+	c.Referral, c.ReferralState, c.ReferralKind = d.GetReferral(), received.GetReferralState(), received.GetReferralKind()
 	_, err = a.putCase(tx, &protectionv1.CaseRecord{Case: c, ReferralSequence: received.GetReferralSequence()}, "received", now)
 	return name, err
 }

@@ -16,7 +16,7 @@ import (
 	"amanat.example/services/protection/internal/rules"
 )
 
-// RecordOutcome asks the referral service to close the loop at the origin, and then closes the case.
+// RecordOutcome asks the referral service to close the loop at the origin, and then closes the case; after a service the case goes on.
 func (a *App) RecordOutcome(ctx context.Context, request *protectionv1.RecordOutcomeRequest, actor *custodyv1.Actor) (*protectionv1.Case, error) {
 	if err := codes.CheckField("outcome", codes.Outcome, request.GetOutcome()); err != nil {
 		return nil, err
@@ -52,8 +52,10 @@ func (a *App) TakeCompleted(tx *kitstore.Tx, result outbox.Result) error {
 			return fmt.Errorf("the request of %s is a %T", result.Command.Method, result.Command.Request)
 		}
 		c := record.GetCase()
-		c.Outcome, c.State, c.ReferralState = asked.GetOutcome(), protectionv1.Case_STATE_CLOSED, custodyv1.ReferralState_REFERRAL_STATE_COMPLETED
-		word = "closed"
+		c.Outcome, c.ReferralState = asked.GetOutcome(), custodyv1.ReferralState_REFERRAL_STATE_COMPLETED
+		if !rules.Service(c.GetReferralKind()) { // after a service the person is in this node's care still
+			c.State, word = protectionv1.Case_STATE_CLOSED, "closed"
+		}
 	}
 	_, err = a.putCase(tx, record, word, a.Now())
 	return err

@@ -61,10 +61,10 @@ func (a *App) TakeReferred(tx *kitstore.Tx, result outbox.Result) error {
 	if !ok {
 		return fmt.Errorf("the reply to %s is a %T", result.Command.Method, result.Reply)
 	}
-	if c.GetReferral() != referral.GetName() { // the one before, if any, ended in vain
+	if c.GetReferral() != referral.GetName() { // the one before, if any, is over
 		record.ReferralSequence, record.DossierOffer = 0, ""
 	}
-	c.Referral = referral.GetName()
+	c.Referral, c.ReferralKind = referral.GetName(), referral.GetKind()
 	if referral.GetSequence() > record.GetReferralSequence() {
 		c.ReferralState, record.ReferralSequence = referral.GetState(), referral.GetSequence()
 	}

@@ -12,11 +12,11 @@ import (
 
 // CheckCodes holds what the proto's own rules cannot: codes, and what belongs together.
 func CheckCodes(r *protectionv1.ReferCaseRequest, now time.Time) error {
-	if r.GetKind() != custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT {
-		return fault.InvalidField("kind", "must be PLACEMENT; other kinds are not served yet")
-	}
 	if err := codes.CheckField("service", codes.Service, r.GetService()); err != nil {
 		return err
+	}
+	if r.GetKind() == custodyv1.ReferralKind_REFERRAL_KIND_SERVICE && r.GetService() == codes.ServiceShelter {
+		return fault.InvalidField("service", "must be a service to which the person goes and comes back; for a place to stay the kind is PLACEMENT")
 	}
 	if err := codes.CheckFields("reasons", codes.ReferralReason, r.GetReasons()); err != nil {
 		return err
@@ -39,12 +39,17 @@ func CheckCodes(r *protectionv1.ReferCaseRequest, now time.Time) error {
 	return nil
 }
 
+// Service says that a referral is for a service: its person stays where the case was taken in.
+func Service(kind custodyv1.ReferralKind) bool {
+	return kind == custodyv1.ReferralKind_REFERRAL_KIND_SERVICE
+}
+
 // CheckRefer says whether a case can be referred now, on its consent or on a legal basis.
 func CheckRefer(c *protectionv1.Case, override *custodyv1.ConsentOverride, now time.Time) error {
 	switch {
 	case c.GetState() != protectionv1.Case_STATE_ACTIVE:
 		return fault.New(fault.WrongState, "Only an active case can be referred.", "state", c.GetState().String())
-	case c.GetReferral() != "" && !Vain(c.GetReferralState()):
+	case c.GetReferral() != "" && !over(c):
 		return fault.New(fault.WrongState, "The case is referred already. Follow its referral.", "referral", c.GetReferral())
 	case override == nil && !Holds(c.GetConsent(), now):
 		return fault.New(fault.ConsentMissing, "There is no consent that holds now. Record consent, or name a legal basis and say why in the note.")
@@ -52,9 +57,20 @@ func CheckRefer(c *protectionv1.Case, override *custodyv1.ConsentOverride, now t
 	return nil
 }
 
-// CheckOutcome says whether the outcome of a case can be reported now.
+// over says that the referral of a case is over, and left its person where the case was taken in: it ended in vain, or a service was given.
+func over(c *protectionv1.Case) bool {
+	served := Service(c.GetReferralKind()) && c.GetReferralState() == custodyv1.ReferralState_REFERRAL_STATE_COMPLETED
+	return served || Vain(c.GetReferralState())
+}
+
+// CheckOutcome says whether the outcome of a case can be reported now: of a placement where the person is, of a service where the
+// case was taken in, by what the unit that gave it has reported.
 func CheckOutcome(c *protectionv1.Case) error {
-	if c.GetSource() != protectionv1.Case_SOURCE_REFERRAL {
+	service, received := Service(c.GetReferralKind()), c.GetSource() == protectionv1.Case_SOURCE_REFERRAL
+	switch {
+	case service && received:
+		return fault.New(fault.WrongState, "The person is in the care of the unit that asked for a service. Report the outcome on its offer (reportOutcome).")
+	case !service && !received:
 		return fault.New(fault.WrongState, "The case was not received from another node, so no outcome is owed for it.")
 	}
 	if c.GetReferralState() != custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE {

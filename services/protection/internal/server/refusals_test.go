@@ -164,7 +164,7 @@ func TestRefusedConsentAndReferral(t *testing.T) {
 		"refer against a refusal":       {send(no, as), state("CONSENT_MISSING", "")},
 		"refer twice":                   {send(gone, as), state("WRONG_STATE", "referral="+gone.GetReferral())},
 		"refer with reversed ages":      {send(agreed, func(r *protectionv1.ReferCaseRequest) { r.Needs.AgeTo = 3 }), invalid("needs")},
-		"refer for a kind not served":   {send(agreed, func(r *protectionv1.ReferCaseRequest) { r.Kind = custodyv1.ReferralKind_REFERRAL_KIND_SERVICE }), invalid("kind")},
+		"refer to shelter as a service": {send(agreed, func(r *protectionv1.ReferCaseRequest) { r.Kind = custodyv1.ReferralKind_REFERRAL_KIND_SERVICE }), invalid("service")},
 		"refer for an answer yesterday": {send(agreed, func(r *protectionv1.ReferCaseRequest) { r.AnswerBy = ahead(-24 * time.Hour) }), invalid("answer_by")},
 		"a legal basis without a reason": {send(bare, func(r *protectionv1.ReferCaseRequest) {
 			r.Note, r.Override = " ", &custodyv1.ConsentOverride{LegalBasis: "IMMINENT_DANGER", Approver: "nodes/balochistan/workers/s"}

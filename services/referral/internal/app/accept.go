@@ -22,7 +22,7 @@ import (
 	"amanat.example/services/referral/internal/store"
 )
 
-// AcceptOffer accepts an offer made to this node. The shelter is asked for the bed first; the
+// AcceptOffer accepts an offer made to this node. For a placement the shelter is asked for the bed first; the
 // call waits for its answer and gives the shelter's refusal, or the offer as it stands.
 func (a *App) AcceptOffer(ctx context.Context, request *referralv1.AcceptOfferRequest, actor *custodyv1.Actor) (*referralv1.Offer, error) {
 	if err := a.checkAccept(request); err != nil {
@@ -47,9 +47,15 @@ func (a *App) AcceptOffer(ctx context.Context, request *referralv1.AcceptOfferRe
 		if request.GetEtag() != "" && request.GetEtag() != etag(version) {
 			return fault.StaleEtag()
 		}
+		if !o.placement() {
+			return o.accept(request, actor, annex)
+		}
 		until, err := rules.HoldUntil(request.GetHoldExpireTime(), a.Now())
 		if err != nil {
 			return err
+		}
+		if request.GetGroup() == "" {
+			return fault.InvalidField("group", "must name the bed group to hold in; a placement needs a bed")
 		}
 		also, err := o.also(request)
 		if err != nil {
@@ -67,14 +73,24 @@ func (a *App) AcceptOffer(ctx context.Context, request *referralv1.AcceptOfferRe
 
 func (a *App) checkAccept(request *referralv1.AcceptOfferRequest) error {
 	switch {
-	case request.GetGroup() == "":
-		return fault.InvalidField("group", "must name the bed group to hold in; a placement needs a bed")
-	case a.checkNode("group", request.GetGroup()) != nil:
+	case request.GetGroup() != "" && a.checkNode("group", request.GetGroup()) != nil:
 		return fault.InvalidField("group", "must be a bed group of this node")
 	case request.GetWorker() == nil:
 		return fault.InvalidField("worker", "must name who receives the person, with a telephone that is answered")
 	}
 	return nil
+}
+
+// accept accepts an offer of a referral for a service, which needs no bed.
+func (o *received) accept(request *referralv1.AcceptOfferRequest, actor *custodyv1.Actor, annex *custodyv1.AnnexLetter) error {
+	if request.GetGroup() != "" || request.GetHoldExpireTime() != nil {
+		return fault.InvalidField("group", "must be left out: nobody moves in a referral for a service")
+	}
+	o.record.State = custodyv1.OfferState_OFFER_STATE_ACCEPTED
+	if err := o.replyWith(&custodyv1.Reply{Actor: actor, Body: &custodyv1.Reply_Accepted{Accepted: &custodyv1.Accepted{}}}, annex); err != nil {
+		return err
+	}
+	return o.put()
 }
 
 // askHold makes the acceptance pending with the command that places the hold.
@@ -156,6 +172,7 @@ func (a *App) Results() map[string]outbox.ResultFunc {
 		shelterv1.ShelterService_PlaceHold_FullMethodName:   a.heldForAll,
 		shelterv1.ShelterService_ConfirmHold_FullMethodName: a.promised,
 		shelterv1.ShelterService_AdmitHold_FullMethodName:   a.noted,
+		shelterv1.ShelterService_AdmitWalkIn_FullMethodName: a.noted,
 		shelterv1.ShelterService_ReleaseHold_FullMethodName: a.noted,
 	}
 }
@@ -203,7 +220,7 @@ func (a *App) held(tx *kitstore.Tx, r outbox.Result) error {
 }
 
 func (o *received) notHeld(reason fault.Reason) error {
-	o.record.State = custodyv1.OfferState_OFFER_STATE_RECEIVED
+	o.record.State = rules.Unheld(o.record)
 	o.record.AcceptFailure = strings.TrimPrefix(reason.String(), "REASON_")
 	o.record.Actor, o.record.AnnexCommitment, o.record.Group = nil, nil, ""
 	return o.put()
@@ -233,12 +250,15 @@ func (a *App) promised(tx *kitstore.Tx, r outbox.Result) error {
 			reply.AnnexCommitment = commitment(annex)
 		}
 	} else {
-		o.record.State, o.record.DeclineReason = custodyv1.OfferState_OFFER_STATE_DECLINED, codes.DeclineHoldEnded
 		reply.Body = &custodyv1.Reply_AcceptanceWithdrawn{AcceptanceWithdrawn: &custodyv1.AcceptanceWithdrawn{Reason: codes.DeclineHoldEnded}}
-		if r.Fault == nil { // confirmed in another life of the shelter's store: not the bed we were given
-			if err := o.release(); err != nil {
+		// What the shelter has not ended itself is given back, also what was confirmed in another life of its store.
+		if r.Fault != nil && (r.Fault.Reason() == fault.HoldEnded || r.Fault.Reason() == fault.Missing) {
+			if err := o.holdOver(); err != nil {
 				return err
 			}
+		}
+		if err := o.lapse(codes.DeclineHoldEnded); err != nil {
+			return err
 		}
 	}
 	if err := o.reply(reply); err != nil {

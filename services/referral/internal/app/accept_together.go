@@ -117,7 +117,10 @@ func (a *App) heldForAll(tx *kitstore.Tx, r outbox.Result) error {
 	if err != nil || !freed || rules.Open(lead.record.GetState()) {
 		return err
 	}
-	return lead.release() // it ended while the shelter was asked, and nobody needs the beds any more
+	if err := lead.release(); err != nil { // it ended while the shelter was asked, and nobody needs the beds any more
+		return err
+	}
+	return lead.put()
 }
 
 // heldWith answers that this offer is accepted: its bed is in the hold of another.
@@ -168,16 +171,20 @@ func (o *received) eachWith(do func(other *received) error) error {
 
 // usedBut says that the beds of this one's hold are for somebody besides one offer.
 func (o *received) usedBut(but *received) (used bool, err error) {
-	uses := func(r *received) bool {
-		return r.name != but.name && (rules.Open(r.record.GetState()) || r.record.GetState() == custodyv1.OfferState_OFFER_STATE_FULFILLED)
-	}
 	if len(o.record.GetHoldsFor()) == 0 {
 		return false, nil
 	}
-	used = uses(o)
-	err = o.eachWith(func(other *received) error {
-		used = used || uses(other)
-		return nil
-	})
+	look := func(r *received) error {
+		if r.name == but.name {
+			return nil
+		}
+		stage, err := r.stage(r.tx, r.record, r.event.GetReferral())
+		used = used || stage != shelterv1.LiveOffer_STAGE_UNSPECIFIED
+		return err
+	}
+	if err := look(o); err != nil {
+		return false, err
+	}
+	err = o.eachWith(look)
 	return used, err
 }

@@ -82,12 +82,16 @@ func (a *App) fire(tx *kitstore.Tx, row kitstore.Row[*referralv1.DeadlineRecord]
 	if err != nil {
 		return err
 	}
-	if d.GetOffer() == "" {
-		if err := a.askHead(tx, d.GetReferral()); err != nil {
-			return err
-		}
+	if err := store.Deadlines.Put(tx, row.Key, row.Value); err != nil {
+		return err
 	}
-	return store.Deadlines.Put(tx, row.Key, row.Value)
+	switch {
+	case d.GetKind() == referralv1.Deadline_KIND_FOLLOW_PERSON:
+		return a.assertAgain(tx, d.GetReferral())
+	case d.GetOffer() == "":
+		return a.askHead(tx, d.GetReferral())
+	}
+	return nil
 }
 
 // askHead asks the owner of a referral for its chain, where that is another node.

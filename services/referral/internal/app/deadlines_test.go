@@ -67,8 +67,12 @@ func TestDeadlineFiresOncePerDueTimeAlsoAfterRestart(t *testing.T) {
 	if m := origin.missed(); len(m) != 2 || m[1].GetMissed() != 1 || m[1].GetKind() != referralv1.Deadline_KIND_ASK_AGAIN {
 		t.Errorf("fired %v", m)
 	}
+	first := map[referralv1.Deadline_Kind]time.Time{
+		v.GetNextDeadline().GetKind():      due,
+		referralv1.Deadline_KIND_ASK_AGAIN: origin.missed()[1].GetDueTime().AsTime(),
+	}
 	for _, e := range origin.events {
-		if m, ok := e.data.(*referralv1.DeadlineMissed); ok && (!m.GetFirstDueTime().AsTime().Equal(due) || m.GetReference() != v.GetReference() || m.GetUrgency() != v.GetUrgency()) {
+		if m, ok := e.data.(*referralv1.DeadlineMissed); ok && (!m.GetFirstDueTime().AsTime().Equal(first[m.GetDeadline().GetKind()]) || m.GetReference() != v.GetReference() || m.GetUrgency() != v.GetUrgency()) {
 			t.Errorf("each step says which deadline it is of: %v", m)
 		}
 	}
@@ -126,8 +130,16 @@ func (net *network) checkDeadlines(when string) {
 			}
 			err = store.Offers.Scan(r, kitstore.Range{}, func(_ kitstore.Key, record *referralv1.OfferRecord) error {
 				switch record.GetState() {
-				case custodyv1.OfferState_OFFER_STATE_FULFILLED, custodyv1.OfferState_OFFER_STATE_DECLINED, custodyv1.OfferState_OFFER_STATE_WITHDRAWN,
-					custodyv1.OfferState_OFFER_STATE_EXPIRED, custodyv1.OfferState_OFFER_STATE_LAPSED:
+				case custodyv1.OfferState_OFFER_STATE_FULFILLED:
+					event := &custodyv1.Event{}
+					if err := proto.Unmarshal(record.GetOffered().GetEvent(), event); err != nil {
+						return err
+					}
+					if event.GetOffered().GetKind() != custodyv1.ReferralKind_REFERRAL_KIND_SERVICE || record.GetOutcome() != "" {
+						return nil
+					}
+				case custodyv1.OfferState_OFFER_STATE_DECLINED, custodyv1.OfferState_OFFER_STATE_WITHDRAWN,
+					custodyv1.OfferState_OFFER_STATE_LAPSED, custodyv1.OfferState_OFFER_STATE_EXPIRED:
 					return nil
 				}
 				event := &custodyv1.Event{}
@@ -140,9 +152,26 @@ func (net *network) checkDeadlines(when string) {
 			if err != nil {
 				return err
 			}
+			err = store.Arrivals.Scan(r, kitstore.Range{}, func(_ kitstore.Key, record *referralv1.ArrivalRecord) error {
+				reply := &custodyv1.Reply{}
+				if err := proto.Unmarshal(record.GetReply().GetReply(), reply); err != nil {
+					return err
+				}
+				want[reply.GetReferral()+" arrival"] = !record.GetTaken()
+				if record.GetTaken() {
+					delete(want, reply.GetReferral()+" arrival")
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
 			return store.Deadlines.Scan(r, kitstore.Range{}, func(_ kitstore.Key, record *referralv1.DeadlineRecord) error {
 				d := record.GetDeadline()
 				name := d.GetReferral()
+				if d.GetKind() == referralv1.Deadline_KIND_FOLLOW_PERSON {
+					name += " arrival"
+				}
 				if d.GetOffer() != "" {
 					name = d.GetOffer()
 				}
@@ -163,7 +192,7 @@ func (net *network) checkDeadlines(when string) {
 }
 
 func TestEveryLiveReferralHasADeadlineOnRandomWalks(t *testing.T) {
-	completed, moves := 0, 0
+	completed, services, arrived, moves := 0, 0, 0, 0
 	ends := map[custodyv1.ReferralState]int{}
 	for seed := range uint64(4) {
 		net := newNetwork(t)
@@ -182,15 +211,22 @@ func TestEveryLiveReferralHasADeadlineOnRandomWalks(t *testing.T) {
 			t.Errorf("seed %d: refused %v", seed, net.refused)
 		}
 		for _, name := range names {
-			ends[origin.get(name).GetState()]++
-			if origin.get(name).GetState() == custodyv1.ReferralState_REFERRAL_STATE_COMPLETED {
+			v := origin.get(name)
+			ends[v.GetState()]++
+			if v.GetState() == custodyv1.ReferralState_REFERRAL_STATE_COMPLETED {
 				completed++
+				if v.GetKind() == custodyv1.ReferralKind_REFERRAL_KIND_SERVICE {
+					services++
+				}
 			}
+		}
+		for _, n := range net.nodes {
+			arrived += len(n.eventsOf("referral.arrival.taken.v1"))
 		}
 	}
 	t.Logf("in the end: %v", ends)
-	if completed == 0 {
-		t.Errorf("%d moves completed nothing: the walks are too short to show anything", moves)
+	if completed == 0 || services == 0 || arrived == 0 {
+		t.Errorf("%d moves completed %d, %d of them services, with %d arrivals asserted: the walks are too short to show anything", moves, completed, services, arrived)
 	}
 }
 
@@ -202,6 +238,9 @@ func (net *network) randomMove(rnd *mathrand.Rand, origin *node, names *[]string
 		r := submitRequest()
 		r.RequestId = fmt.Sprintf("request-%d", len(*names))
 		r.Urgency = custodyv1.Urgency(1 + rnd.IntN(3))
+		if rnd.IntN(2) == 0 {
+			r.Kind, r.Service = custodyv1.ReferralKind_REFERRAL_KIND_SERVICE, "LEGAL"
+		}
 		v, err := origin.SubmitReferral(ctx, r)
 		must(net.t, err)
 		*names = append(*names, v.GetName())
@@ -211,13 +250,19 @@ func (net *network) randomMove(rnd *mathrand.Rand, origin *node, names *[]string
 	v := origin.get(name)
 	offer := v.GetOffers()[len(v.GetOffers())-1]
 	dest := net.nodes[offer.GetToNode()]
-	if rnd.IntN(6) == 0 {
+	switch rnd.IntN(6) {
+	case 0:
 		return net.randomDecision(rnd, name)
+	case 1:
+		return net.destinationMove(rnd, dest, name, offer.GetName())
 	}
 	switch rnd.IntN(20) {
 	case 0:
 		request := acceptRequest(offer.GetName())
 		request.Group = "nodes/" + dest.Node + "/shelters/a1/groups/b1"
+		if v.GetKind() == custodyv1.ReferralKind_REFERRAL_KIND_SERVICE {
+			request.Group = ""
+		}
 		_, _ = dest.AcceptOffer(ctx, request, actor)
 		return "accept"
 	case 1:
@@ -241,6 +286,7 @@ func (net *network) randomMove(rnd *mathrand.Rand, origin *node, names *[]string
 	case 6:
 		_, _ = dest.StartService(ctx, &referralv1.StartServiceRequest{Name: name, Services: []string{"SHELTER"}}, actor)
 		_, _ = dest.CompleteReferral(ctx, completeRequest(name))
+		_, _ = origin.CompleteReferral(ctx, completeRequest(name))
 		return "serve and complete"
 	case 7:
 		net.now = net.now.Add(time.Duration(rnd.IntN(4)) * time.Hour)
@@ -315,30 +361,56 @@ func (net *network) randomDecision(rnd *mathrand.Rand, name string) string {
 		return "arrive"
 	case 10:
 		asked := net.nodes[offer.GetToNode()]
-		body := &custodyv1.Reply{Body: &custodyv1.Reply_Question{Question: &custodyv1.Question{Topic: "HEALTH"}}}
-		if rnd.IntN(2) == 0 {
-			body = &custodyv1.Reply{Body: &custodyv1.Reply_ReleaseRequested{ReleaseRequested: &custodyv1.ReleaseRequested{Reason: "NO_CAPACITY"}}}
-		}
-		if n.get(name).GetOwnerNode() == n.Node && asked != n && !offer.GetReturn() {
-			net.saysNow(n, asked, name, offer.GetName(), body)
-		}
-		return "ask back"
+		_, _ = asked.AskQuestion(ctx, &referralv1.AskQuestionRequest{Name: offer.GetName(), Topic: "HEALTH"}, actor)
+		_, _ = asked.RequestRelease(ctx, &referralv1.RequestReleaseRequest{Name: offer.GetName(), Reason: "NO_CAPACITY"}, actor)
+		return "ask back, or to be released"
 	}
 	_, _ = n.AnswerQuestion(ctx, &referralv1.AnswerQuestionRequest{Name: offer.GetName(), Note: theNote}, actor)
 	_, _ = n.RefuseRelease(ctx, &referralv1.RefuseReleaseRequest{Name: offer.GetName(), Reason: "NO_OTHER_PLACE"}, actor)
 	return "answer"
 }
 
-// saysNow lets a unit say what the owner can hear in the state its offer is in.
-func (net *network) saysNow(owner, asked *node, name, offer string, r *custodyv1.Reply) {
-	o := net.chain(owner, name).State()
-	for _, known := range o.Offers {
-		if store.OfferName(name, known.Hash.String()) != offer {
-			continue
+// destinationMove lets a unit that was asked, or one that has the person, do something.
+func (net *network) destinationMove(rnd *mathrand.Rand, dest *node, referral, offer string) string {
+	switch rnd.IntN(10) {
+	case 0:
+		if rnd.IntN(8) == 0 { // who answers is the owner's side
+			_, _ = dest.AskQuestion(background, &referralv1.AskQuestionRequest{Name: offer, Topic: "HEALTH"}, actor)
 		}
-		if _, ok := custody.Answer(known.State, r); ok {
-			net.says(asked.Node, owner.Node, name, offer, r)
-			net.deliver(len(net.sent) - 1)
+		return "ask"
+	case 1:
+		_, _ = dest.WaitlistOffer(background, &referralv1.WaitlistOfferRequest{
+			Name: offer, ReviewTime: timestamppb.New(net.now.Add(time.Duration(1+rnd.IntN(100)) * time.Hour)),
+		}, actor)
+		return "wait"
+	case 2:
+		if rnd.IntN(4) == 0 {
+			_, _ = dest.WithdrawAcceptance(background, &referralv1.WithdrawAcceptanceRequest{Name: offer, Reason: "TOO_FAR"}, actor)
 		}
+		return "take back"
+	case 3:
+		if rnd.IntN(4) == 0 {
+			_, _ = dest.RequestRelease(background, &referralv1.RequestReleaseRequest{Name: offer, Reason: "NO_CAPACITY"}, actor)
+		}
+		return "ask for release"
+	case 4:
+		_, _ = dest.ProposeSchedule(background, &referralv1.ProposeScheduleRequest{Name: offer, MeetTime: timestamppb.New(net.now.Add(time.Hour)), Place: theMeeting}, actor)
+		return "propose"
+	case 5, 6:
+		_, _ = dest.GiveService(background, &referralv1.GiveServiceRequest{Name: offer, Services: []string{"LEGAL"}}, actor)
+		return "give"
+	case 7:
+		_, _ = dest.ReportOutcome(background, &referralv1.ReportOutcomeRequest{Name: offer, Outcome: "SERVICE_GIVEN", Services: []string{"LEGAL"}}, actor)
+		net.settle()
+		_, _ = net.nodes["balochistan"].CompleteReferral(background, completeRequest(referral))
+		return "report, and close"
+	case 8:
+		n := net.nodes[[]string{"punjab", "sindh"}[rnd.IntN(2)]]
+		if rnd.IntN(6) == 0 && net.nodes["balochistan"].get(referral).GetKind() == custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT {
+			_, _ = n.assert(referral)
+		}
+		return "assert"
 	}
+	_, _ = dest.ReportSafety(background, &referralv1.ReportSafetyRequest{Name: referral, Code: "THREAT"}, actor)
+	return "tell"
 }

@@ -62,5 +62,10 @@ func (w *work) dispatch(request *referralv1.DispatchReferralRequest, actor *cust
 	return w.sendFlow(federalv1.Stage_STAGE_DISPATCHED, body.GetToNode())
 }
 
-// destination is the node a referral was last handed over to.
-func destination(s *custody.State) string { return s.Dispatched.GetToNode() }
+// destination is the node a referral was last handed over to, or that gives the service.
+func destination(s *custody.State) string {
+	if chosen := s.Chosen(); s.Dispatched == nil && chosen != nil {
+		return chosen.Offered.GetToNode()
+	}
+	return s.Dispatched.GetToNode()
+}

@@ -45,7 +45,7 @@ func (o *received) put() error {
 	if err != nil {
 		return err
 	}
-	return o.putDeadline(o.tx, key, held, rules.NextOffer(o.name, o.event, o.record.GetState(), held, now, o.Limits))
+	return o.putDeadline(o.tx, key, held, rules.NextOffer(o.name, o.event, o.record, held, now, o.Limits))
 }
 
 // reply signs a reply, keeps it, sends it to the owner and says so. The caller fills body, actor
@@ -69,10 +69,15 @@ func (o *received) reply(r *custodyv1.Reply) error {
 	if err != nil {
 		return err
 	}
-	return o.tellOffer(o.tx, now, r, &referralv1.OfferChanged{
-		Offer: o.name, Referral: o.event.GetReferral(), FromNode: o.event.GetOwner(),
+	return o.tellOffer(o.tx, now, r, o.changed(0))
+}
+
+// changed is the data of an event of the offer.
+func (o *received) changed(state custodyv1.OfferState) *referralv1.OfferChanged {
+	return &referralv1.OfferChanged{
+		Offer: o.name, Referral: o.event.GetReferral(), State: state, FromNode: o.event.GetOwner(),
 		ToNode: o.Node, ToUnit: o.event.GetOffered().GetToUnit(),
-	})
+	}
 }
 
 // hash is the offer's, in hex, as commands are keyed by it.
@@ -82,8 +87,8 @@ func (o *received) hash() string {
 }
 
 // follow moves the offers made to this node as the chain says, and asks the shelter for what
-// follows: the promise when one is chosen, the bed back when it is withdrawn, and the admission
-// when the person is there.
+// follows: the promise when one is chosen, the bed back when it is withdrawn or the person went
+// elsewhere, and the admission when the person is there.
 func (w *work) follow() error {
 	s := w.chain.State()
 	for _, o := range s.Offers {
@@ -108,8 +113,11 @@ func (w *work) follow() error {
 		if err := rec.follow(rules.Follow(record.GetState(), o.State)); err != nil {
 			return err
 		}
+		if err := rec.useBed(s); err != nil {
+			return err
+		}
 	}
-	return w.admit()
+	return nil
 }
 
 func (o *received) follow(state custodyv1.OfferState) error {
@@ -120,16 +128,9 @@ func (o *received) follow(state custodyv1.OfferState) error {
 	var err error
 	switch state {
 	case custodyv1.OfferState_OFFER_STATE_CONFIRMED:
-		var lead *received
-		if lead, err = o.lead(); err != nil {
-			return err
-		}
-		err = o.Commands.Queue(o.tx, outbox.Command{
-			ID: "confirm-" + o.hash(), Method: shelterv1.ShelterService_ConfirmHold_FullMethodName, Subject: o.name,
-			Request: &shelterv1.ConfirmHoldRequest{Name: lead.record.GetHold(), Fence: o.record.GetFence()},
-		})
+		err = o.promise()
 	case custodyv1.OfferState_OFFER_STATE_WITHDRAWN, custodyv1.OfferState_OFFER_STATE_EXPIRED:
-		o.record.ReleaseRequested = false
+		o.record.ReleaseRequested, o.record.ReleaseReason, o.record.QuestionTopic = false, "", ""
 		err = o.release()
 	}
 	if err != nil {
@@ -141,10 +142,13 @@ func (o *received) follow(state custodyv1.OfferState) error {
 // release gives the bed back, where one is held. Of those who go together the last gives back what was held for all.
 func (o *received) release() error {
 	lead, err := o.lead()
-	if err != nil || lead.record.GetHold() == "" {
+	if err != nil || lead.record.GetHold() == "" || lead.record.GetHoldOver() {
 		return err
 	}
 	if used, err := lead.usedBut(o); used || err != nil {
+		return err
+	}
+	if err := o.holdOver(); err != nil {
 		return err
 	}
 	return o.Commands.Queue(o.tx, outbox.Command{
@@ -153,40 +157,126 @@ func (o *received) release() error {
 	})
 }
 
-// admit asks the shelter to turn the hold into a stay, with the arrival that is new.
-func (w *work) admit() error {
-	s := w.chain.State()
-	for _, l := range w.chain.Links()[w.stored:] {
-		chosen := s.Chosen()
-		if l.Event.GetArrived() == nil || l.Event.GetOwner() != w.Node || chosen == nil {
-			continue
-		}
-		name := store.OfferName(s.Referral, chosen.Hash.String())
-		record, err := optional(store.Offers.Get(w.tx, store.OfferKey(name)))
-		if err != nil {
-			return err
-		}
-		if record == nil {
-			continue
-		}
-		rec, err := w.openReceived(w.tx, name, record)
-		if err != nil {
-			return err
-		}
-		lead, err := rec.lead()
-		if err != nil {
-			return err
-		}
-		if lead.record.GetHold() == "" {
-			continue
-		}
-		err = w.Commands.Queue(w.tx, outbox.Command{
-			ID: "admit-" + chosen.Hash.String(), Method: shelterv1.ShelterService_AdmitHold_FullMethodName, Subject: name,
-			Request: &shelterv1.AdmitHoldRequest{Name: lead.record.GetHold()},
-		})
-		if err != nil {
-			return err
-		}
+// holdOver notes that nothing more is asked of the hold: for those who go together also with the offer in whose name it is. The caller
+// stores this offer.
+func (o *received) holdOver() error {
+	lead, err := o.lead()
+	if err != nil {
+		return err
 	}
-	return nil
+	o.record.HoldOver, lead.record.HoldOver = true, true
+	if lead == o {
+		return nil
+	}
+	return lead.put()
+}
+
+// promise is what follows from being chosen: for a service the promise itself, for a placement the question to the shelter whether
+// the bed is still held.
+func (o *received) promise() error {
+	if !o.placement() {
+		o.record.State = custodyv1.OfferState_OFFER_STATE_READY
+		return o.reply(&custodyv1.Reply{Actor: o.self(), Body: &custodyv1.Reply_Ready{Ready: &custodyv1.Ready{}}})
+	}
+	return o.confirmHold("confirm-")
+}
+
+func (o *received) confirmHold(command string) error {
+	lead, err := o.lead()
+	if err != nil {
+		return err
+	}
+	return o.Commands.Queue(o.tx, outbox.Command{
+		ID: command + o.hash(), Method: shelterv1.ShelterService_ConfirmHold_FullMethodName, Subject: o.name,
+		Request: &shelterv1.ConfirmHoldRequest{Name: lead.record.GetHold(), Fence: o.record.GetFence()},
+	})
+}
+
+// placement says that the person moves, so that a bed is needed.
+func (o *received) placement() bool {
+	return o.event.GetOffered().GetKind() == custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT
+}
+
+// useBed asks the shelter to turn the hold of a fulfilled offer into a stay once the person is here, or to take it back when the
+// person went elsewhere.
+func (o *received) useBed(s *custody.State) error {
+	if o.record.GetState() != custodyv1.OfferState_OFFER_STATE_FULFILLED || o.record.GetAdmitted() {
+		return nil
+	}
+	b, err := o.bed()
+	if err != nil || b == noBed {
+		return err
+	}
+	switch {
+	case s.Owner == o.Node && here(s.State):
+		err = o.admit()
+	case b == heldBed && (s.Owner != o.Node || s.Terminal()):
+		err = o.release()
+	default:
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return o.put()
+}
+
+// here says that a referral's owner has the person.
+func here(state custodyv1.ReferralState) bool {
+	switch state {
+	case custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE, custodyv1.ReferralState_REFERRAL_STATE_COMPLETED:
+		return true
+	}
+	return false
+}
+
+// bedState is what the shelter has for an offer made to this node.
+type bedState int
+
+const (
+	noBed   bedState = iota
+	heldBed          // a hold
+	madeBed          // a stay, which began when the first of those who go together came
+)
+
+func (o *received) bed() (bedState, error) {
+	lead, err := o.lead()
+	switch {
+	case err != nil || lead.record.GetHold() == "":
+		return noBed, err
+	case !lead.record.GetHoldOver():
+		return heldBed, nil
+	}
+	came := lead.record.GetAdmitted()
+	err = lead.eachWith(func(other *received) error {
+		came = came || other.record.GetAdmitted()
+		return nil
+	})
+	if err != nil || !came {
+		return noBed, err
+	}
+	return madeBed, nil
+}
+
+// admit asks the shelter to turn the hold into a stay, where the arrival of another has not done so.
+func (o *received) admit() error {
+	b, err := o.bed()
+	if err != nil || b == noBed {
+		return err
+	}
+	o.record.HoldOver, o.record.Admitted = true, true
+	if b == madeBed {
+		return nil
+	}
+	lead, err := o.lead()
+	if err != nil {
+		return err
+	}
+	if err := o.holdOver(); err != nil {
+		return err
+	}
+	return o.Commands.Queue(o.tx, outbox.Command{
+		ID: "admit-" + lead.hash(), Method: shelterv1.ShelterService_AdmitHold_FullMethodName, Subject: o.name,
+		Request: &shelterv1.AdmitHoldRequest{Name: lead.record.GetHold()},
+	})
 }

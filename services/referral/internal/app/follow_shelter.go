@@ -8,6 +8,7 @@ import (
 	eventsv1 "amanat.example/proto/amanat/events/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/logging"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/store"
 )
@@ -16,7 +17,7 @@ import (
 // mark; it may come twice. A hold that ended without us (it ran out, the shelter was suspended, a
 // manager gave it back) takes the acceptance with it that rested on it, so that the origin need not
 // confirm in vain. One under confirmation is refused by the shelter itself. A place that is promised
-// already is not unsaid: people must find another bed.
+// already is not unsaid: this node asks to be let go, and a person is told to find another bed.
 func (a *App) FollowShelter(tx *kitstore.Tx, event *eventsv1.Event) error {
 	if event.GetType() != "shelter.hold.released.v1" && event.GetType() != "shelter.hold.expired.v1" {
 		return nil
@@ -26,43 +27,54 @@ func (a *App) FollowShelter(tx *kitstore.Tx, event *eventsv1.Event) error {
 		return fmt.Errorf("event %s: %w", event.GetId(), err)
 	}
 	record, err := store.Offers.Get(tx, store.OfferKey(e.GetOffer()))
-	if errors.Is(err, kitstore.ErrNotFound) || err == nil && record.GetHold() != e.GetHold() {
+	if errors.Is(err, kitstore.ErrNotFound) || err == nil && (record.GetHold() != e.GetHold() || record.GetHoldOver()) {
 		return nil
 	}
 	if err != nil {
 		return err
-	}
-	switch record.GetState() {
-	case custodyv1.OfferState_OFFER_STATE_READY:
-		a.placeLost(e.GetOffer())
-		return nil
-	case custodyv1.OfferState_OFFER_STATE_ACCEPTED:
-	default:
-		return nil
 	}
 	o, err := a.openReceived(tx, e.GetOffer(), record)
 	if err != nil {
 		return err
 	}
-	if err := o.bedLost(); err != nil {
-		return err
-	}
-	return o.eachWith(func(other *received) error { // their beds were in the same hold
-		if other.record.GetState() != custodyv1.OfferState_OFFER_STATE_ACCEPTED {
-			return nil
-		}
-		return other.bedLost()
-	})
+	return o.bedLost()
 }
 
-// bedLost takes an acceptance back whose bed is not held any more.
+// bedLost does what follows, once, when the hold is not there any more: for this offer, and for those whose beds were in the same hold.
 func (o *received) bedLost() error {
-	o.record.State, o.record.DeclineReason = custodyv1.OfferState_OFFER_STATE_DECLINED, codes.DeclineHoldEnded
-	err := o.reply(&custodyv1.Reply{Actor: o.self(), Body: &custodyv1.Reply_AcceptanceWithdrawn{
-		AcceptanceWithdrawn: &custodyv1.AcceptanceWithdrawn{Reason: codes.DeclineHoldEnded},
-	}})
+	if err := o.loseBed(); err != nil {
+		return err
+	}
+	return o.eachWith((*received).loseBed)
+}
+
+func (o *received) loseBed() error {
+	o.record.HoldOver = true
+	var err error
+	switch o.record.GetState() {
+	case custodyv1.OfferState_OFFER_STATE_READY, custodyv1.OfferState_OFFER_STATE_FULFILLED:
+		err = o.promiseLost()
+	case custodyv1.OfferState_OFFER_STATE_ACCEPTED:
+		o.record.State, o.record.DeclineReason = custodyv1.OfferState_OFFER_STATE_LAPSED, codes.DeclineHoldEnded
+		err = o.reply(&custodyv1.Reply{Actor: o.self(), Body: &custodyv1.Reply_AcceptanceWithdrawn{
+			AcceptanceWithdrawn: &custodyv1.AcceptanceWithdrawn{Reason: codes.DeclineHoldEnded},
+		}})
+	}
 	if err != nil {
 		return err
 	}
 	return o.put()
+}
+
+// promiseLost tells a person that a promised bed is gone. While the person has not left, the owner is asked to let this node go.
+func (o *received) promiseLost() error {
+	o.Log.Error("a promised bed is gone; find another", logging.Resource("offer", o.name))
+	err := o.Events.Append(o.tx, "referral.offer.bed-lost.v1", o.name, o.Now(), o.changed(o.record.GetState()))
+	if err != nil || o.record.GetState() != custodyv1.OfferState_OFFER_STATE_READY || o.record.GetReleaseRequested() {
+		return err
+	}
+	o.record.ReleaseRequested, o.record.ReleaseReason = true, codes.DeclineHoldEnded
+	reply := releaseRequested(codes.DeclineHoldEnded)
+	reply.Actor = o.self()
+	return o.reply(reply)
 }

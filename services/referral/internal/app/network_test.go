@@ -112,6 +112,7 @@ type mail struct {
 	from string
 	out  post.Outgoing
 	body []byte
+	seen bool // it was delivered before
 }
 
 // node is one node's referral service with its file, and a shelter service that follows a script.
@@ -147,7 +148,7 @@ func (p poster) Queue(tx *kitstore.Tx, o post.Outgoing) error {
 	if err != nil {
 		return err
 	}
-	tx.AfterCommit(func() { p.n.net.sent = append(p.n.net.sent, mail{p.n.Node, o, raw}) })
+	tx.AfterCommit(func() { p.n.net.sent = append(p.n.net.sent, mail{from: p.n.Node, out: o, body: raw}) })
 	return nil
 }
 
@@ -186,13 +187,16 @@ const shelterAddress = "canary shelter address"
 
 func (n *node) shelter(c outbox.Command) (proto.Message, *fault.Error) {
 	if refusal := n.refuse[c.Method]; refusal != nil {
+		if confirm, ok := c.Request.(*shelterv1.ConfirmHoldRequest); ok && refusal.Reason() == fault.HoldEnded {
+			n.holds[confirm.GetName()].State = shelterv1.Hold_STATE_EXPIRED
+		}
 		return nil, refusal
 	}
 	n.calls = append(n.calls, filepath.Base(c.Method))
 	switch r := c.Request.(type) {
 	case *shelterv1.PlaceHoldRequest:
 		h := &shelterv1.Hold{
-			Name: "nodes/" + n.Node + "/holds/" + uuid.NewString(), Group: r.GetGroup(), State: shelterv1.Hold_STATE_HELD,
+			Name: "nodes/" + n.Node + "/holds/" + uuid.NewString(), Group: r.GetGroup(), State: shelterv1.Hold_STATE_HELD, Offer: r.GetOffer(),
 			ExpireTime: r.GetExpireTime(), Fence: &custodyv1.Fence{Incarnation: 7, Number: uint64(len(n.holds) + 1)},
 		}
 		n.holds[h.GetName()] = h
@@ -203,7 +207,14 @@ func (n *node) shelter(c outbox.Command) (proto.Message, *fault.Error) {
 		return h, nil
 	case *shelterv1.ReleaseHoldRequest:
 		n.released[r.GetName()] = true
+		n.holds[r.GetName()].State = shelterv1.Hold_STATE_RELEASED
 		return n.holds[r.GetName()], nil
+	case *shelterv1.AdmitHoldRequest:
+		h := n.holds[r.GetName()]
+		if h.GetState() != shelterv1.Hold_STATE_CONFIRMED {
+			n.t.Errorf("%s: a hold that is %v is to be admitted", n.Node, h.GetState())
+		}
+		h.State = shelterv1.Hold_STATE_OCCUPIED
 	}
 	return &shelterv1.Stay{}, nil
 }
@@ -218,6 +229,8 @@ type network struct {
 	refused       []string
 	// again delivers each letter a second time at once, and holds that nothing changes.
 	again bool
+	// later delivers each letter a second time, behind all that are on their way.
+	later bool
 }
 
 func newNetwork(t testing.TB) *network {
@@ -253,6 +266,7 @@ func newNetwork(t testing.TB) *network {
 				for _, sentence := range n.broken() {
 					t.Errorf("%s: %s", name, sentence)
 				}
+				n.checkHolds()
 			}
 			must(t, n.DB.Close())
 		})
@@ -287,6 +301,10 @@ func (net *network) deliver(i int) {
 	net.sent = append(net.sent[:i:i], net.sent[i+1:]...)
 	net.history = append(net.history, m)
 	n := net.nodes[m.out.To.GetNode()]
+	if net.later && !m.seen {
+		m.seen = true
+		net.sent = append(net.sent, m)
+	}
 	if n == nil || !net.again {
 		net.apply(m)
 		return
@@ -316,6 +334,42 @@ func (net *network) apply(m mail) {
 		return
 	}
 	must(net.t, err)
+}
+
+// checkHolds holds that no bed is held for what is over, once the shelter has answered all.
+func (n *node) checkHolds() {
+	n.t.Helper()
+	if len(n.queue) > 0 {
+		return
+	}
+	must(n.t, n.DB.View(context.Background(), func(r kitstore.Reader) error {
+		for _, h := range n.holds {
+			if h.GetState() != shelterv1.Hold_STATE_HELD && h.GetState() != shelterv1.Hold_STATE_CONFIRMED {
+				continue
+			}
+			o, err := store.Offers.Get(r, store.OfferKey(h.GetOffer()))
+			if err != nil {
+				return err
+			}
+			needed := !o.GetHoldOver() && mayNeed(o)
+			for _, name := range o.GetHoldsFor() { // those who go together have one hold
+				other, err := store.Offers.Get(r, store.OfferKey(name))
+				if err != nil {
+					return err
+				}
+				needed = needed || !o.GetHoldOver() && other.GetHoldOf() == h.GetOffer() && mayNeed(other)
+			}
+			if !needed {
+				n.t.Errorf("%s: a bed is %v for an offer that is %v", n.Node, h.GetState(), o.GetState())
+			}
+		}
+		return nil
+	}))
+}
+
+// mayNeed says that an offer may lead, or has led, to somebody who needs its bed.
+func mayNeed(o *referralv1.OfferRecord) bool {
+	return rules.Open(o.GetState()) || o.GetState() == custodyv1.OfferState_OFFER_STATE_FULFILLED
 }
 
 // settle carries letters and answers commands until there is nothing left to do.
@@ -355,7 +409,7 @@ func (n *node) dump() []byte {
 		return errors.Join(
 			dumpTable(h, r, store.Links), dumpTable(h, r, store.Referrals), dumpTable(h, r, store.Offers),
 			dumpTable(h, r, store.Replies), dumpTable(h, r, store.Deadlines),
-			dumpTable(h, r, store.Forks), dumpTable(h, r, store.Counters),
+			dumpTable(h, r, store.Forks), dumpTable(h, r, store.Counters), dumpTable(h, r, store.Arrivals), dumpTable(h, r, store.Refusals),
 		)
 	}))
 	must(n.t, n.DB.View(context.Background(), func(r kitstore.Reader) error {

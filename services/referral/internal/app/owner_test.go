@@ -18,7 +18,6 @@ import (
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
-	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
 )
 
@@ -59,9 +58,9 @@ func (net *network) says(from, to, referral, offer string, r *custodyv1.Reply) m
 	letter := &custodyv1.ReplyLetter{Reply: signed}
 	raw, err := proto.Marshal(letter)
 	must(net.t, err)
-	m := mail{from, post.Outgoing{
+	m := mail{from: from, out: post.Outgoing{
 		To: &postv1.Address{Node: to, Service: "referral"}, Lane: postv1.Lane_LANE_URGENT, Kind: "custody.reply.v1", Subject: referral, Body: letter,
-	}, raw}
+	}, body: raw}
 	net.sent = append(net.sent, m)
 	return m
 }
@@ -144,36 +143,6 @@ func (net *network) checkState(name string, want custodyv1.ReferralState, nodes 
 	}
 }
 
-// checkBeds holds that a bed is kept for open and fulfilled offers alone.
-func (net *network) checkBeds() {
-	net.t.Helper()
-	for _, n := range net.nodes {
-		held, used := map[string]string{}, map[string]bool{} // holds by offer, and whether somebody needs them
-		must(net.t, n.DB.View(context.Background(), func(r kitstore.Reader) error {
-			return store.Offers.Scan(r, kitstore.Range{}, func(_ kitstore.Key, o *referralv1.OfferRecord) error {
-				event := &custodyv1.Event{}
-				if err := proto.Unmarshal(o.GetOffered().GetEvent(), event); err != nil {
-					return err
-				}
-				name := store.OfferName(event.GetReferral(), custody.HashOf(o.GetOffered().GetEvent()).String())
-				if o.GetHold() != "" {
-					held[name] = o.GetHold()
-				}
-				if o.GetHoldOf() != "" {
-					name = o.GetHoldOf()
-				}
-				used[name] = used[name] || rules.Open(o.GetState()) || o.GetState() == custodyv1.OfferState_OFFER_STATE_FULFILLED
-				return nil
-			})
-		}))
-		for offer, hold := range held {
-			if !used[offer] && !n.released[hold] && len(n.refuse) == 0 {
-				net.t.Errorf("%s keeps a bed for an offer that is %v", n.Node, n.offer(offer).GetState())
-			}
-		}
-	}
-}
-
 // flows are the facts sent to the federal cell, which must tell no stage of a flow twice.
 func (net *network) flows() (stages []federalv1.Stage) {
 	net.t.Helper()
@@ -193,7 +162,6 @@ func newOwnerNetwork(t *testing.T) (net *network, origin, punjab, sindh *node) {
 	net = newNetwork(t)
 	net.again = true
 	t.Cleanup(func() {
-		net.checkBeds()
 		if len(net.refused) > 0 {
 			t.Errorf("letters were refused: %v", net.refused)
 		}

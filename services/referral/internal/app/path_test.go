@@ -331,6 +331,7 @@ func TestHoldThatTheShelterEndsTakesTheAcceptanceBack(t *testing.T) {
 		if got := dest.offer(offer).GetState(); !confirmed && got != custodyv1.OfferState_OFFER_STATE_ACCEPTED {
 			t.Fatalf("another hold's end made the offer %v", got)
 		}
+		dest.holds[hold].State = shelterv1.Hold_STATE_RELEASED
 		ends("shelter.hold.released.v1", &shelterv1.HoldChanged{Hold: hold, Offer: offer, ReleaseReason: "SHELTER_SUSPENDED"})
 		net.settle()
 		got := origin.get(v.GetName())

@@ -37,6 +37,9 @@ func (a *App) receiveChain(tx *kitstore.Tx, from string, letter *custodyv1.Chain
 	case custody.Forked:
 		return w.forked(letter)
 	case custody.Ahead:
+		if refused, err := w.refuseHandover(); refused || err != nil {
+			return err
+		}
 		return w.take(held)
 	}
 	return nil
@@ -49,6 +52,9 @@ func (w *work) take(held *custody.Chain) error {
 	}
 	record, err := optional(store.Referrals.Get(w.tx, kitstore.K(w.chain.State().Referral)))
 	if err != nil {
+		return err
+	}
+	if err := w.takeArrival(); err != nil {
 		return err
 	}
 	_, err = w.end(record)

@@ -50,12 +50,13 @@ func (o *received) hear(e *custodyv1.Event) error {
 		o.record.DeclineReason = e.GetOfferWithdrawn().GetReason()
 	}
 	if refused {
-		o.record.ReleaseRequested = false
+		o.record.ReleaseRequested, o.record.ReleaseReason = false, ""
+	}
+	if e.GetAnswered() != nil {
+		o.record.QuestionTopic = ""
 	}
 	if o.event.GetOwner() != o.Node { // else the owner's chain has told it
-		err := o.tellHeard(o.tx, o.Now(), e, &referralv1.OfferChanged{
-			Offer: o.name, Referral: o.event.GetReferral(), FromNode: o.event.GetOwner(), ToNode: o.Node, ToUnit: o.event.GetOffered().GetToUnit(),
-		})
+		err := o.tellHeard(o.tx, o.Now(), e, o.changed(0))
 		if err != nil {
 			return err
 		}

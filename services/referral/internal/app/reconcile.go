@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"google.golang.org/grpc"
@@ -11,7 +10,6 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
-	"amanat.example/services/kit/logging"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
@@ -48,7 +46,9 @@ func (a *App) ReconcileShelter(ctx context.Context, shelter Shelter) error {
 			return fmt.Errorf("compare with the shelter: %w", err)
 		}
 		for _, offer := range reply.GetLost() {
-			a.placeLost(offer)
+			if err := a.placeLost(ctx, offer); err != nil {
+				return err
+			}
 		}
 		if next == nil {
 			return nil
@@ -63,9 +63,23 @@ func (a *App) ShelterRestored(ctx context.Context, shelter Shelter) (bool, error
 	return begun.GetRestored(), err
 }
 
-// placeLost tells that a place which was promised is not there any more.
-func (a *App) placeLost(offer string) {
-	a.Log.Error("a promised bed is gone; find another, or ask to be released", logging.Resource("offer", offer))
+// placeLost does what follows from a promised place that is not there any more, once.
+func (a *App) placeLost(ctx context.Context, offer string) error {
+	return a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		o, _, err := a.getReceived(tx, offer)
+		if err != nil || o.record.GetHoldOver() {
+			return err
+		}
+		promised := rules.Promised(o.record.GetState())
+		err = o.eachWith(func(other *received) error {
+			promised = promised || rules.Promised(other.record.GetState())
+			return nil
+		})
+		if err != nil || !promised {
+			return err
+		}
+		return o.bedLost()
+	})
 }
 
 // liveOffers are those among some stored offers for which a bed is held or a person has come, in order of name. until is the last
@@ -86,14 +100,14 @@ func (a *App) liveOffers(ctx context.Context, after kitstore.Key) (live []*shelt
 			if i == len(rows)-1 && n != nil {
 				until = name
 			}
-			referral, err := optional(store.Referrals.Get(r, kitstore.K(event.GetReferral())))
-			if err != nil && !errors.Is(err, kitstore.ErrNotFound) {
-				return err
-			}
 			if row.Value.GetHoldOf() != "" {
 				continue // it stands with the offer whose hold holds its bed
 			}
-			one := liveOffer(name, rules.Stage(row.Value, referral.GetReferral(), a.Node), row.Value, event)
+			stage, err := a.stage(r, row.Value, event.GetReferral())
+			if err != nil {
+				return err
+			}
+			one := liveOffer(name, stage, row.Value, event)
 			if err := a.liveWith(r, one, row.Value); err != nil {
 				return err
 			}
@@ -104,6 +118,19 @@ func (a *App) liveOffers(ctx context.Context, after kitstore.Key) (live []*shelt
 		return nil
 	})
 	return live, until, next, err
+}
+
+// stage is how far an offer made to this node is for its bed.
+func (a *App) stage(r kitstore.Reader, record *referralv1.OfferRecord, referral string) (shelterv1.LiveOffer_Stage, error) {
+	held, err := optional(store.Referrals.Get(r, kitstore.K(referral)))
+	if err != nil {
+		return 0, err
+	}
+	arrival, err := optional(store.Arrivals.Get(r, kitstore.K(referral)))
+	if err != nil {
+		return 0, err
+	}
+	return rules.Stage(record, held.GetReferral(), a.Node, arrival != nil && !arrival.GetTaken()), nil
 }
 
 func liveOffer(name string, stage shelterv1.LiveOffer_Stage, record *referralv1.OfferRecord, event *custodyv1.Event) *shelterv1.LiveOffer {
@@ -128,11 +155,11 @@ func (a *App) liveWith(r kitstore.Reader, live *shelterv1.LiveOffer, record *ref
 		if err := proto.Unmarshal(other.GetOffered().GetEvent(), event); err != nil {
 			return fmt.Errorf("a stored offer: %w", err)
 		}
-		referral, err := optional(store.Referrals.Get(r, kitstore.K(event.GetReferral())))
+		stage, err := a.stage(r, other, event.GetReferral())
 		if err != nil {
 			return err
 		}
-		live.Stage = max(live.GetStage(), rules.Stage(other, referral.GetReferral(), a.Node))
+		live.Stage = max(live.GetStage(), stage)
 		live.Parts = append(live.Parts, &shelterv1.Part{Group: other.GetGroup(), Quantity: 1, Needs: event.GetOffered().GetNeeds()})
 	}
 	return nil

@@ -35,6 +35,8 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 		return err
 	}
 	switch {
+	case reply.GetRefused() != nil:
+		return w.handoverRefused(reply, letter)
 	case s.Owner != a.Node:
 		return w.passOn(reply, letter)
 	case w.chain.Holds(letter.GetReply()):
@@ -135,11 +137,21 @@ func (w *work) consequences(r *custodyv1.Reply) error {
 		return w.accepted(r.GetOffer())
 	case r.GetArrivalAsserted() != nil:
 		return w.followPerson(r.GetNode())
-	case r.GetConsentWithdrawn() != nil: // all who hold the chain must hear of it
-		_, err := w.append(w.self(), nil, &custodyv1.Event{Body: &custodyv1.Event_ConsentEnded{ConsentEnded: &custodyv1.ConsentEnded{}}})
-		return err
+	case r.GetConsentWithdrawn() != nil:
+		return w.consentWithdrawn()
 	}
 	return nil
+}
+
+// consentWithdrawn writes, once, that consent has ended, so that all who hold the chain hear of it.
+func (w *work) consentWithdrawn() error {
+	for _, l := range w.chain.Links() {
+		if l.Event.GetConsentEnded() != nil {
+			return nil
+		}
+	}
+	_, err := w.append(w.self(), nil, &custodyv1.Event{Body: &custodyv1.Event_ConsentEnded{ConsentEnded: &custodyv1.ConsentEnded{}}})
+	return err
 }
 
 // accepted counts an acceptance, and chooses it when it is the only one there can be and the

@@ -78,7 +78,7 @@ func (w *work) say(record *referralv1.ReferralRecord, r *custodyv1.Reply) (*cust
 		return nil, err
 	}
 	record.Replies++
-	if err := store.Replies.Insert(w.tx, kitstore.K(s.Referral, record.GetReplies()), signed); err != nil {
+	if err := w.keepReply(w.tx, s.Referral, signed); err != nil {
 		return nil, err
 	}
 	return signed, w.sendReply(signed, r)

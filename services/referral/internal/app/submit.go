@@ -177,11 +177,14 @@ func (w *work) submit(request *referralv1.SubmitReferralRequest, annex *custodyv
 }
 
 // checkAsked refuses a unit of a node that takes no part.
-func (a *App) checkAsked(unit string) error {
-	node, known := a.Roster.Node(rules.UnitNode(unit))
+func (a *App) checkAsked(unit string) error { return a.checkTakesPart("to_unit", unit) }
+
+// checkTakesPart refuses a name of a node that takes no part.
+func (a *App) checkTakesPart(field, name string) error {
+	node, known := a.Roster.Node(rules.UnitNode(name))
 	if !known || node.GetState() != identityv1.RosterNode_STATE_ACTIVE {
-		return fault.New(fault.UnknownNode, "The unit's node takes no part in this network. Choose a unit of a node that does.", "field", "to_unit").
-			WithFields(fault.Violation{Field: "to_unit", Sentence: "must be a unit of a node that takes part in this network"})
+		return fault.New(fault.UnknownNode, "The node takes no part in this network. Choose one that does.", "field", field).
+			WithFields(fault.Violation{Field: field, Sentence: "must be of a node that takes part in this network"})
 	}
 	return nil
 }

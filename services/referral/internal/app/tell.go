@@ -74,6 +74,8 @@ func wordOfReply(r *custodyv1.Reply) (state custodyv1.ReferralState, word string
 	switch {
 	case r.GetReady() != nil:
 		return custodyv1.ReferralState_REFERRAL_STATE_READY, "ready"
+	case r.GetServiceGiven() != nil:
+		return custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE, "in-service"
 	case r.GetReturnRequested() != nil:
 		return 0, "return-requested"
 	case r.GetSafetyInformation().GetFound():
@@ -86,7 +88,7 @@ func (w *work) changed(l custody.Link, state custodyv1.ReferralState) *referralv
 	s := w.chain.State()
 	data := &referralv1.ReferralChanged{
 		Referral: s.Referral, State: state, OriginNode: s.Origin, OwnerNode: s.Owner,
-		Unit: s.UnitAt(w.Node), Outcome: s.Completed.GetOutcome(), Reason: s.Reason, CareNode: s.Care,
+		Unit: s.UnitAt(w.Node), Outcome: s.Completed.GetOutcome(), Reason: s.Reason, CareNode: s.Care, Kind: s.Submitted.GetKind(),
 		Sequence: l.Event.GetSequence(),
 	}
 	if chosen := s.Chosen(); chosen != nil {
@@ -135,15 +137,32 @@ func (w *work) tellReply(l custody.Link, reply *custodyv1.Reply) error {
 	if l.Event.GetOwner() != w.Node || reply.GetNode() == w.Node {
 		return nil
 	}
+	if !custody.AboutOffer(reply) {
+		return w.tellWord(reply)
+	}
 	s := w.chain.State()
 	offer := s.Offer(reply.GetOffer())
-	if offer == nil { // it is about the referral as a whole
-		return nil
-	}
 	return w.tellOffer(w.tx, w.now, reply, &referralv1.OfferChanged{
 		Offer: store.OfferName(s.Referral, offer.Hash.String()), Referral: s.Referral,
 		FromNode: l.Event.GetOwner(), ToNode: offer.Offered.GetToNode(), ToUnit: offer.Offered.GetToUnit(),
 	})
+}
+
+// tellWord says at the owner what somebody else said of the referral as a whole, so that a person sees it.
+func (w *work) tellWord(reply *custodyv1.Reply) error {
+	s, word := w.chain.State(), ""
+	data := &referralv1.OwnerTold{Referral: s.Referral, Node: reply.GetNode(), Unit: s.UnitAt(w.Node)}
+	switch b := reply.GetBody().(type) {
+	case *custodyv1.Reply_SafetyInformation:
+		word, data.Code, data.Found = "safety-reported", b.SafetyInformation.GetCode(), b.SafetyInformation.GetFound()
+	case *custodyv1.Reply_CorrectionRequested:
+		word = "correction-requested"
+	case *custodyv1.Reply_ConsentWithdrawn:
+		word = "consent-withdrawn"
+	default:
+		return nil
+	}
+	return w.Events.Append(w.tx, "referral.owner."+word+".v1", s.Referral, w.now, data)
 }
 
 // tellOffer appends the event of a reply.
@@ -157,7 +176,19 @@ func (a *App) tellOffer(tx *kitstore.Tx, now time.Time, reply *custodyv1.Reply, 
 	case *custodyv1.Reply_Declined:
 		data.State, word = custodyv1.OfferState_OFFER_STATE_DECLINED, "declined"
 	case *custodyv1.Reply_AcceptanceWithdrawn:
-		data.State, word = custodyv1.OfferState_OFFER_STATE_DECLINED, "acceptance-withdrawn"
+		data.State, word = custodyv1.OfferState_OFFER_STATE_LAPSED, "acceptance-withdrawn"
+	case *custodyv1.Reply_Question:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_INFORMATION_REQUESTED, "question-asked"
+	case *custodyv1.Reply_Waitlisted:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_WAITLISTED, "waitlisted"
+	case *custodyv1.Reply_ReleaseRequested:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_READY, "release-requested"
+	case *custodyv1.Reply_ScheduleProposed:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_READY, "schedule-proposed"
+	case *custodyv1.Reply_ServiceGiven:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_FULFILLED, "service-given"
+	case *custodyv1.Reply_OutcomeReported:
+		data.State, word = custodyv1.OfferState_OFFER_STATE_FULFILLED, "outcome-reported"
 	case *custodyv1.Reply_Ready:
 		data.State, word = custodyv1.OfferState_OFFER_STATE_READY, "ready"
 	default:

@@ -243,7 +243,7 @@ func TestAHoldForAllThatTheShelterEnds(t *testing.T) {
 			return punjab.FollowShelter(tx, &eventsv1.Event{Type: "shelter.hold.expired.v1", Data: data})
 		}))
 	}
-	punjab.released[punjab.offer(lead).GetHold()] = true
+	punjab.holds[punjab.offer(lead).GetHold()].State = shelterv1.Hold_STATE_EXPIRED
 	net.settle()
 	for _, v := range family {
 		if o := punjab.offer(v.GetOffers()[0].GetName()); o.GetDeclineReason() != "HOLD_ENDED" {

@@ -255,9 +255,9 @@ func lane(u custodyv1.Urgency) postv1.Lane {
 	return postv1.Lane_LANE_BULK
 }
 
-// laneOfReply: an arrival and the end of consent never wait.
+// laneOfReply: what is about where the person is, and the end of consent, never waits.
 func laneOfReply(r *custodyv1.Reply, usual postv1.Lane) postv1.Lane {
-	if r.GetArrivalAsserted() != nil || r.GetConsentWithdrawn() != nil {
+	if r.GetArrivalAsserted() != nil || r.GetConsentWithdrawn() != nil || r.GetSafetyInformation() != nil || r.GetRefused() != nil {
 		return postv1.Lane_LANE_URGENT
 	}
 	return usual

@@ -16,11 +16,11 @@ import (
 
 // CheckSubmit holds what the proto's own rules cannot say of a request to submit.
 func CheckSubmit(r *referralv1.SubmitReferralRequest, node string, now time.Time) error {
-	if r.GetKind() != custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT {
-		return fault.InvalidField("kind", "must be PLACEMENT; service referrals are not served by this version")
-	}
 	if err := codes.CheckField("service", codes.Service, r.GetService()); err != nil {
 		return err
+	}
+	if r.GetKind() == custodyv1.ReferralKind_REFERRAL_KIND_SERVICE && r.GetService() == codes.ServiceShelter {
+		return fault.InvalidField("service", "must be a service to which the person goes and comes back; for a place to stay the kind is PLACEMENT")
 	}
 	if err := codes.CheckFields("reasons", codes.ReferralReason, r.GetReasons()); err != nil {
 		return err
@@ -88,6 +88,21 @@ func CheckDispatch(r *referralv1.DispatchReferralRequest, now time.Time) error {
 	return within("expect_time", r.GetExpectTime().AsTime(), now, MaxRoad, "must lie ahead, at most 14 days")
 }
 
+// ReviewTime is when a place is looked for again.
+func ReviewTime(asked *timestamppb.Timestamp, now time.Time) error {
+	return within("review_time", asked.AsTime(), now, MaxReview, "must lie ahead, at most 90 days")
+}
+
+// MeetTime is when the person can be met.
+func MeetTime(asked *timestamppb.Timestamp, now time.Time) error {
+	return within("meet_time", asked.AsTime(), now, MaxRoad, "must lie ahead, at most 14 days")
+}
+
+// WithdrawTime is when consent was withdrawn: never in the future.
+func WithdrawTime(asked *timestamppb.Timestamp, now time.Time) (time.Time, error) {
+	return past("withdraw_time", asked, now)
+}
+
 // ArriveTime is when the person came: never in the future.
 func ArriveTime(asked *timestamppb.Timestamp, now time.Time) (time.Time, error) {
 	return past("arrive_time", asked, now)
@@ -129,11 +144,16 @@ func CheckTogether(r *referralv1.SubmitReferralsRequest) error {
 
 // CheckReason holds that a reason is of its list, and explained where the code says nothing.
 func CheckReason(list codes.List, reason, other, note string) error {
-	if err := codes.CheckField("reason", list, reason); err != nil {
+	return CheckCode("reason", list, reason, other, note)
+}
+
+// CheckCode is CheckReason for a code in another field.
+func CheckCode(field string, list codes.List, code, other, note string) error {
+	if err := codes.CheckField(field, list, code); err != nil {
 		return err
 	}
-	if reason == other && strings.TrimSpace(note) == "" {
-		return fault.InvalidField("note", "must say why, since the reason is OTHER")
+	if code == other && strings.TrimSpace(note) == "" {
+		return fault.InvalidField("note", "must say why, since the "+field+" is OTHER")
 	}
 	return nil
 }

@@ -23,11 +23,14 @@ const (
 	askAgain = referralv1.Deadline_KIND_ASK_AGAIN
 	watch    = referralv1.Deadline_KIND_WATCH
 
-	inform   = referralv1.Deadline_KIND_INFORM
-	release  = referralv1.Deadline_KIND_RELEASE
-	checkIn  = referralv1.Deadline_KIND_CHECK_IN
-	find     = referralv1.Deadline_KIND_FIND
-	comeBack = referralv1.Deadline_KIND_RETURN
+	inform       = referralv1.Deadline_KIND_INFORM
+	release      = referralv1.Deadline_KIND_RELEASE
+	checkIn      = referralv1.Deadline_KIND_CHECK_IN
+	find         = referralv1.Deadline_KIND_FIND
+	comeBack     = referralv1.Deadline_KIND_RETURN
+	review       = referralv1.Deadline_KIND_REVIEW
+	followPerson = referralv1.Deadline_KIND_FOLLOW_PERSON
+	closeLoop    = referralv1.Deadline_KIND_CLOSE
 )
 
 // step is what is due, and by when. agreed is a time that was agreed with somebody, on which it rests: another one begins the step
@@ -89,12 +92,16 @@ func stepOf(s *custody.State, node string, asked bool, now time.Time, l Limit) (
 }
 
 func ownerStep(s *custody.State, now time.Time, l Limit) step {
+	forService := s.Submitted.GetKind() == custodyv1.ReferralKind_REFERRAL_KIND_SERVICE
 	switch s.State {
 	case custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED:
 		return step{kind: ready, due: now.Add(l.Acknowledge)}
 	case custodyv1.ReferralState_REFERRAL_STATE_READY:
 		if s.Chosen().ReleaseRequested != nil {
 			return step{kind: release, due: now.Add(l.Acknowledge)}
+		}
+		if forService {
+			return step{kind: serve, due: now.Add(l.Seen)}
 		}
 		return step{kind: dispatch, due: now.Add(l.Seen)}
 	}
@@ -109,6 +116,9 @@ func ownerStep(s *custody.State, now time.Time, l Limit) step {
 		return roadStep(s, now)
 	case custodyv1.ReferralState_REFERRAL_STATE_ARRIVED:
 		return step{kind: serve, due: now.Add(l.Seen)}
+	}
+	if chosen := s.Chosen(); forService && chosen != nil && chosen.Outcome != nil {
+		return step{kind: closeLoop, due: now.Add(l.Seen)}
 	}
 	return step{kind: complete, due: now.Add(l.FollowUp)}
 }
@@ -159,12 +169,12 @@ func watchStep(s *custody.State, now time.Time, l Limit) step {
 	return step{kind: watch, due: road.due}
 }
 
-// answerUntil is when an offer that is not answered ends: at its answer time; when the unit looks for a place again, where it said
-// so; and not before the unit has had the usual time for what it asked back.
+// answerUntil is when an offer that is not answered ends: at its answer time; and not before the unit has had the usual time for what
+// it asked back, or from the day on which it looks for a place again.
 func answerUntil(o *custody.Offer, l Limit) time.Time {
 	until := o.Offered.GetAnswerBy().AsTime()
 	if o.Waitlisted != nil && o.State == custodyv1.OfferState_OFFER_STATE_WAITLISTED {
-		until = later(until, o.Waitlisted.GetReviewTime().AsTime())
+		until = later(until, o.Waitlisted.GetReviewTime().AsTime().Add(l.Answer))
 	}
 	if !o.Answered.IsZero() {
 		until = later(until, o.Answered.Add(l.Answer))
@@ -219,25 +229,19 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
+// stands says that the deadline held goes on: the same step is due. A date that was named anew, and lies ahead, replaces it.
+func stands(held *referralv1.DeadlineRecord, kind referralv1.Deadline_Kind, due, now time.Time) bool {
+	return held.GetDeadline().GetKind() == kind && (kind != review || !due.After(now))
+}
+
 // NextOffer is what must happen next in an offer made to this node; nil when it is over.
-func NextOffer(name string, offered *custodyv1.Event, state custodyv1.OfferState, held *referralv1.DeadlineRecord, now time.Time, limits Limits) *referralv1.DeadlineRecord {
+func NextOffer(name string, offered *custodyv1.Event, r *referralv1.OfferRecord, held *referralv1.DeadlineRecord, now time.Time, limits Limits) *referralv1.DeadlineRecord {
 	o := offered.GetOffered()
-	l := limits.of(o.GetUrgency())
-	var kind referralv1.Deadline_Kind
-	var due time.Time
-	switch state {
-	case custodyv1.OfferState_OFFER_STATE_RECEIVED, custodyv1.OfferState_OFFER_STATE_ACCEPTING:
-		kind, due = answer, o.GetAnswerBy().AsTime()
-	case custodyv1.OfferState_OFFER_STATE_ACCEPTED:
-		kind, due = confirm, now.Add(l.Answer)
-	case custodyv1.OfferState_OFFER_STATE_CONFIRMED:
-		kind, due = ready, now.Add(l.Acknowledge)
-	case custodyv1.OfferState_OFFER_STATE_READY:
-		kind, due = dispatch, now.Add(l.Seen)
-	default:
+	kind, due := offerStep(o, r, now, limits.of(o.GetUrgency()))
+	switch {
+	case due.IsZero():
 		return nil
-	}
-	if held.GetDeadline().GetKind() == kind {
+	case stands(held, kind, due, now):
 		return held
 	}
 	return &referralv1.DeadlineRecord{
@@ -246,6 +250,48 @@ func NextOffer(name string, offered *custodyv1.Event, state custodyv1.OfferState
 			Referral: offered.GetReferral(), Offer: name, Kind: kind, DueTime: timestamppb.New(due), Unit: o.GetToUnit(),
 		},
 	}
+}
+
+// offerStep is what is due in an offer made to this node; without a time when nothing is.
+func offerStep(o *custodyv1.Offered, r *referralv1.OfferRecord, now time.Time, l Limit) (kind referralv1.Deadline_Kind, due time.Time) {
+	forService := o.GetKind() == custodyv1.ReferralKind_REFERRAL_KIND_SERVICE
+	switch r.GetState() {
+	case custodyv1.OfferState_OFFER_STATE_RECEIVED, custodyv1.OfferState_OFFER_STATE_ACCEPTING:
+		return answer, o.GetAnswerBy().AsTime()
+	case custodyv1.OfferState_OFFER_STATE_INFORMATION_REQUESTED:
+		return inform, later(now.Add(l.Acknowledge), o.GetAnswerBy().AsTime())
+	case custodyv1.OfferState_OFFER_STATE_WAITLISTED:
+		return review, r.GetReviewTime().AsTime()
+	case custodyv1.OfferState_OFFER_STATE_ACCEPTED:
+		return confirm, now.Add(l.Answer)
+	case custodyv1.OfferState_OFFER_STATE_CONFIRMED:
+		return ready, now.Add(l.Acknowledge)
+	case custodyv1.OfferState_OFFER_STATE_READY:
+		switch {
+		case r.GetReleaseRequested():
+			return release, now.Add(l.Acknowledge)
+		case forService:
+			return serve, now.Add(l.Seen)
+		}
+		return dispatch, now.Add(l.Seen)
+	case custodyv1.OfferState_OFFER_STATE_FULFILLED: // who gives a service owns nothing, and owes the outcome
+		if forService && r.GetOutcome() == "" {
+			return complete, now.Add(l.FollowUp)
+		}
+	}
+	return 0, time.Time{}
+}
+
+// NextArrival is until when the owner must have followed a person who is at this node. It is always urgent.
+func NextArrival(referral, reference, unit string, held *referralv1.DeadlineRecord, now time.Time, limits Limits) *referralv1.DeadlineRecord {
+	if held != nil {
+		return held
+	}
+	const urgency = custodyv1.Urgency_URGENCY_HIGH
+	due := timestamppb.New(now.Add(limits.of(urgency).Acknowledge))
+	return &referralv1.DeadlineRecord{Urgency: urgency, FirstDueTime: due, Reference: reference, Deadline: &referralv1.Deadline{
+		Referral: referral, Kind: followPerson, DueTime: due, Unit: unit,
+	}}
 }
 
 // escalated is when the provincial focal point has been told: there is no higher step.

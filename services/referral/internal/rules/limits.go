@@ -44,6 +44,8 @@ const (
 	MaxRoad = 14 * 24 * time.Hour
 	// MaxAnswer is how far ahead an answer can be due.
 	MaxAnswer = 30 * 24 * time.Hour
+	// MaxReview is how far ahead a place is looked for again.
+	MaxReview = 90 * 24 * time.Hour
 	// DefaultHold is how long a bed is held until it is promised.
 	DefaultHold = 72 * time.Hour
 	// MinHold is the shortest hold worth asking for: the shelter gives none below a minute, and some

@@ -191,7 +191,7 @@ func TestWhatEndsByItself(t *testing.T) {
 	}{
 		"sent":                       {referralIn(isSubmitted, offerTo(sent)), 2 * time.Hour, 1},
 		"received, two":              {referralIn(isSubmitted, offerTo(received), offerTo(received)), 2 * time.Hour, 2},
-		"waitlisted until its day":   {referralIn(isSubmitted, waitlisted), 9 * time.Hour, 1},
+		"waitlisted past its day":    {referralIn(isSubmitted, waitlisted), 12 * time.Hour, 1},
 		"answered a question":        {referralIn(isSubmitted, answered), 4 * time.Hour, 1},
 		"a question waits":           {referralIn(isSubmitted, offerTo(asked)), 0, 0},
 		"accepted":                   {referralIn(isSubmitted, offerTo(accepted)), 0, 0},

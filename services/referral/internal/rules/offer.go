@@ -4,6 +4,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
 )
@@ -93,6 +94,63 @@ func AskBack(s *custody.State, node string, waits bool) (again bool, err error) 
 func SameEpoch(request *custodyv1.SignedReply, s *custody.State) bool {
 	reply := &custodyv1.Reply{}
 	return proto.Unmarshal(request.GetReply(), reply) == nil && reply.GetReturnRequested().GetEpoch() == s.Epoch
+}
+
+// WithdrawAcceptance says whether an acceptance can be taken back now. again: it was already. Before it was accepted an offer is
+// declined, and after the promise there is only the request to be let go.
+func WithdrawAcceptance(state custodyv1.OfferState) (again bool, err error) {
+	switch state {
+	case custodyv1.OfferState_OFFER_STATE_ACCEPTING, custodyv1.OfferState_OFFER_STATE_ACCEPTED, custodyv1.OfferState_OFFER_STATE_CONFIRMED:
+		return false, nil
+	case custodyv1.OfferState_OFFER_STATE_LAPSED:
+		return true, nil
+	case custodyv1.OfferState_OFFER_STATE_READY:
+		return false, fault.New(fault.WrongState, "The place is promised already. Ask to be released.", "state", custody.OfferStateName(state))
+	}
+	return false, closed("taken back", state)
+}
+
+// Promised says that this node has promised a place on an offer, or has kept that promise.
+func Promised(state custodyv1.OfferState) bool {
+	return state == custodyv1.OfferState_OFFER_STATE_READY || state == custodyv1.OfferState_OFFER_STATE_FULFILLED
+}
+
+// Assert says what follows when a person is at a node that holds the chain: write, as its owner, the arrival; or tell the owner. It is
+// refused where the chain says that the node has the person already.
+func Assert(s *custody.State, node string) (write bool, err error) {
+	onTheRoad := s.Care != node || s.State == custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT || s.State == custodyv1.ReferralState_REFERRAL_STATE_NO_SHOW
+	switch {
+	case s.Submitted.GetKind() != custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT:
+		return false, fault.New(fault.WrongState, "Nobody moves in a referral for a service. Say what was given on its offer.")
+	case s.Owner == node && onTheRoad:
+		return true, nil
+	case s.Owner == node:
+		return false, fault.New(fault.WrongState, "By the referral the person is here already. Read it again.", "state", custody.StateName(s.State))
+	case s.Care == node:
+		return false, fault.New(fault.WrongState, "This node has the duty of care still. Tell the owner that the person was found here.", "owner_node", s.Owner)
+	}
+	return false, nil
+}
+
+// Say is the state in which a reply leaves an offer made to this node, by the rules that its owner's chain goes by too. That an
+// acceptance waits for the shelter is known to this node alone: to all others the offer is what it was before.
+func Say(what string, own custodyv1.OfferState, r *custodyv1.Reply) (custodyv1.OfferState, error) {
+	if own == custodyv1.OfferState_OFFER_STATE_ACCEPTING && r.GetAcceptanceWithdrawn() != nil {
+		own = custodyv1.OfferState_OFFER_STATE_RECEIVED
+	}
+	next, ok := custody.Answer(own, r)
+	if !ok {
+		return own, closed(what, own)
+	}
+	return next, nil
+}
+
+// Unheld is the state to which an acceptance falls back when the shelter refuses the bed.
+func Unheld(r *referralv1.OfferRecord) custodyv1.OfferState {
+	if r.GetReviewTime() != nil {
+		return custodyv1.OfferState_OFFER_STATE_WAITLISTED
+	}
+	return custodyv1.OfferState_OFFER_STATE_RECEIVED
 }
 
 func closed(what string, state custodyv1.OfferState) error {

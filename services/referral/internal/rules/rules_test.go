@@ -77,36 +77,6 @@ func TestFollowInEveryPairOfStates(t *testing.T) {
 	}
 }
 
-func TestNextOfferInEveryState(t *testing.T) {
-	event := &custodyv1.Event{Referral: "nodes/balochistan/referrals/1", Body: &custodyv1.Event_Offered{Offered: &custodyv1.Offered{
-		ToUnit: "nodes/punjab/units/lahore", Urgency: custodyv1.Urgency_URGENCY_MEDIUM, AnswerBy: timestamppb.New(now.Add(5 * time.Hour)),
-	}}}
-	want := map[custodyv1.OfferState]struct {
-		kind referralv1.Deadline_Kind
-		in   time.Duration
-	}{
-		received:  {referralv1.Deadline_KIND_ANSWER, 5 * time.Hour},
-		accepting: {referralv1.Deadline_KIND_ANSWER, 5 * time.Hour},
-		accepted:  {referralv1.Deadline_KIND_CONFIRM, 24 * time.Hour},
-		confirmed: {referralv1.Deadline_KIND_READY, 3 * time.Hour},
-		ready:     {referralv1.Deadline_KIND_DISPATCH, 72 * time.Hour},
-	}
-	for _, s := range offerStates {
-		got := rules.NextOffer("offer", event, s, nil, now, rules.DefaultLimits())
-		w, open := want[s]
-		if !open {
-			if got != nil {
-				t.Errorf("%v: %v", s, got)
-			}
-			continue
-		}
-		d := got.GetDeadline()
-		if d.GetKind() != w.kind || d.GetDueTime().AsTime().Sub(now) != w.in || d.GetUnit() != "nodes/punjab/units/lahore" || d.GetOffer() != "offer" {
-			t.Errorf("%v: %v", s, d)
-		}
-	}
-}
-
 func TestMissClimbs(t *testing.T) {
 	d := &referralv1.DeadlineRecord{Urgency: custodyv1.Urgency_URGENCY_HIGH, Deadline: &referralv1.Deadline{DueTime: timestamppb.New(now)}}
 	at := now

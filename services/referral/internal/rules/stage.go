@@ -7,24 +7,33 @@ import (
 )
 
 // Stage is how far an offer made to this node is for its bed; unspecified where it needs none any more. held is the referral as this
-// node knows it; nil for not at all.
-func Stage(o *referralv1.OfferRecord, held *referralv1.Referral, node string) shelterv1.LiveOffer_Stage {
+// node knows it; nil for not at all. waiting says that a person is here whom the referral has not followed yet.
+func Stage(o *referralv1.OfferRecord, held *referralv1.Referral, node string, waiting bool) shelterv1.LiveOffer_Stage {
+	live, care := false, held.GetCareNode() == node
+	if held.GetOwnerNode() == node { // else the person has moved on
+		switch held.GetState() {
+		case custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT, custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE,
+			// A place further on, or the way back, is being made ready: until they leave, the person is where they are.
+			custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED, custodyv1.ReferralState_REFERRAL_STATE_READY:
+			live = true
+		}
+	}
+	if o.GetHoldOver() {
+		if o.GetAdmitted() && (waiting || live && care) {
+			return shelterv1.LiveOffer_STAGE_ARRIVED
+		}
+		return shelterv1.LiveOffer_STAGE_UNSPECIFIED
+	}
 	switch o.GetState() {
 	case custodyv1.OfferState_OFFER_STATE_ACCEPTING, custodyv1.OfferState_OFFER_STATE_ACCEPTED, custodyv1.OfferState_OFFER_STATE_CONFIRMED:
 		return shelterv1.LiveOffer_STAGE_TENTATIVE
 	case custodyv1.OfferState_OFFER_STATE_READY:
 		return shelterv1.LiveOffer_STAGE_PROMISED
 	case custodyv1.OfferState_OFFER_STATE_FULFILLED:
-		if held.GetOwnerNode() != node {
-			break // the person has moved on
-		}
-		switch held.GetState() {
-		case custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT, custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE,
-			// A place further on, or the way back, is being made ready: until they leave, the person is where they are.
-			custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED, custodyv1.ReferralState_REFERRAL_STATE_READY:
-			if held.GetCareNode() == node {
-				return shelterv1.LiveOffer_STAGE_ARRIVED
-			}
+		switch {
+		case live && care:
+			return shelterv1.LiveOffer_STAGE_ARRIVED
+		case live:
 			return shelterv1.LiveOffer_STAGE_PROMISED
 		}
 	}

@@ -35,7 +35,8 @@ func View(s *custody.State, updated time.Time) *referralv1.Referral {
 	for _, o := range s.Offers {
 		shown := offer(s.Referral, o.By, o.Hash, o.Offered, o.Time)
 		shown.State, shown.Hold, shown.Return = o.State, o.Accepted.GetHold(), o.Return
-		shown.DeclineReason, shown.ReleaseReason, shown.MeetTime = o.Reason, o.ReleaseRequested.GetReason(), o.Proposed.GetMeetTime()
+		shown.DeclineReason, shown.ReleaseReason = o.Reason, o.ReleaseRequested.GetReason()
+		shown.QuestionTopic, shown.MeetTime, shown.Outcome = o.Question.GetTopic(), o.Proposed.GetMeetTime(), o.Outcome.GetOutcome()
 		if o.State == custodyv1.OfferState_OFFER_STATE_WAITLISTED {
 			shown.ReviewTime = o.Waitlisted.GetReviewTime()
 		}
@@ -58,5 +59,10 @@ func Received(r *referralv1.OfferRecord, event *custodyv1.Event) *referralv1.Off
 	shown := offer(event.GetReferral(), event.GetOwner(), custody.HashOf(r.GetOffered().GetEvent()), event.GetOffered(), event.GetTime().AsTime())
 	shown.State, shown.Hold = r.GetState(), r.GetHold()
 	shown.DeclineReason, shown.AcceptFailure = r.GetDeclineReason(), r.GetAcceptFailure()
+	shown.QuestionTopic, shown.ReleaseReason = r.GetQuestionTopic(), r.GetReleaseReason()
+	shown.MeetTime, shown.Outcome = r.GetMeetTime(), r.GetOutcome()
+	if r.GetState() == custodyv1.OfferState_OFFER_STATE_WAITLISTED {
+		shown.ReviewTime = r.GetReviewTime()
+	}
 	return shown
 }

@@ -129,6 +129,7 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 		},
 	}
 	maps.Copy(suite.Calls, ownerCalls(w))
+	maps.Copy(suite.Calls, destinationCalls(w))
 	return w, suite
 }
 

@@ -102,7 +102,7 @@ func TestRefusedSubmissions(t *testing.T) {
 		"consent that has ended":          {submit(func(r *referralv1.SubmitReferralRequest) { r.GetConsent().ExpireTime = ahead(-time.Second) }), state("CONSENT_MISSING", "")},
 		"a legal basis without a reason":  {submit(override(" ")), invalid("note")},
 		"reversed ages":                   {submit(func(r *referralv1.SubmitReferralRequest) { r.Needs.AgeTo = 3 }), invalid("needs")},
-		"a kind not served":               {submit(func(r *referralv1.SubmitReferralRequest) { r.Kind = custodyv1.ReferralKind_REFERRAL_KIND_SERVICE }), invalid("kind")},
+		"a place to stay as a service":    {submit(func(r *referralv1.SubmitReferralRequest) { r.Kind = custodyv1.ReferralKind_REFERRAL_KIND_SERVICE }), invalid("service")},
 		"another node's unit":             {submit(func(r *referralv1.SubmitReferralRequest) { r.Unit = hub }), invalid("unit")},
 		"another node":                    {submit(func(r *referralv1.SubmitReferralRequest) { r.Parent = "nodes/balochistan" }), missing("field=parent")},
 		"a node that takes no part": {

@@ -55,6 +55,18 @@ func Policy() rpc.Policy {
 		method("RecordReturn"):     {Callers: byPerson, Roles: workers},
 		method("CorrectReferral"):  {Callers: byPerson, Roles: workers},
 		method("EndConsent"):       {Callers: byPerson, Roles: workers},
+
+		method("AskQuestion"):        {Callers: byPerson, Roles: receivers},
+		method("WaitlistOffer"):      {Callers: byPerson, Roles: receivers},
+		method("WithdrawAcceptance"): {Callers: byPerson, Roles: receivers},
+		method("RequestRelease"):     {Callers: byPerson, Roles: receivers},
+		method("ProposeSchedule"):    {Callers: byPerson, Roles: receivers},
+		method("GiveService"):        {Callers: byPerson, Roles: receivers},
+		method("ReportOutcome"):      {Callers: byPerson, Roles: receivers},
+		method("AssertArrival"):      {Callers: byPerson, Roles: receivers},
+		method("ReportSafety"):       {Callers: byPerson, Roles: receivers},
+		method("RequestCorrection"):  {Callers: byPerson, Roles: receivers},
+		method("WithdrawConsent"):    {Callers: byPerson, Roles: receivers},
 	}
 }
 

@@ -28,11 +28,15 @@ var (
 	Referrals = store.NewTable[*referralv1.ReferralRecord](Schema, "referrals")
 	// Offers: (referral, hash in hex) → offers made to this node's units.
 	Offers = store.NewTable[*referralv1.OfferRecord](Schema, "offers")
-	// Replies: (offer, number) → what this node replied, so that it can be said again.
+	// Replies: (offer or referral, number) → what this node replied, so that it can be said again.
 	Replies = store.NewTable[*custodyv1.SignedReply](Schema, "replies")
 	// Annexes: (referral, commitment in hex) → an annex, sealed under the referral's own key.
 	Annexes = privacy.NewSealedTable(Schema, "annexes", func(l *custodyv1.AnnexLetter) string { return KeyName(l.GetReferral()) })
-	// Deadlines: (referral or offer) → what must happen next.
+	// Arrivals: (referral) → an arrival that this node asserted.
+	Arrivals = store.NewTable[*referralv1.ArrivalRecord](Schema, "arrivals")
+	// Refusals: (referral, hash of the Dispatched event) → this node's refusal of a handover, so that the same chain stays refused.
+	Refusals = store.NewTable[*custodyv1.SignedReply](Schema, "refusals")
+	// Deadlines: (referral or offer), or (referral, "arrival") for an arrival asserted → what must happen next.
 	Deadlines = store.NewTable[*referralv1.DeadlineRecord](Schema, "deadlines")
 	// Forks: (referral, hash of the last event) → a chain that contradicts the one held. It is the
 	// evidence on which a person decides.
@@ -68,6 +72,19 @@ var (
 		"referral.offer.declined.v1":             &referralv1.OfferChanged{},
 		"referral.offer.acceptance-withdrawn.v1": &referralv1.OfferChanged{},
 		"referral.offer.ready.v1":                &referralv1.OfferChanged{},
+		"referral.offer.question-asked.v1":       &referralv1.OfferChanged{},
+		"referral.offer.waitlisted.v1":           &referralv1.OfferChanged{},
+		"referral.offer.release-requested.v1":    &referralv1.OfferChanged{},
+		"referral.offer.schedule-proposed.v1":    &referralv1.OfferChanged{},
+		"referral.offer.service-given.v1":        &referralv1.OfferChanged{},
+		"referral.offer.outcome-reported.v1":     &referralv1.OfferChanged{},
+		"referral.offer.bed-lost.v1":             &referralv1.OfferChanged{},
+		"referral.arrival.asserted.v1":           &referralv1.ArrivalAsserted{},
+		"referral.arrival.taken.v1":              &referralv1.ArrivalAsserted{},
+		"referral.handover.refused.v1":           &referralv1.HandoverRefused{},
+		"referral.owner.safety-reported.v1":      &referralv1.OwnerTold{},
+		"referral.owner.correction-requested.v1": &referralv1.OwnerTold{},
+		"referral.owner.consent-withdrawn.v1":    &referralv1.OwnerTold{},
 		"referral.offer.withdrawn.v1":            &referralv1.OfferChanged{},
 		"referral.offer.expired.v1":              &referralv1.OfferChanged{},
 		"referral.offer.answered.v1":             &referralv1.OfferChanged{},
@@ -138,6 +155,9 @@ func OfferKey(name string) store.Key {
 	referral, hash := SplitOffer(name)
 	return store.K(referral, hash)
 }
+
+// ArrivalDeadline is the key of the deadline of an arrival asserted here.
+func ArrivalDeadline(referral string) store.Key { return store.K(referral, "arrival") }
 
 // AnnexName is the name of an annex.
 func AnnexName(referral, commitment string) string { return referral + "/annexes/" + commitment }

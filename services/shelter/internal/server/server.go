@@ -28,11 +28,11 @@ func Policy() rpc.Policy {
 	}
 	row(rpc.Row{Callers: []string{rpc.Gateway}, Roles: managers},
 		"CreateShelter", "UpdateShelter", "SuspendShelter", "ReopenShelter", "DeclareFull", "WithdrawFull", "CreateGroup", "UpdateGroup",
-		"CreateOutage", "EndOutage", "CreateHeadcount", "ExplainHeadcount", "AdmitWalkIn", "MoveStay", "StartAbsence", "EndAbsence", "DischargeStay")
+		"CreateOutage", "EndOutage", "CreateHeadcount", "ExplainHeadcount", "MoveStay", "StartAbsence", "EndAbsence", "DischargeStay")
 	row(rpc.Row{Callers: []string{rpc.Gateway}, Roles: readers},
 		"GetShelter", "ListShelters", "FindPlaces", "WatchCapacity", "ListOutages", "ListHolds", "GetStay", "ListStays", "ListHeadcounts", "ListWaitlistEntries",
 		"CreateWaitlistEntry", "ReviewWaitlistEntry", "CloseWaitlistEntry")
-	row(rpc.Row{Callers: []string{"referral"}, People: managers}, "PlaceHold", "ConfirmHold", "RenewHold", "ReleaseHold", "AdmitHold")
+	row(rpc.Row{Callers: []string{"referral"}, People: managers}, "PlaceHold", "ConfirmHold", "RenewHold", "ReleaseHold", "AdmitHold", "AdmitWalkIn")
 	row(rpc.Row{Callers: []string{"referral", "operator"}, People: managers}, "GetHold")
 	for _, name := range []string{"BeginReconciliation", "ReconcileOffers"} {
 		p["/"+shelterv1.ReconcileService_ServiceDesc.ServiceName+"/"+name] = rpc.Row{Callers: []string{"referral"}, Early: true}

@@ -4,6 +4,8 @@
 //
 // A node that joins a network lies under a root of its own: AddNode makes it, and Load runs it as
 // it runs the demo's. It knows of the others their roster and the address of the hub, no more.
+// The hub follows the roster installed at the federal node: who joins is let in, who is suspended is
+// shut out, without a restart.
 //
 // A network lies under one root: `<root>/<node>/<service>/` as DESIGN 8a says, logs under
 // `<root>/log/`. Addresses are fixed by the node's number for the demo, or chosen free for tests.

@@ -115,6 +115,22 @@ func TestHubFollowsTheRoster(t *testing.T) {
 	mailbox(t, steady, "sindh")
 }
 
+// A hub that is told to end while it still makes its mailboxes has ended, not failed.
+func TestHubEndsWhileItStarts(t *testing.T) {
+	l, err := network.Free(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Init(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := l.RunHub(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
 // connect is a connection to the hub as a node's referral service, which tries for ever.
 func connect(t *testing.T, l *network.Layout, root, node string, more ...nats.Option) *nats.Conn {
 	t.Helper()

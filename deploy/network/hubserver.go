@@ -52,6 +52,9 @@ func (l *Layout) RunHub(ctx context.Context) error {
 	}
 	return runNATS(ctx, options, func(ctx context.Context, s *server.Server) error {
 		if err := h.provision(ctx, s, now); err != nil {
+			if ctx.Err() != nil {
+				return nil // it was told to end meanwhile
+			}
 			return err
 		}
 		h.follow(ctx, s, now)

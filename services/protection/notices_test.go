@@ -93,7 +93,7 @@ func TestMissedDeadlineReachesAPerson(t *testing.T) {
 	close(up)
 
 	// What failed is tried again some seconds later, by whichever run of the service is up.
-	address, stop = startWith(t, root, change)
+	_, stop = startWith(t, root, change)
 	taken.wait(t, "the webhook's message")
 	stop()
 	address, stop = startWith(t, root, change)

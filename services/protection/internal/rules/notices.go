@@ -44,7 +44,7 @@ func Acknowledge(m *protectionv1.MissedRecord, level protectionv1.Notice_Level, 
 	m.AcknowledgeTime, m.Acknowledged = timestamppb.New(now), max(m.GetAcknowledged(), level)
 }
 
-// Compose decides what one worker is told now. waiting are the notices that wait, oldest first. It gives
+// Compose decides what one worker is told now. waiting are the notices that wait, in the order in which they are told. It gives
 // the notices of the next message, high risk first; none while it must wait, until the time next (zero:
 // nothing waits). One notice goes at once; several, or the third within a quarter of an hour, are
 // gathered, once in a quarter of an hour. In quiet hours there is high risk alone.

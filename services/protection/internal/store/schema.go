@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/audit"
@@ -113,12 +114,17 @@ var (
 	NoticesByWorker = store.NewIndex(Notices, "notices_by_worker", func(n *protectionv1.Notice) []store.Key {
 		return []store.Key{store.K(n.GetWorker(), n.GetCreateTime().AsTime(), n.GetName())}
 	})
-	// WaitingNotices: (worker, create time, name) of those to be sent, or to be given to somebody.
+	// WaitingNotices: (worker, 0 for high risk and 1 for the rest, create time, name) of those to be sent, or
+	// to be given to somebody. High risk stands first, so that no backlog of the rest hides it.
 	WaitingNotices = store.NewIndex(Notices, "notices_waiting", func(n *protectionv1.Notice) []store.Key {
 		if n.GetState() != protectionv1.Notice_STATE_WAITING {
 			return nil
 		}
-		return []store.Key{store.K(n.GetWorker(), n.GetCreateTime().AsTime(), n.GetName())}
+		rest := uint32(1)
+		if n.GetUrgency() <= custodyv1.Urgency_URGENCY_HIGH { // one that is not known counts as high
+			rest = 0
+		}
+		return []store.Key{store.K(n.GetWorker(), rest, n.GetCreateTime().AsTime(), n.GetName())}
 	})
 	// MailboxesByTime: (next time, worker) of those for which there is something to do.
 	MailboxesByTime = store.NewIndex(Mailboxes, "mailboxes_by_time", func(m *protectionv1.MailboxRecord) []store.Key {

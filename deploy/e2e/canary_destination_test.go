@@ -15,17 +15,19 @@ import (
 // begun is a referral that protection at home began, with its offer at Lahore.
 func (r *canaries) begun(id string, kind custodyv1.ReferralKind, service string) (referral, offer string) {
 	r.t.Helper()
-	referral = r.send(home, network.Protection, func() proto.Message {
-		return &referralv1.SubmitReferralRequest{
-			Parent: "nodes/" + home, Kind: kind, Service: service, Urgency: custodyv1.Urgency_URGENCY_HIGH, Reasons: []string{"NO_LOCAL_BED"},
-			Needs: needs(), Unit: homeUnit, ToUnit: awayUnit,
-			Ground: &referralv1.SubmitReferralRequest_Override{Override: &custodyv1.ConsentOverride{
-				LegalBasis: "COURT_ORDER", Approver: "nodes/balochistan/workers/everyone",
-			}},
-			RequestId: id, Actor: &custodyv1.Actor{Person: "nodes/" + home + "/workers/everyone", Unit: homeUnit, Service: network.Protection},
-		}
-	}).(*referralv1.Referral).GetName()
+	referral = r.send(home, network.Protection, func() proto.Message { return r.submission(id, kind, service) }).(*referralv1.Referral).GetName()
 	return referral, r.offer(referral).GetName()
+}
+
+func (r *canaries) submission(id string, kind custodyv1.ReferralKind, service string) *referralv1.SubmitReferralRequest {
+	return &referralv1.SubmitReferralRequest{
+		Parent: "nodes/" + home, Kind: kind, Service: service, Urgency: custodyv1.Urgency_URGENCY_HIGH, Reasons: []string{"NO_LOCAL_BED"},
+		Needs: needs(), Unit: homeUnit, ToUnit: awayUnit,
+		Ground: &referralv1.SubmitReferralRequest_Override{Override: &custodyv1.ConsentOverride{
+			LegalBasis: "COURT_ORDER", Approver: "nodes/balochistan/workers/everyone",
+		}},
+		RequestId: id, Actor: &custodyv1.Actor{Person: "nodes/" + home + "/workers/everyone", Unit: homeUnit, Service: network.Protection},
+	}
 }
 
 // asks sends a request that a person makes, as it is.
@@ -38,7 +40,7 @@ func (r *canaries) asks(node string, request proto.Message) {
 func (r *canaries) viaDestination() {
 	r.t.Helper()
 	soon := timestamppb.New(time.Now().Add(time.Hour))
-	referral, offer := r.begun("submit-0002", custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, "SHELTER")
+	referral, offer := r.begun("submit-0002", placement, "SHELTER")
 	r.asks(there, &referralv1.AskQuestionRequest{Name: offer, Topic: "OTHER"})
 	r.asks(home, &referralv1.AnswerQuestionRequest{Name: offer})
 	r.offer(referral)
@@ -55,7 +57,7 @@ func (r *canaries) viaDestination() {
 	r.state(home, referral, custodyv1.ReferralState_REFERRAL_STATE_ARRIVED)
 
 	// Two units are asked, so that none is chosen by itself.
-	referral, offer = r.begun("submit-0003", custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, "SHELTER")
+	referral, offer = r.begun("submit-0003", placement, "SHELTER")
 	r.send(home, network.Gateway, func() proto.Message {
 		return &referralv1.OfferReferralRequest{
 			Name: referral, ToUnit: "nodes/sindh/units/karachi", Etag: ask[*referralv1.Referral](r, home, &referralv1.GetReferralRequest{Name: referral}).GetEtag(),

@@ -82,6 +82,7 @@ func TestCanaryInEveryMarkedField(t *testing.T) {
 	r.viaCase()
 	r.viaService()
 	r.viaDestination()
+	r.viaOwner()
 	if missing := f.owed(f.sent); missing != nil {
 		t.Errorf("marked fields that no request carried; send them in this test:\n%s", strings.Join(missing, "\n"))
 	}

@@ -35,11 +35,19 @@ type leaf struct {
 
 func (l leaf) field() protoreflect.FieldDescriptor { return l.path[len(l.path)-1] }
 
-// in opens the message that holds the leaf.
+// in opens the message that holds the leaf; of a list the first.
 func (l leaf) in(request proto.Message) protoreflect.Message {
 	m := request.ProtoReflect()
 	for _, field := range l.path[:len(l.path)-1] {
-		m = m.Mutable(field).Message()
+		if !field.IsList() {
+			m = m.Mutable(field).Message()
+			continue
+		}
+		list := m.Mutable(field).List()
+		if list.Len() == 0 {
+			list.AppendMutable()
+		}
+		m = list.Get(0).Message()
 	}
 	return m
 }
@@ -52,7 +60,7 @@ func leavesOf(request protoreflect.MessageDescriptor) (all []leaf) {
 		for i := range m.Fields().Len() {
 			field := m.Fields().Get(i)
 			path, marked := append(slices.Clone(above), field), marked || privacy.Kind(field) != 0
-			if field.Message() != nil && !field.IsList() && !field.IsMap() && strings.HasPrefix(string(field.Message().FullName()), "amanat.") {
+			if field.Message() != nil && !field.IsMap() && strings.HasPrefix(string(field.Message().FullName()), "amanat.") {
 				walk(field.Message(), path, marked)
 				continue
 			}

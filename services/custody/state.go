@@ -217,11 +217,25 @@ func (s *State) UnitAt(node string) string {
 				return o.Offered.GetToUnit()
 			}
 		}
+		if unit := s.unitOfArrival(node); unit != "" {
+			return unit
+		}
 	}
 	if node == s.Origin {
 		return s.Submitted.GetUnit()
 	}
 	return ""
+}
+
+// unitOfArrival is the unit of a node that asserted an arrival there last; empty where none did.
+func (s *State) unitOfArrival(node string) string {
+	var last *custodyv1.ArrivalAsserted
+	for _, a := range s.Assertions {
+		if a.Node == node && a.Arrival.GetOrdinal() > last.GetOrdinal() {
+			last = a.Arrival
+		}
+	}
+	return last.GetUnit()
 }
 
 // Asked says that a node was ever asked, or asked for a return.

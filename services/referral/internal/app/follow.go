@@ -172,13 +172,25 @@ func (o *received) holdOver() error {
 }
 
 // promise is what follows from being chosen: for a service the promise itself, for a placement the question to the shelter whether
-// the bed is still held.
+// the bed is still held. A bed that is in a stay already, because one of those who go together came first, is there.
 func (o *received) promise() error {
-	if !o.placement() {
-		o.record.State = custodyv1.OfferState_OFFER_STATE_READY
-		return o.reply(&custodyv1.Reply{Actor: o.self(), Body: &custodyv1.Reply_Ready{Ready: &custodyv1.Ready{}}})
+	ready := &custodyv1.Ready{}
+	if o.placement() {
+		b, err := o.bed()
+		if err != nil {
+			return err
+		}
+		if b != madeBed {
+			return o.confirmHold("confirm-")
+		}
+		lead, err := o.lead()
+		if err != nil {
+			return err
+		}
+		ready.Hold, ready.Fence = lead.record.GetHold(), o.record.GetFence()
 	}
-	return o.confirmHold("confirm-")
+	o.record.State = custodyv1.OfferState_OFFER_STATE_READY
+	return o.reply(&custodyv1.Reply{Actor: o.self(), Body: &custodyv1.Reply_Ready{Ready: ready}})
 }
 
 func (o *received) confirmHold(command string) error {

@@ -21,6 +21,7 @@ import (
 type listed struct {
 	pages []*shelterv1.ReconcileOffersRequest
 	fails error
+	lost  []string
 }
 
 func (l *listed) BeginReconciliation(context.Context, *shelterv1.BeginReconciliationRequest, ...grpc.CallOption) (*shelterv1.BeginReconciliationResponse, error) {
@@ -29,7 +30,7 @@ func (l *listed) BeginReconciliation(context.Context, *shelterv1.BeginReconcilia
 
 func (l *listed) ReconcileOffers(_ context.Context, r *shelterv1.ReconcileOffersRequest, _ ...grpc.CallOption) (*shelterv1.ReconcileOffersResponse, error) {
 	l.pages = append(l.pages, proto.CloneOf(r))
-	return &shelterv1.ReconcileOffersResponse{}, l.fails
+	return &shelterv1.ReconcileOffersResponse{Lost: l.lost}, l.fails
 }
 
 // The list is whole, in pages that follow each other from the first name to the last, and has each live offer once with its stage

@@ -181,6 +181,17 @@ func TestOwnerIsTold(t *testing.T) {
 			t.Errorf("%s does not know that consent has ended", n.Node)
 		}
 	}
+	_, err = dest.EndConsent(background, &referralv1.EndConsentRequest{Name: name}, actor)
+	must(t, err)
+	ended := 0
+	for _, l := range net.chain(dest, name).Links() {
+		if l.Event.GetConsentEnded() != nil {
+			ended++
+		}
+	}
+	if ended != 1 {
+		t.Errorf("the chain says %d times that consent has ended", ended)
+	}
 	if len(net.refused) > 0 {
 		t.Errorf("refused %v", net.refused)
 	}

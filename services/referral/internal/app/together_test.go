@@ -229,6 +229,29 @@ func TestAGroupTakenBackWhileItIsAccepted(t *testing.T) {
 	}
 }
 
+// The offer in whose name the beds are held is over before the shelter answers, and the others are not told yet: nobody uses the beds,
+// and they are given back, once.
+func TestTheFirstOfAGroupIsTakenBackWhileItIsAccepted(t *testing.T) {
+	net, origin, punjab, _ := newOwnerNetwork(t)
+	family := net.family()
+	punjab.silent = true
+	_, err := punjab.AcceptOffer(context.Background(), net.togetherRequest(punjab, family), actor)
+	must(t, err)
+	must(t, origin.withdraw(family[0].GetOffers()[0].GetName(), "NEEDS_CHANGED"))
+	net.deliver(slices.IndexFunc(net.sent, func(m mail) bool { return m.out.Subject == family[0].GetName() }))
+	punjab.silent = false
+	punjab.runCommands()
+	if want := []string{"PlaceHold", "ReleaseHold"}; !slices.Equal(punjab.calls, want) {
+		t.Errorf("the shelter was asked %v", punjab.calls)
+	}
+	for _, v := range family[1:] {
+		if o := punjab.offer(v.GetOffers()[0].GetName()); o.GetState() != custodyv1.OfferState_OFFER_STATE_RECEIVED {
+			t.Errorf("punjab sees %v", o)
+		}
+	}
+	net.settle()
+}
+
 // A hold that the shelter ends takes all acceptances back that rested on it.
 func TestAHoldForAllThatTheShelterEnds(t *testing.T) {
 	net, origin, punjab, _ := newOwnerNetwork(t)

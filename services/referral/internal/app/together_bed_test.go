@@ -1,0 +1,153 @@
+package app_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"google.golang.org/protobuf/types/known/anypb"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	eventsv1 "amanat.example/proto/amanat/events/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	kitstore "amanat.example/services/kit/store"
+)
+
+// count counts the calls of a kind that the shelter got.
+func (n *node) count(call string) (times int) {
+	for _, c := range n.calls {
+		if c == call {
+			times++
+		}
+	}
+	return times
+}
+
+// stages are those of the live offers.
+func (n *node) stages() (all []shelterv1.LiveOffer_Stage) {
+	n.t.Helper()
+	shelter := &listed{}
+	must(n.t, n.ReconcileShelter(background, shelter))
+	for _, live := range shelter.pages[0].GetOffers() {
+		all = append(all, live.GetStage())
+	}
+	return all
+}
+
+// One of those who go together is there before anybody is chosen, or sent: the hold becomes a stay with that arrival, once, for all.
+func TestOneOfThoseWhoGoTogetherIsThereFirst(t *testing.T) {
+	for first := range 3 {
+		for _, chosen := range []bool{false, true} {
+			net, origin, punjab, _ := newOwnerNetwork(t)
+			net.again = false // an arrival asserted again is answered again
+			origin.AutoConfirm = chosen
+			family := net.family()
+			net.acceptAll(punjab, family)
+			_, err := punjab.assert(family[first].GetName())
+			must(t, err)
+			if got := punjab.stages(); !slices.Equal(got, []shelterv1.LiveOffer_Stage{shelterv1.LiveOffer_STAGE_ARRIVED}) {
+				t.Errorf("before the referral follows the beds are %v", got)
+			}
+			net.settle()
+			net.came(family[first].GetName(), "punjab")
+			left := slices.Delete(slices.Clone(family), first, first+1)
+			if !chosen {
+				must(t, origin.confirm(origin.lastOffer(left[0].GetName()).GetName()))
+				net.settle()
+			}
+			each(left, func(name string) { net.checkState(name, promised, "balochistan") })
+			must(t, origin.dispatch(left[0].GetName()))
+			net.settle()
+			each(left, func(name string) { must(t, punjab.arrive(name)) })
+			net.settle()
+			if punjab.count("AdmitHold") != 1 || punjab.count("ReleaseHold") != 0 || punjab.count("AdmitWalkIn") != 0 || len(punjab.holds) != 1 {
+				t.Errorf("the shelter was asked %v", punjab.calls)
+			}
+			for i, v := range family { // the stay is needed until the last of them has left
+				if got := punjab.stages(); !slices.Equal(got, []shelterv1.LiveOffer_Stage{shelterv1.LiveOffer_STAGE_ARRIVED}) {
+					t.Errorf("with %d gone the beds are %v", i, got)
+				}
+				must(t, punjab.serve(v.GetName()))
+				_, err := punjab.CompleteReferral(background, completeRequest(v.GetName()))
+				must(t, err)
+			}
+			if got := punjab.stages(); len(got) != 0 {
+				t.Errorf("with all gone the beds are %v", got)
+			}
+			net.settle()
+		}
+	}
+}
+
+// Those on the road turn up elsewhere, one after the other: the last gives back what was held for all.
+func TestTheLastWhoTurnsUpElsewhereGivesTheBedsBack(t *testing.T) {
+	for first := range 3 {
+		net, origin, punjab, sindh := newOwnerNetwork(t)
+		net.again = false
+		family := net.family()
+		net.acceptAll(punjab, family)
+		must(t, origin.dispatch(family[0].GetName()))
+		net.settle()
+		for i := range family {
+			if punjab.count("ReleaseHold") != 0 {
+				t.Errorf("with %d elsewhere the beds were given back", i)
+			}
+			_, err := sindh.assert(family[(first+i)%3].GetName())
+			must(t, err)
+			net.settle()
+			net.came(family[(first+i)%3].GetName(), "sindh")
+		}
+		if punjab.count("ReleaseHold") != 1 || punjab.count("AdmitHold") != 0 {
+			t.Errorf("the shelter was asked %v", punjab.calls)
+		}
+	}
+}
+
+// A promised hold that is lost, by the shelter's word or when the files are compared, is lost for all, and the owner is asked, once,
+// to let each of them go.
+func TestAPromisedHoldForAllIsLost(t *testing.T) {
+	for name, lose := range map[string]func(n *node, offer string){
+		"the shelter says so": func(n *node, offer string) {
+			data, err := anypb.New(&shelterv1.HoldChanged{Hold: n.offer(offer).GetHold(), Offer: offer})
+			must(n.t, err)
+			must(n.t, n.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
+				return n.FollowShelter(tx, &eventsv1.Event{Type: "shelter.hold.released.v1", Data: data})
+			}))
+		},
+		"files are compared": func(n *node, offer string) { must(n.t, n.ReconcileShelter(background, &listed{lost: []string{offer}})) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			net, origin, punjab, _ := newOwnerNetwork(t)
+			family := net.family()
+			net.acceptAll(punjab, family)
+			lead := family[0].GetOffers()[0].GetName()
+			punjab.holds[punjab.offer(lead).GetHold()].State = shelterv1.Hold_STATE_RELEASED
+			for range 2 {
+				lose(punjab, lead)
+			}
+			net.settle()
+			for _, v := range family {
+				offer := v.GetOffers()[0].GetName()
+				if o := punjab.offer(offer); o.GetState() != custodyv1.OfferState_OFFER_STATE_READY || o.GetReleaseReason() != "HOLD_ENDED" {
+					t.Errorf("punjab sees %v", o)
+				}
+				if o := origin.lastOffer(v.GetName()); o.GetReleaseReason() != "HOLD_ENDED" {
+					t.Errorf("the origin sees %v", o)
+				}
+				if n := punjab.told("referral.offer.release-requested.v1", v.GetName()); n != 1 {
+					t.Errorf("release was asked for %d times", n)
+				}
+			}
+			if got := punjab.stages(); len(got) != 0 {
+				t.Errorf("the beds are %v", got)
+			}
+			_, err := origin.GrantRelease(background, &referralv1.GrantReleaseRequest{Name: lead}, actor)
+			must(t, err)
+			net.settle()
+			if punjab.count("ReleaseHold") != 0 {
+				t.Errorf("what was lost was given back: %v", punjab.calls)
+			}
+		})
+	}
+}

@@ -41,7 +41,7 @@
 //	referral.owner.{safety-reported,correction-requested,consent-withdrawn}.v1                OwnerTold
 //	referral.deadline.missed.v1                                                               DeadlineMissed
 //
-// It calls the node's shelter service: PlaceHold to accept, ConfirmHold when chosen, AdmitHold at
+// It calls the node's shelter service: PlaceHold to accept, ConfirmHold when chosen, AdmitHold or AdmitWalkIn at
 // arrival, ReleaseHold when an offer is withdrawn. It follows the shelter service's events: a hold that
-// ended without it takes the acceptance back that rested on it.
+// ended without it takes the acceptance back that rested on it, or asks to be let go of what was promised.
 package referral

@@ -236,10 +236,14 @@ func (a *App) promised(tx *kitstore.Tx, r outbox.Result) error {
 	if o.record.GetState() != custodyv1.OfferState_OFFER_STATE_CONFIRMED {
 		return nil
 	}
+	b, err := o.bed() // it may have ended while the answer was on its way
+	if err != nil {
+		return err
+	}
 	hold, _ := r.Reply.(*shelterv1.Hold)
 	reply := &custodyv1.Reply{Actor: a.self()}
 	var annex *custodyv1.AnnexLetter
-	if r.Fault == nil && proto.Equal(hold.GetFence(), o.record.GetFence()) {
+	if r.Fault == nil && b != noBed && proto.Equal(hold.GetFence(), o.record.GetFence()) {
 		o.record.State = custodyv1.OfferState_OFFER_STATE_READY
 		reply.Body = &custodyv1.Reply_Ready{Ready: &custodyv1.Ready{Hold: hold.GetName(), Fence: hold.GetFence()}}
 		if at := hold.GetLocation(); at != nil {

@@ -198,6 +198,7 @@ func TestAssertedArrivalIsRepeated(t *testing.T) {
 	n := net.nodes["sindh"]
 	shown, err := n.assert(v.GetName())
 	must(t, err)
+	first := shown.GetDueTime().AsTime()
 	for i := range 3 {
 		net.sent = nil // lost
 		due := shown.GetDueTime().AsTime()
@@ -205,6 +206,9 @@ func TestAssertedArrivalIsRepeated(t *testing.T) {
 		n.fire()
 		if m := n.missed(); len(m) != i+1 || m[i].GetKind() != referralv1.Deadline_KIND_FOLLOW_PERSON || m[i].GetUnit() != "nodes/sindh/units/centre" {
 			t.Fatalf("missed %v", m)
+		}
+		if e := n.eventsOf("referral.deadline.missed.v1")[i].(*referralv1.DeadlineMissed); !e.GetFirstDueTime().AsTime().Equal(first) {
+			t.Errorf("it is not told which deadline was missed: %v", e)
 		}
 		if shown, err = n.assert(v.GetName()); err != nil || !shown.GetDueTime().AsTime().After(due) {
 			t.Fatalf("after its time: %v, %v", shown, err)

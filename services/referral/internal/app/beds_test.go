@@ -151,3 +151,31 @@ func TestAPromisedHoldForAllIsLost(t *testing.T) {
 		})
 	}
 }
+
+// The hold ends at the shelter after it was confirmed, and that is heard before the confirmation: nothing is promised.
+func TestHoldThatEndsBehindItsConfirmation(t *testing.T) {
+	net := newNetwork(t)
+	referral, offer := net.asked()
+	origin, dest := net.nodes["balochistan"], net.nodes["punjab"]
+	_, err := dest.AcceptOffer(background, acceptRequest(offer), actor)
+	must(t, err)
+	dest.silent = true
+	net.settle()
+	net.checkState(referral, custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED, "balochistan")
+	hold := dest.holds[dest.offer(offer).GetHold()]
+	packed, err := anypb.New(&shelterv1.HoldChanged{Hold: hold.GetName(), Offer: offer, State: shelterv1.Hold_STATE_RELEASED})
+	must(t, err)
+	must(t, dest.DB.Update(background, func(tx *kitstore.Tx) error {
+		return dest.FollowShelter(tx, &eventsv1.Event{Type: "shelter.hold.released.v1", Data: packed})
+	}))
+	dest.silent = false
+	net.settle()
+	hold.State = shelterv1.Hold_STATE_RELEASED
+	if o := dest.offer(offer); o.GetState() != custodyv1.OfferState_OFFER_STATE_LAPSED || o.GetDeclineReason() != "HOLD_ENDED" {
+		t.Errorf("punjab sees %v", o)
+	}
+	net.checkState(referral, custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED, "balochistan")
+	if origin.get(referral).GetNextDeadline().GetKind() != referralv1.Deadline_KIND_ASK_AGAIN {
+		t.Errorf("the origin sees %v", origin.get(referral))
+	}
+}

@@ -194,7 +194,7 @@ func (net *network) checkDeadlines(when string) {
 func TestEveryLiveReferralHasADeadlineOnRandomWalks(t *testing.T) {
 	completed, services, arrived, moves := 0, 0, 0, 0
 	ends := map[custodyv1.ReferralState]int{}
-	for seed := range uint64(4) {
+	for seed := range uint64(8) {
 		net := newNetwork(t)
 		rnd := mathrand.New(mathrand.NewPCG(seed, 2))
 		origin := net.nodes["balochistan"]

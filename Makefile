@@ -42,9 +42,9 @@ quick: need-go ## Run the short tests, in less than a minute
 # Each test goes on for this long; those that must do many rounds, such as 200 kills, go on until they are done.
 MINUTES ?= 5
 
-soak: need-go ## Repeat the random tests for MINUTES=n each: programs, histories, kills, callers for one bed
+soak: need-go ## Repeat the random tests for MINUTES=n each: programs, histories, kills, callers for one bed; explore chains further
 	cd services && SOAK_MINUTES=$(MINUTES) go test $(RACE) -count=1 -v -p 1 -timeout $$((4 * $(MINUTES) + 30))m \
-		-run 'RandomPrograms|HistoriesAreLinearizable|KilledUnderLoad|OneBed' ./shelter/...
+		-run 'RandomPrograms|HistoriesAreLinearizable|KilledUnderLoad|OneBed|EveryReachable' ./shelter/... ./custody
 
 bench: need-go ## Run the benchmarks of every package
 	go test -run '^$$' -bench . -benchmem work

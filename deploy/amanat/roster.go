@@ -108,6 +108,11 @@ func (f *rosterFlags) draft(cmd *cobra.Command, d identity.Draft, out string) er
 	if err != nil {
 		return err
 	}
+	return f.create(cmd, file, out, "Drafted in "+out+"; each member signs it: amanat roster sign "+out)
+}
+
+// create writes a roster into a new file, and reports what is in it.
+func (f *rosterFlags) create(cmd *cobra.Command, file *identityv1.RosterFile, out, next string) error {
 	text, err := identity.EncodeRoster(file)
 	if err != nil {
 		return err
@@ -119,7 +124,7 @@ func (f *rosterFlags) draft(cmd *cobra.Command, d identity.Draft, out string) er
 	if err := durable.Create(out, text); err != nil {
 		return err
 	}
-	return f.report(cmd.OutOrStdout(), review, "Drafted in "+out+"; each member signs it: amanat roster sign "+out)
+	return f.report(cmd.OutOrStdout(), review, next)
 }
 
 func rosterSign() *cobra.Command {
@@ -256,19 +261,7 @@ func rosterExport() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			file := &identityv1.RosterFile{Log: installed.Log()}
-			text, err := identity.EncodeRoster(file)
-			if err != nil {
-				return err
-			}
-			review, err := identity.Examine(file)
-			if err != nil {
-				return err
-			}
-			if err := durable.Create(out, text); err != nil {
-				return err
-			}
-			return f.report(cmd.OutOrStdout(), review, "Written to "+out)
+			return f.create(cmd, &identityv1.RosterFile{Log: installed.Log()}, out, "Written to "+out)
 		},
 	}
 	f.add(c)

@@ -2,6 +2,7 @@ package shelter
 
 import (
 	"context"
+	"io"
 	"time"
 
 	eventsv1 "amanat.example/proto/amanat/events/v1"
@@ -22,6 +23,7 @@ type Stepping struct {
 	Engine kitstore.Engine
 	Keys   *privacy.Keyring
 	Now    func() time.Time
+	Random io.Reader
 	NewID  func() (string, error)
 }
 
@@ -36,7 +38,7 @@ type Stepped struct {
 
 // OpenStepped opens the service over its store. Nothing needs to be closed.
 func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
-	db, err := kitstore.Open(ctx, kitstore.Options{Engine: s.Engine, Inline: true, Schema: store.Schema, Clock: s.Now})
+	db, err := kitstore.Open(ctx, kitstore.Options{Engine: s.Engine, Inline: true, Schema: store.Schema, Clock: s.Now, Rand: s.Random})
 	if err != nil {
 		return nil, err
 	}

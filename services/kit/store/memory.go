@@ -61,6 +61,32 @@ func (m *Memory) Clone() *Memory {
 	return &Memory{written: m.synced, synced: m.synced}
 }
 
+// Each goes through all rows that are synced, in order of bucket and key, but for what the store keeps of itself. payload is the row
+// without its head, so that two stores that came to the same rows by different ways show the same. The error wraps ErrDamaged.
+func (m *Memory) Each(fn func(bucket string, key, payload []byte)) error {
+	m.mu.Lock()
+	state := m.synced
+	m.mu.Unlock()
+	for _, bucket := range sortedNames(state) {
+		if bucket == metaBucket {
+			continue
+		}
+		it := &memIterator{root: state[bucket]}
+		for {
+			key, raw, _ := it.Next() // which never fails
+			if key == nil {
+				break
+			}
+			r, err := openRow(bucket, key, raw)
+			if err != nil {
+				return err
+			}
+			fn(bucket, key, r.payload)
+		}
+	}
+	return nil
+}
+
 // Begin implements Engine.
 func (m *Memory) Begin(writable bool) (EngineTx, error) {
 	m.mu.Lock()

@@ -147,12 +147,17 @@ func (w *World) brokenReferral(s State, name string) string {
 	return ""
 }
 
-// brokenPromises: a place that is promised has a hold that is confirmed, or is taken.
+// has says that a node says it has the person.
+func (f *facts) has(referral, node string) bool {
+	return f.asserted[referral] || f.chains[referral] != nil && f.chains[referral].state.Care == node
+}
+
+// brokenPromises: a place that is promised has a hold that is confirmed, or is taken; but for a person who came before it was.
 func (w *World) brokenPromises(s State, node int) string {
 	f, beds := w.Facts(s.At[Referral(node)]), w.Facts(s.At[Shelter(node)])
 	for _, name := range slices.Sorted(maps.Keys(f.offers)) {
 		o := f.offers[name]
-		if o.GetState() != custodyv1.OfferState_OFFER_STATE_READY || o.GetReleaseReason() != "" || o.GetHold() == "" {
+		if o.GetState() != custodyv1.OfferState_OFFER_STATE_READY || o.GetReleaseReason() != "" || o.GetHold() == "" || f.has(referralOf(name), Nodes[node]) {
 			continue
 		}
 		i := slices.IndexFunc(beds.holds, func(h *shelterv1.Hold) bool { return h.GetName() == o.GetHold() })

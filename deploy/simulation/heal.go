@@ -31,7 +31,7 @@ func (x *exploration) heal(s State) (broken string, steps []string) {
 			did = false
 			name, to := w.mend(s, x.sc.Children, len(way))
 			if name != "" {
-				s, did = to, true
+				s, did = w.hear(to), true
 				steps = append(steps, name)
 			}
 			if len(steps) > 400 {
@@ -49,7 +49,7 @@ func (x *exploration) heal(s State) (broken string, steps []string) {
 			break
 		}
 		steps = append(steps, "time passes to "+w.times[to.Now].Format("2 Jan 15:04"))
-		s = to
+		s = w.hear(to)
 	}
 	return "HEAL " + broken, steps
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"testing"
 	"time"
@@ -46,6 +45,7 @@ type ID uint32
 type kept struct {
 	place  Place
 	engine *store.Memory // never opened itself
+	bare   [16]byte      // digest without the marks of events that were taken in
 	facts  *facts        // nil until asked for
 	mails  []ID          // what its post sends after a start; nil until asked for
 	mailed bool
@@ -118,12 +118,18 @@ var noise = map[string]bool{"audit": true}
 
 // keep notes a state; one that was met before has its number already.
 func (w *World) keep(p Place, engine *store.Memory) ID {
-	h := sha256.New()
-	var size [4]byte
-	write := func(b []byte) {
-		binary.BigEndian.PutUint32(size[:], uint32(len(b)))
-		_, _ = h.Write(size[:])
-		_, _ = h.Write(b)
+	h, marks := sha256.New(), sha256.New()
+	write := func(parts ...[]byte) {
+		into := h
+		if string(parts[0]) == "event_marks" {
+			into = marks
+		}
+		var size [4]byte
+		for _, b := range parts {
+			binary.BigEndian.PutUint32(size[:], uint32(len(b)))
+			_, _ = into.Write(size[:])
+			_, _ = into.Write(b)
+		}
 	}
 	write([]byte{byte(p)})
 	err := engine.Each(func(bucket string, key, payload []byte) {
@@ -133,18 +139,18 @@ func (w *World) keep(p Place, engine *store.Memory) ID {
 		case bucket == "annexes": // sealed with another nonce each time
 			payload = nil
 		}
-		write([]byte(bucket))
-		write(key)
-		write(payload)
+		write([]byte(bucket), key, payload)
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	digest := [16]byte(h.Sum(nil))
+	bare := h.Sum(nil)
+	both := sha256.Sum256(marks.Sum(bare))
+	digest := [16]byte(both[:])
 	if id, ok := w.byDigest[digest]; ok {
 		return id
 	}
-	w.states = append(w.states, &kept{place: p, engine: engine})
+	w.states = append(w.states, &kept{place: p, engine: engine, bare: [16]byte(bare)})
 	id := ID(len(w.states) - 1)
 	w.byDigest[digest] = id
 	return id
@@ -276,5 +282,3 @@ func (w *World) timeOf(at time.Time) uint16 {
 	w.times = append(w.times, at)
 	return uint16(len(w.times) - 1)
 }
-
-func (w *World) sentence(format string, args ...any) string { return fmt.Sprintf(format, args...) }

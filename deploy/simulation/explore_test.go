@@ -103,7 +103,7 @@ func TestExplore(t *testing.T) {
 	for _, sc := range scenarios {
 		t.Run(sc.Name, func(t *testing.T) {
 			t.Parallel()
-			sc.Most, sc.HealEvery = 20000, 1
+			sc.Most, sc.HealEvery = 20000, 10
 			r := Explore(t, sc)
 			t.Logf("%s: %v", sc.Name, r)
 			for i, m := range sc.Moves {

@@ -139,7 +139,13 @@ func SubmitAlso(w *World, s State, from, to int) State {
 // Offer has the owner ask another node.
 func Offer(most uint8, node, to int) Move {
 	return each(most, node, "asks "+Nodes[to], func(ctx context.Context, c referralv1.ReferralServiceClient, name string, now time.Time) error {
-		_, err := c.OfferReferral(ctx, &referralv1.OfferReferralRequest{Name: name, ToUnit: Unit(to), AnswerBy: timestamppb.New(now.Add(2 * time.Hour))})
+		v, err := c.GetReferral(ctx, &referralv1.GetReferralRequest{Name: name})
+		if err != nil {
+			return err
+		}
+		_, err = c.OfferReferral(ctx, &referralv1.OfferReferralRequest{
+			Name: name, ToUnit: Unit(to), AnswerBy: timestamppb.New(now.Add(2 * time.Hour)), Etag: v.GetEtag(),
+		})
 		return err
 	})
 }
@@ -212,7 +218,7 @@ func Confirm(most uint8, node, chosen int) Move {
 // Withdraw has the owner take an offer to a node back.
 func Withdraw(most uint8, node, asked int) Move {
 	return ownOffers(most, node, asked, "takes its offer to "+Nodes[asked]+" back", func(ctx context.Context, c referralv1.ReferralServiceClient, offer string) error {
-		_, err := c.WithdrawOffer(ctx, &referralv1.WithdrawOfferRequest{Name: offer, Reason: "PLACE_FOUND"})
+		_, err := c.WithdrawOffer(ctx, &referralv1.WithdrawOfferRequest{Name: offer, Reason: "NOT_NEEDED"})
 		return err
 	})
 }
@@ -268,7 +274,7 @@ func Dispatch(most uint8, node int) Move {
 // Cancel has the owner call it off.
 func Cancel(most uint8, node int) Move {
 	return each(most, node, "calls it off", func(ctx context.Context, c referralv1.ReferralServiceClient, name string, _ time.Time) error {
-		_, err := c.CancelReferral(ctx, &referralv1.CancelReferralRequest{Name: name, Reason: "NOT_NEEDED"})
+		_, err := c.CancelReferral(ctx, &referralv1.CancelReferralRequest{Name: name, Reason: "FOUND_LOCALLY"})
 		return err
 	})
 }
@@ -291,7 +297,7 @@ func NoShow(most uint8, node int) Move {
 // AskBack has the first node ask for the child's return.
 func AskBack(most uint8) Move {
 	return each(most, 0, "asks for the child back", func(ctx context.Context, c referralv1.ReferralServiceClient, name string, _ time.Time) error {
-		_, err := c.RequestReturn(ctx, &referralv1.RequestReturnRequest{Name: name, Reason: "PLACEMENT_BROKE_DOWN", Unit: Unit(0)})
+		_, err := c.RequestReturn(ctx, &referralv1.RequestReturnRequest{Name: name, Reason: "PLACEMENT_FAILED", Unit: Unit(0)})
 		return err
 	})
 }
@@ -299,7 +305,7 @@ func AskBack(most uint8) Move {
 // IsBack has the first node write that the child is back.
 func IsBack(most uint8) Move {
 	return each(most, 0, "writes that the child is back", func(ctx context.Context, c referralv1.ReferralServiceClient, name string, _ time.Time) error {
-		_, err := c.RecordReturn(ctx, &referralv1.RecordReturnRequest{Name: name, Reason: "PLACEMENT_BROKE_DOWN"})
+		_, err := c.RecordReturn(ctx, &referralv1.RecordReturnRequest{Name: name, Reason: "PLACEMENT_FAILED"})
 		return err
 	})
 }

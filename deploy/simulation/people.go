@@ -14,6 +14,7 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/custody"
 )
 
 // Referrals are the names of those that any node knows, in the order of their names.
@@ -46,10 +47,11 @@ func (w *World) askAs(s State, node int, caller, what string, call func(ctx cont
 }
 
 // each makes a move of one that somebody at a node does with each referral the node knows.
-func each(most uint8, node int, verb string, do func(ctx context.Context, c referralv1.ReferralServiceClient, name string, now time.Time) error) Move {
+// may spares asking where the answer is plain.
+func each(most uint8, node int, verb string, may func(s *custody.State) bool, do func(ctx context.Context, c referralv1.ReferralServiceClient, name string, now time.Time) error) Move {
 	return Move{Name: verb, Most: most, Do: func(w *World, s State, used uint8, next func(string, State)) {
 		for i, name := range w.Referrals(s) {
-			if w.Facts(s.At[Referral(node)]).chains[name] == nil {
+			if c := w.Facts(s.At[Referral(node)]).chains[name]; c == nil || !may(c.state) {
 				continue
 			}
 			what := fmt.Sprintf("%s %s (%d, %d)", Nodes[node], verb, i, used)
@@ -57,6 +59,10 @@ func each(most uint8, node int, verb string, do func(ctx context.Context, c refe
 			next(fmt.Sprintf("%s %s%s", Nodes[node], verb, which(w, s, i)), to)
 		}
 	}}
+}
+
+func owns(node int) func(*custody.State) bool {
+	return func(s *custody.State) bool { return s.Owner == Nodes[node] && !s.Terminal() }
 }
 
 // which says whose referral, where there are several.
@@ -72,6 +78,9 @@ func eachOffer(most uint8, node int, verb string, do func(ctx context.Context, c
 	return Move{Name: verb, Most: most, Do: func(w *World, s State, used uint8, next func(string, State)) {
 		f := w.Facts(s.At[Referral(node)])
 		for i, offer := range slices.Sorted(maps.Keys(f.offers)) {
+			if !liveOffer(f.offers[offer].GetState()) {
+				continue
+			}
 			what := fmt.Sprintf("%s %s (%s, %d)", Nodes[node], verb, offer, used)
 			to, _ := w.ask(s, node, what, func(ctx context.Context, c referralv1.ReferralServiceClient, now time.Time) error { return do(ctx, c, offer, now) })
 			name := Nodes[node] + " " + verb
@@ -138,7 +147,7 @@ func SubmitAlso(w *World, s State, from, to int) State {
 
 // Offer has the owner ask another node.
 func Offer(most uint8, node, to int) Move {
-	return each(most, node, "asks "+Nodes[to], func(ctx context.Context, c referralv1.ReferralServiceClient, name string, now time.Time) error {
+	return each(most, node, "asks "+Nodes[to], owns(node), func(ctx context.Context, c referralv1.ReferralServiceClient, name string, now time.Time) error {
 		v, err := c.GetReferral(ctx, &referralv1.GetReferralRequest{Name: name})
 		if err != nil {
 			return err
@@ -160,6 +169,9 @@ func Accept(most uint8, node int, twoGroups bool) Move {
 		f := w.Facts(s.At[Referral(node)])
 		names := slices.Sorted(maps.Keys(f.offers))
 		for i, offer := range names {
+			if !open(f.offers[offer].GetState()) {
+				continue
+			}
 			request := &referralv1.AcceptOfferRequest{Name: offer, Group: Group(node, false), Worker: worker(node)}
 			for _, other := range names {
 				if slices.Contains(f.offers[offer].GetTogether(), referralOf(other)) && open(f.offers[other].GetState()) {
@@ -262,7 +274,9 @@ func ownOffers(most uint8, node, to int, verb string, do func(ctx context.Contex
 
 // Dispatch has the owner hand over.
 func Dispatch(most uint8, node int) Move {
-	return each(most, node, "sends the child", func(ctx context.Context, c referralv1.ReferralServiceClient, name string, now time.Time) error {
+	return each(most, node, "sends the child", func(s *custody.State) bool {
+		return s.Owner == Nodes[node] && s.State == custodyv1.ReferralState_REFERRAL_STATE_READY
+	}, func(ctx context.Context, c referralv1.ReferralServiceClient, name string, now time.Time) error {
 		_, err := c.DispatchReferral(ctx, &referralv1.DispatchReferralRequest{
 			Name: name, Documents: []string{"COURT_ORDER"}, ExpectTime: timestamppb.New(now.Add(24 * time.Hour)),
 			Escort: &custodyv1.Escort{DisplayName: "One", Phone: "+923009876543", MeetingPlace: "A gate", MeetingTime: timestamppb.New(now.Add(time.Hour)), CourtOrder: "7/2026"},
@@ -273,7 +287,7 @@ func Dispatch(most uint8, node int) Move {
 
 // Cancel has the owner call it off.
 func Cancel(most uint8, node int) Move {
-	return each(most, node, "calls it off", func(ctx context.Context, c referralv1.ReferralServiceClient, name string, _ time.Time) error {
+	return each(most, node, "calls it off", owns(node), func(ctx context.Context, c referralv1.ReferralServiceClient, name string, _ time.Time) error {
 		_, err := c.CancelReferral(ctx, &referralv1.CancelReferralRequest{Name: name, Reason: "FOUND_LOCALLY"})
 		return err
 	})
@@ -281,7 +295,7 @@ func Cancel(most uint8, node int) Move {
 
 // NoShow has the new owner say that the child did not come, which is said only where the child is not.
 func NoShow(most uint8, node int) Move {
-	m := each(most, node, "says the child did not come", func(ctx context.Context, c referralv1.ReferralServiceClient, name string, _ time.Time) error {
+	m := each(most, node, "says the child did not come", owns(node), func(ctx context.Context, c referralv1.ReferralServiceClient, name string, _ time.Time) error {
 		_, err := c.RecordNoShow(ctx, &referralv1.RecordNoShowRequest{Name: name})
 		return err
 	})
@@ -296,7 +310,7 @@ func NoShow(most uint8, node int) Move {
 
 // AskBack has the first node ask for the child's return.
 func AskBack(most uint8) Move {
-	return each(most, 0, "asks for the child back", func(ctx context.Context, c referralv1.ReferralServiceClient, name string, _ time.Time) error {
+	return each(most, 0, "asks for the child back", func(s *custody.State) bool { return s.Owner != Nodes[0] }, func(ctx context.Context, c referralv1.ReferralServiceClient, name string, _ time.Time) error {
 		_, err := c.RequestReturn(ctx, &referralv1.RequestReturnRequest{Name: name, Reason: "PLACEMENT_FAILED", Unit: Unit(0)})
 		return err
 	})
@@ -304,7 +318,7 @@ func AskBack(most uint8) Move {
 
 // IsBack has the first node write that the child is back.
 func IsBack(most uint8) Move {
-	return each(most, 0, "writes that the child is back", func(ctx context.Context, c referralv1.ReferralServiceClient, name string, _ time.Time) error {
+	return each(most, 0, "writes that the child is back", owns(0), func(ctx context.Context, c referralv1.ReferralServiceClient, name string, _ time.Time) error {
 		_, err := c.RecordReturn(ctx, &referralv1.RecordReturnRequest{Name: name, Reason: "PLACEMENT_FAILED"})
 		return err
 	})

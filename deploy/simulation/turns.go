@@ -219,6 +219,9 @@ func (w *World) Command(at, beds ID, command string, lost bool, now uint16) (aft
 
 // Follow has a referral service take in what its shelter service tells.
 func (w *World) Follow(at, beds ID, now uint16) (after ID) {
+	if w.states[at].events == w.states[beds].events {
+		return at
+	}
 	return w.once(input{at: at, other: beds, what: "follow", now: now}, func() outcome {
 		house := w.open(beds, now, nil, "follow")
 		s := w.open(at, now, house.shelter.Server.From("referral", nil), "follow")

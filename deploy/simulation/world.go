@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
+	eventsv1 "amanat.example/proto/amanat/events/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/post"
@@ -51,6 +53,7 @@ type kept struct {
 	mailed bool
 	queue  []string // commands that may go now; nil until asked for
 	queued bool
+	events uint64 // how many a shelter service has told, or a referral service taken in
 }
 
 // World is all that was met.
@@ -132,8 +135,17 @@ func (w *World) keep(p Place, engine *store.Memory) ID {
 		}
 	}
 	write([]byte{byte(p)})
+	events := uint64(0)
 	err := engine.Each(func(bucket string, key, payload []byte) {
 		switch {
+		case bucket == "events" && int(p) >= len(Nodes):
+			events++
+		case bucket == "event_marks":
+			mark := &eventsv1.EventMark{}
+			if err := proto.Unmarshal(payload, mark); err != nil {
+				w.t.Fatal(err)
+			}
+			events = mark.GetPosition()
 		case noise[bucket], bucket == "events" && int(p) < len(Nodes):
 			return
 		case bucket == "annexes": // sealed with another nonce each time
@@ -150,7 +162,7 @@ func (w *World) keep(p Place, engine *store.Memory) ID {
 	if id, ok := w.byDigest[digest]; ok {
 		return id
 	}
-	w.states = append(w.states, &kept{place: p, engine: engine, bare: [16]byte(bare)})
+	w.states = append(w.states, &kept{place: p, engine: engine, bare: [16]byte(bare), events: events})
 	id := ID(len(w.states) - 1)
 	w.byDigest[digest] = id
 	return id
@@ -187,6 +199,7 @@ type session struct {
 	engine   *store.Memory
 	now      time.Time
 	lot      *lot
+	from     ID // the state it was opened from
 	wire     *wire
 	referral *referral.Stepped
 	shelter  *shelter.Stepped
@@ -194,7 +207,9 @@ type session struct {
 
 // open opens a copy of a state. seed is all that chance follows from.
 func (w *World) open(id ID, now uint16, shelterConn grpc.ClientConnInterface, seed ...any) *session {
-	return w.openEngine(w.states[id].place, w.states[id].engine.Clone(), now, shelterConn, seed...)
+	s := w.openEngine(w.states[id].place, w.states[id].engine.Clone(), now, shelterConn, seed...)
+	s.from = id
+	return s
 }
 
 func (w *World) openEngine(p Place, engine *store.Memory, now uint16, shelterConn grpc.ClientConnInterface, seed ...any) *session {
@@ -225,7 +240,12 @@ func (w *World) openEngine(p Place, engine *store.Memory, now uint16, shelterCon
 }
 
 // done keeps what the service has become.
-func (s *session) done() ID { return s.w.keep(s.place, s.engine.Clone()) }
+func (s *session) done() ID {
+	if s.from != 0 && s.engine.Commits() == 0 {
+		return s.from
+	}
+	return s.w.keep(s.place, s.engine.Clone())
+}
 
 // once answers what comes of an input: from memory where it came before.
 func (w *World) once(in input, do func() outcome) outcome {

@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -24,51 +23,51 @@ import (
 // Local serves a service's unary methods to callers in the same process, on the caller's goroutine and without a network: for
 // simulations. Who calls is believed; policy, rules of requests and errors are those of [Server]. Nothing is audited or counted.
 type Local struct {
-	server  *Server // of it only what makes statuses
-	policy  Policy
-	methods map[string]localMethod
+	server *Server // of it only what makes statuses
+	policy Policy
+	impls  map[string]any // by service
 }
 
+// localMethod is what of a method is the same for all that serve it.
 type localMethod struct {
-	impl    any
+	service string
 	handler grpc.MethodHandler
-	row     Row
 	rules   *rules
 }
+
+// served are methods by full name, whose service was registered anywhere: a simulation opens its services thousands of times, and
+// compiles their rules once.
+var served = struct {
+	sync.RWMutex
+	methods map[string]localMethod
+}{methods: map[string]localMethod{}}
 
 // NewLocal makes one for a service. closed is [Config].Closed; nil for a service that is always open.
 func NewLocal(service string, policy Policy, closed func() error) *Local {
 	return &Local{
-		server: &Server{service: service, log: logging.Discard(), closed: closed, now: time.Now},
-		policy: policy, methods: map[string]localMethod{},
+		server: &Server{service: service, log: logging.Discard(), closed: closed, now: time.Now}, policy: policy, impls: map[string]any{},
 	}
 }
 
-// localRules are the compiled rules by service: a simulation opens its services thousands of times.
-var localRules sync.Map
-
-// RegisterService implements grpc.ServiceRegistrar. It panics where a method has no policy row or rules that do not compile.
-// Streams are not served.
+// RegisterService implements grpc.ServiceRegistrar. It panics where rules of requests do not compile. Streams are not served, nor
+// is what has no row in the policy.
 func (l *Local) RegisterService(desc *grpc.ServiceDesc, impl any) {
-	compiled, ok := localRules.Load(desc.ServiceName)
-	if !ok {
-		var inputs []protoreflect.MessageDescriptor
-		for _, m := range desc.Methods {
-			inputs = append(inputs, l.server.describe(desc.ServiceName, m.MethodName, false).descriptor.Input())
+	l.impls[desc.ServiceName] = impl
+	served.Lock()
+	defer served.Unlock()
+	var inputs []protoreflect.MessageDescriptor
+	for _, m := range desc.Methods {
+		if _, known := served.methods["/"+desc.ServiceName+"/"+m.MethodName]; known {
+			return
 		}
-		made, err := rulesOf(inputs)
-		if err != nil {
-			panic(err)
-		}
-		compiled, _ = localRules.LoadOrStore(desc.ServiceName, made)
+		inputs = append(inputs, l.server.describe(desc.ServiceName, m.MethodName, false).descriptor.Input())
+	}
+	compiled, err := rulesOf(inputs)
+	if err != nil {
+		panic(err)
 	}
 	for _, m := range desc.Methods {
-		name := "/" + desc.ServiceName + "/" + m.MethodName
-		row, ok := l.policy[name]
-		if !ok {
-			panic(fmt.Sprintf("rpc: %s has no policy row", name))
-		}
-		l.methods[name] = localMethod{impl: impl, handler: m.Handler, row: row, rules: compiled.(*rules)}
+		served.methods["/"+desc.ServiceName+"/"+m.MethodName] = localMethod{desc.ServiceName, m.Handler, compiled}
 	}
 }
 
@@ -95,11 +94,14 @@ func (c *localConn) Invoke(ctx context.Context, name string, request, reply any,
 }
 
 func (c *localConn) serve(ctx context.Context, name string, request proto.Message) (proto.Message, error) {
-	m, ok := c.methods[name]
-	if !ok {
+	row, ok := c.policy[name]
+	served.RLock()
+	m, known := served.methods[name]
+	served.RUnlock()
+	if !ok || !known {
 		return nil, status.Error(codes.Unimplemented, "the method "+name+" is not served")
 	}
-	if err := c.admit(m.row, name); err != nil {
+	if err := c.admit(row, name); err != nil {
 		return nil, err
 	}
 	if err := m.rules.check(request); err != nil {
@@ -114,7 +116,7 @@ func (c *localConn) serve(ctx context.Context, name string, request proto.Messag
 		proto.Merge(into.(proto.Message), request)
 		return nil
 	}
-	answer, err := m.handler(m.impl, ctx, decode, nil)
+	answer, err := m.handler(c.impls[m.service], ctx, decode, nil)
 	if err != nil {
 		return nil, err
 	}

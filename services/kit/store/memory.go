@@ -15,6 +15,7 @@ type Memory struct {
 	written memState
 	synced  memState
 	life    int // grows with every crash; transactions of an earlier life are void
+	commits int
 	failing error
 	lying   bool
 }
@@ -59,6 +60,13 @@ func (m *Memory) Clone() *Memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return &Memory{written: m.synced, synced: m.synced}
+}
+
+// Commits counts those since it was made or cloned.
+func (m *Memory) Commits() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.commits
 }
 
 // Each goes through all rows that are synced, in order of bucket and key, but for what the store keeps of itself. payload is the row
@@ -142,6 +150,7 @@ func (t *memTx) Commit() error {
 		return errCrashed
 	}
 	m.written = t.state
+	m.commits++
 	if err := m.failing; err != nil {
 		m.failing = nil
 		return err

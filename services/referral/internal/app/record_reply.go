@@ -8,6 +8,7 @@ import (
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 )
@@ -88,7 +89,7 @@ func (w *work) answerRepeated(r *custodyv1.Reply) error {
 // judges an assertion (DESIGN section 3).
 func (w *work) passOn(r *custodyv1.Reply, letter *custodyv1.ReplyLetter) error {
 	s := w.chain.State()
-	if !custody.AboutOffer(r) && r.GetNode() != s.Owner {
+	if !custody.AboutOffer(r) && r.GetNode() != s.Owner && !mutant.Off("fwd") {
 		if err := w.sendChain(w.lane(), s.Owner); err != nil {
 			return err
 		}

@@ -66,6 +66,14 @@ var scenarios = []Scenario{
 		},
 	},
 	{
+		Name: "an old word of an arrival", Settings: Settings{Beds: 1}, Children: 1,
+		Begin: func(w *World, s State) State { return w.Make(w.Rest(Submit(w, s, punjab)), Accept(1, punjab, false)) },
+		Moves: []Move{
+			Travel(1, punjab, false), Welcome(1, punjab), Dispatch(1, balochistan), Offer(1, punjab, sindh), Accept(1, sindh, false), Dispatch(1, punjab),
+			Travel(1, sindh, true), Welcome(1, sindh),
+		},
+	},
+	{
 		Name: "siblings", Settings: Settings{Beds: 2}, Children: 2, Begin: together,
 		Moves: []Move{
 			Accept(1, punjab, false), Decline(1, punjab), TakeBack(1, punjab), Dispatch(1, balochistan), Cancel(1, balochistan), Travel(2, punjab, true), Welcome(2, punjab),

@@ -31,6 +31,7 @@ func TestMutants(t *testing.T) {
 			defer mutant.Set("")
 			i := slices.IndexFunc(scenarios, func(sc Scenario) bool { return sc.Name == m.scenario })
 			sc := scenarios[i]
+			sc.Most, sc.HealEvery = usual, healed
 			if !strings.HasPrefix(m.broken, "HEAL") && !strings.HasPrefix(m.broken, "TOLD") {
 				sc.HealEvery = 0 // so that it is found where it happens
 			}

@@ -27,6 +27,11 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	if err != nil {
 		return err
 	}
+	if still, err := w.still(); err != nil {
+		return err
+	} else if still {
+		return a.waitReply(tx, from, reply.GetReferral(), letter)
+	}
 	s := w.chain.State()
 	if reply.GetNode() != from && !s.Owned(from) { // a former owner passes on what others said
 		return refuse(reasonSender)

@@ -69,3 +69,36 @@ func TestWhoWasOnlyAskedRefusesNoHandover(t *testing.T) {
 		net.sent = nil
 	}
 }
+
+// Sindh was asked in vain and knows the referral's name. It begins a chain of its own under that name: punjab, who has an offer and no
+// chain yet, does not take it for the referral, and the true one goes its way.
+func TestNobodyTakesAReferralsPlace(t *testing.T) {
+	net := newNetwork(t)
+	v := net.walk(submitted)
+	punjab, sindh := net.nodes["punjab"], net.nodes["sindh"]
+	squatted := &custody.Chain{}
+	first := proto.CloneOf(net.chain(net.nodes["balochistan"], v.GetName()).Links()[0].Event)
+	first.Owner = "sindh"
+	if _, err := squatted.Append(sindh.Signer, "sindh", first); err == nil {
+		t.Error("sindh began a chain in another's name")
+	}
+	first.Owner = "sindh"
+	raw, err := proto.Marshal(first)
+	must(t, err)
+	letter := &custodyv1.ChainLetter{Referral: v.GetName(), Chain: &custodyv1.Chain{Events: []*custodyv1.SignedEvent{
+		{Event: raw, Signature: sindh.Signer.Sign(custody.DomainEvent, raw)},
+	}}}
+	net.unmoved(punjab, "custody.chain.v1: chain-not-valid", func() { net.brings("sindh", "punjab", "custody.chain.v1", letter) })
+	// An offer of a name that holds another's would lie among that referral's offers, and be its deadline.
+	for _, name := range []string{v.GetName() + "/offers/x", v.GetOffers()[0].GetName()} {
+		e := proto.CloneOf(net.chain(net.nodes["balochistan"], v.GetName()).Links()[1].Event)
+		e.Referral, e.Owner = name, "sindh"
+		raw, err := proto.Marshal(e)
+		must(t, err)
+		offer := &custodyv1.OfferLetter{Offered: &custodyv1.SignedEvent{Event: raw, Signature: sindh.Signer.Sign(custody.DomainEvent, raw)}}
+		net.unmoved(punjab, "custody.offer.v1: offer-not-valid", func() { net.brings("sindh", "punjab", "custody.offer.v1", offer) })
+	}
+	punjab.accept(v.GetOffers()[0].GetName())
+	net.settle()
+	net.checkState(v.GetName(), promised, "balochistan")
+}

@@ -74,7 +74,7 @@ func (a *App) storeOffer(tx *kitstore.Tx, from string, letter *custodyv1.OfferLe
 		return refuse(reasonSender)
 	case offered.GetToNode() != a.Node:
 		return refuse(reasonReceiver)
-	case !validOffer(link.Event):
+	case !link.Event.GetTime().IsValid():
 		return refuse(reasonOffer)
 	}
 	name := store.OfferName(link.Event.GetReferral(), link.Hash.String())
@@ -93,9 +93,4 @@ func (a *App) storeOffer(tx *kitstore.Tx, from string, letter *custodyv1.OfferLe
 		return err
 	}
 	return o.put()
-}
-
-// validOffer refuses what no later step could use.
-func validOffer(e *custodyv1.Event) bool {
-	return e.GetReferral() != "" && e.GetTime().IsValid() && e.GetOffered().GetAnswerBy().IsValid()
 }

@@ -10,8 +10,10 @@ import (
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/post"
+	"amanat.example/services/referral/internal/store"
 )
 
 // These tests play a node of the network that has valid keys and means harm.
@@ -101,4 +103,48 @@ func TestNobodyTakesAReferralsPlace(t *testing.T) {
 	punjab.accept(v.GetOffers()[0].GetName())
 	net.settle()
 	net.checkState(v.GetName(), promised, "balochistan")
+}
+
+// forged is an offer that a node makes though it owns nothing, of a hash below another's.
+func (net *network) forged(by, offer string) *custodyv1.OfferLetter {
+	net.t.Helper()
+	referral, hash := store.SplitOffer(offer)
+	e := proto.CloneOf(net.chain(net.nodes["balochistan"], referral).Links()[1].Event)
+	for e.Owner = by; ; e.Sequence++ {
+		raw, err := proto.Marshal(e)
+		must(net.t, err)
+		if custody.HashOf(raw).String() < hash {
+			return &custodyv1.OfferLetter{Offered: &custodyv1.SignedEvent{Event: raw, Signature: net.nodes[by].Signer.Sign(custody.DomainEvent, raw)}}
+		}
+	}
+}
+
+// Sindh, which owns nothing, sends an offer too: it does not learn that the person has come, nor what is known of their safety, and the
+// owner does.
+func TestWhatIsKnownOfThePersonGoesToNoForger(t *testing.T) {
+	for name, say := range map[string]func(n *node, referral string) (told string, err error){
+		"an arrival": func(n *node, referral string) (string, error) {
+			shown, err := n.assert(referral)
+			return shown.GetToldNode(), err
+		},
+		"safety": func(n *node, referral string) (string, error) {
+			told, err := n.ReportSafety(background, &referralv1.ReportSafetyRequest{Name: referral, Code: "THREAT", Note: theNote}, actor)
+			return told.GetToldNode(), err
+		},
+	} {
+		net := newNetwork(t)
+		v := net.walk(submitted)
+		punjab := net.nodes["punjab"]
+		net.brings("sindh", "punjab", "custody.offer.v1", net.forged("sindh", v.GetOffers()[0].GetName()))
+		net.sent = nil
+		if told, err := say(punjab, v.GetName()); err != nil || told != "balochistan" {
+			t.Errorf("%s was told to %s: %v", name, told, err)
+		}
+		for _, m := range net.sent {
+			if m.out.To.GetNode() != "balochistan" {
+				t.Errorf("%s: %s left for %s", name, m.out.Kind, m.out.To.GetNode())
+			}
+		}
+		net.settle()
+	}
 }

@@ -129,14 +129,33 @@ func (a *App) ownerOf(tx *kitstore.Tx, name string, r *custodyv1.Reply) (string,
 	if len(offers) == 0 {
 		return "", fault.NotFound("referral")
 	}
-	o, err := a.openReceived(tx, name, offers[0])
+	o, err := a.asker(tx, name, offers)
 	if err != nil {
 		return "", err
 	}
-	if hash := custody.HashOf(offers[0].GetOffered().GetEvent()); wrong != nil && string(wrong) != string(hash.Bytes()) {
+	if hash := custody.HashOf(o.record.GetOffered().GetEvent()); wrong != nil && string(wrong) != string(hash.Bytes()) {
 		return "", fault.InvalidField("event", "must be the hash of the offer's event, which is all that this node knows")
 	}
 	return o.event.GetOwner(), nil
+}
+
+// asker is the offer of whoever is believed to own a referral of which this node has offers alone: of the node that began it, else of
+// who asked first. Who sends another cannot turn away what is said to that one.
+func (a *App) asker(tx *kitstore.Tx, referral string, offers []*referralv1.OfferRecord) (first *received, err error) {
+	creator := custody.CreatedAt(referral)
+	for _, record := range offers {
+		o, err := a.openReceived(tx, referral, record)
+		if err != nil {
+			return nil, err
+		}
+		if o.event.GetOwner() == creator {
+			return o, nil
+		}
+		if first == nil || record.GetReceiveTime().AsTime().Before(first.record.GetReceiveTime().AsTime()) {
+			first = o
+		}
+	}
+	return first, nil
 }
 
 func contains(chain *custody.Chain, hash []byte) bool {

@@ -303,7 +303,7 @@ func broken(before, after *custody.Chain, m move) string {
 		return "I1: ownership changed without a handover"
 	case (is.Care != was.Care) && (m.event.GetArrived() == nil || is.Care != is.Owner):
 		return "I6: the duty of care moved without an arrival at its new holder"
-	case handsOver && is.Owner != was.Owner && !slices.Contains(is.Former, was.Owner):
+	case m.event.GetDispatched() != nil && is.Owner != was.Owner && !slices.Contains(is.Former, was.Owner):
 		return "I7: a former owner is forgotten"
 	case slices.Contains(is.Former, is.Owner):
 		return "the owner is a former owner"
@@ -329,6 +329,13 @@ func broken(before, after *custody.Chain, m move) string {
 		return "over, and its last owner does not have the person"
 	case !after.Clone().State().Terminal() == is.Terminal():
 		return "a clone is another"
+	}
+	if m.event.GetHandoverRefused() != nil {
+		events := before.Message().GetEvents()
+		given, err := custody.Load(events[:len(events)-1]...)
+		if err != nil || given.State().Owner != is.Owner || !slices.Equal(given.State().Former, is.Former) || given.State().Leaves() != is.Leaves() {
+			return "after a refused handover not all is as before it"
+		}
 	}
 	again, err := custody.Load(after.Message().GetEvents()...)
 	if err != nil || summary(again) != summary(after) {

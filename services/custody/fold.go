@@ -293,6 +293,7 @@ func (s *State) clone() State {
 	}
 	if s.Handover != nil {
 		h := *s.Handover
+		h.former = slices.Clone(h.former)
 		c.Handover = &h
 	}
 	c.Assertions, c.Arrivals = maps.Clone(s.Assertions), maps.Clone(s.Arrivals)

@@ -61,7 +61,7 @@ func (s *State) answers(a Assertion) bool {
 }
 
 func (s *State) handOver(l Link, b *custodyv1.Dispatched, from custodyv1.ReferralState) {
-	s.Handover = &Handover{By: s.Owner, Event: l.Hash, from: from}
+	s.Handover = &Handover{By: s.Owner, Event: l.Hash, from: from, former: slices.Clone(s.Former)}
 	s.Dispatched, s.CheckedIn = b, nil
 	s.State, s.fallback = isInTransit, isInTransit
 	s.Epoch++
@@ -77,7 +77,8 @@ func (s *State) passTo(node string) {
 	s.Owner = node
 }
 
-// foldHandoverRefused takes a handover back. Its position says that only the handover's writer writes it, and next to it.
+// foldHandoverRefused takes a handover back. Its position says that only the handover's writer writes it, and next to it. Who refused
+// it has taken nothing, and is no former owner by it.
 func (s *State) foldHandoverRefused() error {
 	h := s.Handover
 	if o := s.Offer(s.Dispatched.GetOffer()); o != nil && o.State == offerFulfilled {
@@ -85,7 +86,7 @@ func (s *State) foldHandoverRefused() error {
 	}
 	s.State, s.fallback = h.from, h.from
 	s.Epoch++
-	s.passTo(h.By)
+	s.Owner, s.Former = h.By, h.former
 	return nil
 }
 

@@ -73,6 +73,8 @@ type Handover struct {
 	Event Hash
 	// from is what the referral was before the offer was chosen.
 	from custodyv1.ReferralState
+	// former are the former owners before it.
+	former []string
 }
 
 // Assertion is an arrival that was asserted.
@@ -166,6 +168,12 @@ func (s *State) Terminal() bool {
 		return true
 	}
 	return false
+}
+
+// Leaves says that the person still has to leave the place where the referral began: nobody was handed over, or each handover was
+// refused.
+func (s *State) Leaves() bool {
+	return s.State == isSubmitted || (s.State == isConfirmed || s.State == isReady) && s.fallback == isSubmitted
 }
 
 // Offer finds an offer by its hash; nil when the chain has none such.

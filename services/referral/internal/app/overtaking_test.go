@@ -1,13 +1,16 @@
 package app_test
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
 )
 
 // onTheWayBack takes a referral of a medium risk, whose letters take the bulk lane, to punjab, and back on the road to the origin.
@@ -100,5 +103,55 @@ func TestAForkEndsTheRound(t *testing.T) {
 	}
 	if origin.told("referral.referral.forked.v1", name)+punjab.told("referral.referral.forked.v1", name) == 0 {
 		t.Error("nobody is told of the fork")
+	}
+}
+
+// An answer comes a second time, after the unit has asked something else: that question still waits. So does a request to be released
+// that was put anew after the first was refused.
+func TestAnOldAnswerIsNoneToANewQuestion(t *testing.T) {
+	net := newNetwork(t)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	referral, offer := net.asked()
+	ask := func(topic string) {
+		_, err := punjab.AskQuestion(background, &referralv1.AskQuestionRequest{Name: offer, Topic: topic}, actor)
+		must(t, err)
+		net.settle()
+	}
+	again := func() { // all that the origin said of the offer comes again
+		for _, m := range slices.Clone(net.history) {
+			if m.out.Kind == "custody.offer.v1" {
+				net.apply(m)
+			}
+		}
+	}
+	ask("HEALTH")
+	_, err := origin.AnswerQuestion(background, &referralv1.AnswerQuestionRequest{Name: offer, Note: theNote}, actor)
+	must(t, err)
+	net.settle()
+	net.now = net.now.Add(time.Minute)
+	ask("SAFETY")
+	again()
+	if o := punjab.offer(offer); o.GetState() != custodyv1.OfferState_OFFER_STATE_INFORMATION_REQUESTED || o.GetQuestionTopic() != "SAFETY" {
+		t.Errorf("the second question was answered by the first answer: %v", o)
+	}
+	_, err = origin.AnswerQuestion(background, &referralv1.AnswerQuestionRequest{Name: offer, Note: theNote}, actor)
+	must(t, err)
+	net.settle()
+	punjab.accept(offer)
+	net.settle()
+	release := func() {
+		_, err := punjab.RequestRelease(background, &referralv1.RequestReleaseRequest{Name: offer, Reason: "NO_CAPACITY"}, actor)
+		must(t, err)
+		net.settle()
+		net.now = net.now.Add(time.Minute)
+	}
+	release()
+	_, err = origin.RefuseRelease(background, &referralv1.RefuseReleaseRequest{Name: offer, Reason: "NO_OTHER_PLACE"}, actor)
+	must(t, err)
+	net.settle()
+	release()
+	again()
+	if o := punjab.offer(offer); o.GetReleaseReason() == "" || origin.get(referral).GetNextDeadline().GetKind() != referralv1.Deadline_KIND_RELEASE {
+		t.Errorf("the second request was refused by the first refusal: %v", o)
 	}
 }

@@ -39,13 +39,17 @@ func (a *App) hear(tx *kitstore.Tx, from string, e *custodyv1.Event, hash custod
 	return o.hear(e)
 }
 
-// hear takes in what the owner did with this offer.
+// hear takes in what the owner did with this offer. An answer that comes again is none to a question, or a request, that was put since.
 func (o *received) hear(e *custodyv1.Event) error {
+	if e.GetSequence() <= o.record.GetHeardSequence() {
+		return nil
+	}
 	state := rules.Hear(o.record.GetState(), e)
 	refused := e.GetReleaseRefused() != nil && o.record.GetReleaseRequested()
 	if state == o.record.GetState() && !refused {
 		return nil
 	}
+	o.record.HeardSequence = e.GetSequence()
 	if e.GetOfferWithdrawn() != nil {
 		o.record.DeclineReason = e.GetOfferWithdrawn().GetReason()
 	}

@@ -61,7 +61,7 @@ func (s *State) answers(a Assertion) bool {
 }
 
 func (s *State) handOver(l Link, b *custodyv1.Dispatched, from custodyv1.ReferralState) {
-	s.Handover = &Handover{By: s.Owner, Event: l.Hash, from: from, former: slices.Clone(s.Former)}
+	s.Handover = &Handover{By: s.Owner, Event: l.Hash, from: from, former: slices.Clone(s.Former), before: s.Dispatched}
 	s.Dispatched, s.CheckedIn = b, nil
 	s.State, s.fallback = isInTransit, isInTransit
 	s.Epoch++
@@ -86,7 +86,7 @@ func (s *State) foldHandoverRefused() error {
 	}
 	s.State, s.fallback = h.from, h.from
 	s.Epoch++
-	s.Owner, s.Former = h.By, h.former
+	s.Owner, s.Former, s.Dispatched = h.By, h.former, h.before
 	return nil
 }
 

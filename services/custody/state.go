@@ -33,7 +33,7 @@ type State struct {
 	Head Hash
 	// Offers are the units asked, in order; also a first owner that asked for the person's return.
 	Offers []*Offer
-	// Dispatched is the last handover; nil before it.
+	// Dispatched is the last handover that was not refused; nil before it.
 	Dispatched *custodyv1.Dispatched
 	// Handover is the last handover while its receiver has written nothing: it may still be refused.
 	Handover *Handover
@@ -73,8 +73,9 @@ type Handover struct {
 	Event Hash
 	// from is what the referral was before the offer was chosen.
 	from custodyv1.ReferralState
-	// former are the former owners before it.
+	// former are the former owners before it, and before the last handover before it.
 	former []string
+	before *custodyv1.Dispatched
 }
 
 // Assertion is an arrival that was asserted.

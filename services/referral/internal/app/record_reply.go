@@ -189,13 +189,20 @@ func (w *work) accepted(offer []byte) error {
 // and the record follows. Whoever else was asked is not needed any more.
 func (w *work) followPerson(node string) error {
 	recorded := w.chain.State().Head
+	note, err := w.submittedNote() // a node that was not asked has not read it
+	if err != nil {
+		return err
+	}
 	if err := w.withdrawOthers(w.self(), nil, codes.WithdrawalPersonElsewhere); err != nil {
 		return err
 	}
-	_, err := w.append(w.self(), nil, &custodyv1.Event{Body: &custodyv1.Event_Dispatched{
+	_, err = w.append(w.self(), nil, &custodyv1.Event{Body: &custodyv1.Event_Dispatched{
 		Dispatched: &custodyv1.Dispatched{ToNode: node, Arrival: recorded.Bytes()},
 	}})
 	if err != nil {
+		return err
+	}
+	if err := w.attach(note, w.lane(), node); err != nil {
 		return err
 	}
 	return w.sendFlow(federalv1.Stage_STAGE_DISPATCHED, node)

@@ -64,7 +64,7 @@ func (s *State) handOver(l Link, b *custodyv1.Dispatched, from custodyv1.Referra
 	s.Handover = &Handover{By: s.Owner, Event: l.Hash, from: from, former: slices.Clone(s.Former), before: s.Dispatched}
 	s.Dispatched, s.CheckedIn = b, nil
 	s.State, s.fallback = isInTransit, isInTransit
-	s.Epoch++
+	s.Epoch, s.Returns = s.Epoch+1, 0
 	s.passTo(b.GetToNode())
 }
 
@@ -85,7 +85,7 @@ func (s *State) foldHandoverRefused() error {
 		o.State = offerDeclined
 	}
 	s.State, s.fallback = h.from, h.from
-	s.Epoch++
+	s.Epoch, s.Returns = s.Epoch+1, 0
 	s.Owner, s.Former, s.Dispatched = h.By, h.former, h.before
 	return nil
 }

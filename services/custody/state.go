@@ -27,6 +27,8 @@ type State struct {
 	Former []string
 	// Epoch counts ownerships, from 1.
 	Epoch uint32
+	// Returns counts the requests for the person's return that this ownership has recorded.
+	Returns uint32
 	// Sequence is the number of events.
 	Sequence uint64
 	// Head is the hash of the last event.

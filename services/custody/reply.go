@@ -306,8 +306,8 @@ func (s *State) takeWord(l Link, r *custodyv1.Reply) error {
 	case *custodyv1.Reply_ConsentWithdrawn:
 		s.ConsentEnded = true
 	case *custodyv1.Reply_DossierClosed:
-	case *custodyv1.Reply_SafetyInformation:
-		s.Found = s.Found || s.State == isNoShow && b.SafetyInformation.GetFound()
+	case *custodyv1.Reply_SafetyInformation: // who was only asked never met the person, and does not end the search
+		s.Found = s.Found || s.State == isNoShow && b.SafetyInformation.GetFound() && s.Owned(node)
 	case *custodyv1.Reply_CorrectionRequested:
 		if h := b.CorrectionRequested.GetEvent(); len(h) != len(Hash{}) || s.events[Hash(h)] == nil {
 			return illegal(l.Event, "the chain has no such event")

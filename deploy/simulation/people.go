@@ -55,7 +55,9 @@ func each(most uint8, node int, verb string, may func(s *custody.State) bool, do
 				continue
 			}
 			what := fmt.Sprintf("%s %s (%d, %d)", Nodes[node], verb, i, used)
-			to, _ := w.ask(s, node, what, func(ctx context.Context, c referralv1.ReferralServiceClient, now time.Time) error { return do(ctx, c, name, now) })
+			to, _ := w.ask(s, node, what, func(ctx context.Context, c referralv1.ReferralServiceClient, now time.Time) error {
+				return do(ctx, c, name, now)
+			})
 			next(fmt.Sprintf("%s %s%s", Nodes[node], verb, which(w, s, i)), to)
 		}
 	}}
@@ -82,7 +84,9 @@ func eachOffer(most uint8, node int, verb string, do func(ctx context.Context, c
 				continue
 			}
 			what := fmt.Sprintf("%s %s (%s, %d)", Nodes[node], verb, offer, used)
-			to, _ := w.ask(s, node, what, func(ctx context.Context, c referralv1.ReferralServiceClient, now time.Time) error { return do(ctx, c, offer, now) })
+			to, _ := w.ask(s, node, what, func(ctx context.Context, c referralv1.ReferralServiceClient, now time.Time) error {
+				return do(ctx, c, offer, now)
+			})
 			name := Nodes[node] + " " + verb
 			if len(f.offers) > 1 {
 				name += fmt.Sprintf(" (offer %d)", i+1)
@@ -265,7 +269,9 @@ func ownOffers(most uint8, node, to int, verb string, do func(ctx context.Contex
 				}
 				offer := name + "/offers/" + o.Hash.String()
 				what := fmt.Sprintf("%s %s (%s, %d)", Nodes[node], verb, offer, used)
-				after, _ := w.ask(s, node, what, func(ctx context.Context, c referralv1.ReferralServiceClient, _ time.Time) error { return do(ctx, c, offer) })
+				after, _ := w.ask(s, node, what, func(ctx context.Context, c referralv1.ReferralServiceClient, _ time.Time) error {
+					return do(ctx, c, offer)
+				})
 				next(fmt.Sprintf("%s %s%s", Nodes[node], verb, which(w, s, i)), after)
 			}
 		}

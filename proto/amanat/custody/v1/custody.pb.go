@@ -3599,7 +3599,9 @@ type ReturnRequested struct {
 	// Code of the list `return`.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The unit that takes the person back.
-	Unit          string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
+	Unit string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
+	// How many requests that ownership had recorded before; each is answered once.
+	Ordinal       uint32 `protobuf:"varint,4,opt,name=ordinal,proto3" json:"ordinal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3653,6 +3655,13 @@ func (x *ReturnRequested) GetUnit() string {
 		return x.Unit
 	}
 	return ""
+}
+
+func (x *ReturnRequested) GetOrdinal() uint32 {
+	if x != nil {
+		return x.Ordinal
+	}
+	return 0
 }
 
 // ConsentWithdrawn says that consent ended at the node that replies.
@@ -4704,11 +4713,12 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\bservices\x18\x01 \x03(\tR\bservices\"G\n" +
 	"\x0fOutcomeReported\x12\x18\n" +
 	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12\x1a\n" +
-	"\bservices\x18\x02 \x03(\tR\bservices\"S\n" +
+	"\bservices\x18\x02 \x03(\tR\bservices\"m\n" +
 	"\x0fReturnRequested\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
-	"\x04unit\x18\x03 \x01(\tR\x04unit\"S\n" +
+	"\x04unit\x18\x03 \x01(\tR\x04unit\x12\x18\n" +
+	"\aordinal\x18\x04 \x01(\rR\aordinal\"S\n" +
 	"\x10ConsentWithdrawn\x12?\n" +
 	"\rwithdraw_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\fwithdrawTime\"'\n" +
 	"\rDossierClosed\x12\x16\n" +

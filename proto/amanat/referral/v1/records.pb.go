@@ -163,7 +163,9 @@ type OfferRecord struct {
 	// It is turned into a stay.
 	Admitted bool `protobuf:"varint,23,opt,name=admitted,proto3" json:"admitted,omitempty"`
 	// See ReferralRecord.new_in.
-	NewIn         uint64 `protobuf:"varint,24,opt,name=new_in,json=newIn,proto3" json:"new_in,omitempty"`
+	NewIn uint64 `protobuf:"varint,25,opt,name=new_in,json=newIn,proto3" json:"new_in,omitempty"`
+	// Position of the last event heard of it that stood alone; an earlier one that comes again is a no-op.
+	HeardSequence uint64 `protobuf:"varint,24,opt,name=heard_sequence,json=heardSequence,proto3" json:"heard_sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -359,6 +361,13 @@ func (x *OfferRecord) GetNewIn() uint64 {
 	return 0
 }
 
+func (x *OfferRecord) GetHeardSequence() uint64 {
+	if x != nil {
+		return x.HeardSequence
+	}
+	return 0
+}
+
 // ArrivalRecord is an arrival that this node asserted, as it is stored.
 type ArrivalRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -534,7 +543,7 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\x0fnote_commitment\x18\x03 \x01(\fR\x0enoteCommitment\x12E\n" +
 	"\x0ereturn_request\x18\x04 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\rreturnRequest\x12\x18\n" +
 	"\areplies\x18\x05 \x01(\rR\areplies\x12\x15\n" +
-	"\x06new_in\x18\x06 \x01(\x04R\x05newIn\"\x94\a\n" +
+	"\x06new_in\x18\x06 \x01(\x04R\x05newIn\"\xbb\a\n" +
 	"\vOfferRecord\x128\n" +
 	"\aoffered\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedEventR\aoffered\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateR\x05state\x12=\n" +
@@ -560,7 +569,8 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\tholds_for\x18\x15 \x03(\tR\bholdsFor\x12\x1b\n" +
 	"\thold_over\x18\x16 \x01(\bR\bholdOver\x12\x1a\n" +
 	"\badmitted\x18\x17 \x01(\bR\badmitted\x12\x15\n" +
-	"\x06new_in\x18\x18 \x01(\x04R\x05newIn\"\xb5\x01\n" +
+	"\x06new_in\x18\x19 \x01(\x04R\x05newIn\x12%\n" +
+	"\x0eheard_sequence\x18\x18 \x01(\x04R\rheardSequence\"\xb5\x01\n" +
 	"\rArrivalRecord\x124\n" +
 	"\x05reply\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\x05reply\x12;\n" +
 	"\vassert_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +

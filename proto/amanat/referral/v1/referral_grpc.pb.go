@@ -164,7 +164,7 @@ type ReferralServiceClient interface {
 	// Says that a person is at this node whom nobody handed over yet, whatever the referral's state and whether or not this node
 	// knows it. The referral follows the person.
 	AssertArrival(ctx context.Context, in *AssertArrivalRequest, opts ...grpc.CallOption) (*AssertedArrival, error)
-	// Tells the owner something about the person's safety, from a node that is not the owner.
+	// Tells the owner something about the person's safety; at the owner itself it is written into the referral.
 	ReportSafety(ctx context.Context, in *ReportSafetyRequest, opts ...grpc.CallOption) (*Told, error)
 	// Asks the owner to correct something in the chain.
 	RequestCorrection(ctx context.Context, in *RequestCorrectionRequest, opts ...grpc.CallOption) (*Told, error)
@@ -716,7 +716,7 @@ type ReferralServiceServer interface {
 	// Says that a person is at this node whom nobody handed over yet, whatever the referral's state and whether or not this node
 	// knows it. The referral follows the person.
 	AssertArrival(context.Context, *AssertArrivalRequest) (*AssertedArrival, error)
-	// Tells the owner something about the person's safety, from a node that is not the owner.
+	// Tells the owner something about the person's safety; at the owner itself it is written into the referral.
 	ReportSafety(context.Context, *ReportSafetyRequest) (*Told, error)
 	// Asks the owner to correct something in the chain.
 	RequestCorrection(context.Context, *RequestCorrectionRequest) (*Told, error)

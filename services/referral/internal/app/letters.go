@@ -3,7 +3,6 @@ package app
 import (
 	"google.golang.org/protobuf/proto"
 
-	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	kitstore "amanat.example/services/kit/store"
@@ -93,30 +92,4 @@ func handle[T any, M interface {
 		}
 		return apply(tx, from.GetNode(), body)
 	}
-}
-
-// knows says whether this node holds anything of a referral.
-func (a *App) knows(tx *kitstore.Tx, referral string) (bool, error) {
-	held, err := a.holds(tx, referral)
-	if held || err != nil {
-		return held, err
-	}
-	offers, err := offersOf(tx, referral)
-	return len(offers) > 0, err
-}
-
-// receiveAnnex keeps an annex under its own commitment: whatever it is, it can stand for nothing
-// but what the chain, an offer or a reply names.
-func (a *App) receiveAnnex(tx *kitstore.Tx, _ string, letter *custodyv1.AnnexLetter) error {
-	if len(letter.GetAnnex().GetSalt()) != 32 {
-		return refuse(reasonAnnex)
-	}
-	known, err := a.knows(tx, letter.GetReferral())
-	if err != nil {
-		return err
-	}
-	if !known {
-		return refuse(reasonUnknown)
-	}
-	return a.keepAnnex(tx, letter)
 }

@@ -81,7 +81,7 @@ func (a *App) receivePart(tx *kitstore.Tx, from string, part *custodyv1.Recovery
 		case offered == nil:
 		case s.Event.GetOwner() == a.Node:
 			err = a.recallMade(tx, from, s.event)
-		case offered.GetToNode() == a.Node && validOffer(s.Event): // its owner signed it, whoever tells it
+		case offered.GetToNode() == a.Node && s.Event.GetTime().IsValid(): // its owner signed it, whoever tells it
 			err = a.recallOffer(tx, s, steps[i:])
 		default:
 			return refuse(reasonSender)

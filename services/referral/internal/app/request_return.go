@@ -20,7 +20,7 @@ import (
 
 // RequestReturn asks the owner for the person back, as the first owner. It is said again, by its deadline, until the owner's chain
 // holds it. It names the ownership it was asked in: when the owner hands the person on meanwhile it has lapsed, and a person decides
-// whether to ask the new owner. Asking again while it is not answered is a no-op.
+// whether to ask the new owner. Asking again while it is not answered is a no-op; after the owner has refused it can be asked anew.
 func (a *App) RequestReturn(ctx context.Context, request *referralv1.RequestReturnRequest, actor *custodyv1.Actor) (shown *referralv1.Referral, err error) {
 	if err := rules.CheckReason(codes.Return, request.GetReason(), codes.ReturnOther, request.GetNote()); err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func (a *App) RequestReturn(ctx context.Context, request *referralv1.RequestRetu
 		}
 		row.Value.ReturnRequest, err = w.say(row.Value, &custodyv1.Reply{
 			Actor: actor, AnnexCommitment: commitment(annex), Body: &custodyv1.Reply_ReturnRequested{ReturnRequested: &custodyv1.ReturnRequested{
-				Epoch: w.chain.State().Epoch, Reason: request.GetReason(), Unit: request.GetUnit(),
+				Epoch: w.chain.State().Epoch, Ordinal: w.chain.State().Returns, Reason: request.GetReason(), Unit: request.GetUnit(),
 			}},
 		})
 		if err != nil {

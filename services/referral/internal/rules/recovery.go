@@ -96,6 +96,9 @@ func recallEvent(r *referralv1.OfferRecord, e *custodyv1.Event) {
 		r.State = Follow(r.GetState(), custodyv1.OfferState_OFFER_STATE_CONFIRMED)
 	}
 	r.State = Hear(r.GetState(), e)
+	if custody.OfferOf(e) != nil {
+		r.HeardSequence = max(r.GetHeardSequence(), e.GetSequence())
+	}
 }
 
 func recallReply(r *referralv1.OfferRecord, reply *custodyv1.Reply) {

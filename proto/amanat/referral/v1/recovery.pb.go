@@ -100,7 +100,9 @@ type Recovery struct {
 	// The nodes asked.
 	Peers []*RecoveryPeer `protobuf:"bytes,5,rep,name=peers,proto3" json:"peers,omitempty"`
 	// Letters and events that wait until it is over.
-	Waiting       uint64 `protobuf:"varint,6,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	Waiting uint64 `protobuf:"varint,6,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// Changes with every change.
+	Etag          string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -175,6 +177,13 @@ func (x *Recovery) GetWaiting() uint64 {
 		return x.Waiting
 	}
 	return 0
+}
+
+func (x *Recovery) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
 }
 
 // RecoveryPeer is a node that is asked.
@@ -304,7 +313,9 @@ type ExcusePeerRequest struct {
 	// The node that will not answer, such as `punjab`.
 	Node string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
 	// Why; it stands in the audit log.
-	Reason        ExcuseReason `protobuf:"varint,3,opt,name=reason,proto3,enum=amanat.referral.v1.ExcuseReason" json:"reason,omitempty"`
+	Reason ExcuseReason `protobuf:"varint,3,opt,name=reason,proto3,enum=amanat.referral.v1.ExcuseReason" json:"reason,omitempty"`
+	// The recovery as the caller knows it; refused when it changed since. Empty: not compared.
+	Etag          string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -358,6 +369,13 @@ func (x *ExcusePeerRequest) GetReason() ExcuseReason {
 		return x.Reason
 	}
 	return ExcuseReason_EXCUSE_REASON_UNSPECIFIED
+}
+
+func (x *ExcusePeerRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
 }
 
 // RecoveryRecord is the recovery of a store, as it is stored.
@@ -701,15 +719,16 @@ var File_amanat_referral_v1_recovery_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_recovery_proto_rawDesc = "" +
 	"\n" +
-	"!amanat/referral/v1/recovery.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a amanat/custody/v1/recovery.proto\x1a\x1damanat/events/v1/events.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x02\n" +
+	"!amanat/referral/v1/recovery.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a amanat/custody/v1/recovery.proto\x1a\x1damanat/events/v1/events.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x02\n" +
 	"\bRecovery\x12\x17\n" +
-	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x03R\x04name\x12\x1b\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1b\n" +
 	"\x06active\x18\x02 \x01(\bB\x03\xe0A\x03R\x06active\x12>\n" +
 	"\n" +
 	"begin_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tbeginTime\x12:\n" +
 	"\bend_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\x12;\n" +
 	"\x05peers\x18\x05 \x03(\v2 .amanat.referral.v1.RecoveryPeerB\x03\xe0A\x03R\x05peers\x12\x1d\n" +
-	"\awaiting\x18\x06 \x01(\x04B\x03\xe0A\x03R\awaiting\"\xdf\x01\n" +
+	"\awaiting\x18\x06 \x01(\x04B\x03\xe0A\x03R\awaiting\x12\x17\n" +
+	"\x04etag\x18\a \x01(\tB\x03\xe0A\x03R\x04etag\"\xdf\x01\n" +
 	"\fRecoveryPeer\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12;\n" +
 	"\vanswer_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -718,11 +737,13 @@ const file_amanat_referral_v1_recovery_proto_rawDesc = "" +
 	"excused_by\x18\x03 \x01(\v2\x18.amanat.custody.v1.ActorR\texcusedBy\x12E\n" +
 	"\rexcuse_reason\x18\x04 \x01(\x0e2 .amanat.referral.v1.ExcuseReasonR\fexcuseReason\"Y\n" +
 	"\x12GetRecoveryRequest\x12C\n" +
-	"\x04name\x18\x01 \x01(\tB/\xe0A\x02\xbaH)r'2%^nodes/[a-z][a-z0-9-]{1,30}/recovery$R\x04name\"\xd7\x01\n" +
+	"\x04name\x18\x01 \x01(\tB/\xe0A\x02\xbaH)r'2%^nodes/[a-z][a-z0-9-]{1,30}/recovery$R\x04name\"\xf7\x01\n" +
 	"\x11ExcusePeerRequest\x12C\n" +
 	"\x04name\x18\x01 \x01(\tB/\xe0A\x02\xbaH)r'2%^nodes/[a-z][a-z0-9-]{1,30}/recovery$R\x04name\x124\n" +
 	"\x04node\x18\x02 \x01(\tB \xe0A\x02\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{1,30}$R\x04node\x12G\n" +
-	"\x06reason\x18\x03 \x01(\x0e2 .amanat.referral.v1.ExcuseReasonB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06reason\"\x93\x02\n" +
+	"\x06reason\x18\x03 \x01(\x0e2 .amanat.referral.v1.ExcuseReasonB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06reason\x12\x1e\n" +
+	"\x04etag\x18\x04 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\x93\x02\n" +
 	"\x0eRecoveryRecord\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x129\n" +
 	"\n" +

@@ -21,18 +21,22 @@ func (a *App) ExcusePeer(ctx context.Context, request *referralv1.ExcusePeerRequ
 		return nil, err
 	}
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-		record, err := store.Recovery.Get(tx, store.RecoveryKey)
+		row, err := store.Recovery.Row(tx, store.RecoveryKey)
 		if err != nil {
 			return err
 		}
+		record := row.Value
 		i := slices.IndexFunc(record.GetPeers(), func(p *referralv1.PeerRecord) bool { return p.GetPeer().GetNode() == request.GetNode() })
 		if i < 0 {
 			return fault.InvalidField("node", "must be one of the nodes asked; getRecovery lists them")
 		}
+		if request.GetEtag() != "" && request.GetEtag() != etag(row.Version) {
+			return fault.StaleEtag()
+		}
 		if err := a.excuse(tx, record, record.GetPeers()[i], request.GetReason(), actor); err != nil {
 			return err
 		}
-		shown, err = a.showRecovery(tx, record)
+		shown, err = a.showRecovery(tx)
 		return err
 	})
 	return shown, err
@@ -62,21 +66,22 @@ func (a *App) GetRecovery(ctx context.Context, name string) (shown *referralv1.R
 		return nil, err
 	}
 	err = a.DB.View(ctx, func(r kitstore.Reader) error {
-		record, err := store.Recovery.Get(r, store.RecoveryKey)
-		if err != nil {
-			return err
-		}
-		shown, err = a.showRecovery(r, record)
+		shown, err = a.showRecovery(r)
 		return err
 	})
 	return shown, err
 }
 
-func (a *App) showRecovery(r kitstore.Reader, record *referralv1.RecoveryRecord) (*referralv1.Recovery, error) {
+func (a *App) showRecovery(r kitstore.Reader) (*referralv1.Recovery, error) {
+	row, err := store.Recovery.Row(r, store.RecoveryKey)
+	if err != nil {
+		return nil, err
+	}
+	record := row.Value
 	waiting, err := store.Waiting.Count(r)
 	shown := &referralv1.Recovery{
 		Name: a.parent() + "/recovery", Active: record.GetBeginTime() != nil && record.GetEndTime() == nil,
-		BeginTime: record.GetBeginTime(), EndTime: record.GetEndTime(), Waiting: waiting,
+		BeginTime: record.GetBeginTime(), EndTime: record.GetEndTime(), Waiting: waiting, Etag: etag(row.Version),
 	}
 	for _, p := range record.GetPeers() {
 		shown.Peers = append(shown.Peers, p.GetPeer())

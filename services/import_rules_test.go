@@ -173,7 +173,7 @@ func importRules() []importRule {
 			name:   "custody imports contracts alone",
 			reason: "anyone who holds a chain and the roster must be able to verify it, also without a node",
 			forbidden: func(from, to string) bool {
-				return within(from, custody) && within(to, ours) && !within(to, custody, contract, kit+"fault", kit+"codes")
+				return within(from, custody) && within(to, ours) && !within(to, custody, contract, kit+"fault", kit+"codes", kit+"mutant")
 			},
 		},
 		{

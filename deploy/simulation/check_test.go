@@ -137,6 +137,9 @@ func (w *World) brokenReferral(s State, name string) string {
 		if len(links) > len(longest) {
 			longest = links
 		}
+		if !c.promised {
+			return "READY (sent): a child is sent to a place that did not promise"
+		}
 	}
 	switch {
 	case len(writers) > 1:
@@ -157,7 +160,10 @@ func (w *World) brokenPromises(s State, node int) string {
 	f, beds := w.Facts(s.At[Referral(node)]), w.Facts(s.At[Shelter(node)])
 	for _, name := range slices.Sorted(maps.Keys(f.offers)) {
 		o := f.offers[name]
-		if o.GetState() != custodyv1.OfferState_OFFER_STATE_READY || o.GetReleaseReason() != "" || o.GetHold() == "" || f.has(referralOf(name), Nodes[node]) {
+		if w.rules.Keeps && o.GetReleaseReason() != "" {
+			return "PROMISE (kept): " + Nodes[node] + " has promised a place and lost it"
+		}
+		if beds.closed || o.GetState() != custodyv1.OfferState_OFFER_STATE_READY || o.GetReleaseReason() != "" || o.GetHold() == "" || f.has(referralOf(name), Nodes[node]) {
 			continue
 		}
 		i := slices.IndexFunc(beds.holds, func(h *shelterv1.Hold) bool { return h.GetName() == o.GetHold() })

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -17,6 +18,7 @@ const (
 type State struct {
 	At    [places]ID
 	Late  [carried]ID     // messages that the network has kept, ascending
+	Saved ID              // an old copy of a service's store; 0: none
 	Child [children]uint8 // the node at which each child is
 	Now   uint16
 	Used  [most]uint8 // how often each counted move was made
@@ -28,7 +30,11 @@ type Move struct {
 	// Most is how often it may happen.
 	Most uint8
 	Do   func(w *World, s State, used uint8, next func(name string, to State))
+	// Refused: the rules let nobody do it.
+	Refused bool
 }
+
+func refused(m Move) Move { m.Refused = true; return m }
 
 // Scenario is a bounded part of all that may happen.
 type Scenario struct {
@@ -40,6 +46,8 @@ type Scenario struct {
 	Moves []Move
 	// Most states to explore; 0: all.
 	Most int
+	// Restores: stores are restored, so that what was told may have to be asked for.
+	Restores bool
 	// HealEvery of the states is healed: 1 is each of them. Which are, their number decides.
 	HealEvery int
 }
@@ -122,6 +130,10 @@ func (x *exploration) run() {
 			x.all = append(x.all, reached{to, int32(at), name})
 			x.depth = append(x.depth, x.depth[at]+1)
 		})
+		if x.w.stuck != "" {
+			x.fail(at, x.w.stuck, nil)
+			return
+		}
 	}
 	x.report.Exhausted = x.sc.Most == 0 || len(x.all) < x.sc.Most
 }
@@ -214,14 +226,14 @@ func (w *World) carry(s State, message ID) (name string, to State) {
 	m := w.messages[message]
 	to = s
 	after, receipt, err := w.Deliver(s.At[m.to], message, s.Now)
-	if err != nil {
-		w.t.Fatalf("%s: %v", w.tell(m), err)
-	}
 	to.At[m.to] = after
 	if receipt != 0 {
-		if to.At[m.from], _, err = w.Deliver(s.At[m.from], receipt, s.Now); err != nil {
-			w.t.Fatalf("a receipt of %s: %v", w.tell(m), err)
-		}
+		var failed error
+		to.At[m.from], _, failed = w.Deliver(s.At[m.from], receipt, s.Now)
+		err = errors.Join(err, failed)
+	}
+	if err != nil {
+		w.stuck = fmt.Sprintf("STUCK (letter): %s: %v", w.tell(m), err)
 	}
 	return w.tell(m), to
 }

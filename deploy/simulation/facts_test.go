@@ -28,8 +28,9 @@ type facts struct {
 	asserted  map[string]bool // arrivals said and not followed yet, by referral
 
 	// Of a shelter service.
-	holds []*shelterv1.Hold
-	stays []*shelterv1.Stay
+	closed bool // restored, and not compared with the live offers
+	holds  []*shelterv1.Hold
+	stays  []*shelterv1.Stay
 }
 
 // chainFacts are a chain's, made once for each head.
@@ -37,6 +38,8 @@ type chainFacts struct {
 	chain *custody.Chain
 	state *custody.State
 	wrong string // what is wrong with it by itself; empty for nothing
+	// promised says that each place to which it hands the person over on an offer has promised before.
+	promised bool
 }
 
 type chains struct{ all map[[32]byte]*chainFacts }
@@ -60,13 +63,20 @@ func (c *chains) of(events []*custodyv1.SignedEvent) *chainFacts {
 		f.chain = &custody.Chain{}
 	}
 	f.state = f.chain.State()
-	said := map[string]bool{}
+	f.promised = true
+	said, promises := map[string]bool{}, map[string]bool{}
 	for _, l := range f.chain.Links() {
+		if d := l.Event.GetDispatched(); len(d.GetOffer()) > 0 && !promises[string(d.GetOffer())] {
+			f.promised = false
+		}
 		if reply := l.Event.GetReplyRecorded().GetReply(); reply != nil {
 			if said[string(reply.GetReply())] {
 				f.wrong = "a reply stands in it twice"
 			}
 			said[string(reply.GetReply())] = true
+			if r, err := custody.OpenReply(cheap{}, reply); err == nil && r.GetReady() != nil {
+				promises[string(r.GetOffer())] = true
+			}
 		}
 	}
 	return f
@@ -152,7 +162,8 @@ func (w *World) shelterFacts(s *session, f *facts) {
 	client := shelterv1.NewShelterServiceClient(s.shelter.Server.From("gateway", everybody(s.place.Node())))
 	holds, err := client.ListHolds(ctx, &shelterv1.ListHoldsRequest{Parent: parent, PageSize: 50})
 	if err != nil {
-		return // restored and not compared: it answers nothing
+		f.closed = true
+		return
 	}
 	stays, err := client.ListStays(ctx, &shelterv1.ListStaysRequest{Parent: parent, PageSize: 50})
 	if err != nil {

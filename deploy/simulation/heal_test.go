@@ -34,6 +34,9 @@ func (x *exploration) heal(s State) (broken string, steps []string) {
 				s, did = w.hear(to), true
 				steps = append(steps, name)
 			}
+			if w.stuck != "" {
+				return w.stuck, steps
+			}
 			if len(steps) > 400 {
 				return "HEAL (rest): it never comes to rest", steps[:40]
 			}
@@ -43,6 +46,9 @@ func (x *exploration) heal(s State) (broken string, steps []string) {
 		}
 		if broken = w.disagrees(s, x.sc.Children); broken == "" {
 			return good()
+		}
+		if round == 0 && !x.sc.Restores && strings.HasPrefix(broken, "(chain)") {
+			return "TOLD " + broken, steps
 		}
 		to, ok := w.later(s)
 		if !ok || round == rounds {
@@ -63,6 +69,14 @@ func (w *World) mend(s State, children, turn int) (name string, after State) {
 	})
 	if name != "" {
 		return name, after
+	}
+	for node := range Nodes {
+		if to := s; w.Facts(s.At[Shelter(node)]).closed {
+			to.At[Referral(node)], to.At[Shelter(node)] = w.Compare(s.At[Referral(node)], s.At[Shelter(node)], s.Now)
+			if to != s {
+				return Nodes[node] + " compares live offers with holds", to
+			}
+		}
 	}
 	for i, referral := range w.Referrals(s) {
 		if i >= children {
@@ -116,6 +130,9 @@ func (w *World) disagreesOn(s State, name, where string) string {
 	}
 	if writer.state.Care != where {
 		return fmt.Sprintf("(care): %s has the duty of care and the child is at %s", writer.state.Care, where)
+	}
+	if d := writer.state.Dispatched; writer.state.State == custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT && len(d.GetArrival()) > 0 && d.GetToNode() != where {
+		return fmt.Sprintf("(followed): the referral followed a word of %s and the child is at %s", d.GetToNode(), where)
 	}
 	for node := range Nodes {
 		c := w.Facts(s.At[Referral(node)]).chains[name]

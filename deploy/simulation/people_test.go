@@ -14,6 +14,7 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
 )
 
@@ -281,7 +282,7 @@ func ownOffers(most uint8, node, to int, verb string, do func(ctx context.Contex
 // Dispatch has the owner hand over.
 func Dispatch(most uint8, node int) Move {
 	return each(most, node, "sends the child", func(s *custody.State) bool {
-		return s.Owner == Nodes[node] && s.State == custodyv1.ReferralState_REFERRAL_STATE_READY
+		return s.Owner == Nodes[node] && (s.State == custodyv1.ReferralState_REFERRAL_STATE_READY || s.State == custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED)
 	}, func(ctx context.Context, c referralv1.ReferralServiceClient, name string, now time.Time) error {
 		_, err := c.DispatchReferral(ctx, &referralv1.DispatchReferralRequest{
 			Name: name, Documents: []string{"COURT_ORDER"}, ExpectTime: timestamppb.New(now.Add(24 * time.Hour)),
@@ -322,9 +323,9 @@ func AskBack(most uint8) Move {
 	})
 }
 
-// IsBack has the first node write that the child is back.
-func IsBack(most uint8) Move {
-	return each(most, 0, "writes that the child is back", owns(0), func(ctx context.Context, c referralv1.ReferralServiceClient, name string, _ time.Time) error {
+// IsBack has a node write that the child is back.
+func IsBack(most uint8, node int) Move {
+	return each(most, node, "writes that the child is back", owns(node), func(ctx context.Context, c referralv1.ReferralServiceClient, name string, _ time.Time) error {
 		_, err := c.RecordReturn(ctx, &referralv1.RecordReturnRequest{Name: name, Reason: "PLACEMENT_FAILED"})
 		return err
 	})
@@ -408,6 +409,24 @@ func (w *World) welcome(s State, node, child int, name string, used int) (State,
 		})
 	}
 	return to, err == nil && to != s
+}
+
+// EndHold has a shelter's manager give back a bed that is held and not promised.
+func EndHold(most uint8, node int) Move {
+	return Move{Name: "gives a held bed back", Most: most, Do: func(w *World, s State, used uint8, next func(string, State)) {
+		for _, h := range w.Facts(s.At[Shelter(node)]).holds {
+			if h.GetState() != shelterv1.Hold_STATE_HELD {
+				continue
+			}
+			to := s
+			what := fmt.Sprintf("the manager releases %s (%d)", h.GetName(), used)
+			to.At[Shelter(node)], _ = w.Call(s.At[Shelter(node)], s.Now, what, func(ctx context.Context, as func(string) grpc.ClientConnInterface, _ time.Time) error {
+				_, err := shelterv1.NewShelterServiceClient(as("gateway")).ReleaseHold(ctx, &shelterv1.ReleaseHoldRequest{Name: h.GetName()})
+				return err
+			})
+			next("the manager at "+Nodes[node]+" gives a held bed back", to)
+		}
+	}}
 }
 
 // Wait lets time pass until the next thing is due anywhere.

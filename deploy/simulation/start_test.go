@@ -84,3 +84,53 @@ func tellLetter(l *postv1.Letter) string {
 	}
 	return l.GetKind()
 }
+
+// Rest lets all that waits be delivered and done, in some order, but for what is due.
+func (w *World) Rest(s State) State {
+	for n := 0; ; n++ {
+		s = w.hear(s)
+		was := s
+		w.network(s, func(_ string, to State) {
+			if s == was && to.Now == s.Now {
+				s = to
+			}
+		})
+		if s == was {
+			return s
+		}
+		if n > 1000 {
+			w.t.Fatal("it never comes to rest")
+		}
+	}
+}
+
+// Make makes moves one after the other, each in the first way in which it can be made, with all delivered and done in between.
+func (w *World) Make(s State, moves ...Move) State {
+	for _, m := range moves {
+		made := w.First(s, m)
+		if made == s {
+			w.t.Fatalf("%q cannot be made", m.Name)
+		}
+		s = w.Rest(made)
+	}
+	return s
+}
+
+// First makes a move in the first way in which it can be made, and nothing else.
+func (w *World) First(s State, m Move) State {
+	made := s
+	m.Do(w, s, 100, func(_ string, to State) {
+		if made == s {
+			made = to
+		}
+	})
+	return made
+}
+
+// shelterWorks has a node's shelter service carry out the commands that may go now.
+func (w *World) shelterWorks(s State, node int) State {
+	for _, c := range w.Commands(s.At[Referral(node)]) {
+		s.At[Referral(node)], s.At[Shelter(node)] = w.Command(s.At[Referral(node)], s.At[Shelter(node)], c, false, s.Now)
+	}
+	return w.hear(s)
+}

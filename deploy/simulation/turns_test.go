@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	eventsv1 "amanat.example/proto/amanat/events/v1"
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/post"
@@ -201,7 +203,7 @@ func (w *World) Command(at, beds ID, command string, lost bool, now uint16) (aft
 		what += " lost"
 	}
 	out := w.once(input{at: at, other: beds, what: what, now: now}, func() outcome {
-		house := w.open(beds, now, nil, "command", command)
+		house := w.open(beds, now, nil, "command", command, fmt.Sprint(w.states[beds].events)) // it may be carried out again
 		conn := &chosen{ClientConnInterface: house.shelter.Server.From("referral", nil), id: command, lost: lost}
 		s := w.open(at, now, conn, "result", command)
 		for range len(w.Commands(at)) {
@@ -219,8 +221,13 @@ func (w *World) Command(at, beds ID, command string, lost bool, now uint16) (aft
 
 // Follow has a referral service take in what its shelter service tells.
 func (w *World) Follow(at, beds ID, now uint16) (after ID) {
-	if w.states[at].events == w.states[beds].events {
-		return at
+	if told := w.states[beds]; w.states[at].events == told.events {
+		if told.source == "" {
+			told.source = w.storeOf(beds)
+		}
+		if told.events == 0 || told.source == w.states[at].source {
+			return at
+		}
 	}
 	return w.once(input{at: at, other: beds, what: "follow", now: now}, func() outcome {
 		house := w.open(beds, now, nil, "follow")
@@ -230,6 +237,16 @@ func (w *World) Follow(at, beds ID, now uint16) (after ID) {
 		}
 		return outcome{at: s.done()}
 	}).at
+}
+
+// storeOf names the life of a shelter's store, as its events do.
+func (w *World) storeOf(beds ID) string {
+	s := w.open(beds, 0, nil, "store")
+	page, err := eventsv1.NewEventServiceClient(s.shelter.Server.From("referral", nil)).ListEvents(context.Background(), &eventsv1.ListEventsRequest{PageSize: 1})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return page.GetStoreId()
 }
 
 // Compare has a node's services compare live offers with holds.

@@ -54,6 +54,7 @@ type kept struct {
 	queue  []string // commands that may go now; nil until asked for
 	queued bool
 	events uint64 // how many a shelter service has told, or a referral service taken in
+	source string // the store whose events those are; of a shelter service empty until asked for
 }
 
 // World is all that was met.
@@ -70,6 +71,8 @@ type World struct {
 	times    []time.Time
 	chains   chains
 
+	stuck string // a letter that could not be applied, which breaks an invariant; empty for none
+
 	// Ran counts how often the product's code was run, Asked how often it was needed.
 	Ran, Asked int
 }
@@ -78,6 +81,8 @@ type World struct {
 type Settings struct {
 	// ManualConfirm: a person chooses, also where there is but one acceptance.
 	ManualConfirm bool
+	// Keeps: nobody asks to be let go here, so no promise may be lost.
+	Keeps bool
 	// Beds of the one group of each node's shelter, and of a second group; 0: there is no second.
 	Beds, SecondBeds int32
 }
@@ -135,7 +140,7 @@ func (w *World) keep(p Place, engine *store.Memory) ID {
 		}
 	}
 	write([]byte{byte(p)})
-	events := uint64(0)
+	events, source := uint64(0), ""
 	err := engine.Each(func(bucket string, key, payload []byte) {
 		switch {
 		case bucket == "events" && int(p) >= len(Nodes):
@@ -145,7 +150,7 @@ func (w *World) keep(p Place, engine *store.Memory) ID {
 			if err := proto.Unmarshal(payload, mark); err != nil {
 				w.t.Fatal(err)
 			}
-			events = mark.GetPosition()
+			events, source = mark.GetPosition(), mark.GetStoreId()
 		case noise[bucket], bucket == "events" && int(p) < len(Nodes):
 			return
 		case bucket == "annexes": // sealed with another nonce each time
@@ -162,7 +167,7 @@ func (w *World) keep(p Place, engine *store.Memory) ID {
 	if id, ok := w.byDigest[digest]; ok {
 		return id
 	}
-	w.states = append(w.states, &kept{place: p, engine: engine, bare: [16]byte(bare), events: events})
+	w.states = append(w.states, &kept{place: p, engine: engine, bare: [16]byte(bare), events: events, source: source})
 	id := ID(len(w.states) - 1)
 	w.byDigest[digest] = id
 	return id

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	"amanat.example/services/kit/mutant"
 )
 
 // Audience is who hears of an event.
@@ -32,6 +33,9 @@ func (c *Chain) Hears() Audience {
 		return a
 	}
 	parties := append([]string{s.Origin, s.Owner}, s.Former...)
+	if mutant.Off("notify") {
+		parties = append([]string{s.Owner}, s.Former[max(len(s.Former)-1, 0):]...)
+	}
 	switch b := l.Event.GetBody().(type) {
 	case *custodyv1.Event_Submitted:
 		return Audience{}

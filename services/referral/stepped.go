@@ -1,6 +1,7 @@
 package referral
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"time"
@@ -53,6 +54,7 @@ type Stepped struct {
 	// Follower of the shelter's events; Run is not called.
 	Follower *events.Follower
 
+	db      *kitstore.DB
 	app     *app.App
 	shelter shelterv1.ReconcileServiceClient
 }
@@ -92,7 +94,7 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	eventsv1.RegisterEventServiceServer(local, events.NewServer(db, store.Events))
 	return &Stepped{
 		Server: local, Post: letters, Commands: commands, Follower: newFollower(a, s.Shelter, nil),
-		app: a, shelter: shelterv1.NewReconcileServiceClient(s.Shelter),
+		db: db, app: a, shelter: shelterv1.NewReconcileServiceClient(s.Shelter),
 	}, nil
 }
 
@@ -115,4 +117,13 @@ func (s *Stepped) Recovering() bool { return s.app.Recovering() }
 // CompareWithShelter is what the service does at start, now and then, and when the shelter service was restored.
 func (s *Stepped) CompareWithShelter(ctx context.Context) error {
 	return s.app.ReconcileShelter(ctx, s.shelter)
+}
+
+// RestoreTo writes what the store holds into an empty engine, as a restore from its backup does: with a new incarnation.
+func (s *Stepped) RestoreTo(ctx context.Context, into kitstore.Engine, clock func() time.Time) error {
+	var backup bytes.Buffer
+	if err := s.db.Backup(ctx, &backup); err != nil {
+		return err
+	}
+	return kitstore.Restore(ctx, &backup, kitstore.Options{Engine: into, Schema: store.Schema, Clock: clock}, false)
 }

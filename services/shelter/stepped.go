@@ -1,6 +1,7 @@
 package shelter
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"time"
@@ -33,6 +34,7 @@ type Stepped struct {
 	// Server takes the service's RPCs.
 	Server *rpc.Local
 
+	db  *kitstore.DB
 	app *app.App
 }
 
@@ -55,8 +57,17 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	local := rpc.NewLocal("shelter", policy, a.Gate.Closed)
 	register(local, a)
 	eventsv1.RegisterEventServiceServer(local, events.NewServer(db, store.Events))
-	return &Stepped{Server: local, app: a}, nil
+	return &Stepped{Server: local, db: db, app: a}, nil
 }
 
 // EndDue ends what is due now, such as holds that run out, and says when the next is; zero for never.
 func (s *Stepped) EndDue(ctx context.Context) (next time.Time, err error) { return s.app.FireDue(ctx) }
+
+// RestoreTo writes what the store holds into an empty engine, as a restore from its backup does: with a new incarnation.
+func (s *Stepped) RestoreTo(ctx context.Context, into kitstore.Engine, clock func() time.Time) error {
+	var backup bytes.Buffer
+	if err := s.db.Backup(ctx, &backup); err != nil {
+		return err
+	}
+	return kitstore.Restore(ctx, &backup, kitstore.Options{Engine: into, Schema: store.Schema, Clock: clock}, false)
+}

@@ -69,21 +69,22 @@ func (m *Memory) Commits() int {
 	return m.commits
 }
 
-// Each goes through all rows that are synced, in order of bucket and key, but for what the store keeps of itself. payload is the row
-// without its head, so that two stores that came to the same rows by different ways show the same. The error wraps ErrDamaged.
+// Each goes through all rows that are synced, in order of bucket and key, the file row with the incarnation among them, the counts
+// of rows not. payload is the row without its head, so that two stores that came to the same rows by different ways show the same.
+// The error wraps ErrDamaged.
 func (m *Memory) Each(fn func(bucket string, key, payload []byte)) error {
 	m.mu.Lock()
 	state := m.synced
 	m.mu.Unlock()
 	for _, bucket := range sortedNames(state) {
-		if bucket == metaBucket {
-			continue
-		}
 		it := &memIterator{root: state[bucket]}
 		for {
 			key, raw, _ := it.Next() // which never fails
 			if key == nil {
 				break
+			}
+			if bucket == metaBucket && !bytes.Equal(key, fileKey) {
+				continue
 			}
 			r, err := openRow(bucket, key, raw)
 			if err != nil {

@@ -62,6 +62,23 @@ func (c *Chain) Hears() Audience {
 	return to(parties...)
 }
 
+// HearsAt is Hears as it was when the ith event, counted from 0, was the last.
+func (c *Chain) HearsAt(i int) Audience {
+	before := &Chain{}
+	for _, l := range c.links[:i+1] {
+		if err := before.take(l.Signed); err != nil { // c is folded, so each part of it is
+			return Audience{}
+		}
+	}
+	return before.Hears()
+}
+
+// Heard says that a node heard of the ith event, counted from 0.
+func (c *Chain) Heard(i int, node string) bool {
+	a := c.HearsAt(i)
+	return a.Alone == node || slices.Contains(a.Chain, node)
+}
+
 // Party says whether a node may have the chain: the origin, every owner, and the destination that is chosen.
 func (s *State) Party(node string) bool {
 	if s.Owned(node) {

@@ -134,8 +134,8 @@ func (s *State) foldSubmitted(l Link, b *custodyv1.Submitted) error {
 		return illegal(l.Event, s.is())
 	}
 	switch {
-	case l.Event.GetOwner() == "":
-		return illegal(l.Event, "it has no owner")
+	case l.Event.GetOwner() == "" || CreatedAt(l.Event.GetReferral()) != l.Event.GetOwner():
+		return illegal(l.Event, "its owner gives no referral such a name")
 	case b.GetConsent() == nil && b.GetOverride() == nil:
 		return illegal(l.Event, "it has neither consent nor a legal basis")
 	case len(b.GetFlowId()) != 16:
@@ -297,6 +297,7 @@ func (s *State) clone() State {
 	}
 	if s.Handover != nil {
 		h := *s.Handover
+		h.former = slices.Clone(h.former)
 		c.Handover = &h
 	}
 	c.Assertions, c.Arrivals = maps.Clone(s.Assertions), maps.Clone(s.Arrivals)

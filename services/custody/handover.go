@@ -67,10 +67,10 @@ func (s *State) answers(a Assertion) bool {
 }
 
 func (s *State) handOver(l Link, b *custodyv1.Dispatched, from custodyv1.ReferralState) {
-	s.Handover = &Handover{By: s.Owner, Event: l.Hash, from: from}
+	s.Handover = &Handover{By: s.Owner, Event: l.Hash, from: from, former: slices.Clone(s.Former), before: s.Dispatched}
 	s.Dispatched, s.CheckedIn = b, nil
 	s.State, s.fallback = isInTransit, isInTransit
-	s.Epoch++
+	s.Epoch, s.Returns = s.Epoch+1, 0
 	s.passTo(b.GetToNode())
 }
 
@@ -83,15 +83,16 @@ func (s *State) passTo(node string) {
 	s.Owner = node
 }
 
-// foldHandoverRefused takes a handover back. Its position says that only the handover's writer writes it, and next to it.
+// foldHandoverRefused takes a handover back. Its position says that only the handover's writer writes it, and next to it. Who refused
+// it has taken nothing, and is no former owner by it.
 func (s *State) foldHandoverRefused() error {
 	h := s.Handover
 	if o := s.Offer(s.Dispatched.GetOffer()); o != nil && o.State == offerFulfilled {
 		o.State = offerDeclined
 	}
 	s.State, s.fallback = h.from, h.from
-	s.Epoch++
-	s.passTo(h.By)
+	s.Epoch, s.Returns = s.Epoch+1, 0
+	s.Owner, s.Former, s.Dispatched = h.By, h.former, h.before
 	return nil
 }
 

@@ -46,6 +46,7 @@ type Service struct {
 	process *process.Process
 	due     *process.Due // deadlines
 	compare *process.Due // live offers with the shelter's holds
+	recover *process.Due // what restored nodes have lost
 }
 
 // New opens the service's store and keys, its post and its outbox, and listens. Close it, also
@@ -81,6 +82,11 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		return nil, err
 	}
 	a.Post, a.Commands = letters, commands
+	recover := process.NewDue("recover what was lost", a.Recover)
+	a.WakeRecovery = recover.Wake
+	if err := a.BeginRecovery(ctx); err != nil {
+		return nil, err
+	}
 	shelter, err := p.Dial("shelter", c.ShelterAddress)
 	if err != nil {
 		return nil, err
@@ -92,7 +98,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	due := process.NewDue("fire deadlines", a.FireDeadlines)
 	a.Wake = due.Wake
 	referralv1.RegisterReferralServiceServer(p.Server, server.New(a))
-	return &Service{process: p, due: due, compare: process.NewDue("compare offers with holds", compare.work)}, nil
+	return &Service{process: p, due: due, compare: process.NewDue("compare offers with holds", compare.work), recover: recover}, nil
 }
 
 // standing is what the use cases stand on, in a process and in a simulation.
@@ -146,6 +152,9 @@ type comparison struct {
 }
 
 func (c *comparison) work(ctx context.Context) (next time.Time, err error) {
+	if c.app.Recovering() { // the list would lack what was lost
+		return time.Now().Add(askEvery), nil
+	}
 	if err := c.once(ctx); err != nil {
 		c.failures++
 		if c.failures == 2 { // while a machine starts, the shelter service may come a moment later
@@ -200,7 +209,9 @@ func (s *Service) Address() net.Addr { return s.process.Address() }
 
 // Run serves, sends and takes letters, calls the shelter service and fires deadlines, until ctx
 // ends.
-func (s *Service) Run(ctx context.Context) error { return s.process.Run(ctx, s.due.Run, s.compare.Run) }
+func (s *Service) Run(ctx context.Context) error {
+	return s.process.Run(ctx, s.due.Run, s.compare.Run, s.recover.Run)
+}
 
 // Close closes the store and the keys.
 func (s *Service) Close() error { return s.process.Close() }

@@ -83,7 +83,10 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.Post, a.Commands, a.Wake = letters, unwaiting{commands}, func() {}
+	a.Post, a.Commands, a.Wake, a.WakeRecovery = letters, unwaiting{commands}, func() {}, func() {}
+	if err := a.BeginRecovery(ctx); err != nil {
+		return nil, err
+	}
 	policy := server.Policy()
 	policy[events.ListEventsMethod] = rpc.Row{Callers: []string{rpc.AnyCaller}, Early: true}
 	local := rpc.NewLocal("referral", policy, nil)
@@ -104,6 +107,12 @@ func (unwaiting) Wait(context.Context, string) error { return context.DeadlineEx
 func (s *Stepped) FireDeadlines(ctx context.Context) (next time.Time, err error) {
 	return s.app.FireDeadlines(ctx)
 }
+
+// Recover does what is to be done for restored nodes, and says when to come again; zero for not before something happens.
+func (s *Stepped) Recover(ctx context.Context) (next time.Time, err error) { return s.app.Recover(ctx) }
+
+// Recovering says that referrals of before a restore stand still.
+func (s *Stepped) Recovering() bool { return s.app.Recovering() }
 
 // CompareWithShelter is what the service does at start, now and then, and when the shelter service was restored.
 func (s *Stepped) CompareWithShelter(ctx context.Context) error {

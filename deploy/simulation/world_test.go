@@ -173,8 +173,6 @@ func (w *World) keep(p Place, engine *store.Memory) ID {
 	return id
 }
 
-func (w *World) state(id ID) *kept { return w.states[id] }
-
 // mail is a message between posts.
 type mail struct {
 	subject string

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 )
@@ -75,7 +77,18 @@ func (c cheap) Node(name string) (*identityv1.RosterNode, bool) {
 	if provinces[name] == "" {
 		return nil, false
 	}
-	return &identityv1.RosterNode{Node: name, Province: provinces[name], State: identityv1.RosterNode_STATE_ACTIVE}, true
+	return &identityv1.RosterNode{
+		Node: name, Province: provinces[name], State: identityv1.RosterNode_STATE_ACTIVE,
+		Services: []*identityv1.RosterService{{Service: "referral"}, {Service: "shelter"}},
+	}, true
+}
+
+func (c cheap) Nodes() (all []*identityv1.RosterNode) {
+	for _, name := range slices.Sorted(maps.Keys(provinces)) {
+		node, _ := c.Node(name)
+		all = append(all, node)
+	}
+	return all
 }
 
 // lot is a stream of bytes that follows from a seed.

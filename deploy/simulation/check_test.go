@@ -48,12 +48,12 @@ func (w *World) brokenAlone(p Place, id ID) string {
 		if c.wrong != "" {
 			return "CHAIN: at " + node + " " + c.wrong
 		}
-		if c.state.Owned(node) && !c.state.Terminal() && !f.deadlines[name] {
+		if c.state.Owned(node) && !c.state.Terminal() && !f.deadlines[name] && !f.recovering {
 			return "I7 (deadline): " + node + " owns or owned a live referral and has no deadline for it"
 		}
 	}
 	for name, o := range f.offers {
-		if liveOffer(o.GetState()) && !f.deadlines[name] {
+		if liveOffer(o.GetState()) && !f.deadlines[name] && !f.recovering {
 			return fmt.Sprintf("I7 (deadline): an offer to %s is %s and has no deadline", node, custody.OfferStateName(o.GetState()))
 		}
 	}
@@ -115,14 +115,14 @@ func (w *World) brokenReferral(s State, name string) string {
 	longest := []custody.Link{}
 	for node := range Nodes {
 		f := w.Facts(s.At[Referral(node)])
-		if f.asserted[name] {
+		if f.recovering || f.asserted[name] { // who was restored asks everybody what it has forgotten
 			carers = append(carers, Nodes[node])
 		}
 		c := f.chains[name]
 		if c == nil {
 			continue
 		}
-		if c.state.Owner == Nodes[node] {
+		if c.state.Owner == Nodes[node] && !f.recovering {
 			writers = append(writers, Nodes[node])
 		}
 		if c.state.Care == Nodes[node] {

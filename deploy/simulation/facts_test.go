@@ -19,13 +19,14 @@ type facts struct {
 	due time.Time // when something is due next; zero for never
 
 	// Of a referral service.
-	chains    map[string]*chainFacts // by referral
-	offers    map[string]*referralv1.Offer
-	deadlines map[string]bool // of referrals and offers; of an arrival, the referral followed by "!"
-	waiting   int             // letters to nodes here that have no receipt
-	refused   int             // letters in quarantine
-	forks     int
-	asserted  map[string]bool // arrivals said and not followed yet, by referral
+	recovering bool                   // it was restored, and what it knew before stands still
+	chains     map[string]*chainFacts // by referral
+	offers     map[string]*referralv1.Offer
+	deadlines  map[string]bool // of referrals and offers; of an arrival, the referral followed by "!"
+	waiting    int             // letters to nodes here that have no receipt
+	refused    int             // letters in quarantine
+	forks      int
+	asserted   map[string]bool // arrivals said and not followed yet, by referral
 
 	// Of a shelter service.
 	closed bool // restored, and not compared with the live offers
@@ -97,6 +98,7 @@ func (w *World) Facts(id ID) *facts {
 		w.t.Fatal(err)
 	}
 	if s.referral != nil {
+		w.recoveryFacts(s, k.facts)
 		w.referralFacts(s, k.facts)
 	} else {
 		w.shelterFacts(s, k.facts)
@@ -155,6 +157,22 @@ func (w *World) referralFacts(s *session, f *facts) {
 			_ = proto.Unmarshal(payload, &postv1.Letter{})
 		}
 	}))
+}
+
+// recoveryFacts: when a node is asked again.
+func (w *World) recoveryFacts(s *session, f *facts) {
+	if f.recovering = s.referral.Recovering(); !f.recovering {
+		return
+	}
+	c := w.open(s.from, 0, nil, "facts")
+	c.now = time.Time{}
+	next, err := c.referral.Recover(context.Background())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if !next.IsZero() && (f.due.IsZero() || next.Before(f.due)) {
+		f.due = next
+	}
 }
 
 func (w *World) shelterFacts(s *session, f *facts) {

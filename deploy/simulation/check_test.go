@@ -42,7 +42,7 @@ func (w *World) brokenAlone(p Place, id ID) string {
 	case f.forks > 0:
 		return "FORK: " + node + " holds a chain that contradicts its own"
 	case f.refused > 0:
-		return "REFUSED: " + node + " has a letter in quarantine"
+		return "REFUSED: " + node + " has a letter in quarantine (" + f.why + ")"
 	}
 	for name, c := range f.chains {
 		if c.wrong != "" {

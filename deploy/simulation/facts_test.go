@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -25,6 +26,7 @@ type facts struct {
 	deadlines  map[string]bool // of referrals and offers; of an arrival, the referral followed by "!"
 	waiting    int             // letters to nodes here that have no receipt
 	refused    int             // letters in quarantine
+	why        string          // one of them was refused
 	forks      int
 	asserted   map[string]bool // arrivals said and not followed yet, by referral
 
@@ -151,6 +153,9 @@ func (w *World) referralFacts(s *session, f *facts) {
 		switch bucket {
 		case "post_quarantine":
 			f.refused++
+			q, r := &postv1.QuarantinedLetter{}, &postv1.Refusal{}
+			must(errors.Join(proto.Unmarshal(payload, q), proto.Unmarshal(q.GetRefusal().GetRefusal(), r)))
+			f.why = tellLetter(q.GetLetter()) + ": " + r.GetReason()
 		case "forks":
 			f.forks++
 		case "post_outbox":

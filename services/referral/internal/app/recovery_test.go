@@ -15,6 +15,7 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/soaktest"
 	kitstore "amanat.example/services/kit/store"
@@ -321,4 +322,37 @@ func (n *node) firstOffer(referral string) (o *referralv1.Offer) {
 		}
 	}
 	return o
+}
+
+// When all have answered, nobody's answer overtakes one that the restored node still owes: an acceptance that came before the word that
+// the offer was received would be refused by the owner.
+func TestNothingOvertakesWhatIsOwed(t *testing.T) {
+	net := newNetworkOn(t, true)
+	ctx := context.Background()
+	punjab := net.nodes["punjab"]
+	old := punjab.copy()
+	offer := net.submit().GetOffers()[0].GetName()
+	for len(net.sent) > 0 && net.sent[0].from != "punjab" {
+		net.deliver(0)
+	}
+	punjab.restore(old, true, false)
+	for range 3 {
+		for len(net.sent) > 0 {
+			net.deliver(0)
+		}
+		for _, name := range []string{"balochistan", "sindh"} {
+			_, err := net.nodes[name].Recover(ctx)
+			must(t, err)
+		}
+	}
+	if _, err := punjab.AcceptOffer(ctx, acceptRequest(offer), actor); fault.ReasonOf(err) != fault.Recovering {
+		t.Errorf("accepted before it was said to be received: %v", err)
+	}
+	net.settle()
+	_, err := punjab.AcceptOffer(ctx, acceptRequest(offer), actor)
+	must(t, err)
+	net.heal()
+	if len(net.refused) > 0 {
+		t.Errorf("refused: %q", net.refused)
+	}
 }

@@ -45,9 +45,12 @@ func (a *App) waitReply(tx *kitstore.Tx, from, referral string, letter *custodyv
 	return a.waitFor(tx, &referralv1.WaitingRecord{FromNode: from, Referral: referral, Kind: kindReply, Body: raw})
 }
 
+// waitingFor is the key of a referral that is to be looked at when all have answered.
+func waitingFor(node, referral string) kitstore.Key { return kitstore.K(node, referral, uint64(1)) }
+
 // wait has the referral looked at again when all have answered.
 func (a *App) wait(tx *kitstore.Tx, referral string) error {
-	key := kitstore.K(a.Node, referral, uint64(1))
+	key := waitingFor(a.Node, referral)
 	if has, err := store.Waiting.Has(tx, key); has || err != nil {
 		return err
 	}
@@ -98,26 +101,28 @@ func (a *App) Recover(ctx context.Context) (next time.Time, err error) {
 		return next, err
 	}
 	if record.GetThawTime() == nil {
-		return next, a.doWaiting(ctx, false)
+		return next, a.doWaiting(ctx, kitstore.Range{}, false)
 	}
 	if err := a.joinOffers(ctx); err != nil {
 		return next, err
 	}
-	if err := a.doWaiting(ctx, true); err != nil {
-		return next, err
+	// What this node owes goes first: before that the referral stands still for the others' letters too.
+	for _, whose := range []kitstore.Range{{Prefix: kitstore.K(a.Node)}, {}} {
+		if err := a.doWaiting(ctx, whose, true); err != nil {
+			return next, err
+		}
 	}
 	return time.Time{}, a.endRecovery(ctx)
 }
 
 // doWaiting does what waited, in order for each node and referral. Before the thaw only what nothing stands in the way of.
-func (a *App) doWaiting(ctx context.Context, thawed bool) error {
-	var after kitstore.Key
+func (a *App) doWaiting(ctx context.Context, whose kitstore.Range, thawed bool) error {
 	blocked := map[[2]string]bool{}
 	for {
 		var rows []kitstore.Row[*referralv1.WaitingRecord]
 		var next kitstore.Key
 		err := a.DB.View(ctx, func(r kitstore.Reader) (err error) {
-			rows, next, err = store.Waiting.Page(r, kitstore.Range{After: after}, sweep)
+			rows, next, err = store.Waiting.Page(r, whose, sweep)
 			return err
 		})
 		if err != nil {
@@ -137,7 +142,7 @@ func (a *App) doWaiting(ctx context.Context, thawed bool) error {
 		if next == nil {
 			return nil
 		}
-		after = next
+		whose.After = next
 	}
 }
 
@@ -186,7 +191,7 @@ func (a *App) mayGo(tx *kitstore.Tx, w *referralv1.WaitingRecord) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	still, err := a.still(tx, held.GetNewIn())
+	still, err := a.still(tx, w.GetReferral(), held.GetNewIn())
 	return !still, err
 }
 

@@ -141,6 +141,41 @@ func init() {
 			Name: "the destination is restored", Settings: Settings{Beds: 1}, Children: 1, Begin: submitTo(punjab), Restores: true,
 			Moves: []Move{Accept(1, punjab, false), Dispatch(1, balochistan), Travel(1, punjab, true), Welcome(1, punjab), Save(Referral(punjab)), Restore(1, Referral(punjab))},
 		},
+		Scenario{
+			Name: "the origin is restored, and old parcels come", Settings: Settings{Beds: 1}, Children: 1, Begin: submitTo(punjab), Restores: true,
+			Moves: []Move{
+				Accept(1, punjab, false), Cancel(1, balochistan), Save(Referral(balochistan)), Restore(1, Referral(balochistan)), KeepCopy(1), Again(1),
+			},
+		},
+		Scenario{
+			Name: "both are restored", Settings: Settings{Beds: 1}, Children: 1, Restores: true,
+			Begin: func(w *World, s State) State { return w.Rest(Submit(w, s, punjab)) },
+			Moves: []Move{
+				Accept(1, punjab, false), Cancel(1, balochistan), Save(Referral(balochistan)), Save(Referral(punjab)),
+				Restore(1, Referral(balochistan)), Restore(1, Referral(punjab)),
+			},
+		},
+		Scenario{
+			Name: "the destination is restored, and the child comes first", Settings: Settings{Beds: 1}, Children: 1, Restores: true,
+			Begin: func(w *World, s State) State { return w.Rest(Submit(w, s, punjab)) },
+			Moves: []Move{
+				Accept(1, punjab, false), Travel(1, punjab, false), Welcome(1, punjab), Cancel(1, balochistan), Save(Referral(punjab)), Restore(1, Referral(punjab)),
+			},
+		},
+		Scenario{
+			Name: "restored in the middle of a return", Settings: Settings{Beds: 1}, Children: 1, Restores: true,
+			Begin: func(w *World, s State) State {
+				return w.Make(w.Rest(Submit(w, s, punjab)), Accept(1, punjab, false), Dispatch(1, balochistan), Travel(1, punjab, true), Welcome(1, punjab))
+			},
+			Moves: []Move{
+				AskBack(1), Confirm(1, punjab, balochistan), Dispatch(1, punjab), Travel(1, balochistan, true), Welcome(1, balochistan), IsBack(1, balochistan),
+				Save(Referral(balochistan)), Restore(1, Referral(balochistan)),
+			},
+		},
+		Scenario{
+			Name: "the origin of siblings is restored", Settings: Settings{Beds: 2}, Children: 2, Begin: together, Restores: true,
+			Moves: []Move{Accept(1, punjab, false), Dispatch(1, balochistan), Save(Referral(balochistan)), Restore(1, Referral(balochistan))},
+		},
 	)
 }
 

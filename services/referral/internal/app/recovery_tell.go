@@ -111,7 +111,9 @@ func (a *App) tellChain(tx *kitstore.Tx, node, referral string) error {
 		part.Chain = chain.Message()
 	case s.Asked(node):
 		for _, step := range stepsOf(chain, node) {
-			part.Steps = append(part.Steps, step.message())
+			if step.Event.GetConfirmed() == nil { // which proves nothing without its chain; it is over, else the node were a party
+				part.Steps = append(part.Steps, step.message())
+			}
 		}
 	default:
 		return nil

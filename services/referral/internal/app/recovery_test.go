@@ -356,3 +356,26 @@ func TestNothingOvertakesWhatIsOwed(t *testing.T) {
 		t.Errorf("refused: %q", net.refused)
 	}
 }
+
+// A restored node that was chosen once, and is not any more, is told what became of its offer, without the chain.
+func TestRestoredNodeThatWasChosenOnce(t *testing.T) {
+	net := newNetworkOn(t, true)
+	ctx := context.Background()
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	v := net.submit()
+	net.settle()
+	offer := v.GetOffers()[0].GetName()
+	_, err := punjab.AcceptOffer(ctx, acceptRequest(offer), actor)
+	must(t, err)
+	old := punjab.copy()
+	net.settle() // it is chosen, and promises
+	must(t, origin.withdraw(offer, "NOT_NEEDED"))
+	net.settle()
+	punjab.restore(old, true, false)
+	net.heal()
+	o, err := punjab.GetOffer(ctx, offer)
+	must(t, err)
+	if o.GetState() != custodyv1.OfferState_OFFER_STATE_WITHDRAWN || len(net.refused) > 0 {
+		t.Errorf("the offer is %v; refused: %q", o.GetState(), net.refused)
+	}
+}

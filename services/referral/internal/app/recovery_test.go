@@ -379,3 +379,43 @@ func TestRestoredNodeThatWasChosenOnce(t *testing.T) {
 		t.Errorf("the offer is %v; refused: %q", o.GetState(), net.refused)
 	}
 }
+
+// A letter that waits at a restored node is of an earlier life of its writer once that was restored too: it is not applied behind the
+// answer that the writer has counted, or two events would stand at one position. A chain in it is in the answer.
+func TestLetterOfEarlierLifeThatWaits(t *testing.T) {
+	net := newNetworkOn(t, true)
+	ctx := context.Background()
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	v := net.submit()
+	net.settle()
+	offer := v.GetOffers()[0].GetName()
+	_, err := punjab.AcceptOffer(ctx, acceptRequest(offer), actor)
+	must(t, err)
+	oldPunjab, oldOrigin := punjab.copy(), origin.copy()
+	for len(net.sent) > 0 && net.sent[0].from == "punjab" { // the origin chooses; the chain is on its way
+		net.deliver(0)
+	}
+	punjab.restore(oldPunjab, true, false)
+	for i := 0; i < len(net.sent); i++ {
+		if net.sent[i].from == "balochistan" && net.sent[i].out.To.GetNode() == "punjab" { // it waits
+			net.deliver(i)
+			i--
+		}
+	}
+	must(t, origin.cancel(v.GetName()))
+	net.now = net.now.Add(time.Minute) // what it writes again is another event
+	origin.restore(oldOrigin, true, false)
+	net.heal()
+	chosen := origin.get(v.GetName()).GetState() != custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED
+	forks := uint64(0)
+	for _, n := range net.nodes {
+		must(t, n.DB.View(ctx, func(r kitstore.Reader) error {
+			count, err := store.Forks.Count(r)
+			forks += count
+			return err
+		}))
+	}
+	if !chosen || forks > 0 || len(net.refused) > 0 {
+		t.Errorf("the choice was kept: %v; %d forks; refused: %q", chosen, forks, net.refused)
+	}
+}

@@ -22,6 +22,13 @@ import (
 
 // waitFor puts off what cannot be done while referrals stand still, behind what waits of the same node and referral.
 func (a *App) waitFor(tx *kitstore.Tx, w *referralv1.WaitingRecord) error {
+	if w.GetKind() != "" {
+		known, err := a.known(tx)
+		if err != nil {
+			return err
+		}
+		w.Incarnation = known[w.GetFromNode()]
+	}
 	number := uint64(0)
 	waits := kitstore.Range{Prefix: kitstore.K(w.GetFromNode(), w.GetReferral())}
 	if err := store.Waiting.Scan(tx, waits, func(_ kitstore.Key, _ *referralv1.WaitingRecord) error { number++; return nil }); err != nil {
@@ -60,6 +67,41 @@ func (a *App) wait(tx *kitstore.Tx, referral string) error {
 func (w *work) wait() error { return w.App.wait(w.tx, w.chain.State().Referral) }
 
 func (o *received) wait() error { return o.App.wait(o.tx, o.event.GetReferral()) }
+
+// endEarlierLife does away with letters that wait of an earlier life of a node which was restored itself: what this one answers is all
+// that the node will hear of that life, and letters applied later would contradict what it writes then. Their chains are taken in now,
+// so that they are in the answer; annexes contradict nothing and stay.
+func (a *App) endEarlierLife(tx *kitstore.Tx, node string, incarnation uint64) error {
+	var keys []kitstore.Key
+	var letters []*referralv1.WaitingRecord
+	err := store.Waiting.Scan(tx, kitstore.Range{Prefix: kitstore.K(node)}, func(key kitstore.Key, w *referralv1.WaitingRecord) error {
+		if w.GetKind() != "" && w.GetKind() != kindAnnex && w.GetIncarnation() < incarnation {
+			keys, letters = append(keys, key), append(letters, w)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, w := range letters {
+		if err := store.Waiting.Delete(tx, keys[i]); err != nil {
+			return err
+		}
+		letter := &custodyv1.ChainLetter{}
+		if w.GetKind() != kindChain || proto.Unmarshal(w.GetBody(), letter) != nil {
+			continue
+		}
+		err := a.recallChain(tx, node, letter)
+		if _, refused := errors.AsType[*Refused](err); refused {
+			a.Log.Warn("a chain that waited can never be applied", logging.Referral(w.GetReferral()), logging.Err(err))
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // waits says that a letter must wait: its sender has not answered yet, so nothing of it is applied, or an earlier one of the same sender
 // and referral waits. What recovery itself sends never waits.

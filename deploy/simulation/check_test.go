@@ -163,7 +163,7 @@ func (w *World) brokenPromises(s State, node int) string {
 		if w.rules.Keeps && o.GetReleaseReason() != "" {
 			return "PROMISE (kept): " + Nodes[node] + " has promised a place and lost it"
 		}
-		if beds.closed || o.GetState() != custodyv1.OfferState_OFFER_STATE_READY || o.GetReleaseReason() != "" || o.GetHold() == "" || f.has(referralOf(name), Nodes[node]) {
+		if beds.closed || f.recovering || o.GetState() != custodyv1.OfferState_OFFER_STATE_READY || o.GetReleaseReason() != "" || o.GetHold() == "" || f.has(referralOf(name), Nodes[node]) {
 			continue
 		}
 		i := slices.IndexFunc(beds.holds, func(h *shelterv1.Hold) bool { return h.GetName() == o.GetHold() })

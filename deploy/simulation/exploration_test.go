@@ -20,8 +20,9 @@ type State struct {
 	At    [places]ID
 	Late  [carried]ID // messages that the network has kept, ascending
 	Saved [copies]ID  // old copies of services' stores; 0: none
-	// Restored: a store was restored, so that marks are compared and what was lost is asked for.
-	Restored bool
+	// Restored: a store was restored, so that beds are compared; Recovers: one of a referral service, so that marks are compared too,
+	// and what was lost is asked for.
+	Restored, Recovers bool
 	Child    [children]uint8 // the node at which each child is
 	Now      uint16
 	Used     [most]uint8 // how often each counted move was made

@@ -35,6 +35,7 @@ func Restore(most uint8, p Place) Move {
 			}
 			s.Now = w.timeOf(w.times[s.Now].Add(time.Second))
 			s.At[p], s.Restored = w.restore(saved, s.Now), true
+			s.Recovers = s.Recovers || int(p) < len(Nodes)
 			next(p.String()+" is restored from its copy", s)
 			return
 		}
@@ -58,17 +59,24 @@ func (w *World) restore(id ID, now uint16) ID {
 	}).at
 }
 
-// recover is what services do once one of them was restored: they compare marks, ask what was lost, and answer.
+// recover is what services do once one of them was restored: they compare marks, ask what was lost, and answer, and compare
+// live offers with holds.
 func (w *World) recover(s State, next func(name string, to State)) {
 	for node := range Nodes {
 		p := Referral(node)
+		to := s
+		if to.At[p], to.At[Shelter(node)] = w.Compare(s.At[p], s.At[Shelter(node)], s.Now); to != s {
+			next(Nodes[node]+" compares live offers with holds", to)
+		}
+		if !s.Recovers {
+			continue
+		}
 		for _, m := range w.Greetings(s.At[p]) {
-			name, to := w.carry(s, m)
-			if to != s {
-				next(name, to)
+			if name, to := w.carry(s, m); to != s {
+				next(name+" marks", to)
 			}
 		}
-		to := s
+		to = s
 		if to.At[p] = w.Recover(s.At[p], s.Now); to != s {
 			next(Nodes[node]+" does what recovery asks", to)
 		}

@@ -9,6 +9,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/mutant"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/store"
 )
@@ -124,14 +125,18 @@ func (a *App) tellChain(tx *kitstore.Tx, node, referral string) error {
 	if err := a.Post.Queue(tx, toRestored(node, kindPart, referral, part)); err != nil {
 		return err
 	}
-	return a.tellWords(tx, node, chain)
+	if err := a.tellWords(tx, node, chain); err != nil || s.Owner != node {
+		return err
+	}
+	w := &work{App: a, tx: tx, now: a.Now(), chain: chain, stored: len(chain.Links())}
+	return w.follow() // what the owner said of an offer alone is not in the chain
 }
 
 // tellWords sends again what this node said of a referral that the other owns, and the annexes that the other had.
 func (a *App) tellWords(tx *kitstore.Tx, node string, chain *custody.Chain) error {
 	s := chain.State()
 	var said []*custodyv1.SignedReply
-	if s.Owner == node {
+	if s.Owner == node && !mutant.Off("resync") {
 		for _, key := range append(offersMadeTo(s, a.Node), s.Referral) {
 			replies, err := repliesTo(tx, key)
 			if err != nil {

@@ -15,6 +15,7 @@ import (
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/mutant"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
@@ -75,7 +76,7 @@ func (a *App) endEarlierLife(tx *kitstore.Tx, node string, incarnation uint64) e
 	var keys []kitstore.Key
 	var letters []*referralv1.WaitingRecord
 	err := store.Waiting.Scan(tx, kitstore.Range{Prefix: kitstore.K(node)}, func(key kitstore.Key, w *referralv1.WaitingRecord) error {
-		if w.GetKind() != "" && w.GetKind() != kindAnnex && w.GetIncarnation() < incarnation {
+		if w.GetKind() != "" && w.GetKind() != kindAnnex && w.GetIncarnation() < incarnation && !mutant.Off("earlier life") {
 			keys, letters = append(keys, key), append(letters, w)
 		}
 		return nil
@@ -107,7 +108,7 @@ func (a *App) endEarlierLife(tx *kitstore.Tx, node string, incarnation uint64) e
 // and referral waits. What recovery itself sends never waits.
 func (a *App) waits(tx *kitstore.Tx, from, kind, referral string) (bool, error) {
 	record, err := a.recovery(tx)
-	if err != nil || record == nil || kind == kindQuery || kind == kindPart || kind == kindAnswer || kind == kindVoid {
+	if err != nil || record == nil || mutant.Off("hold") || kind == kindQuery || kind == kindPart || kind == kindAnswer || kind == kindVoid {
 		return false, err
 	}
 	for _, p := range record.GetPeers() {

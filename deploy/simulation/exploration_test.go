@@ -23,9 +23,9 @@ type State struct {
 	// Restored: a store was restored, so that beds are compared; Recovers: one of a referral service, so that marks are compared too,
 	// and what was lost is asked for.
 	Restored, Recovers bool
-	Child    [children]uint8 // the node at which each child is
-	Now      uint16
-	Used     [most]uint8 // how often each counted move was made
+	Child              [children]uint8 // the node at which each child is
+	Now                uint16
+	Used               [most]uint8 // how often each counted move was made
 }
 
 // Move is something that may happen. It answers the states it may lead to; a state that is the same as before is no move.
@@ -50,8 +50,8 @@ type Scenario struct {
 	Moves []Move
 	// Most states to explore; 0: all.
 	Most int
-	// Restores: stores are restored, so that what was told may have to be asked for.
-	Restores bool
+	// Recovers: referral services are restored, so that what was told may have to be asked for.
+	Recovers bool
 	// HealEvery of the states is healed: 1 is each of them. Which are, their number decides.
 	HealEvery int
 }

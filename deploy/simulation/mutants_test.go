@@ -24,15 +24,24 @@ func TestMutants(t *testing.T) {
 		{"both", "siblings", "PARTED"},
 		{"idem", "lost answers of the shelter", "BED FOR TWO HOLDS"},
 		{"rec", "a shelter is restored", "READY"},
+		{"roster", "the origin is restored", "FORK"},
+		{"hold", "a handover of a lost life", "FORK"},
+		{"vec", "both are restored, and old parcels come", "FORK"},
+		{"earlier life", "both are restored", "FORK"},
+		{"resync", "the origin is restored", "HEAL"},
+		{"fence", "a handover of a lost life", "FORK"},
+		{"back", "a promise that the origin took back and forgot", "HEAL"},
+		{"rcptinc", "the origin is restored", "HEAL"},
+		{"letterid", "the origin is restored", "STUCK (letter)"},
+		{"wait", "who has promised is restored", "READY"},
 		{"drop", "a shelter is restored to when a bed was held", "PROMISE (kept)"},
 	} {
 		t.Run(m.rule, func(t *testing.T) {
 			mutant.Set(m.rule)
 			defer mutant.Set("")
 			i := slices.IndexFunc(scenarios, func(sc Scenario) bool { return sc.Name == m.scenario })
-			sc := scenarios[i]
-			sc.Most, sc.HealEvery = usual, healed
-			if !strings.HasPrefix(m.broken, "HEAL") && !strings.HasPrefix(m.broken, "TOLD") {
+			sc := scenarios[i].bound()
+			if m.broken == "PARTED" {
 				sc.HealEvery = 0 // so that it is found where it happens
 			}
 			r := Explore(t, sc)

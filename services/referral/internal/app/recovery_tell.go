@@ -22,9 +22,6 @@ const debtPage = 64
 func (a *App) receiveQuery(tx *kitstore.Tx, from string, query *custodyv1.RecoveryQuery) error {
 	a.Log.Warn("another node was restored, and asks what this one holds", logging.Peer(from, "referral"))
 	tx.AfterCommit(a.WakeRecovery)
-	if err := a.endEarlierLife(tx, from, incarnationOf(query.GetKnown(), from)); err != nil {
-		return err
-	}
 	return store.Debts.Put(tx, kitstore.K(from), &referralv1.DebtRecord{Node: from, Incarnation: incarnationOf(query.GetKnown(), from)})
 }
 

@@ -11,6 +11,12 @@ import (
 )
 
 // Each rule, taken away, is missed: in a scenario that holds with it (TestExplore), a named invariant does not hold.
+//
+// Rules of the models that have no switch, and why: `own` (only the new owner writes ARRIVED) broke nothing in the model's exhausted
+// states either; it is there as evidence of who saw the person. `key` and the shelter's fence: a hold has a name that is never used again
+// and names its offer, so that one of another offer or life is not found. `doss` is protection's, which is not here. `resync`, `retain`
+// and `hello` do the same twice: what a restored node lacks is told by the post, which repeats what it keeps for 48 hours, and by the
+// recovery. `vec`, `ansmax` and `incuniq` need a third node that still hears an earlier life, and three restores: beyond these bounds.
 func TestMutants(t *testing.T) {
 	for _, m := range []struct{ rule, scenario, broken string }{
 		{"ready", "one offer", "READY (sent)"},
@@ -26,10 +32,8 @@ func TestMutants(t *testing.T) {
 		{"rec", "a shelter is restored", "READY"},
 		{"roster", "the origin is restored", "FORK"},
 		{"hold", "a handover of a lost life", "FORK"},
-		{"vec", "both are restored, and old parcels come", "FORK"},
 		{"earlier life", "both are restored", "FORK"},
-		{"resync", "the origin is restored", "HEAL"},
-		{"fence", "a handover of a lost life", "FORK"},
+		{"fence", "a handover of a lost life", "HEAL"},
 		{"back", "a promise that the origin took back and forgot", "HEAL"},
 		{"rcptinc", "the origin is restored", "HEAL"},
 		{"letterid", "the origin is restored", "STUCK (letter)"},

@@ -225,7 +225,7 @@ func (a *App) judgeAnswers(tx *kitstore.Tx, record *referralv1.RecoveryRecord) e
 		restored[p.GetPeer().GetNode()] = asked || p.GetRestored()
 	}
 	now := a.Now()
-	if waiting, disagree := rules.JudgeAnswers(record, known, restored); len(waiting) == 0 && (len(disagree) == 0 || mutant.Off("vec")) {
+	if waiting, disagree := rules.JudgeAnswers(record, known, restored); len(waiting) == 0 && len(disagree) == 0 {
 		record.ThawTime = timestamppb.New(now)
 		a.Log.Info("all nodes have answered what this one lost; referrals go on")
 	} else if len(waiting) == 0 {

@@ -9,7 +9,6 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/logging"
-	"amanat.example/services/kit/mutant"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/store"
 )
@@ -133,7 +132,7 @@ func (a *App) tellChain(tx *kitstore.Tx, node, referral string) error {
 func (a *App) tellWords(tx *kitstore.Tx, node string, chain *custody.Chain) error {
 	s := chain.State()
 	var said []*custodyv1.SignedReply
-	if s.Owner == node && !mutant.Off("resync") {
+	if s.Owner == node {
 		for _, key := range append(offersMadeTo(s, a.Node), s.Referral) {
 			replies, err := repliesTo(tx, key)
 			if err != nil {

@@ -39,7 +39,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 		// What only this service can sign is a secret that outlives a restart.
 		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),
 	}
-	if _, err := p.OpenPost(store.Post, map[string]post.Handler{app.FlowKind: a.TakeFact}); err != nil {
+	if _, err := p.OpenPost(store.Post, map[string]post.Handler{app.FlowKind: a.TakeFact}, nil); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	federalv1.RegisterFederalServiceServer(p.Server, server.New(a))

@@ -86,7 +86,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	}
 	deadlines, notices := process.NewDue("fire deadlines", a.FireDeadlines), process.NewDue("send notices", a.SendNotices)
 	a.Wake = func() { deadlines.Wake(); notices.Wake() }
-	letters, err := p.OpenPost(store.Letters, a.Handlers())
+	letters, err := p.OpenPost(store.Letters, a.Handlers(), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -237,13 +238,15 @@ func offersMadeTo(s *custody.State, node string) (names []string) {
 
 // commitmentsFor are those of annexes that a node wrote or was given: beside its own events and replies, and beside what it heard.
 func commitmentsFor(chain *custody.Chain, node string) (all [][]byte) {
-	for i, l := range chain.Links() {
+	links := chain.Links()
+	for i, before := range chain.Prefixes() {
+		l, hears := links[i], before.Hears()
 		reply := &custodyv1.Reply{}
 		_ = proto.Unmarshal(l.Event.GetReplyRecorded().GetReply().GetReply(), reply) // of another event: none
 		switch {
 		case reply.GetNode() == node || l.Event.GetReplyRecorded() != nil && l.Event.GetOwner() == node:
 			all = append(all, reply.GetAnnexCommitment())
-		case l.Event.GetReplyRecorded() == nil && (l.Event.GetOwner() == node || chain.Heard(i, node)):
+		case l.Event.GetReplyRecorded() == nil && (l.Event.GetOwner() == node || hears.Alone == node || slices.Contains(hears.Chain, node)):
 			all = append(all, l.Event.GetAnnexCommitment())
 		}
 	}

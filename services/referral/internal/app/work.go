@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -191,7 +190,8 @@ func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, err
 	if err := w.promiseReturn(record); err != nil {
 		return nil, err
 	}
-	if err := store.Referrals.Put(w.tx, kitstore.K(s.Referral), record); err != nil {
+	key := kitstore.K(s.Referral)
+	if err := store.Referrals.Put(w.tx, key, record); err != nil {
 		return nil, err
 	}
 	if err := w.send(); err != nil {
@@ -208,11 +208,11 @@ func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, err
 			return nil, err
 		}
 	}
-	row, err := store.Referrals.Row(w.tx, kitstore.K(s.Referral))
+	version, err := store.Referrals.Version(w.tx, key)
 	if err != nil {
 		return nil, err
 	}
-	return w.show(w.tx, row)
+	return w.show(w.tx, kitstore.Row[*referralv1.ReferralRecord]{Key: key, Value: record, Version: version})
 }
 
 // close is end for what nobody waits for.
@@ -347,14 +347,13 @@ func (w *work) sendFlow(stage federalv1.Stage, to string) error {
 
 // stageOf is the stage of a flow that an event says was reached; unspecified for most.
 func stageOf(e *custodyv1.Event) federalv1.Stage {
-	switch b := e.GetBody().(type) {
+	switch e.GetBody().(type) {
 	case *custodyv1.Event_Dispatched:
 		return federalv1.Stage_STAGE_DISPATCHED
 	case *custodyv1.Event_Arrived:
 		return federalv1.Stage_STAGE_ARRIVED
 	case *custodyv1.Event_ReplyRecorded:
-		reply := &custodyv1.Reply{}
-		if proto.Unmarshal(b.ReplyRecorded.GetReply().GetReply(), reply) == nil && reply.GetAccepted() != nil {
+		if custody.Recorded(e).GetAccepted() != nil {
 			return federalv1.Stage_STAGE_ACCEPTED
 		}
 	}

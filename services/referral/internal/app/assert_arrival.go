@@ -72,7 +72,10 @@ func (a *App) checkAssertion(r *referralv1.AssertArrivalRequest) error {
 	case r.GetNeeds() != nil:
 		return codes.CheckNeeds("needs", r.GetNeeds())
 	}
-	return a.checkTakesPart("name", r.GetName())
+	if _, known := a.Roster.Node(rules.UnitNode(r.GetName())); !known { // one that is suspended is told once it is back
+		return unknownNode("name")
+	}
+	return nil
 }
 
 // asserted is an arrival at this node, inside a transaction.

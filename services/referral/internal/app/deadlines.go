@@ -103,7 +103,7 @@ func (a *App) askHead(tx *kitstore.Tx, referral string) error {
 	if err := w.repeatReturn(); err != nil {
 		return err
 	}
-	return a.Post.Queue(tx, post.Outgoing{
+	return a.mail(tx, post.Outgoing{
 		To: referralAt(w.chain.State().Owner), Lane: w.lane(), Kind: kindHead, Subject: referral,
 		Body: &custodyv1.HeadQuery{Referral: referral},
 	})

@@ -62,7 +62,7 @@ func (o *received) reply(r *custodyv1.Reply) error {
 	if err := store.Replies.Insert(o.tx, kitstore.K(o.name, o.record.GetReplies()), signed); err != nil {
 		return err
 	}
-	err = o.Post.Queue(o.tx, post.Outgoing{
+	err = o.mail(o.tx, post.Outgoing{
 		To: referralAt(o.event.GetOwner()), Lane: lane(o.event.GetOffered().GetUrgency()), Kind: kindReply,
 		Subject: o.event.GetReferral(), Body: &custodyv1.ReplyLetter{Reply: signed},
 	})

@@ -79,6 +79,20 @@ func (r ring) box(node string) (cipher.AEAD, error) {
 	return chacha20poly1305.NewX(key[:])
 }
 
+// members is the roster of a network in which nodes may be suspended.
+type members struct {
+	ring
+	net *network
+}
+
+func (m members) Node(name string) (*identityv1.RosterNode, bool) {
+	n, known := m.ring.Node(name)
+	if m.net.suspended[name] {
+		n.State = identityv1.RosterNode_STATE_SUSPENDED
+	}
+	return n, known
+}
+
 // opener opens what was sealed to a node.
 type opener struct {
 	ring ring
@@ -144,6 +158,9 @@ func (n *node) Append(tx *kitstore.Tx, kind, subject string, now time.Time, data
 type poster struct{ n *node }
 
 func (p poster) Queue(tx *kitstore.Tx, o post.Outgoing) error {
+	if to := o.To.GetNode(); p.n.net.suspended[to] {
+		return errors.New("the roster names no such service at an active node " + to) // as the post does
+	}
 	raw, err := proto.Marshal(o.Body)
 	if err != nil {
 		return err
@@ -229,12 +246,14 @@ type network struct {
 	refused       []string
 	// again delivers each letter a second time at once, and holds that nothing changes.
 	again bool
+	// suspended are nodes that take no part for now.
+	suspended map[string]bool
 	// later delivers each letter a second time, behind all that are on their way.
 	later bool
 }
 
 func newNetwork(t testing.TB) *network {
-	net := &network{t: t, now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), nodes: map[string]*node{}}
+	net := &network{t: t, now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), nodes: map[string]*node{}, suspended: map[string]bool{}}
 	keys := ring{}
 	for _, name := range []string{"balochistan", "punjab", "sindh"} {
 		_, key, err := ed25519.GenerateKey(nil)
@@ -247,7 +266,7 @@ func newNetwork(t testing.TB) *network {
 			refuse: map[string]*fault.Error{}, holds: map[string]*shelterv1.Hold{}, released: map[string]bool{},
 		}
 		n.App = &app.App{
-			Node: name, Now: func() time.Time { return net.now }, Random: rand.Reader, Signer: signer{key}, Roster: keys, Opener: opener{keys, name},
+			Node: name, Now: func() time.Time { return net.now }, Random: rand.Reader, Signer: signer{key}, Roster: members{keys, net}, Opener: opener{keys, name},
 			NewID: func() (string, error) {
 				id, err := uuid.NewV7()
 				return id.String(), err

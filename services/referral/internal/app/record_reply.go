@@ -99,7 +99,7 @@ func (w *work) passOn(r *custodyv1.Reply, letter *custodyv1.ReplyLetter) error {
 		if err := w.sendChain(lane, s.Owner); err != nil {
 			return err
 		}
-		err := w.Post.Queue(w.tx, post.Outgoing{
+		err := w.mail(w.tx, post.Outgoing{
 			To: referralAt(s.Owner), Lane: lane, Kind: kindReply, Subject: s.Referral, Body: letter,
 		})
 		if err != nil {

@@ -86,7 +86,7 @@ func (w *work) say(record *referralv1.ReferralRecord, r *custodyv1.Reply) (*cust
 
 func (w *work) sendReply(signed *custodyv1.SignedReply, r *custodyv1.Reply) error {
 	s := w.chain.State()
-	return w.Post.Queue(w.tx, post.Outgoing{
+	return w.mail(w.tx, post.Outgoing{
 		To: referralAt(s.Owner), Lane: laneOfReply(r, w.lane()), Kind: kindReply, Subject: s.Referral, Body: &custodyv1.ReplyLetter{Reply: signed},
 	})
 }

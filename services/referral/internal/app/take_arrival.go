@@ -114,7 +114,7 @@ func (a *App) assertAgain(tx *kitstore.Tx, referral string) error {
 
 // sendWord sends what this node says of a referral as a whole.
 func (a *App) sendWord(tx *kitstore.Tx, to string, signed *custodyv1.SignedReply, r *custodyv1.Reply) error {
-	return a.Post.Queue(tx, post.Outgoing{
+	return a.mail(tx, post.Outgoing{
 		To: referralAt(to), Lane: laneOfReply(r, postv1.Lane_LANE_BULK), Kind: kindReply, Subject: r.GetReferral(),
 		Body: &custodyv1.ReplyLetter{Reply: signed},
 	})

@@ -138,7 +138,7 @@ func (w *work) send() error {
 		if node == "" {
 			node = s.Offer(custody.OfferOf(l.Event)).Offered.GetToNode()
 		}
-		err := w.Post.Queue(w.tx, post.Outgoing{
+		err := w.mail(w.tx, post.Outgoing{
 			To: referralAt(node), Lane: w.lane(), Kind: kindOffer, Subject: s.Referral, Body: &custodyv1.OfferLetter{Offered: l.Signed},
 		})
 		if err != nil {
@@ -270,6 +270,15 @@ func referralAt(node string) *postv1.Address {
 	return &postv1.Address{Node: node, Service: "referral"}
 }
 
+// mail queues a letter to another referral service. A node that takes no part in the network now gets none, and keeps nobody from
+// writing: when it is readmitted its deadlines ask for what it missed, and what it says too late is answered.
+func (a *App) mail(tx *kitstore.Tx, o post.Outgoing) error {
+	if !a.takesPart(o.To.GetNode()) {
+		return nil
+	}
+	return a.Post.Queue(tx, o)
+}
+
 // others are the nodes that hear of handover, arrival and end: the origin, the former owners and
 // the owner, without this one.
 func (w *work) others() []string {
@@ -291,7 +300,7 @@ func (w *work) sendChain(lane postv1.Lane, nodes ...string) error {
 		if n == w.Node {
 			continue
 		}
-		err := w.Post.Queue(w.tx, post.Outgoing{
+		err := w.mail(w.tx, post.Outgoing{
 			To: referralAt(n), Lane: lane, Kind: kindChain, Subject: s.Referral,
 			Body: &custodyv1.ChainLetter{Referral: s.Referral, Chain: w.chain.Message()},
 		})
@@ -314,7 +323,7 @@ func (a *App) sendAnnex(tx *kitstore.Tx, lane postv1.Lane, annex *custodyv1.Anne
 		if n == a.Node {
 			continue
 		}
-		err := a.Post.Queue(tx, post.Outgoing{
+		err := a.mail(tx, post.Outgoing{
 			To: referralAt(n), Lane: lane, Kind: kindAnnex, Subject: annex.GetReferral(), Body: annex, Sealed: true,
 		})
 		if err != nil {

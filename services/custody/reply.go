@@ -251,7 +251,7 @@ func (s *State) takeAnswer(l Link, r *custodyv1.Reply, hash Hash) error {
 	case *custodyv1.Reply_Question:
 		o.Asked, o.Question = hash.Bytes(), b.Question
 	case *custodyv1.Reply_Waitlisted:
-		o.Waitlisted = b.Waitlisted
+		o.Waitlisted, o.Listed = b.Waitlisted, l.Event.GetTime().AsTime()
 	case *custodyv1.Reply_Declined:
 		s.close(o, next, b.Declined.GetReason())
 	case *custodyv1.Reply_AcceptanceWithdrawn:

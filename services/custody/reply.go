@@ -197,6 +197,9 @@ func (c *Chain) promisesAgain(r *custodyv1.Reply) bool {
 	return replyKind(r) == ready && o != nil && o.Return && o.State == offerConfirmed
 }
 
+// SaidOnce says that a reply is of a kind that a chain records but once of an offer, an arrival or an ownership, and so cannot fill it.
+func SaidOnce(r *custodyv1.Reply) bool { return saidOnce(r, r) }
+
 // saidOnce says that two replies are the same, whatever else they say.
 func saidOnce(a, b *custodyv1.Reply) bool {
 	if replyKind(a) != replyKind(b) || a.GetNode() != b.GetNode() || !bytes.Equal(a.GetOffer(), b.GetOffer()) {

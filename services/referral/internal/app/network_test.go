@@ -165,6 +165,9 @@ func (p poster) Queue(tx *kitstore.Tx, o post.Outgoing) error {
 	if err != nil {
 		return err
 	}
+	if len(raw) > post.MaxBody {
+		return errors.New("field body: it has too many bytes")
+	}
 	tx.AfterCommit(func() { p.n.net.sent = append(p.n.net.sent, mail{from: p.n.Node, out: o, body: raw}) })
 	return nil
 }

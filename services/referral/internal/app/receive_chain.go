@@ -3,6 +3,8 @@ package app
 import (
 	"errors"
 
+	"google.golang.org/protobuf/proto"
+
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
@@ -18,6 +20,9 @@ func (a *App) receiveChain(tx *kitstore.Tx, from string, letter *custodyv1.Chain
 	held, err := chainOf(tx, letter.GetReferral())
 	if err != nil {
 		return err
+	}
+	if proto.Size(letter.GetChain()) > maxChain {
+		return refuse(reasonChain)
 	}
 	came, err := custody.Verify(a.Roster, letter.GetChain().GetEvents(), held)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/referral/internal/store"
 )
@@ -195,4 +196,30 @@ func TestNobodyFillsAChain(t *testing.T) {
 	net.unmoved(origin, "custody.chain.v1: chain-not-valid", func() {
 		net.brings("punjab", "balochistan", "custody.chain.v1", &custodyv1.ChainLetter{Referral: name, Chain: long.Message()})
 	})
+}
+
+// Sindh names another's referral among those that go together with its own: their beds are not bound to each other by that.
+func TestNobodyBindsAnothersReferral(t *testing.T) {
+	net := newNetwork(t)
+	punjab, sindh := net.nodes["punjab"], net.nodes["sindh"]
+	v := net.walk(submitted)
+	r := submitRequest()
+	r.Parent, r.Unit = "nodes/sindh", karachi
+	own, err := sindh.SubmitReferral(background, r)
+	must(t, err)
+	net.sent = nil
+	e := proto.CloneOf(net.chain(sindh, own.GetName()).Links()[1].Event)
+	e.GetOffered().Together = []string{v.GetName()}
+	raw, err := proto.Marshal(e)
+	must(t, err)
+	net.brings("sindh", "punjab", "custody.offer.v1", &custodyv1.OfferLetter{Offered: &custodyv1.SignedEvent{Event: raw, Signature: sindh.Signer.Sign(custody.DomainEvent, raw)}})
+	net.sent = nil
+	request := acceptRequest(store.OfferName(own.GetName(), custody.HashOf(raw).String()))
+	request.Also = []*referralv1.AcceptedWith{{Offer: v.GetOffers()[0].GetName(), Group: request.GetGroup()}}
+	before := punjab.dump()
+	_, err = punjab.AcceptOffer(background, request, actor)
+	wrong(t, err, fault.Field, "also[0].offer")
+	if !bytes.Equal(before, punjab.dump()) {
+		t.Error("a refused acceptance changed something")
+	}
 }

@@ -303,9 +303,10 @@ func (g *asserted) takeIn(request *referralv1.AssertArrivalRequest) error {
 	})
 }
 
-// admitAtOnce turns a hold into a stay though nobody has chosen it yet: one that is tentative is confirmed first.
+// admitAtOnce turns a hold into a stay though nobody has chosen it yet: one that may be tentative is confirmed first, whatever became of
+// this person's own offer, since it may be held for those who go together with them.
 func (o *received) admitAtOnce(b bedState) error {
-	if b == heldBed && o.record.GetState() == custodyv1.OfferState_OFFER_STATE_ACCEPTED {
+	if b == heldBed && !rules.Promised(o.record.GetState()) {
 		if err := o.confirmHold("confirm-arrival-"); err != nil {
 			return err
 		}

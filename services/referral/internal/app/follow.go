@@ -200,7 +200,7 @@ func (o *received) confirmHold(command string) error {
 	}
 	return o.Commands.Queue(o.tx, outbox.Command{
 		ID: command + o.hash(), Method: shelterv1.ShelterService_ConfirmHold_FullMethodName, Subject: o.name,
-		Request: &shelterv1.ConfirmHoldRequest{Name: lead.record.GetHold(), Fence: o.record.GetFence()},
+		Request: &shelterv1.ConfirmHoldRequest{Name: lead.record.GetHold(), Fence: lead.record.GetFence()},
 	})
 }
 

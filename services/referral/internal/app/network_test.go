@@ -223,6 +223,9 @@ func (n *node) shelter(c outbox.Command) (proto.Message, *fault.Error) {
 		return h, nil
 	case *shelterv1.ConfirmHoldRequest:
 		h := n.holds[r.GetName()]
+		if h.GetState() != shelterv1.Hold_STATE_HELD && h.GetState() != shelterv1.Hold_STATE_CONFIRMED {
+			return nil, fault.New(fault.HoldEnded, "Ended.")
+		}
 		h.State, h.Location = shelterv1.Hold_STATE_CONFIRMED, &shelterv1.Location{Address: shelterAddress, Phone: "+924211111111"}
 		return h, nil
 	case *shelterv1.ReleaseHoldRequest:
@@ -231,6 +234,9 @@ func (n *node) shelter(c outbox.Command) (proto.Message, *fault.Error) {
 		return n.holds[r.GetName()], nil
 	case *shelterv1.AdmitHoldRequest:
 		h := n.holds[r.GetName()]
+		if h.GetState() == shelterv1.Hold_STATE_EXPIRED { // the shelter ended it before its turn came
+			return nil, fault.New(fault.HoldEnded, "Ended.")
+		}
 		if h.GetState() != shelterv1.Hold_STATE_CONFIRMED {
 			n.t.Errorf("%s: a hold that is %v is to be admitted", n.Node, h.GetState())
 		}

@@ -147,7 +147,11 @@ func (g *asserted) assert(request *referralv1.AssertArrivalRequest, came time.Ti
 	if err := g.sign(); err != nil {
 		return err
 	}
-	if g.work != nil {
+	still, err := g.standsStill()
+	if err != nil {
+		return err
+	}
+	if g.work != nil && !still {
 		if write, err := rules.Assert(g.work.chain.State(), g.Node); err != nil || write {
 			return g.writeAtOnce(err)
 		}
@@ -158,7 +162,18 @@ func (g *asserted) assert(request *referralv1.AssertArrivalRequest, came time.Ti
 	if err := g.announce("asserted"); err != nil {
 		return err
 	}
+	if still && g.work.chain.State().Owner == g.Node { // it is written when the referral goes on
+		return g.work.wait()
+	}
 	return g.say()
+}
+
+// standsStill says that the chain must not be written to now.
+func (g *asserted) standsStill() (bool, error) {
+	if g.work == nil {
+		return false, nil
+	}
+	return g.work.still()
 }
 
 // writeAtOnce writes the arrival as the owner.

@@ -4,6 +4,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	postv1 "amanat.example/proto/amanat/post/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
 	kitstore "amanat.example/services/kit/store"
 )
 
@@ -34,13 +35,46 @@ type Handler func(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) 
 
 // Handlers are the letters this service takes, by kind.
 func (a *App) Handlers() map[string]Handler {
-	return map[string]Handler{
-		kindOffer: handle(a.receiveOffer),
-		kindReply: handle(a.recordReply),
-		kindChain: handle(a.receiveChain),
-		kindHead:  handle(a.answerHead),
-		kindAnnex: handle(a.receiveAnnex),
+	all := map[string]Handler{}
+	for _, kind := range []string{kindOffer, kindReply, kindChain, kindHead, kindAnnex, kindQuery, kindPart, kindAnswer, kindVoid} {
+		apply := a.apply(kind)
+		all[kind] = func(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
+			waits, err := a.waits(tx, from.GetNode(), kind, letter.GetSubject())
+			switch {
+			case err != nil:
+				return err
+			case waits:
+				return a.waitFor(tx, &referralv1.WaitingRecord{FromNode: from.GetNode(), Referral: letter.GetSubject(), Kind: kind, Body: letter.GetBody()})
+			}
+			return apply(tx, from, letter)
+		}
 	}
+	return all
+}
+
+// apply applies a kind of letter at once.
+func (a *App) apply(kind string) Handler {
+	switch kind {
+	case kindOffer:
+		return handle(a.receiveOffer)
+	case kindReply:
+		return handle(a.recordReply)
+	case kindChain:
+		return handle(a.receiveChain)
+	case kindHead:
+		return handle(a.answerHead)
+	case kindAnnex:
+		return handle(a.receiveAnnex)
+	case kindQuery:
+		return handle(a.receiveQuery)
+	case kindPart:
+		return handle(a.receivePart)
+	case kindAnswer:
+		return handle(a.receiveAnswer)
+	case kindVoid:
+		return handle(a.receiveVoid)
+	}
+	return nil
 }
 
 // handle decodes a letter's body. Only referral services write to this one.

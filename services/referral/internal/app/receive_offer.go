@@ -87,7 +87,7 @@ func (a *App) storeOffer(tx *kitstore.Tx, from string, letter *custodyv1.OfferLe
 	}
 	o, err := a.openReceived(tx, name, &referralv1.OfferRecord{
 		Offered: letter.GetOffered(), State: custodyv1.OfferState_OFFER_STATE_RECEIVED,
-		ReceiveTime: timestamppb.New(a.Now()),
+		ReceiveTime: timestamppb.New(a.Now()), NewIn: a.newIn(),
 	})
 	if err != nil {
 		return err

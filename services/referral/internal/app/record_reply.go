@@ -8,6 +8,7 @@ import (
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/store"
@@ -27,6 +28,11 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	}
 	if err != nil {
 		return err
+	}
+	if still, err := w.still(); err != nil {
+		return err
+	} else if still {
+		return a.waitReply(tx, from, reply.GetReferral(), letter)
 	}
 	s := w.chain.State()
 	if reply.GetNode() != from && !s.Owned(from) { // a former owner passes on what others said
@@ -97,7 +103,7 @@ func (w *work) passOn(r *custodyv1.Reply, letter *custodyv1.ReplyLetter) error {
 	if err != nil {
 		return err
 	}
-	if !custody.AboutOffer(r) && r.GetNode() != s.Owner && len(forks) == 0 {
+	if !custody.AboutOffer(r) && r.GetNode() != s.Owner && len(forks) == 0 && !mutant.Off("fwd") {
 		lane := laneOfReply(r, w.lane())
 		if err := w.sendChain(lane, s.Owner); err != nil {
 			return err

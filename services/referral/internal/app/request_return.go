@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -71,6 +72,9 @@ func (a *App) RequestReturn(ctx context.Context, request *referralv1.RequestRetu
 // say signs what this node says of a referral it does not own, keeps it and sends it to the owner. The caller fills actor, annex
 // commitment and body, and the offer where it answers one, and stores the record.
 func (w *work) say(record *referralv1.ReferralRecord, r *custodyv1.Reply) (*custodyv1.SignedReply, error) {
+	if err := moving(w.still()); err != nil {
+		return nil, err
+	}
 	s := w.chain.State()
 	r.Referral, r.Node, r.Time = s.Referral, w.Node, timestamppb.New(w.now)
 	signed, err := custody.SignReply(w.Signer, r)
@@ -78,7 +82,7 @@ func (w *work) say(record *referralv1.ReferralRecord, r *custodyv1.Reply) (*cust
 		return nil, err
 	}
 	record.Replies++
-	if err := w.keepReply(w.tx, s.Referral, signed); err != nil {
+	if _, err := keepReply(w.tx, s.Referral, signed); err != nil {
 		return nil, err
 	}
 	return signed, w.sendReply(signed, r)
@@ -133,6 +137,9 @@ func (w *work) promiseReturn(record *referralv1.ReferralRecord) error {
 
 // sayReady promises the place that a chosen request for return asks for; nothing where there is none of this node's.
 func (w *work) sayReady(record *referralv1.ReferralRecord) error {
+	if still, err := w.still(); still || err != nil {
+		return errors.Join(err, w.wait())
+	}
 	chosen := w.chain.State().Chosen()
 	if chosen == nil || !chosen.Return || chosen.State != custodyv1.OfferState_OFFER_STATE_CONFIRMED || chosen.Offered.GetToNode() != w.Node {
 		return nil

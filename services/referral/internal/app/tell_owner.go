@@ -78,7 +78,7 @@ func (a *App) tellOwner(ctx context.Context, request tagged, note string, r *cus
 		if owner == a.Node {
 			return a.writeWord(tx, signed, r, annex)
 		}
-		if err := a.keepReply(tx, name, signed); err != nil {
+		if _, err := keepReply(tx, name, signed); err != nil {
 			return err
 		}
 		if err := a.sendWord(tx, owner, signed, r); err != nil {
@@ -188,17 +188,4 @@ func contains(chain *custody.Chain, hash []byte) bool {
 		}
 	}
 	return false
-}
-
-// keepReply keeps what this node said of a referral as a whole.
-func (a *App) keepReply(tx *kitstore.Tx, referral string, signed *custodyv1.SignedReply) error {
-	said := uint32(0)
-	err := store.Replies.Scan(tx, kitstore.Range{Prefix: kitstore.K(referral)}, func(kitstore.Key, *custodyv1.SignedReply) error {
-		said++
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return store.Replies.Insert(tx, kitstore.K(referral, said+1), signed)
 }

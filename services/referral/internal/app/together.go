@@ -5,6 +5,7 @@ import (
 
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/mutant"
 )
 
 // bound are those who go together with a referral in this transaction, itself the first: brothers and sisters, or a mother and her
@@ -13,7 +14,7 @@ func (w *work) bound() ([]*work, error) {
 	if w.group != nil {
 		return w.group, nil
 	}
-	if !w.leaves() {
+	if !w.leaves() || mutant.Off("both") {
 		w.group = []*work{w}
 		return w.group, nil
 	}
@@ -107,7 +108,7 @@ func (w *work) fallTogether(units []string) error {
 // fallen are the units that fell out for this referral in this transaction, where others go together with it.
 func (w *work) fallen() []string {
 	s := w.chain.State()
-	if len(s.Submitted.GetTogether()) == 0 || s.Owner != w.Node || !s.Leaves() && !s.Terminal() {
+	if mutant.Off("both") || len(s.Submitted.GetTogether()) == 0 || s.Owner != w.Node || !s.Leaves() && !s.Terminal() {
 		return nil
 	}
 	return custody.Fallen(w.chain, w.stored)

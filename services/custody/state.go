@@ -106,6 +106,8 @@ type Offer struct {
 	Ready *custodyv1.Ready
 	// Waitlisted is when a place is looked for again; nil for never.
 	Waitlisted *custodyv1.Waitlisted
+	// Listed is when that was recorded; zero for never.
+	Listed time.Time
 	// Asked is the SHA-256 of the question that is not answered; nil for none.
 	Asked []byte
 	// Question is that question.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
@@ -42,6 +44,9 @@ func (a *App) receiveChain(tx *kitstore.Tx, from string, letter *custodyv1.Chain
 
 // verifyChain verifies a chain that came, and that both who sends it and who takes it are party to it.
 func (a *App) verifyChain(from string, letter *custodyv1.ChainLetter, held *custody.Chain) (*custody.Chain, error) {
+	if proto.Size(letter.GetChain()) > maxChain {
+		return nil, refuse(reasonChain)
+	}
 	came, err := custody.Verify(a.Roster, letter.GetChain().GetEvents(), held)
 	if err != nil {
 		return nil, refuse(reasonChain)

@@ -17,11 +17,7 @@ func (w *work) tell(l custody.Link) error {
 		return err
 	}
 	state, word := wordOf(l.Event)
-	if recorded := l.Event.GetReplyRecorded(); recorded != nil {
-		reply, err := custody.OpenReply(w.Roster, recorded.GetReply())
-		if err != nil {
-			return err
-		}
+	if reply := custody.Recorded(l.Event); reply != nil {
 		state, word = wordOfReply(s, reply)
 		if err := w.tellReply(l, reply); err != nil {
 			return err

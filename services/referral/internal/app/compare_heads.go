@@ -40,7 +40,7 @@ func (a *App) CompareHeads(ctx context.Context) error {
 	}
 	return a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		for _, node := range slices.Sorted(maps.Keys(digests)) {
-			err := a.Post.Queue(tx, post.Outgoing{To: referralAt(node), Lane: postv1.Lane_LANE_BULK, Kind: kindDigest, Body: digests[node]})
+			err := a.mail(tx, post.Outgoing{To: referralAt(node), Lane: postv1.Lane_LANE_BULK, Kind: kindDigest, Body: digests[node]})
 			if err != nil {
 				return err
 			}
@@ -122,7 +122,7 @@ func (a *App) receiveDigest(tx *kitstore.Tx, from string, came *custodyv1.HeadDi
 		return nil
 	}
 	for _, l := range append(lists, list) {
-		if err := a.Post.Queue(tx, post.Outgoing{To: referralAt(from), Lane: postv1.Lane_LANE_BULK, Kind: kindHeads, Body: l}); err != nil {
+		if err := a.mail(tx, post.Outgoing{To: referralAt(from), Lane: postv1.Lane_LANE_BULK, Kind: kindHeads, Body: l}); err != nil {
 			return err
 		}
 	}
@@ -172,7 +172,7 @@ func (a *App) compareHead(tx *kitstore.Tx, from string, h *custodyv1.SharedHead)
 	}
 	event := custody.Hash(h.GetEvent())
 	if chain == nil || !chain.Has(event) {
-		return a.Post.Queue(tx, post.Outgoing{
+		return a.mail(tx, post.Outgoing{
 			To: referralAt(from), Lane: postv1.Lane_LANE_BULK, Kind: kindHead, Subject: h.GetReferral(), Body: &custodyv1.HeadQuery{Referral: h.GetReferral()},
 		})
 	}

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -25,12 +26,17 @@ func (a *App) receiveQuery(tx *kitstore.Tx, from string, query *custodyv1.Recove
 	return store.Debts.Put(tx, kitstore.K(from), &referralv1.DebtRecord{Node: from, Incarnation: incarnationOf(query.GetKnown(), from)})
 }
 
-// payDebts tells restored nodes what this one holds, a page in each transaction.
-func (a *App) payDebts(ctx context.Context) error {
+// payDebts tells restored nodes what this one holds, a page in each transaction. later is when to come again for one that takes no part
+// now; zero for no such.
+func (a *App) payDebts(ctx context.Context) (later time.Time, err error) {
 	var owed []string
-	err := a.DB.View(ctx, func(r kitstore.Reader) error {
+	err = a.DB.View(ctx, func(r kitstore.Reader) error {
 		return store.Debts.Scan(r, kitstore.Range{}, func(_ kitstore.Key, d *referralv1.DebtRecord) error {
-			if !d.GetPaid() {
+			switch {
+			case d.GetPaid():
+			case !a.takesPart(d.GetNode()):
+				later = a.Now().Add(askAgain)
+			default:
 				owed = append(owed, d.GetNode())
 			}
 			return nil
@@ -51,7 +57,7 @@ func (a *App) payDebts(ctx context.Context) error {
 			})
 		}
 	}
-	return err
+	return later, err
 }
 
 // pay tells one page: the chains in which the node takes part, then the offers it made to this one, then that this is all.
@@ -96,7 +102,7 @@ func (a *App) endAnswer(tx *kitstore.Tx, node string) error {
 	if err != nil {
 		return err
 	}
-	return a.Post.Queue(tx, toRestored(node, kindAnswer, "", &custodyv1.RecoveryAnswer{Known: known, Restored: own.GetBeginTime() != nil}))
+	return a.mail(tx, toRestored(node, kindAnswer, "", &custodyv1.RecoveryAnswer{Known: known, Restored: own.GetBeginTime() != nil}))
 }
 
 // tellChain tells a node what the chain of a referral holds for it: all, when it is a party, else what was said to it and by it.
@@ -117,7 +123,7 @@ func (a *App) tellChain(tx *kitstore.Tx, node, referral string) error {
 	default:
 		return nil
 	}
-	if err := a.Post.Queue(tx, toRestored(node, kindPart, referral, part)); err != nil {
+	if err := a.mail(tx, toRestored(node, kindPart, referral, part)); err != nil {
 		return err
 	}
 	return a.tellWords(tx, node, chain)
@@ -162,7 +168,7 @@ func (a *App) sayAgain(tx *kitstore.Tx, node, referral string, signed *custodyv1
 	if err := proto.Unmarshal(signed.GetReply(), reply); err != nil {
 		return nil, err
 	}
-	return reply.GetAnnexCommitment(), a.Post.Queue(tx, toRestored(node, kindReply, referral, &custodyv1.ReplyLetter{Reply: signed}))
+	return reply.GetAnnexCommitment(), a.mail(tx, toRestored(node, kindReply, referral, &custodyv1.ReplyLetter{Reply: signed}))
 }
 
 func (a *App) sendAnnexes(tx *kitstore.Tx, node, referral string, commitments [][]byte) error {
@@ -179,7 +185,7 @@ func (a *App) sendAnnexes(tx *kitstore.Tx, node, referral string, commitments []
 		}
 		letter := toRestored(node, kindAnnex, referral, annex)
 		letter.Sealed = true
-		if err := a.Post.Queue(tx, letter); err != nil {
+		if err := a.mail(tx, letter); err != nil {
 			return err
 		}
 	}
@@ -199,7 +205,7 @@ func (a *App) tellMade(tx *kitstore.Tx, node string, record *referralv1.OfferRec
 	part := &custodyv1.RecoveryPart{Referral: event.GetReferral(), Steps: []*custodyv1.RecoveryStep{
 		{Step: &custodyv1.RecoveryStep_Event{Event: record.GetOffered()}},
 	}}
-	if err := a.Post.Queue(tx, toRestored(node, kindPart, event.GetReferral(), part)); err != nil {
+	if err := a.mail(tx, toRestored(node, kindPart, event.GetReferral(), part)); err != nil {
 		return err
 	}
 	name := store.OfferName(event.GetReferral(), custody.HashOf(record.GetOffered().GetEvent()).String())

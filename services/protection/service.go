@@ -42,6 +42,7 @@ type Service struct {
 	process   *process.Process
 	deadlines *process.Due // of cases
 	notices   *process.Due // to be sent
+	dossiers  *process.Due // to be asked for
 	closeAll  func()       // senders
 }
 
@@ -85,7 +86,8 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		Rules:  resources, Limits: table, Senders: senders, Gateway: strings.TrimRight(c.GatewayURL, "/"), Log: p.Log,
 	}
 	deadlines, notices := process.NewDue("fire deadlines", a.FireDeadlines), process.NewDue("send notices", a.SendNotices)
-	a.Wake = func() { deadlines.Wake(); notices.Wake() }
+	dossiers := process.NewDue("ask for dossiers", a.TendDossiers)
+	a.Wake = func() { deadlines.Wake(); notices.Wake(); dossiers.Wake() }
 	letters, err := p.OpenPost(store.Letters, a.Handlers())
 	if err != nil {
 		return nil, err
@@ -93,6 +95,9 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	commands, err := p.OpenOutbox(store.Commands, map[string]outbox.Target{
 		referralv1.ReferralService_SubmitReferral_FullMethodName:   {Service: "referral", Result: a.TakeReferred},
 		referralv1.ReferralService_CompleteReferral_FullMethodName: {Service: "referral", Result: a.TakeCompleted},
+
+		referralv1.ReferralService_ReportDossierClosed_FullMethodName: {Service: "referral", Result: a.TakeReported},
+		referralv1.ReferralService_ReportConsentEnded_FullMethodName:  {Service: "referral", Result: a.TakeReported},
 	}, app.Sealer{Keys: p.Keys}, map[string]string{"referral": c.ReferralAddress})
 	if err != nil {
 		return nil, err
@@ -115,7 +120,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		}
 	}
 	protectionv1.RegisterProtectionServiceServer(p.Server, server.New(a))
-	return &Service{process: p, deadlines: deadlines, notices: notices, closeAll: closeAll}, nil
+	return &Service{process: p, deadlines: deadlines, notices: notices, dossiers: dossiers, closeAll: closeAll}, nil
 }
 
 // Address is where the service listens.
@@ -124,7 +129,7 @@ func (s *Service) Address() net.Addr { return s.process.Address() }
 // Run serves, sends and takes letters, calls the referral service, follows its events and those of the
 // shelter service, fires deadlines and sends notices, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	return s.process.Run(ctx, s.deadlines.Run, s.notices.Run)
+	return s.process.Run(ctx, s.deadlines.Run, s.notices.Run, s.dossiers.Run)
 }
 
 // Close closes the store, the keys and the senders.

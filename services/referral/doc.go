@@ -19,6 +19,7 @@
 //   - A flow reaches each stage once, whatever happens to its referral.
 //   - A person who is here outranks every record: an arrival asserted is said to the owner until the referral follows. A handover
 //     on a promise this node never gave is refused, and stays refused.
+//   - What the protection service reports (reading has ended, consent was withdrawn) stands in the chain once, whoever owns it.
 //   - What people write (notes, escort, receiving worker) lies in sealed annexes and travels in
 //     sealed letters alone; chain, events and errors hold codes, ids and commitments.
 //

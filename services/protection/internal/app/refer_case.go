@@ -62,11 +62,14 @@ func (a *App) TakeReferred(tx *kitstore.Tx, result outbox.Result) error {
 		return fmt.Errorf("the reply to %s is a %T", result.Command.Method, result.Reply)
 	}
 	if c.GetReferral() != referral.GetName() { // the one before, if any, is over
-		record.ReferralSequence, record.DossierOffer = 0, ""
+		record.ReferralSequence, record.DossierOffer, record.DossierNode, record.HolderNode, record.HolderOffer = 0, "", "", "", ""
 	}
 	c.Referral, c.ReferralKind = referral.GetName(), referral.GetKind()
-	if referral.GetSequence() > record.GetReferralSequence() {
-		c.ReferralState, record.ReferralSequence = referral.GetState(), referral.GetSequence()
+	if referral.GetSequence() > record.GetReferralSequence() { // the event that made it so is still to be heard
+		c.ReferralState, record.ReferralSequence = referral.GetState(), referral.GetSequence()-1
+	}
+	if err := a.tellWithdrawn(tx, record, result.Command.OnBehalfOf); err != nil { // consent may have been refused meanwhile
+		return err
 	}
 	if _, err := a.putCase(tx, record, "referred", now); err != nil {
 		return err
@@ -82,5 +85,8 @@ func (a *App) TakeReferred(tx *kitstore.Tx, result outbox.Result) error {
 	if err := store.Heard.Delete(tx, kitstore.K(referral.GetName())); err != nil {
 		return err
 	}
-	return a.advance(tx, record, heard)
+	if err := a.advance(tx, record, heard); err != nil {
+		return err
+	}
+	return a.sendOwed(tx, heard)
 }

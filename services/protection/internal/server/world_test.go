@@ -210,7 +210,7 @@ func consent(c *protectionv1.Case) *protectionv1.RecordConsentRequest {
 
 func (w *world) consented(t testing.TB) *protectionv1.Case {
 	t.Helper()
-	c, err := w.app.RecordConsent(context.Background(), consent(w.taken(t)))
+	c, err := w.app.RecordConsent(context.Background(), consent(w.taken(t)), nil)
 	must(t, err)
 	return c
 }
@@ -240,6 +240,7 @@ func (w *world) received(t testing.TB, state custodyv1.ReferralState) *protectio
 	for s := custodyv1.ReferralState_REFERRAL_STATE_ARRIVED; s <= state; s++ {
 		data, err := anypb.New(&referralv1.ReferralChanged{
 			Referral: referral, State: s, OriginNode: "punjab", OwnerNode: "balochistan", ToNode: "balochistan", Offer: referral + "/offers/aa", Unit: hub, Sequence: uint64(s),
+			GiverNode: "punjab", CareNode: "balochistan", OwnerNodes: []string{"punjab", "balochistan"},
 		})
 		must(t, err)
 		must(t, w.db.Update(ctx, func(tx *kitstore.Tx) error {

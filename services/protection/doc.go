@@ -11,6 +11,7 @@
 //   - The same intake, asked twice, is one case. So is the same referral and the same outcome: they
 //     are durable commands to the referral service, known by case and version.
 //   - A case is referred on consent that holds now, or on a legal basis with its reason.
+//   - Those who go together are referred by one command, each on their own consent or legal basis, or none of them is.
 //   - The dossier leaves after READY, from the node that gives the person, once for a place, sealed to the receiving protection
 //     service. It holds only what the consent's scopes name at that moment, and the scopes go with it: they bind whoever
 //     hands the person on.

@@ -94,6 +94,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	}
 	commands, err := p.OpenOutbox(store.Commands, map[string]outbox.Target{
 		referralv1.ReferralService_SubmitReferral_FullMethodName:   {Service: "referral", Result: a.TakeReferred},
+		referralv1.ReferralService_SubmitReferrals_FullMethodName:  {Service: "referral", Result: a.TakeReferredTogether},
 		referralv1.ReferralService_CompleteReferral_FullMethodName: {Service: "referral", Result: a.TakeCompleted},
 
 		referralv1.ReferralService_ReportDossierClosed_FullMethodName: {Service: "referral", Result: a.TakeReported},

@@ -2326,7 +2326,10 @@ type ReferCaseRequest struct {
 	// Free text to the other side; travels sealed.
 	Note string `protobuf:"bytes,9,opt,name=note,proto3" json:"note,omitempty"`
 	// The case as the caller knows it; refused when it changed since.
-	Etag          string `protobuf:"bytes,10,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,10,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Cases of those who go together with this one and are not parted: brothers and sisters, or a mother and her children. All are
+	// referred, for a place to stay with the same unit, or none. The note is for all of them.
+	Others        []*OtherCase `protobuf:"bytes,11,rep,name=others,proto3" json:"others,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2431,6 +2434,86 @@ func (x *ReferCaseRequest) GetEtag() string {
 	return ""
 }
 
+func (x *ReferCaseRequest) GetOthers() []*OtherCase {
+	if x != nil {
+		return x.Others
+	}
+	return nil
+}
+
+// OtherCase is one of those who go together with another.
+type OtherCase struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/balochistan/cases/0192…`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The case as the caller knows it; refused when it changed since.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// What the place must offer to this person, without identity.
+	Needs *v1.Needs `protobuf:"bytes,3,opt,name=needs,proto3" json:"needs,omitempty"`
+	// A legal basis where this person's consent cannot be had; its reason belongs into the note.
+	Override      *v1.ConsentOverride `protobuf:"bytes,4,opt,name=override,proto3" json:"override,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OtherCase) Reset() {
+	*x = OtherCase{}
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OtherCase) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OtherCase) ProtoMessage() {}
+
+func (x *OtherCase) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OtherCase.ProtoReflect.Descriptor instead.
+func (*OtherCase) Descriptor() ([]byte, []int) {
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *OtherCase) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *OtherCase) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *OtherCase) GetNeeds() *v1.Needs {
+	if x != nil {
+		return x.Needs
+	}
+	return nil
+}
+
+func (x *OtherCase) GetOverride() *v1.ConsentOverride {
+	if x != nil {
+		return x.Override
+	}
+	return nil
+}
+
 // Request to record the outcome.
 type RecordOutcomeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2450,7 +2533,7 @@ type RecordOutcomeRequest struct {
 
 func (x *RecordOutcomeRequest) Reset() {
 	*x = RecordOutcomeRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[24]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2462,7 +2545,7 @@ func (x *RecordOutcomeRequest) String() string {
 func (*RecordOutcomeRequest) ProtoMessage() {}
 
 func (x *RecordOutcomeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[24]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2475,7 +2558,7 @@ func (x *RecordOutcomeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordOutcomeRequest.ProtoReflect.Descriptor instead.
 func (*RecordOutcomeRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{24}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RecordOutcomeRequest) GetName() string {
@@ -2528,7 +2611,7 @@ type ListAuditRowsRequest struct {
 
 func (x *ListAuditRowsRequest) Reset() {
 	*x = ListAuditRowsRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[25]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2540,7 +2623,7 @@ func (x *ListAuditRowsRequest) String() string {
 func (*ListAuditRowsRequest) ProtoMessage() {}
 
 func (x *ListAuditRowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[25]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2553,7 +2636,7 @@ func (x *ListAuditRowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRowsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRowsRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{25}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListAuditRowsRequest) GetParent() string {
@@ -2590,7 +2673,7 @@ type ListAuditRowsResponse struct {
 
 func (x *ListAuditRowsResponse) Reset() {
 	*x = ListAuditRowsResponse{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[26]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2602,7 +2685,7 @@ func (x *ListAuditRowsResponse) String() string {
 func (*ListAuditRowsResponse) ProtoMessage() {}
 
 func (x *ListAuditRowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[26]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2615,7 +2698,7 @@ func (x *ListAuditRowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRowsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditRowsResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{26}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListAuditRowsResponse) GetAuditRows() []*v11.AuditRow {
@@ -2655,7 +2738,7 @@ type ReceivedDossier_Closing struct {
 
 func (x *ReceivedDossier_Closing) Reset() {
 	*x = ReceivedDossier_Closing{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[27]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2667,7 +2750,7 @@ func (x *ReceivedDossier_Closing) String() string {
 func (*ReceivedDossier_Closing) ProtoMessage() {}
 
 func (x *ReceivedDossier_Closing) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[27]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2747,7 +2830,7 @@ type ListCasesRequest_Filter struct {
 
 func (x *ListCasesRequest_Filter) Reset() {
 	*x = ListCasesRequest_Filter{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[28]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2759,7 +2842,7 @@ func (x *ListCasesRequest_Filter) String() string {
 func (*ListCasesRequest_Filter) ProtoMessage() {}
 
 func (x *ListCasesRequest_Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[28]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3037,7 +3120,7 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\x14RecordConsentRequest\x12N\n" +
 	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/cases/[0-9a-f-]{36}$R\x04name\x12B\n" +
 	"\aconsent\x18\x02 \x01(\v2\x1d.amanat.protection.v1.ConsentB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\aconsent\x12 \n" +
-	"\x04etag\x18\x03 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\xe0\x04\n" +
+	"\x04etag\x18\x03 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\xa6\x05\n" +
 	"\x10ReferCaseRequest\x12N\n" +
 	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/cases/[0-9a-f-]{36}$R\x04name\x12B\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12&\n" +
@@ -3049,7 +3132,14 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\boverride\x18\b \x01(\v2\".amanat.custody.v1.ConsentOverrideB\x03\xe0A\x01R\boverride\x12#\n" +
 	"\x04note\x18\t \x01(\tB\x0f\xe0A\x01\xbaH\x05r\x03\x18\xa0\x1f\x88\x80\x19\aR\x04note\x12 \n" +
 	"\x04etag\x18\n" +
-	" \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\x90\x02\n" +
+	" \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x12D\n" +
+	"\x06others\x18\v \x03(\v2\x1f.amanat.protection.v1.OtherCaseB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\n" +
+	"R\x06others\"\xfd\x01\n" +
+	"\tOtherCase\x12N\n" +
+	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/cases/[0-9a-f-]{36}$R\x04name\x12 \n" +
+	"\x04etag\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x129\n" +
+	"\x05needs\x18\x03 \x01(\v2\x18.amanat.custody.v1.NeedsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05needs\x12C\n" +
+	"\boverride\x18\x04 \x01(\v2\".amanat.custody.v1.ConsentOverrideB\x03\xe0A\x01R\boverride\"\x90\x02\n" +
 	"\x14RecordOutcomeRequest\x12N\n" +
 	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/cases/[0-9a-f-]{36}$R\x04name\x12&\n" +
 	"\aoutcome\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18<R\aoutcome\x121\n" +
@@ -3106,7 +3196,7 @@ func file_amanat_protection_v1_protection_proto_rawDescGZIP() []byte {
 }
 
 var file_amanat_protection_v1_protection_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_amanat_protection_v1_protection_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_amanat_protection_v1_protection_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_amanat_protection_v1_protection_proto_goTypes = []any{
 	(Case_State)(0),                   // 0: amanat.protection.v1.Case.State
 	(Case_Source)(0),                  // 1: amanat.protection.v1.Case.Source
@@ -3136,143 +3226,147 @@ var file_amanat_protection_v1_protection_proto_goTypes = []any{
 	(*ListCasesResponse)(nil),         // 25: amanat.protection.v1.ListCasesResponse
 	(*RecordConsentRequest)(nil),      // 26: amanat.protection.v1.RecordConsentRequest
 	(*ReferCaseRequest)(nil),          // 27: amanat.protection.v1.ReferCaseRequest
-	(*RecordOutcomeRequest)(nil),      // 28: amanat.protection.v1.RecordOutcomeRequest
-	(*ListAuditRowsRequest)(nil),      // 29: amanat.protection.v1.ListAuditRowsRequest
-	(*ListAuditRowsResponse)(nil),     // 30: amanat.protection.v1.ListAuditRowsResponse
-	(*ReceivedDossier_Closing)(nil),   // 31: amanat.protection.v1.ReceivedDossier.Closing
-	(*ListCasesRequest_Filter)(nil),   // 32: amanat.protection.v1.ListCasesRequest.Filter
-	(*timestamppb.Timestamp)(nil),     // 33: google.protobuf.Timestamp
-	(*DutySpan)(nil),                  // 34: amanat.protection.v1.DutySpan
-	(*DutyException)(nil),             // 35: amanat.protection.v1.DutyException
-	(*QuietHours)(nil),                // 36: amanat.protection.v1.QuietHours
-	(*Leave)(nil),                     // 37: amanat.protection.v1.Leave
-	(*date.Date)(nil),                 // 38: google.type.Date
-	(v1.Urgency)(0),                   // 39: amanat.custody.v1.Urgency
-	(v1.ReferralState)(0),             // 40: amanat.custody.v1.ReferralState
-	(v1.ReferralKind)(0),              // 41: amanat.custody.v1.ReferralKind
-	(*fieldmaskpb.FieldMask)(nil),     // 42: google.protobuf.FieldMask
-	(*v1.Needs)(nil),                  // 43: amanat.custody.v1.Needs
-	(*v1.ConsentOverride)(nil),        // 44: amanat.custody.v1.ConsentOverride
-	(*v11.AuditRow)(nil),              // 45: amanat.privacy.v1.AuditRow
-	(*GetLadderRequest)(nil),          // 46: amanat.protection.v1.GetLadderRequest
-	(*UpdateLadderRequest)(nil),       // 47: amanat.protection.v1.UpdateLadderRequest
-	(*ListLimitsRequest)(nil),         // 48: amanat.protection.v1.ListLimitsRequest
-	(*ListCaseDeadlinesRequest)(nil),  // 49: amanat.protection.v1.ListCaseDeadlinesRequest
-	(*MeetDeadlineRequest)(nil),       // 50: amanat.protection.v1.MeetDeadlineRequest
-	(*RecordLegalEventRequest)(nil),   // 51: amanat.protection.v1.RecordLegalEventRequest
-	(*ListNoticesRequest)(nil),        // 52: amanat.protection.v1.ListNoticesRequest
-	(*AcknowledgeNoticeRequest)(nil),  // 53: amanat.protection.v1.AcknowledgeNoticeRequest
-	(*Ladder)(nil),                    // 54: amanat.protection.v1.Ladder
-	(*ListLimitsResponse)(nil),        // 55: amanat.protection.v1.ListLimitsResponse
-	(*ListCaseDeadlinesResponse)(nil), // 56: amanat.protection.v1.ListCaseDeadlinesResponse
-	(*CaseDeadline)(nil),              // 57: amanat.protection.v1.CaseDeadline
-	(*RecordLegalEventResponse)(nil),  // 58: amanat.protection.v1.RecordLegalEventResponse
-	(*ListNoticesResponse)(nil),       // 59: amanat.protection.v1.ListNoticesResponse
-	(*Notice)(nil),                    // 60: amanat.protection.v1.Notice
+	(*OtherCase)(nil),                 // 28: amanat.protection.v1.OtherCase
+	(*RecordOutcomeRequest)(nil),      // 29: amanat.protection.v1.RecordOutcomeRequest
+	(*ListAuditRowsRequest)(nil),      // 30: amanat.protection.v1.ListAuditRowsRequest
+	(*ListAuditRowsResponse)(nil),     // 31: amanat.protection.v1.ListAuditRowsResponse
+	(*ReceivedDossier_Closing)(nil),   // 32: amanat.protection.v1.ReceivedDossier.Closing
+	(*ListCasesRequest_Filter)(nil),   // 33: amanat.protection.v1.ListCasesRequest.Filter
+	(*timestamppb.Timestamp)(nil),     // 34: google.protobuf.Timestamp
+	(*DutySpan)(nil),                  // 35: amanat.protection.v1.DutySpan
+	(*DutyException)(nil),             // 36: amanat.protection.v1.DutyException
+	(*QuietHours)(nil),                // 37: amanat.protection.v1.QuietHours
+	(*Leave)(nil),                     // 38: amanat.protection.v1.Leave
+	(*date.Date)(nil),                 // 39: google.type.Date
+	(v1.Urgency)(0),                   // 40: amanat.custody.v1.Urgency
+	(v1.ReferralState)(0),             // 41: amanat.custody.v1.ReferralState
+	(v1.ReferralKind)(0),              // 42: amanat.custody.v1.ReferralKind
+	(*fieldmaskpb.FieldMask)(nil),     // 43: google.protobuf.FieldMask
+	(*v1.Needs)(nil),                  // 44: amanat.custody.v1.Needs
+	(*v1.ConsentOverride)(nil),        // 45: amanat.custody.v1.ConsentOverride
+	(*v11.AuditRow)(nil),              // 46: amanat.privacy.v1.AuditRow
+	(*GetLadderRequest)(nil),          // 47: amanat.protection.v1.GetLadderRequest
+	(*UpdateLadderRequest)(nil),       // 48: amanat.protection.v1.UpdateLadderRequest
+	(*ListLimitsRequest)(nil),         // 49: amanat.protection.v1.ListLimitsRequest
+	(*ListCaseDeadlinesRequest)(nil),  // 50: amanat.protection.v1.ListCaseDeadlinesRequest
+	(*MeetDeadlineRequest)(nil),       // 51: amanat.protection.v1.MeetDeadlineRequest
+	(*RecordLegalEventRequest)(nil),   // 52: amanat.protection.v1.RecordLegalEventRequest
+	(*ListNoticesRequest)(nil),        // 53: amanat.protection.v1.ListNoticesRequest
+	(*AcknowledgeNoticeRequest)(nil),  // 54: amanat.protection.v1.AcknowledgeNoticeRequest
+	(*Ladder)(nil),                    // 55: amanat.protection.v1.Ladder
+	(*ListLimitsResponse)(nil),        // 56: amanat.protection.v1.ListLimitsResponse
+	(*ListCaseDeadlinesResponse)(nil), // 57: amanat.protection.v1.ListCaseDeadlinesResponse
+	(*CaseDeadline)(nil),              // 58: amanat.protection.v1.CaseDeadline
+	(*RecordLegalEventResponse)(nil),  // 59: amanat.protection.v1.RecordLegalEventResponse
+	(*ListNoticesResponse)(nil),       // 60: amanat.protection.v1.ListNoticesResponse
+	(*Notice)(nil),                    // 61: amanat.protection.v1.Notice
 }
 var file_amanat_protection_v1_protection_proto_depIdxs = []int32{
-	33, // 0: amanat.protection.v1.Unit.create_time:type_name -> google.protobuf.Timestamp
-	34, // 1: amanat.protection.v1.Unit.duty:type_name -> amanat.protection.v1.DutySpan
-	35, // 2: amanat.protection.v1.Unit.duty_exceptions:type_name -> amanat.protection.v1.DutyException
-	33, // 3: amanat.protection.v1.Worker.create_time:type_name -> google.protobuf.Timestamp
-	36, // 4: amanat.protection.v1.Worker.quiet_hours:type_name -> amanat.protection.v1.QuietHours
-	37, // 5: amanat.protection.v1.Worker.leaves:type_name -> amanat.protection.v1.Leave
-	38, // 6: amanat.protection.v1.Person.birth_date:type_name -> google.type.Date
-	38, // 7: amanat.protection.v1.Person.age_as_of:type_name -> google.type.Date
+	34, // 0: amanat.protection.v1.Unit.create_time:type_name -> google.protobuf.Timestamp
+	35, // 1: amanat.protection.v1.Unit.duty:type_name -> amanat.protection.v1.DutySpan
+	36, // 2: amanat.protection.v1.Unit.duty_exceptions:type_name -> amanat.protection.v1.DutyException
+	34, // 3: amanat.protection.v1.Worker.create_time:type_name -> google.protobuf.Timestamp
+	37, // 4: amanat.protection.v1.Worker.quiet_hours:type_name -> amanat.protection.v1.QuietHours
+	38, // 5: amanat.protection.v1.Worker.leaves:type_name -> amanat.protection.v1.Leave
+	39, // 6: amanat.protection.v1.Person.birth_date:type_name -> google.type.Date
+	39, // 7: amanat.protection.v1.Person.age_as_of:type_name -> google.type.Date
 	6,  // 8: amanat.protection.v1.Case.person:type_name -> amanat.protection.v1.Person
-	39, // 9: amanat.protection.v1.Case.urgency:type_name -> amanat.custody.v1.Urgency
+	40, // 9: amanat.protection.v1.Case.urgency:type_name -> amanat.custody.v1.Urgency
 	8,  // 10: amanat.protection.v1.Case.consent:type_name -> amanat.protection.v1.Consent
 	0,  // 11: amanat.protection.v1.Case.state:type_name -> amanat.protection.v1.Case.State
 	1,  // 12: amanat.protection.v1.Case.source:type_name -> amanat.protection.v1.Case.Source
-	40, // 13: amanat.protection.v1.Case.referral_state:type_name -> amanat.custody.v1.ReferralState
-	33, // 14: amanat.protection.v1.Case.create_time:type_name -> google.protobuf.Timestamp
-	33, // 15: amanat.protection.v1.Case.update_time:type_name -> google.protobuf.Timestamp
-	41, // 16: amanat.protection.v1.Case.referral_kind:type_name -> amanat.custody.v1.ReferralKind
-	33, // 17: amanat.protection.v1.Case.reading_close_time:type_name -> google.protobuf.Timestamp
+	41, // 13: amanat.protection.v1.Case.referral_state:type_name -> amanat.custody.v1.ReferralState
+	34, // 14: amanat.protection.v1.Case.create_time:type_name -> google.protobuf.Timestamp
+	34, // 15: amanat.protection.v1.Case.update_time:type_name -> google.protobuf.Timestamp
+	42, // 16: amanat.protection.v1.Case.referral_kind:type_name -> amanat.custody.v1.ReferralKind
+	34, // 17: amanat.protection.v1.Case.reading_close_time:type_name -> google.protobuf.Timestamp
 	2,  // 18: amanat.protection.v1.Consent.decision:type_name -> amanat.protection.v1.Consent.Decision
-	33, // 19: amanat.protection.v1.Consent.expire_time:type_name -> google.protobuf.Timestamp
-	33, // 20: amanat.protection.v1.Consent.record_time:type_name -> google.protobuf.Timestamp
-	33, // 21: amanat.protection.v1.Consent.end_time:type_name -> google.protobuf.Timestamp
-	33, // 22: amanat.protection.v1.DossierConsent.record_time:type_name -> google.protobuf.Timestamp
-	33, // 23: amanat.protection.v1.DossierConsent.expire_time:type_name -> google.protobuf.Timestamp
+	34, // 19: amanat.protection.v1.Consent.expire_time:type_name -> google.protobuf.Timestamp
+	34, // 20: amanat.protection.v1.Consent.record_time:type_name -> google.protobuf.Timestamp
+	34, // 21: amanat.protection.v1.Consent.end_time:type_name -> google.protobuf.Timestamp
+	34, // 22: amanat.protection.v1.DossierConsent.record_time:type_name -> google.protobuf.Timestamp
+	34, // 23: amanat.protection.v1.DossierConsent.expire_time:type_name -> google.protobuf.Timestamp
 	6,  // 24: amanat.protection.v1.Dossier.person:type_name -> amanat.protection.v1.Person
-	39, // 25: amanat.protection.v1.Dossier.urgency:type_name -> amanat.custody.v1.Urgency
+	40, // 25: amanat.protection.v1.Dossier.urgency:type_name -> amanat.custody.v1.Urgency
 	9,  // 26: amanat.protection.v1.Dossier.consent:type_name -> amanat.protection.v1.DossierConsent
 	10, // 27: amanat.protection.v1.ReceivedDossier.dossier:type_name -> amanat.protection.v1.Dossier
-	33, // 28: amanat.protection.v1.ReceivedDossier.receive_time:type_name -> google.protobuf.Timestamp
-	40, // 29: amanat.protection.v1.ReceivedDossier.referral_state:type_name -> amanat.custody.v1.ReferralState
-	41, // 30: amanat.protection.v1.ReceivedDossier.referral_kind:type_name -> amanat.custody.v1.ReferralKind
+	34, // 28: amanat.protection.v1.ReceivedDossier.receive_time:type_name -> google.protobuf.Timestamp
+	41, // 29: amanat.protection.v1.ReceivedDossier.referral_state:type_name -> amanat.custody.v1.ReferralState
+	42, // 30: amanat.protection.v1.ReceivedDossier.referral_kind:type_name -> amanat.custody.v1.ReferralKind
 	3,  // 31: amanat.protection.v1.ReceivedDossier.duty:type_name -> amanat.protection.v1.ReceivedDossier.Duty
-	31, // 32: amanat.protection.v1.ReceivedDossier.closings:type_name -> amanat.protection.v1.ReceivedDossier.Closing
-	33, // 33: amanat.protection.v1.ReceivedDossier.due_time:type_name -> google.protobuf.Timestamp
+	32, // 32: amanat.protection.v1.ReceivedDossier.closings:type_name -> amanat.protection.v1.ReceivedDossier.Closing
+	34, // 33: amanat.protection.v1.ReceivedDossier.due_time:type_name -> google.protobuf.Timestamp
 	4,  // 34: amanat.protection.v1.CreateUnitRequest.unit:type_name -> amanat.protection.v1.Unit
 	4,  // 35: amanat.protection.v1.ListUnitsResponse.units:type_name -> amanat.protection.v1.Unit
 	4,  // 36: amanat.protection.v1.UpdateUnitRequest.unit:type_name -> amanat.protection.v1.Unit
-	42, // 37: amanat.protection.v1.UpdateUnitRequest.update_mask:type_name -> google.protobuf.FieldMask
+	43, // 37: amanat.protection.v1.UpdateUnitRequest.update_mask:type_name -> google.protobuf.FieldMask
 	5,  // 38: amanat.protection.v1.UpdateWorkerRequest.worker:type_name -> amanat.protection.v1.Worker
-	42, // 39: amanat.protection.v1.UpdateWorkerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	43, // 39: amanat.protection.v1.UpdateWorkerRequest.update_mask:type_name -> google.protobuf.FieldMask
 	5,  // 40: amanat.protection.v1.CreateWorkerRequest.worker:type_name -> amanat.protection.v1.Worker
 	5,  // 41: amanat.protection.v1.ListWorkersResponse.workers:type_name -> amanat.protection.v1.Worker
 	7,  // 42: amanat.protection.v1.CreateCaseRequest.case:type_name -> amanat.protection.v1.Case
-	32, // 43: amanat.protection.v1.ListCasesRequest.filter:type_name -> amanat.protection.v1.ListCasesRequest.Filter
+	33, // 43: amanat.protection.v1.ListCasesRequest.filter:type_name -> amanat.protection.v1.ListCasesRequest.Filter
 	7,  // 44: amanat.protection.v1.ListCasesResponse.cases:type_name -> amanat.protection.v1.Case
 	8,  // 45: amanat.protection.v1.RecordConsentRequest.consent:type_name -> amanat.protection.v1.Consent
-	41, // 46: amanat.protection.v1.ReferCaseRequest.kind:type_name -> amanat.custody.v1.ReferralKind
-	43, // 47: amanat.protection.v1.ReferCaseRequest.needs:type_name -> amanat.custody.v1.Needs
-	33, // 48: amanat.protection.v1.ReferCaseRequest.answer_by:type_name -> google.protobuf.Timestamp
-	44, // 49: amanat.protection.v1.ReferCaseRequest.override:type_name -> amanat.custody.v1.ConsentOverride
-	45, // 50: amanat.protection.v1.ListAuditRowsResponse.audit_rows:type_name -> amanat.privacy.v1.AuditRow
-	33, // 51: amanat.protection.v1.ReceivedDossier.Closing.close_time:type_name -> google.protobuf.Timestamp
-	0,  // 52: amanat.protection.v1.ListCasesRequest.Filter.state:type_name -> amanat.protection.v1.Case.State
-	13, // 53: amanat.protection.v1.ProtectionService.CreateUnit:input_type -> amanat.protection.v1.CreateUnitRequest
-	14, // 54: amanat.protection.v1.ProtectionService.GetUnit:input_type -> amanat.protection.v1.GetUnitRequest
-	15, // 55: amanat.protection.v1.ProtectionService.ListUnits:input_type -> amanat.protection.v1.ListUnitsRequest
-	17, // 56: amanat.protection.v1.ProtectionService.UpdateUnit:input_type -> amanat.protection.v1.UpdateUnitRequest
-	19, // 57: amanat.protection.v1.ProtectionService.CreateWorker:input_type -> amanat.protection.v1.CreateWorkerRequest
-	18, // 58: amanat.protection.v1.ProtectionService.UpdateWorker:input_type -> amanat.protection.v1.UpdateWorkerRequest
-	20, // 59: amanat.protection.v1.ProtectionService.ListWorkers:input_type -> amanat.protection.v1.ListWorkersRequest
-	22, // 60: amanat.protection.v1.ProtectionService.CreateCase:input_type -> amanat.protection.v1.CreateCaseRequest
-	23, // 61: amanat.protection.v1.ProtectionService.GetCase:input_type -> amanat.protection.v1.GetCaseRequest
-	24, // 62: amanat.protection.v1.ProtectionService.ListCases:input_type -> amanat.protection.v1.ListCasesRequest
-	26, // 63: amanat.protection.v1.ProtectionService.RecordConsent:input_type -> amanat.protection.v1.RecordConsentRequest
-	27, // 64: amanat.protection.v1.ProtectionService.ReferCase:input_type -> amanat.protection.v1.ReferCaseRequest
-	28, // 65: amanat.protection.v1.ProtectionService.RecordOutcome:input_type -> amanat.protection.v1.RecordOutcomeRequest
-	46, // 66: amanat.protection.v1.ProtectionService.GetLadder:input_type -> amanat.protection.v1.GetLadderRequest
-	47, // 67: amanat.protection.v1.ProtectionService.UpdateLadder:input_type -> amanat.protection.v1.UpdateLadderRequest
-	48, // 68: amanat.protection.v1.ProtectionService.ListLimits:input_type -> amanat.protection.v1.ListLimitsRequest
-	49, // 69: amanat.protection.v1.ProtectionService.ListCaseDeadlines:input_type -> amanat.protection.v1.ListCaseDeadlinesRequest
-	50, // 70: amanat.protection.v1.ProtectionService.MeetDeadline:input_type -> amanat.protection.v1.MeetDeadlineRequest
-	51, // 71: amanat.protection.v1.ProtectionService.RecordLegalEvent:input_type -> amanat.protection.v1.RecordLegalEventRequest
-	52, // 72: amanat.protection.v1.ProtectionService.ListNotices:input_type -> amanat.protection.v1.ListNoticesRequest
-	53, // 73: amanat.protection.v1.ProtectionService.AcknowledgeNotice:input_type -> amanat.protection.v1.AcknowledgeNoticeRequest
-	29, // 74: amanat.protection.v1.ProtectionService.ListAuditRows:input_type -> amanat.protection.v1.ListAuditRowsRequest
-	4,  // 75: amanat.protection.v1.ProtectionService.CreateUnit:output_type -> amanat.protection.v1.Unit
-	4,  // 76: amanat.protection.v1.ProtectionService.GetUnit:output_type -> amanat.protection.v1.Unit
-	16, // 77: amanat.protection.v1.ProtectionService.ListUnits:output_type -> amanat.protection.v1.ListUnitsResponse
-	4,  // 78: amanat.protection.v1.ProtectionService.UpdateUnit:output_type -> amanat.protection.v1.Unit
-	5,  // 79: amanat.protection.v1.ProtectionService.CreateWorker:output_type -> amanat.protection.v1.Worker
-	5,  // 80: amanat.protection.v1.ProtectionService.UpdateWorker:output_type -> amanat.protection.v1.Worker
-	21, // 81: amanat.protection.v1.ProtectionService.ListWorkers:output_type -> amanat.protection.v1.ListWorkersResponse
-	7,  // 82: amanat.protection.v1.ProtectionService.CreateCase:output_type -> amanat.protection.v1.Case
-	7,  // 83: amanat.protection.v1.ProtectionService.GetCase:output_type -> amanat.protection.v1.Case
-	25, // 84: amanat.protection.v1.ProtectionService.ListCases:output_type -> amanat.protection.v1.ListCasesResponse
-	7,  // 85: amanat.protection.v1.ProtectionService.RecordConsent:output_type -> amanat.protection.v1.Case
-	7,  // 86: amanat.protection.v1.ProtectionService.ReferCase:output_type -> amanat.protection.v1.Case
-	7,  // 87: amanat.protection.v1.ProtectionService.RecordOutcome:output_type -> amanat.protection.v1.Case
-	54, // 88: amanat.protection.v1.ProtectionService.GetLadder:output_type -> amanat.protection.v1.Ladder
-	54, // 89: amanat.protection.v1.ProtectionService.UpdateLadder:output_type -> amanat.protection.v1.Ladder
-	55, // 90: amanat.protection.v1.ProtectionService.ListLimits:output_type -> amanat.protection.v1.ListLimitsResponse
-	56, // 91: amanat.protection.v1.ProtectionService.ListCaseDeadlines:output_type -> amanat.protection.v1.ListCaseDeadlinesResponse
-	57, // 92: amanat.protection.v1.ProtectionService.MeetDeadline:output_type -> amanat.protection.v1.CaseDeadline
-	58, // 93: amanat.protection.v1.ProtectionService.RecordLegalEvent:output_type -> amanat.protection.v1.RecordLegalEventResponse
-	59, // 94: amanat.protection.v1.ProtectionService.ListNotices:output_type -> amanat.protection.v1.ListNoticesResponse
-	60, // 95: amanat.protection.v1.ProtectionService.AcknowledgeNotice:output_type -> amanat.protection.v1.Notice
-	30, // 96: amanat.protection.v1.ProtectionService.ListAuditRows:output_type -> amanat.protection.v1.ListAuditRowsResponse
-	75, // [75:97] is the sub-list for method output_type
-	53, // [53:75] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	42, // 46: amanat.protection.v1.ReferCaseRequest.kind:type_name -> amanat.custody.v1.ReferralKind
+	44, // 47: amanat.protection.v1.ReferCaseRequest.needs:type_name -> amanat.custody.v1.Needs
+	34, // 48: amanat.protection.v1.ReferCaseRequest.answer_by:type_name -> google.protobuf.Timestamp
+	45, // 49: amanat.protection.v1.ReferCaseRequest.override:type_name -> amanat.custody.v1.ConsentOverride
+	28, // 50: amanat.protection.v1.ReferCaseRequest.others:type_name -> amanat.protection.v1.OtherCase
+	44, // 51: amanat.protection.v1.OtherCase.needs:type_name -> amanat.custody.v1.Needs
+	45, // 52: amanat.protection.v1.OtherCase.override:type_name -> amanat.custody.v1.ConsentOverride
+	46, // 53: amanat.protection.v1.ListAuditRowsResponse.audit_rows:type_name -> amanat.privacy.v1.AuditRow
+	34, // 54: amanat.protection.v1.ReceivedDossier.Closing.close_time:type_name -> google.protobuf.Timestamp
+	0,  // 55: amanat.protection.v1.ListCasesRequest.Filter.state:type_name -> amanat.protection.v1.Case.State
+	13, // 56: amanat.protection.v1.ProtectionService.CreateUnit:input_type -> amanat.protection.v1.CreateUnitRequest
+	14, // 57: amanat.protection.v1.ProtectionService.GetUnit:input_type -> amanat.protection.v1.GetUnitRequest
+	15, // 58: amanat.protection.v1.ProtectionService.ListUnits:input_type -> amanat.protection.v1.ListUnitsRequest
+	17, // 59: amanat.protection.v1.ProtectionService.UpdateUnit:input_type -> amanat.protection.v1.UpdateUnitRequest
+	19, // 60: amanat.protection.v1.ProtectionService.CreateWorker:input_type -> amanat.protection.v1.CreateWorkerRequest
+	18, // 61: amanat.protection.v1.ProtectionService.UpdateWorker:input_type -> amanat.protection.v1.UpdateWorkerRequest
+	20, // 62: amanat.protection.v1.ProtectionService.ListWorkers:input_type -> amanat.protection.v1.ListWorkersRequest
+	22, // 63: amanat.protection.v1.ProtectionService.CreateCase:input_type -> amanat.protection.v1.CreateCaseRequest
+	23, // 64: amanat.protection.v1.ProtectionService.GetCase:input_type -> amanat.protection.v1.GetCaseRequest
+	24, // 65: amanat.protection.v1.ProtectionService.ListCases:input_type -> amanat.protection.v1.ListCasesRequest
+	26, // 66: amanat.protection.v1.ProtectionService.RecordConsent:input_type -> amanat.protection.v1.RecordConsentRequest
+	27, // 67: amanat.protection.v1.ProtectionService.ReferCase:input_type -> amanat.protection.v1.ReferCaseRequest
+	29, // 68: amanat.protection.v1.ProtectionService.RecordOutcome:input_type -> amanat.protection.v1.RecordOutcomeRequest
+	47, // 69: amanat.protection.v1.ProtectionService.GetLadder:input_type -> amanat.protection.v1.GetLadderRequest
+	48, // 70: amanat.protection.v1.ProtectionService.UpdateLadder:input_type -> amanat.protection.v1.UpdateLadderRequest
+	49, // 71: amanat.protection.v1.ProtectionService.ListLimits:input_type -> amanat.protection.v1.ListLimitsRequest
+	50, // 72: amanat.protection.v1.ProtectionService.ListCaseDeadlines:input_type -> amanat.protection.v1.ListCaseDeadlinesRequest
+	51, // 73: amanat.protection.v1.ProtectionService.MeetDeadline:input_type -> amanat.protection.v1.MeetDeadlineRequest
+	52, // 74: amanat.protection.v1.ProtectionService.RecordLegalEvent:input_type -> amanat.protection.v1.RecordLegalEventRequest
+	53, // 75: amanat.protection.v1.ProtectionService.ListNotices:input_type -> amanat.protection.v1.ListNoticesRequest
+	54, // 76: amanat.protection.v1.ProtectionService.AcknowledgeNotice:input_type -> amanat.protection.v1.AcknowledgeNoticeRequest
+	30, // 77: amanat.protection.v1.ProtectionService.ListAuditRows:input_type -> amanat.protection.v1.ListAuditRowsRequest
+	4,  // 78: amanat.protection.v1.ProtectionService.CreateUnit:output_type -> amanat.protection.v1.Unit
+	4,  // 79: amanat.protection.v1.ProtectionService.GetUnit:output_type -> amanat.protection.v1.Unit
+	16, // 80: amanat.protection.v1.ProtectionService.ListUnits:output_type -> amanat.protection.v1.ListUnitsResponse
+	4,  // 81: amanat.protection.v1.ProtectionService.UpdateUnit:output_type -> amanat.protection.v1.Unit
+	5,  // 82: amanat.protection.v1.ProtectionService.CreateWorker:output_type -> amanat.protection.v1.Worker
+	5,  // 83: amanat.protection.v1.ProtectionService.UpdateWorker:output_type -> amanat.protection.v1.Worker
+	21, // 84: amanat.protection.v1.ProtectionService.ListWorkers:output_type -> amanat.protection.v1.ListWorkersResponse
+	7,  // 85: amanat.protection.v1.ProtectionService.CreateCase:output_type -> amanat.protection.v1.Case
+	7,  // 86: amanat.protection.v1.ProtectionService.GetCase:output_type -> amanat.protection.v1.Case
+	25, // 87: amanat.protection.v1.ProtectionService.ListCases:output_type -> amanat.protection.v1.ListCasesResponse
+	7,  // 88: amanat.protection.v1.ProtectionService.RecordConsent:output_type -> amanat.protection.v1.Case
+	7,  // 89: amanat.protection.v1.ProtectionService.ReferCase:output_type -> amanat.protection.v1.Case
+	7,  // 90: amanat.protection.v1.ProtectionService.RecordOutcome:output_type -> amanat.protection.v1.Case
+	55, // 91: amanat.protection.v1.ProtectionService.GetLadder:output_type -> amanat.protection.v1.Ladder
+	55, // 92: amanat.protection.v1.ProtectionService.UpdateLadder:output_type -> amanat.protection.v1.Ladder
+	56, // 93: amanat.protection.v1.ProtectionService.ListLimits:output_type -> amanat.protection.v1.ListLimitsResponse
+	57, // 94: amanat.protection.v1.ProtectionService.ListCaseDeadlines:output_type -> amanat.protection.v1.ListCaseDeadlinesResponse
+	58, // 95: amanat.protection.v1.ProtectionService.MeetDeadline:output_type -> amanat.protection.v1.CaseDeadline
+	59, // 96: amanat.protection.v1.ProtectionService.RecordLegalEvent:output_type -> amanat.protection.v1.RecordLegalEventResponse
+	60, // 97: amanat.protection.v1.ProtectionService.ListNotices:output_type -> amanat.protection.v1.ListNoticesResponse
+	61, // 98: amanat.protection.v1.ProtectionService.AcknowledgeNotice:output_type -> amanat.protection.v1.Notice
+	31, // 99: amanat.protection.v1.ProtectionService.ListAuditRows:output_type -> amanat.protection.v1.ListAuditRowsResponse
+	78, // [78:100] is the sub-list for method output_type
+	56, // [56:78] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_amanat_protection_v1_protection_proto_init() }
@@ -3288,7 +3382,7 @@ func file_amanat_protection_v1_protection_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_protection_v1_protection_proto_rawDesc), len(file_amanat_protection_v1_protection_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -149,6 +149,7 @@ func newApp(t *testing.T, node string) *bench {
 		Connections: map[string]grpc.ClientConnInterface{"referral": b.referral},
 		Targets: map[string]outbox.Target{
 			referralv1.ReferralService_SubmitReferral_FullMethodName:   {Service: "referral", Result: b.TakeReferred},
+			referralv1.ReferralService_SubmitReferrals_FullMethodName:  {Service: "referral", Result: b.TakeReferredTogether},
 			referralv1.ReferralService_CompleteReferral_FullMethodName: {Service: "referral", Result: b.TakeCompleted},
 
 			referralv1.ReferralService_ReportDossierClosed_FullMethodName: {Service: "referral", Result: b.TakeReported},

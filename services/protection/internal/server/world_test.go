@@ -102,8 +102,18 @@ func (w *world) Wait(ctx context.Context, _ string) error {
 		if refuse == nil {
 			result.Reply = &referralv1.Referral{Name: w.newReferral(), State: custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED}
 		}
-		if c.Method == referralv1.ReferralService_SubmitReferral_FullMethodName {
+		switch r := c.Request.(type) {
+		case *referralv1.SubmitReferralRequest:
 			take = w.app.TakeReferred
+		case *referralv1.SubmitReferralsRequest:
+			take = w.app.TakeReferredTogether
+			begun := &referralv1.SubmitReferralsResponse{}
+			for range r.GetRequests() {
+				begun.Referrals = append(begun.Referrals, &referralv1.Referral{Name: w.newReferral(), State: custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED})
+			}
+			if refuse == nil {
+				result.Reply = begun
+			}
 		}
 		if err := w.db.Update(ctx, func(tx *kitstore.Tx) error { return take(tx, result) }); err != nil {
 			return err

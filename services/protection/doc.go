@@ -45,5 +45,5 @@
 // `referral.referral.*.v1`, `referral.offer.{withdrawn,expired,declined,acceptance-withdrawn}.v1`,
 // `referral.handover.refused.v1`, `referral.deadline.missed.v1` and `shelter.waitlist.{review-due,reviewed,closed}.v1` of its own node.
 //
-// Letters it writes: `federal.flow.v1`, `protection.dossier.v1` and `protection.dossier-wanted.v1`; it takes the latter two.
+// Letters it writes: `federal.flow.v1`, `federal.late.v1`, `protection.dossier.v1` and `protection.dossier-wanted.v1`; it takes the latter two.
 package protection

@@ -43,6 +43,7 @@ type Service struct {
 	deadlines *process.Due // of cases
 	notices   *process.Due // to be sent
 	dossiers  *process.Due // to be asked for
+	late      *process.Due // to be told to the federal cell
 	closeAll  func()       // senders
 }
 
@@ -87,7 +88,8 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	}
 	deadlines, notices := process.NewDue("fire deadlines", a.FireDeadlines), process.NewDue("send notices", a.SendNotices)
 	dossiers := process.NewDue("ask for dossiers", a.TendDossiers)
-	a.Wake = func() { deadlines.Wake(); notices.Wake(); dossiers.Wake() }
+	late := process.NewDue("tell what is late", func(ctx context.Context) (time.Time, error) { return a.Late().Report(ctx) })
+	a.Wake = func() { deadlines.Wake(); notices.Wake(); dossiers.Wake(); late.Wake() }
 	letters, err := p.OpenPost(store.Letters, a.Handlers())
 	if err != nil {
 		return nil, err
@@ -121,7 +123,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		}
 	}
 	protectionv1.RegisterProtectionServiceServer(p.Server, server.New(a))
-	return &Service{process: p, deadlines: deadlines, notices: notices, dossiers: dossiers, closeAll: closeAll}, nil
+	return &Service{process: p, deadlines: deadlines, notices: notices, dossiers: dossiers, late: late, closeAll: closeAll}, nil
 }
 
 // Address is where the service listens.
@@ -130,7 +132,7 @@ func (s *Service) Address() net.Addr { return s.process.Address() }
 // Run serves, sends and takes letters, calls the referral service, follows its events and those of the
 // shelter service, fires deadlines and sends notices, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	return s.process.Run(ctx, s.deadlines.Run, s.notices.Run, s.dossiers.Run)
+	return s.process.Run(ctx, s.deadlines.Run, s.notices.Run, s.dossiers.Run, s.late.Run)
 }
 
 // Close closes the store, the keys and the senders.

@@ -24,7 +24,7 @@
 //     sealed letters alone; chain, events and errors hold codes, ids and commitments.
 //
 // Letters it takes: custody.offer.v1, custody.reply.v1, custody.chain.v1, custody.head.v1,
-// custody.annex.v1. Letters it sends besides these: federal.flow.v1.
+// custody.annex.v1. Letters it sends besides these: federal.flow.v1, federal.late.v1.
 //
 // Events it publishes:
 //

@@ -13,6 +13,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/audit"
 	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/late"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/privacy"
@@ -70,6 +71,8 @@ var (
 	Letters = post.Declare(Schema)
 	// Commands owed to the node's referral service.
 	Commands = outbox.Declare(Schema)
+	// Late: what the federal cell was told of missed deadlines.
+	Late = late.Declare(Schema)
 )
 
 // Indexes.
@@ -109,6 +112,13 @@ var (
 			return nil
 		}
 		return []store.Key{store.K(d.GetNextTime().AsTime(), d.GetName())}
+	})
+	// LateDeadlines: (due time, name) of open deadlines that were missed.
+	LateDeadlines = store.NewIndex(CaseDeadlines, "case_deadlines_late", func(d *protectionv1.CaseDeadline) []store.Key {
+		if d.GetState() != protectionv1.CaseDeadline_STATE_OPEN || d.GetMissed() == 0 {
+			return nil
+		}
+		return []store.Key{store.K(d.GetDueTime().AsTime(), d.GetName())}
 	})
 	// DeadlinesBySubject: (subject, step, event time): of one event a step is owed once.
 	DeadlinesBySubject = store.NewIndex(CaseDeadlines, "case_deadlines_by_subject", func(d *protectionv1.CaseDeadline) []store.Key {

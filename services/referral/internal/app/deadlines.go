@@ -85,6 +85,7 @@ func (a *App) fire(tx *kitstore.Tx, row kitstore.Row[*referralv1.DeadlineRecord]
 	if err := store.Deadlines.Put(tx, row.Key, row.Value); err != nil {
 		return err
 	}
+	tx.AfterCommit(a.Wake) // the federal cell is told that something is late
 	switch {
 	case d.GetKind() == referralv1.Deadline_KIND_FOLLOW_PERSON:
 		return a.assertAgain(tx, d.GetReferral())

@@ -44,8 +44,9 @@ func methodRules() []rule {
 			name:  "List has parent, page_size, page_token and next_page_token, and a typed Filter if any",
 			check: checkLists,
 			except: map[name]string{
-				"amanat.events.v1.EventService.ListEvents":       "a log is read by position, which outlives any page token",
-				"amanat.federal.v1.FederalService.ListCorridors": "corridors lie between nodes, so no node is their parent",
+				"amanat.events.v1.EventService.ListEvents":         "a log is read by position, which outlives any page token",
+				"amanat.federal.v1.FederalService.ListCorridors":   "corridors lie between nodes, so no node is their parent",
+				"amanat.federal.v1.FederalService.ListLateReports": "they are of all nodes",
 			},
 		},
 		{
@@ -84,6 +85,7 @@ func methodRules() []rule {
 				"amanat.custody.v1.Chain":        "evidence about a referral, found by the referral's name",
 				"amanat.events.v1.Event":         "a row of a log, found by position",
 				"amanat.federal.v1.Corridor":     "a count, computed when asked",
+				"amanat.federal.v1.LateReport":   "counts, the last of a node and service",
 				"amanat.privacy.v1.AuditRow":     "a row of a log, found by position",
 				"amanat.shelter.v1.HeardAdvert":  "what another node last said of a shelter, found by the shelter's name",
 				"amanat.protection.v1.Limit":     "a row of a file, changed by whoever runs the node",

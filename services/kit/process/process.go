@@ -73,13 +73,14 @@ type Process struct {
 	policy          rpc.Policy
 	publisher       *events.Publisher
 	failed          chan error // a store that cannot go on
+	rolledBack      chan uint64
 	tasks           []func(context.Context) error
 	closers         []func() // of connections, in the order they were opened
 }
 
 // Open opens all that a service stands on, and listens. On an error nothing stays open.
 func Open(ctx context.Context, c config.Service, o Options) (_ *Process, err error) {
-	p := &Process{Config: c, failed: make(chan error, 2), Metrics: prometheus.NewRegistry()}
+	p := &Process{Config: c, failed: make(chan error, 2), rolledBack: make(chan uint64, 1), Metrics: prometheus.NewRegistry()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("%s at %s does not start: %w", o.Name, c.Node, err), p.Close())
@@ -173,6 +174,7 @@ func (p *Process) Run(ctx context.Context, tasks ...func(context.Context) error)
 			return fmt.Errorf("the store has failed; nothing more is taken: %w", err)
 		}
 	})
+	group.Go(func() error { return p.awaitRolledBack(ctx) })
 	for _, task := range append(p.tasks, tasks...) {
 		group.Go(func() error { return task(ctx) })
 	}
@@ -182,6 +184,19 @@ func (p *Process) Run(ctx context.Context, tasks ...func(context.Context) error)
 		return nil
 	}
 	return err
+}
+
+// ErrRolledBack ends Run when a peer knows more of the service's store than the store itself: it was put back to an older copy. Its
+// incarnation is raised, so that at its next start it asks the others what it lost.
+var ErrRolledBack = errors.New("the store was rolled back to an older copy; start the service again, and it asks the other nodes what it lost")
+
+func (p *Process) awaitRolledBack(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case above := <-p.rolledBack:
+		return errors.Join(ErrRolledBack, p.DB.RaiseIncarnation(ctx, above))
+	}
 }
 
 // Close closes what is open, last opened first.

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"context"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -13,7 +12,6 @@ import (
 	"amanat.example/services/kit/fault"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
-	"amanat.example/services/referral/internal/store"
 )
 
 // ReportDossierClosed says in the chain that reading has ended at this node. Where another node owns the referral it is told to that
@@ -76,33 +74,21 @@ func (a *App) report(tx *kitstore.Tx, r *custodyv1.Reply) (*referralv1.Told, err
 	if told.ToldNode, err = a.ownerOf(tx, r.GetReferral(), r); err != nil {
 		return nil, err
 	}
-	said, err := a.said(tx, signed, r.GetReferral())
-	if said || err != nil {
+	number, err := keepReply(tx, r.GetReferral(), signed)
+	if number == 0 || err != nil { // said before, or not written
 		return told, err
-	}
-	if err := a.keepReply(tx, r.GetReferral(), signed); err != nil {
-		return nil, err
 	}
 	return told, a.sendWord(tx, told.GetToldNode(), signed, r)
 }
 
-// writeOwn writes what this node says into the chain that it owns.
+// writeOwn writes what this node says into the chain that it owns: of consent, that it has ended.
 func (w *work) writeOwn(r *custodyv1.Reply, signed *custodyv1.SignedReply) error {
-	e := &custodyv1.Event{Body: &custodyv1.Event_ReplyRecorded{ReplyRecorded: &custodyv1.ReplyRecorded{Reply: signed}}}
-	if r.GetConsentWithdrawn() != nil {
-		e = &custodyv1.Event{Body: &custodyv1.Event_ConsentEnded{ConsentEnded: &custodyv1.ConsentEnded{}}}
+	if r.GetConsentWithdrawn() == nil {
+		return w.writeWord(w.tx, signed, r, nil)
 	}
-	if _, err := w.append(r.GetActor(), nil, e); err != nil {
+	_, err := w.append(r.GetActor(), nil, &custodyv1.Event{Body: &custodyv1.Event_ConsentEnded{ConsentEnded: &custodyv1.ConsentEnded{}}})
+	if err != nil {
 		return legal(err)
 	}
 	return w.close()
-}
-
-// said says that this node has said the same of the referral before.
-func (a *App) said(tx *kitstore.Tx, signed *custodyv1.SignedReply, referral string) (said bool, err error) {
-	err = store.Replies.Scan(tx, kitstore.Range{Prefix: kitstore.K(referral)}, func(_ kitstore.Key, other *custodyv1.SignedReply) error {
-		said = said || bytes.Equal(other.GetReply(), signed.GetReply())
-		return nil
-	})
-	return said, err
 }

@@ -42,6 +42,12 @@ var (
 	// Forks: (referral, hash of the last event) → a chain that contradicts the one held. It is the
 	// evidence on which a person decides.
 	Forks = store.NewTable[*custodyv1.ChainLetter](Schema, "forks")
+	// Recovery: one row, what this store asks of other nodes since it was restored, under RecoveryKey.
+	Recovery = store.NewTable[*referralv1.RecoveryRecord](Schema, "recovery")
+	// Debts: (node) → the answer this node owes to one that was restored; it stays when it is given.
+	Debts = store.NewTable[*referralv1.DebtRecord](Schema, "recovery_debts")
+	// Waiting: (node, referral, number) → what came while referrals stood still.
+	Waiting = store.NewTable[*referralv1.WaitingRecord](Schema, "recovery_waiting")
 	// Counters: one row, the number in the last reference, under ReferenceKey.
 	Counters = store.NewTable[*wrapperspb.UInt64Value](Schema, "counters")
 )
@@ -104,6 +110,9 @@ var (
 
 // KeyName is whose key seals a referral's annexes.
 func KeyName(referral string) string { return referral }
+
+// RecoveryKey is the one key of Recovery.
+var RecoveryKey = store.K("recovery")
 
 // ReferenceKey is the one key of Counters.
 var ReferenceKey = store.K("reference")

@@ -37,10 +37,7 @@ func (a *App) FollowReferral(tx *kitstore.Tx, event *eventsv1.Event) error {
 		if err := event.GetData().UnmarshalTo(e); err != nil {
 			return fmt.Errorf("event %s: %w", event.GetId(), err)
 		}
-		if e.GetNode() != a.Node {
-			return nil
-		}
-		return a.endOffer(tx, e.GetReferral(), "", codes.DossierClosingOfferEnded)
+		return a.followRefusal(tx, e)
 	}
 	if !strings.HasPrefix(event.GetType(), "referral.referral.") {
 		return nil
@@ -58,6 +55,27 @@ func (a *App) FollowReferral(tx *kitstore.Tx, event *eventsv1.Event) error {
 		return err
 	}
 	return a.sendOwed(tx, e)
+}
+
+// followRefusal takes in that a handover was refused: what came here ends, and to a node that refuses nothing is owed.
+func (a *App) followRefusal(tx *kitstore.Tx, e *referralv1.HandoverRefused) error {
+	if e.GetNode() == a.Node {
+		return a.endOffer(tx, e.GetReferral(), "", codes.DossierClosingOfferEnded)
+	}
+	for _, source := range []protectionv1.Case_Source{protectionv1.Case_SOURCE_INTAKE, protectionv1.Case_SOURCE_REFERRAL} {
+		row, err := a.caseOf(tx, e.GetReferral(), source)
+		if err != nil {
+			return err
+		}
+		if row.Value == nil || row.Erased || row.Value.GetHolderNode() != e.GetNode() {
+			continue
+		}
+		row.Value.HolderNode, row.Value.HolderOffer = "", ""
+		if _, err := a.putCase(tx, row.Value, "", a.Now()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // followBegun moves the case that was taken in here. While it is not known which that is, the event is kept.

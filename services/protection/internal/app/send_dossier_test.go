@@ -250,6 +250,8 @@ func TestALostDossierIsAskedFor(t *testing.T) {
 	want()
 	origin.hear("ready", ready)
 	want(away, away) // the first by itself
+	origin.event("referral.handover.refused.v1", &referralv1.HandoverRefused{Referral: referral, FromNode: home, Node: away})
+	want(away, away)
 	origin.hear("arrived", arrived)
 	origin.tell(movedOn)
 	want(away, away, third)

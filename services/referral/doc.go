@@ -24,12 +24,13 @@
 //     asserted, deadlines are told, new referrals go on. So it never writes a second event at one position.
 //   - Two nodes that have or had a person compare, each hour and when the hub is there again, the last event of each open referral that both
 //     should know, and send what the other lacks.
+//   - What the protection service reports (reading has ended, consent was withdrawn) stands in the chain once, whoever owns it.
 //   - What people write (notes, escort, receiving worker) lies in sealed annexes and travels in
 //     sealed letters alone; chain, events and errors hold codes, ids and commitments.
 //
 // Letters it takes: custody.offer.v1, custody.reply.v1, custody.chain.v1, custody.head.v1,
 // custody.annex.v1, custody.head.digest.v1, custody.head.list.v1; of recovery custody.recovery.{query,part,answer}.v1 and
-// custody.offer.void.v1. Letters it sends besides these: federal.flow.v1.
+// custody.offer.void.v1. Letters it sends besides these: federal.flow.v1, federal.late.v1.
 //
 // Events it publishes:
 //

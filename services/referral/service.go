@@ -45,6 +45,7 @@ type Config struct {
 type Service struct {
 	process *process.Process
 	due     *process.Due // deadlines
+	late    *process.Due // to be told to the federal cell
 	compare *process.Due // live offers with the shelter's holds
 	recover *process.Due // what restored nodes have lost
 	heads   *process.Due // what two nodes should both know
@@ -98,10 +99,10 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		return nil, err
 	}
 	compare := &comparison{app: a, shelter: shelterv1.NewReconcileServiceClient(shelter), log: p.Log}
-	due := process.NewDue("fire deadlines", a.FireDeadlines)
-	a.Wake = due.Wake
+	due, late := process.NewDue("fire deadlines", a.FireDeadlines), process.NewDue("tell what is late", a.Late().Report)
+	a.Wake = func() { due.Wake(); late.Wake() }
 	referralv1.RegisterReferralServiceServer(p.Server, server.New(a))
-	return &Service{process: p, due: due, compare: process.NewDue("compare offers with holds", compare.work), recover: recover, heads: heads.due}, nil
+	return &Service{process: p, due: due, late: late, compare: process.NewDue("compare offers with holds", compare.work), recover: recover, heads: heads.due}, nil
 }
 
 // standing is what the use cases stand on, in a process and in a simulation.
@@ -229,7 +230,7 @@ func (s *Service) Address() net.Addr { return s.process.Address() }
 // Run serves, sends and takes letters, calls the shelter service and fires deadlines, until ctx
 // ends.
 func (s *Service) Run(ctx context.Context) error {
-	return s.process.Run(ctx, s.due.Run, s.compare.Run, s.recover.Run, s.heads.Run)
+	return s.process.Run(ctx, s.due.Run, s.late.Run, s.compare.Run, s.recover.Run, s.heads.Run)
 }
 
 // Close closes the store and the keys.

@@ -23,6 +23,9 @@ const debtPage = 64
 func (a *App) receiveQuery(tx *kitstore.Tx, from string, query *custodyv1.RecoveryQuery) error {
 	a.Log.Warn("another node was restored, and asks what this one holds", logging.Peer(from, "referral"))
 	tx.AfterCommit(a.WakeRecovery)
+	if err := a.endEarlierLife(tx, from, incarnationOf(query.GetKnown(), from)); err != nil {
+		return err
+	}
 	return store.Debts.Put(tx, kitstore.K(from), &referralv1.DebtRecord{Node: from, Incarnation: incarnationOf(query.GetKnown(), from)})
 }
 
@@ -118,7 +121,9 @@ func (a *App) tellChain(tx *kitstore.Tx, node, referral string) error {
 		part.Chain = chain.Message()
 	case s.Asked(node):
 		for _, step := range stepsOf(chain, node) {
-			part.Steps = append(part.Steps, step.message())
+			if step.Event.GetConfirmed() == nil { // which proves nothing without its chain; it is over, else the node were a party
+				part.Steps = append(part.Steps, step.message())
+			}
 		}
 	default:
 		return nil

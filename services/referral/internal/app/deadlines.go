@@ -102,6 +102,7 @@ func (a *App) fire(tx *kitstore.Tx, key kitstore.Key, record *referralv1.Deadlin
 	if err := store.Deadlines.Put(tx, key, record); err != nil {
 		return err
 	}
+	tx.AfterCommit(a.Wake) // the federal cell is told that something is late
 	switch {
 	case d.GetKind() == referralv1.Deadline_KIND_FOLLOW_PERSON:
 		return a.assertAgain(tx, d.GetReferral())

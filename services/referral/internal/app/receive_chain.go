@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -87,9 +88,14 @@ func (w *work) take(held *custody.Chain) error {
 
 // tellOwnAgain has those hear again who should have heard of events that this node wrote and had lost: the letters may be lost with them.
 func (w *work) tellOwnAgain() {
-	for i, l := range w.chain.Links() {
-		if i >= w.stored && l.Event.GetOwner() == w.Node {
-			w.hear(l, w.chain.HearsAt(i))
+	links := w.chain.Links()
+	own := func(l custody.Link) bool { return l.Event.GetOwner() == w.Node }
+	if !slices.ContainsFunc(links[w.stored:], own) {
+		return // as ever, but for a store that was restored
+	}
+	for i, before := range w.chain.Prefixes() {
+		if i >= w.stored && own(links[i]) {
+			w.hear(links[i], before.Hears())
 		}
 	}
 }

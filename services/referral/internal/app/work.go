@@ -30,6 +30,9 @@ const (
 	kindAnnex = "custody.annex.v1"
 	kindFlow  = "federal.flow.v1"
 
+	kindDigest = "custody.head.digest.v1"
+	kindHeads  = "custody.head.list.v1"
+
 	kindQuery  = "custody.recovery.query.v1"
 	kindPart   = "custody.recovery.part.v1"
 	kindAnswer = "custody.recovery.answer.v1"

@@ -11,6 +11,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/audit"
 	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/late"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/privacy"
@@ -103,6 +104,8 @@ var (
 	Letters = post.Declare(Schema)
 	// Commands owed to the node's shelter service.
 	Commands = outbox.Declare(Schema)
+	// Late: what the federal cell was told of missed deadlines.
+	Late = late.Declare(Schema)
 )
 
 // KeyName is whose key seals a referral's annexes.
@@ -138,6 +141,13 @@ var (
 	// DeadlinesByTime: (DueTime).
 	DeadlinesByTime = store.NewIndex(Deadlines, "deadlines_by_time", func(r *referralv1.DeadlineRecord) []store.Key {
 		return []store.Key{store.K(DueTime(r))}
+	})
+	// LateDeadlines: (when it was due at first) of those that were missed.
+	LateDeadlines = store.NewIndex(Deadlines, "deadlines_late", func(r *referralv1.DeadlineRecord) []store.Key {
+		if r.GetDeadline().GetMissed() == 0 {
+			return nil
+		}
+		return []store.Key{store.K(r.GetFirstDueTime().AsTime())}
 	})
 )
 

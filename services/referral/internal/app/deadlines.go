@@ -112,13 +112,17 @@ func (a *App) fire(tx *kitstore.Tx, key kitstore.Key, record *referralv1.Deadlin
 	return nil
 }
 
-// askHead asks the owner of a referral for its chain, where that is another node.
+// askHead asks the owner of a referral for its chain, where that is another node, and shows its own: the owner may not have been reached by
+// the handover yet, and would not know what it is asked for.
 func (a *App) askHead(tx *kitstore.Tx, referral string) error {
 	w, err := a.begin(tx, referral)
 	if err != nil || w.chain.State().Owner == a.Node {
 		return err
 	}
 	if err := w.repeatReturn(); err != nil {
+		return err
+	}
+	if err := w.sendChain(w.lane(), w.chain.State().Owner); err != nil {
 		return err
 	}
 	return a.mail(tx, post.Outgoing{

@@ -170,6 +170,11 @@ func TestAWordComesBeforeTheHandover(t *testing.T) {
 			return err
 		},
 		"return": func(n *node, name string) error { return n.askBack(name) },
+		"its watch": func(n *node, name string) error { // which only asks
+			n.net.now = n.get(name).GetNextDeadline().GetDueTime().AsTime()
+			_, err := n.FireDeadlines(background)
+			return err
+		},
 	} {
 		net := newNetwork(t)
 		origin, sindh := net.nodes["balochistan"], net.nodes["sindh"]
@@ -190,7 +195,7 @@ func TestAWordComesBeforeTheHandover(t *testing.T) {
 		if len(net.refused) > 0 {
 			t.Errorf("%s: refused %v", what, net.refused)
 		}
-		said := false
+		said := what == "its watch"
 		for _, l := range net.chain(sindh, name).Links() {
 			if _, by := custody.Said(l); by == "balochistan" {
 				said = slices.Contains(sindh.annexes(name), custody.Hash(l.Event.GetAnnexCommitment()).String())

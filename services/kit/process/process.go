@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	eventsv1 "amanat.example/proto/amanat/events/v1"
+	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/kit/audit"
 	"amanat.example/services/kit/config"
 	"amanat.example/services/kit/durable"
@@ -32,7 +33,7 @@ import (
 // BusName is the name under which a node's NATS has its certificate.
 const BusName = "bus"
 
-// Options say what a service is. All but Closed are needed.
+// Options say what a service is. All but Closed and Missed are needed.
 type Options struct {
 	// Name of the service, such as `shelter`; also the folder and the file of its store.
 	Name string
@@ -42,10 +43,13 @@ type Options struct {
 	Events *events.Log
 	// Audit is its audit log, declared in Schema.
 	Audit *audit.Log
-	// Policy has a row for each of its RPCs; the rows of ListEvents are added here.
+	// Policy has a row for each of its RPCs; the rows of ListEvents and GetStatus are added here.
 	Policy rpc.Policy
 	// Closed is rpc.Config.Closed; nil for a service that is always open.
 	Closed func() error
+	// Missed counts the deadlines that were missed and are open, and those of them of which the last step of the ladder was
+	// told; nil for a service that has none.
+	Missed func(r store.Reader) (missed, unheeded int, err error)
 }
 
 // Process is an opened service: what its use cases stand on.
@@ -73,6 +77,7 @@ type Process struct {
 	policy          rpc.Policy
 	publisher       *events.Publisher
 	failed          chan error // a store that cannot go on
+	status          statusServer
 	tasks           []func(context.Context) error
 	closers         []func() // of connections, in the order they were opened
 }
@@ -135,6 +140,7 @@ func Open(ctx context.Context, c config.Service, o Options) (_ *Process, err err
 func (p *Process) serve(o Options) (err error) {
 	p.policy = rpc.Policy{
 		eventsv1.EventService_ListEvents_FullMethodName: {Callers: []string{"protection", "referral", "shelter", "federal", "gateway"}, Early: true},
+		statusv1.StatusService_GetStatus_FullMethodName: {Callers: []string{"operator"}, Early: true},
 	}
 	for method, row := range o.Policy {
 		p.policy[method] = row
@@ -146,6 +152,8 @@ func (p *Process) serve(o Options) (err error) {
 		return err
 	}
 	eventsv1.RegisterEventServiceServer(p.Server, events.NewServer(p.DB, o.Events))
+	p.status = statusServer{process: p, missed: o.Missed, began: time.Now()}
+	statusv1.RegisterStatusServiceServer(p.Server, &p.status)
 	return nil
 }
 

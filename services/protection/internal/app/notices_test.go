@@ -20,6 +20,7 @@ import (
 	"amanat.example/services/kit/notify"
 	"amanat.example/services/kit/notify/notifytest"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/protection/internal/store"
 )
 
 const (
@@ -219,14 +220,42 @@ func TestCaseDeadlinesFireOnce(t *testing.T) {
 	if got := b.told(); len(got) != 4 || got[3] != "chief" {
 		t.Errorf("after days: %v", got)
 	}
+	missed := func(want, unheeded int) {
+		t.Helper()
+		must(t, b.DB.View(t.Context(), func(r kitstore.Reader) error {
+			n, u, err := store.CountMissed(r)
+			if n != want || u != unheeded {
+				t.Errorf("%d are counted as missed and %d as unheeded, want %d and %d", n, u, want, unheeded)
+			}
+			return err
+		}))
+	}
+	missed(2, 0)
+	b.now(100 * time.Hour)
+	b.fire()
+	missed(2, 2)
+	d := b.deadline(t, c.GetName())
+	_, err = b.MeetDeadline(t.Context(), &protectionv1.MeetDeadlineRequest{Name: d.GetName(), Etag: d.GetEtag()})
+	must(t, err)
+	missed(1, 1)
 	n := b.notices()[0]
 	if n.GetReference() != c.GetReference() || n.GetSubject() != c.GetName() || n.GetUrgency() != c.GetUrgency() {
 		t.Errorf("the notice: %v", n)
 	}
-	missed := slices.DeleteFunc(b.happened(), func(kind string) bool { return kind != "protection.deadline.missed.v1" })
-	if len(missed) != 4 {
-		t.Errorf("events: %v", missed)
+	events := slices.DeleteFunc(b.happened(), func(kind string) bool { return kind != "protection.deadline.missed.v1" })
+	if len(events) != 6 {
+		t.Errorf("events: %v", events)
 	}
+}
+
+// deadline is the next of a case.
+func (b *bench) deadline(t *testing.T, name string) *protectionv1.CaseDeadline {
+	t.Helper()
+	listed, err := b.ListCaseDeadlines(t.Context(), &protectionv1.ListCaseDeadlinesRequest{
+		Parent: b.parent(), Filter: &protectionv1.ListCaseDeadlinesRequest_Filter{Subject: name},
+	})
+	must(t, err)
+	return listed.GetCaseDeadlines()[0]
 }
 
 // A waitlist entry that nobody looks at climbs until somebody does.

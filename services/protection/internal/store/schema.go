@@ -102,6 +102,13 @@ var (
 		}
 		return []store.Key{store.K(d.GetNextTime().AsTime(), d.GetName())}
 	})
+	// DeadlinesMissed: (times missed) of open deadlines that were.
+	DeadlinesMissed = store.NewIndex(CaseDeadlines, "case_deadlines_missed", func(d *protectionv1.CaseDeadline) []store.Key {
+		if d.GetState() != protectionv1.CaseDeadline_STATE_OPEN || d.GetMissed() == 0 {
+			return nil
+		}
+		return []store.Key{store.K(uint32(d.GetMissed()))}
+	})
 	// DeadlinesBySubject: (subject, step, event time): of one event a step is owed once.
 	DeadlinesBySubject = store.NewIndex(CaseDeadlines, "case_deadlines_by_subject", func(d *protectionv1.CaseDeadline) []store.Key {
 		return []store.Key{store.K(d.GetSubject(), d.GetStep(), d.GetEventTime().AsTime())}
@@ -156,3 +163,12 @@ func KeyName(resource string) string {
 // DossierKeyName is the name of the key that seals what came of a referral. Referrals are named by
 // other nodes, so their whole name is in it.
 func DossierKeyName(referral string) string { return "dossiers/" + referral }
+
+// CountMissed counts the open deadlines of cases that were missed, and those of them of which the focal point was told.
+func CountMissed(r store.Reader) (missed, unheeded int, err error) {
+	if missed, err = DeadlinesMissed.Count(r, store.Range{}); err != nil {
+		return 0, 0, err
+	}
+	unheeded, err = DeadlinesMissed.Count(r, store.Range{After: store.K(uint32(protectionv1.Notice_LEVEL_FOCAL_POINT))})
+	return missed, unheeded, err
+}

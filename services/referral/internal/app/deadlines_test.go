@@ -78,6 +78,33 @@ func TestDeadlineFiresOncePerDueTimeAlsoAfterRestart(t *testing.T) {
 	}
 }
 
+// What was missed is counted while it is open, and apart from that of what nobody is left to tell.
+func TestMissedDeadlinesAreCounted(t *testing.T) {
+	net := newNetwork(t)
+	v := net.submit() // nobody receives it
+	origin := net.nodes["balochistan"]
+	check := func(when string, missed, unheeded int) {
+		t.Helper()
+		must(t, origin.DB.View(t.Context(), func(r kitstore.Reader) error {
+			m, u, err := store.CountMissed(r)
+			if m != missed || u != unheeded {
+				t.Errorf("%s: %d were missed and %d unheeded, want %d and %d", when, m, u, missed, unheeded)
+			}
+			return err
+		}))
+	}
+	check("before its time", 0, 0)
+	net.now = v.GetOffers()[0].GetAnswerBy().AsTime()
+	net.now = origin.fire() // from now on somebody must ask again
+	for step := 1; step <= 4; step++ {
+		next := origin.fire()
+		check("step "+fmt.Sprint(step), 1, step/3)
+		net.now = next
+	}
+	must(t, origin.cancel(v.GetName()))
+	check("after the end", 0, 0)
+}
+
 func TestWatchAsksTheOwner(t *testing.T) {
 	net := newNetwork(t)
 	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT)

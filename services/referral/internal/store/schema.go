@@ -130,7 +130,23 @@ var (
 	DeadlinesByTime = store.NewIndex(Deadlines, "deadlines_by_time", func(r *referralv1.DeadlineRecord) []store.Key {
 		return []store.Key{store.K(DueTime(r))}
 	})
+	// DeadlinesMissed: (times missed) of those that were.
+	DeadlinesMissed = store.NewIndex(Deadlines, "deadlines_missed", func(r *referralv1.DeadlineRecord) []store.Key {
+		if r.GetDeadline().GetMissed() == 0 {
+			return nil
+		}
+		return []store.Key{store.K(uint32(r.GetDeadline().GetMissed()))}
+	})
 )
+
+// CountMissed counts the deadlines that were missed, and those of them of which the focal point was told.
+func CountMissed(r store.Reader) (missed, unheeded int, err error) {
+	if missed, err = DeadlinesMissed.Count(r, store.Range{}); err != nil {
+		return 0, 0, err
+	}
+	unheeded, err = DeadlinesMissed.Count(r, store.Range{After: store.K(uint32(3))})
+	return missed, unheeded, err
+}
 
 // DueTime is when a deadline must be looked at: when it has passed, or when something ends by itself before that.
 func DueTime(r *referralv1.DeadlineRecord) time.Time {

@@ -17,7 +17,7 @@ import (
 	"amanat.example/services/kit/identity"
 )
 
-var errNeedsPerson = errors.New("something needs a person: see the lines marked !")
+var errNeedsPerson = errors.New("something needs a person; lines that begin with ! say what")
 
 // waitsLong is from when on a letter that waits is somebody's business: the ends of a link compare their marks every hour, and
 // where the hub is away for longer, letters can be carried by hand.

@@ -149,6 +149,7 @@ func TestDocumentAndRoutesAreTheSame(t *testing.T) {
 	nobody := "127.0.0.1:1" // A call that is made is answered "unavailable" and counted under its name.
 	door := openDoor(t, nil, func(c *Config) {
 		c.ProtectionAddress, c.ReferralAddress, c.ShelterAddress, c.FederalAddress = nobody, nobody, nobody, nobody
+		c.AddressRate, c.TokenRate = 1000, 1000
 	})
 	var described []string
 	for path, methods := range readDocument(t).Paths {

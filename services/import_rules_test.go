@@ -131,7 +131,7 @@ func importRules() []importRule {
 			name:   "rules import contracts, custody, faults, codes and limits",
 			reason: "rules are functions over the messages, with time and ids as arguments, so that every state and action can be tried",
 			forbidden: only("rules", func(_, to string) bool {
-				return within(to, contract, custody, kit+"fault", kit+"codes", kit+"limits")
+				return within(to, contract, custody, kit+"fault", kit+"codes", kit+"limits", kit+"mutant")
 			}),
 		},
 		{
@@ -173,7 +173,7 @@ func importRules() []importRule {
 			name:   "custody imports contracts alone",
 			reason: "anyone who holds a chain and the roster must be able to verify it, also without a node",
 			forbidden: func(from, to string) bool {
-				return within(from, custody) && within(to, ours) && !within(to, custody, contract, kit+"fault", kit+"codes")
+				return within(from, custody) && within(to, ours) && !within(to, custody, contract, kit+"fault", kit+"codes", kit+"mutant")
 			},
 		},
 		{

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -96,6 +97,7 @@ type serviceStatus struct {
 	HubReached        *bool        `json:"hub_reached,omitempty"`
 	MissedDeadlines   uint64       `json:"missed_deadlines"`
 	UnheededDeadlines uint64       `json:"unheeded_deadlines"`
+	AwaitedNodes      []string     `json:"awaited_nodes,omitempty"` // after a restore
 	Links             []linkStatus `json:"links,omitempty"`
 }
 
@@ -137,6 +139,9 @@ func judge(node string, roster uint64, services []network.ServiceStatus, now tim
 			if shown.UnheededDeadlines > 0 {
 				needs("%d missed deadlines are open of which the focal point was told", shown.UnheededDeadlines)
 			}
+			if shown.AwaitedNodes = told.GetAwaitedNodes(); len(shown.AwaitedNodes) > 0 {
+				needs("it was restored, and older referrals stand still until these have told what it lost, or were excused: %s", strings.Join(shown.AwaitedNodes, ", "))
+			}
 			for _, l := range told.GetLinks() {
 				shown.Links = append(shown.Links, judgeLink(l, now, needs))
 			}
@@ -160,7 +165,7 @@ func judgeLink(l *statusv1.LinkStatus, now time.Time, needs func(format string, 
 	}
 	if s.Overtaken {
 		s.needs = true
-		needs("%s: this store was rolled back, and the other end knows more of it: restore it", with)
+		needs("%s: the other end knows more of this store than it does itself: it was rolled back, or the other end is wrong", with)
 	}
 	if s.Quarantined > 0 {
 		s.needs = true
@@ -207,7 +212,7 @@ func showStatus(out io.Writer, all []nodeStatus, now time.Time, colour bool) err
 		services.row(false, n.Node, "", "up for", "incarnation", "roster", "hub", "missed deadlines")
 		links := &table{colour: colour}
 		for _, s := range n.Services {
-			services.row(!s.Ready || s.UnheededDeadlines > 0, serviceRow(s, now)...)
+			services.row(!s.Ready || s.UnheededDeadlines > 0 || len(s.AwaitedNodes) > 0, serviceRow(s, now)...)
 			for _, l := range s.Links {
 				if len(links.lines) == 0 {
 					links.row(false, "  link", "lane", "heard", "mark", "queued", "oldest", "quarantine")

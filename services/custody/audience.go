@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	"amanat.example/services/kit/mutant"
 )
 
 // Audience is who hears of an event.
@@ -32,6 +33,9 @@ func (c *Chain) Hears() Audience {
 		return a
 	}
 	parties := append([]string{s.Origin, s.Owner}, s.Former...)
+	if mutant.Off("notify") {
+		parties = append([]string{s.Owner}, s.Former[max(len(s.Former)-1, 0):]...)
+	}
 	switch b := l.Event.GetBody().(type) {
 	case *custodyv1.Event_Submitted:
 		return Audience{}
@@ -56,6 +60,23 @@ func (c *Chain) Hears() Audience {
 		}
 	}
 	return to(parties...)
+}
+
+// HearsAt is Hears as it was when the ith event, counted from 0, was the last.
+func (c *Chain) HearsAt(i int) Audience {
+	before := &Chain{}
+	for _, l := range c.links[:i+1] {
+		if err := before.take(l.Signed); err != nil { // c is folded, so each part of it is
+			return Audience{}
+		}
+	}
+	return before.Hears()
+}
+
+// Heard says that a node heard of the ith event, counted from 0.
+func (c *Chain) Heard(i int, node string) bool {
+	a := c.HearsAt(i)
+	return a.Alone == node || slices.Contains(a.Chain, node)
 }
 
 // Party says whether a node may have the chain: the origin, every owner, and the destination that is chosen.

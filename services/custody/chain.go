@@ -132,7 +132,9 @@ func VerifyAlone(v Verifier, signed *custodyv1.SignedEvent) (Link, error) {
 	if err != nil {
 		return Link{}, err
 	}
-	if offered := l.Event.GetOffered(); offered != nil {
+	if CreatedAt(l.Event.GetReferral()) == "" {
+		err = errors.New("the event is of no referral")
+	} else if offered := l.Event.GetOffered(); offered != nil {
 		err = checkOffered(offered)
 	} else if len(OfferOf(l.Event)) != len(Hash{}) {
 		err = errors.New("the event does not stand alone")

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -358,6 +359,44 @@ func TestOfferStandsAlone(t *testing.T) {
 	forged.Signature[0] ^= 1
 	if _, err := custody.VerifyAlone(r, forged); err == nil {
 		t.Fatal("a forged offer was taken")
+	}
+	for name, change := range map[string]func(e *custodyv1.Event){
+		"a name in another's place":   func(e *custodyv1.Event) { e.Referral += "/offers/x" },
+		"no name":                     func(e *custodyv1.Event) { e.Referral = "" },
+		"a name longer than any key":  func(e *custodyv1.Event) { e.Referral += strings.Repeat("0", 1<<16) },
+		"another node's unit":         func(e *custodyv1.Event) { e.GetOffered().ToUnit = "nodes/sindh/units/lahore" },
+		"a unit that is none":         func(e *custodyv1.Event) { e.GetOffered().ToUnit = "nodes/punjab/units/" },
+		"no kind":                     func(e *custodyv1.Event) { e.GetOffered().Kind = 0 },
+		"a time that is none":         func(e *custodyv1.Event) { e.GetOffered().AnswerBy.Nanos = -1 },
+		"an answer time that is none": func(e *custodyv1.Event) { e.GetOffered().AnswerBy = nil },
+		"a unit without its node":     func(e *custodyv1.Event) { e.GetOffered().ToNode = "" },
+		"nothing of what is needed":   func(e *custodyv1.Event) { e.GetOffered().Needs = nil },
+		"a withdrawal of no referral's": func(e *custodyv1.Event) {
+			e.Referral = "x"
+			e.Body = &custodyv1.Event_OfferWithdrawn{OfferWithdrawn: &custodyv1.OfferWithdrawn{Offer: make([]byte, 32)}}
+		},
+	} {
+		e := proto.CloneOf(l.Event)
+		change(e)
+		raw, err := proto.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := custody.VerifyAlone(r, &custodyv1.SignedEvent{Event: raw, Signature: r.as("balochistan").Sign(custody.DomainEvent, raw)}); err == nil {
+			t.Errorf("an offer with %s was taken", name)
+		}
+	}
+}
+
+// A node begins no chain under a name that another node gives, and so takes no referral's place in others' files.
+func TestAReferralIsNamedByItsCreator(t *testing.T) {
+	r := newRing(t, nodes...)
+	for _, name := range []string{"", "x", "nodes/sindh/referrals/01920000-0000-7000-8000-000000000001", referral + "/offers/x", referral + strings.Repeat("0", 1<<16)} {
+		e := submitted()
+		e.Referral = name
+		if _, err := (&custody.Chain{}).Append(r.as("balochistan"), "balochistan", e); err == nil {
+			t.Errorf("balochistan began a chain named %.60q", name)
+		}
 	}
 }
 

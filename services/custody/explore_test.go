@@ -123,7 +123,7 @@ func moves(c *custody.Chain, bound bounds) (all []move) {
 	}
 	for _, node := range nodes {
 		if len(s.Offers) < bound.offers {
-			add(recorded(c, "return", node, &custodyv1.Reply{Body: &custodyv1.Reply_ReturnRequested{ReturnRequested: &custodyv1.ReturnRequested{Epoch: s.Epoch}}}))
+			add(recorded(c, "return", node, &custodyv1.Reply{Body: &custodyv1.Reply_ReturnRequested{ReturnRequested: &custodyv1.ReturnRequested{Epoch: s.Epoch, Ordinal: s.Returns}}}))
 		}
 		add(
 			recorded(c, "arrival", node, &custodyv1.Reply{Body: &custodyv1.Reply_ArrivalAsserted{ArrivalAsserted: &custodyv1.ArrivalAsserted{Ordinal: s.Arrivals[node] + 1}}}),
@@ -303,15 +303,18 @@ func broken(before, after *custody.Chain, m move) string {
 		return "I1: ownership changed without a handover"
 	case (is.Care != was.Care) && (m.event.GetArrived() == nil || is.Care != is.Owner):
 		return "I6: the duty of care moved without an arrival at its new holder"
-	case handsOver && is.Owner != was.Owner && !slices.Contains(is.Former, was.Owner):
+	case m.event.GetDispatched() != nil && is.Owner != was.Owner && !slices.Contains(is.Former, was.Owner):
 		return "I7: a former owner is forgotten"
 	case slices.Contains(is.Former, is.Owner):
 		return "the owner is a former owner"
 	case is.State == custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT && m.event.GetDispatched() != nil && len(m.event.GetDispatched().GetArrival()) == 0 && was.State != custodyv1.ReferralState_REFERRAL_STATE_READY:
 		return "dispatched to a place that was not promised"
 	}
-	chosen := 0
+	chosen, back := 0, 0
 	for _, o := range is.Offers {
+		if o.Return && o.Live() {
+			back++
+		}
 		if o.State == custodyv1.OfferState_OFFER_STATE_CONFIRMED || o.State == custodyv1.OfferState_OFFER_STATE_READY {
 			chosen++
 		}
@@ -321,6 +324,8 @@ func broken(before, after *custody.Chain, m move) string {
 		want = 1
 	}
 	switch {
+	case back > 1:
+		return "two requests to return stand at once"
 	case chosen != want:
 		return fmt.Sprintf("%s with %d places chosen", custody.StateName(is.State), chosen)
 	case is.Terminal() && len(is.LiveOffers()) > 0:
@@ -329,6 +334,13 @@ func broken(before, after *custody.Chain, m move) string {
 		return "over, and its last owner does not have the person"
 	case !after.Clone().State().Terminal() == is.Terminal():
 		return "a clone is another"
+	}
+	if m.event.GetHandoverRefused() != nil {
+		events := before.Message().GetEvents()
+		given, err := custody.Load(events[:len(events)-1]...)
+		if err != nil || given.State().Owner != is.Owner || !slices.Equal(given.State().Former, is.Former) || given.State().Leaves() != is.Leaves() {
+			return "after a refused handover not all is as before it"
+		}
 	}
 	again, err := custody.Load(after.Message().GetEvents()...)
 	if err != nil || summary(again) != summary(after) {

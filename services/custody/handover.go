@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	"amanat.example/services/kit/mutant"
 )
 
 // foldDispatched hands ownership over: to a place that is promised, or to a node that has the person already.
@@ -13,11 +14,11 @@ func (s *State) foldDispatched(l Link, b *custodyv1.Dispatched) error {
 	}
 	o, err := s.own(l, b.GetOffer())
 	switch {
-	case s.State != isReady:
+	case s.State != isReady && (!mutant.Off("ready") || s.State != isConfirmed):
 		return illegal(l.Event, s.is())
 	case err != nil:
 		return err
-	case o.State != offerReady:
+	case o.State != offerReady && !mutant.Off("ready"):
 		return notIn(l, o)
 	case s.Submitted.GetKind() != placement:
 		return illegal(l.Event, "nobody moves in a referral for a service")
@@ -39,6 +40,8 @@ func (s *State) foldDispatchedAfterArrival(l Link, b *custodyv1.Dispatched) erro
 	}
 	a, ok := s.Assertions[Hash(b.GetArrival())]
 	switch {
+	case mutant.Off("arr") && s.Terminal():
+		return illegal(l.Event, s.is())
 	case !ok:
 		return illegal(l.Event, "no arrival was asserted there")
 	case a.Node != b.GetToNode():
@@ -52,19 +55,22 @@ func (s *State) foldDispatchedAfterArrival(l Link, b *custodyv1.Dispatched) erro
 		return err
 	}
 	s.handOver(l, b, s.State)
+	if mutant.Off("own") {
+		s.Care = a.Node
+	}
 	return nil
 }
 
 // answers says that an assertion still has to be answered.
 func (s *State) answers(a Assertion) bool {
-	return s.Care != a.Node && a.Arrival.GetOrdinal() == s.Arrivals[a.Node]+1
+	return s.Care != a.Node && (a.Arrival.GetOrdinal() == s.Arrivals[a.Node]+1 || mutant.Off("aid"))
 }
 
 func (s *State) handOver(l Link, b *custodyv1.Dispatched, from custodyv1.ReferralState) {
-	s.Handover = &Handover{By: s.Owner, Event: l.Hash, from: from}
+	s.Handover = &Handover{By: s.Owner, Event: l.Hash, from: from, former: slices.Clone(s.Former), before: s.Dispatched}
 	s.Dispatched, s.CheckedIn = b, nil
 	s.State, s.fallback = isInTransit, isInTransit
-	s.Epoch++
+	s.Epoch, s.Returns = s.Epoch+1, 0
 	s.passTo(b.GetToNode())
 }
 
@@ -77,15 +83,16 @@ func (s *State) passTo(node string) {
 	s.Owner = node
 }
 
-// foldHandoverRefused takes a handover back. Its position says that only the handover's writer writes it, and next to it.
+// foldHandoverRefused takes a handover back. Its position says that only the handover's writer writes it, and next to it. Who refused
+// it has taken nothing, and is no former owner by it.
 func (s *State) foldHandoverRefused() error {
 	h := s.Handover
 	if o := s.Offer(s.Dispatched.GetOffer()); o != nil && o.State == offerFulfilled {
 		o.State = offerDeclined
 	}
 	s.State, s.fallback = h.from, h.from
-	s.Epoch++
-	s.passTo(h.By)
+	s.Epoch, s.Returns = s.Epoch+1, 0
+	s.Owner, s.Former, s.Dispatched = h.By, h.former, h.before
 	return nil
 }
 

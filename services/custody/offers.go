@@ -7,8 +7,13 @@ import (
 )
 
 func checkOffered(b *custodyv1.Offered) error {
-	if b.GetToNode() == "" || b.GetToUnit() == "" || b.GetNeeds() == nil || b.GetAnswerBy() == nil {
-		return &Illegal{why: "offer is not possible: it must name node, unit, needs and an answer time"}
+	switch {
+	case b.GetToNode() == "" || nodeOf(unitName, b.GetToUnit()) != b.GetToNode(): // else nobody there would answer for it
+		return &Illegal{why: "offer is not possible: it must name a node and a unit of it"}
+	case b.GetKind() != placement && b.GetKind() != service:
+		return &Illegal{why: "offer is not possible: it is neither for a placement nor for a service"}
+	case b.GetNeeds() == nil || !b.GetAnswerBy().IsValid():
+		return &Illegal{why: "offer is not possible: it must name needs and an answer time"}
 	}
 	return nil
 }

@@ -208,7 +208,8 @@ func saidOnce(a, b *custodyv1.Reply) bool {
 	case arrivalAsserted:
 		return a.GetArrivalAsserted().GetOrdinal() == b.GetArrivalAsserted().GetOrdinal()
 	case returnRequested:
-		return a.GetReturnRequested().GetEpoch() == b.GetReturnRequested().GetEpoch()
+		return a.GetReturnRequested().GetEpoch() == b.GetReturnRequested().GetEpoch() &&
+			a.GetReturnRequested().GetOrdinal() == b.GetReturnRequested().GetOrdinal()
 	case refused:
 		return bytes.Equal(a.GetRefused().GetDispatched(), b.GetRefused().GetDispatched())
 	}
@@ -305,8 +306,8 @@ func (s *State) takeWord(l Link, r *custodyv1.Reply) error {
 	case *custodyv1.Reply_ConsentWithdrawn:
 		s.ConsentEnded = true
 	case *custodyv1.Reply_DossierClosed:
-	case *custodyv1.Reply_SafetyInformation:
-		s.Found = s.Found || s.State == isNoShow && b.SafetyInformation.GetFound()
+	case *custodyv1.Reply_SafetyInformation: // who was only asked never met the person, and does not end the search
+		s.Found = s.Found || s.State == isNoShow && b.SafetyInformation.GetFound() && s.Owned(node)
 	case *custodyv1.Reply_CorrectionRequested:
 		if h := b.CorrectionRequested.GetEvent(); len(h) != len(Hash{}) || s.events[Hash(h)] == nil {
 			return illegal(l.Event, "the chain has no such event")
@@ -329,7 +330,12 @@ func (s *State) takeReturn(l Link, node string, r *custodyv1.ReturnRequested) er
 		return illegal(l.Event, "only the first owner asks for a return")
 	case r.GetEpoch() != s.Epoch:
 		return illegal(l.Event, "it was asked of another owner")
+	case r.GetOrdinal() != s.Returns:
+		return illegal(l.Event, "this owner has answered another number of requests")
+	case slices.ContainsFunc(s.LiveOffers(), func(o *Offer) bool { return o.Return }):
+		return illegal(l.Event, "the request before it stands")
 	}
+	s.Returns++
 	s.Offers = append(s.Offers, &Offer{
 		Hash: l.Hash, By: l.Event.GetOwner(), Return: true, State: offerAccepted, Accepted: &custodyv1.Accepted{}, Time: l.Event.GetTime().AsTime(),
 		Offered: &custodyv1.Offered{

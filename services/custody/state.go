@@ -27,13 +27,15 @@ type State struct {
 	Former []string
 	// Epoch counts ownerships, from 1.
 	Epoch uint32
+	// Returns counts the requests for the person's return that this ownership has recorded.
+	Returns uint32
 	// Sequence is the number of events.
 	Sequence uint64
 	// Head is the hash of the last event.
 	Head Hash
 	// Offers are the units asked, in order; also a first owner that asked for the person's return.
 	Offers []*Offer
-	// Dispatched is the last handover; nil before it.
+	// Dispatched is the last handover that was not refused; nil before it.
 	Dispatched *custodyv1.Dispatched
 	// Handover is the last handover while its receiver has written nothing: it may still be refused.
 	Handover *Handover
@@ -73,6 +75,9 @@ type Handover struct {
 	Event Hash
 	// from is what the referral was before the offer was chosen.
 	from custodyv1.ReferralState
+	// former are the former owners before it, and before the last handover before it.
+	former []string
+	before *custodyv1.Dispatched
 }
 
 // Assertion is an arrival that was asserted.
@@ -166,6 +171,12 @@ func (s *State) Terminal() bool {
 		return true
 	}
 	return false
+}
+
+// Leaves says that the person still has to leave the place where the referral began: nobody was handed over, or each handover was
+// refused.
+func (s *State) Leaves() bool {
+	return s.State == isSubmitted || (s.State == isConfirmed || s.State == isReady) && s.fallback == isSubmitted
 }
 
 // Offer finds an offer by its hash; nil when the chain has none such.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"net"
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/grpc"
 
 	eventsv1 "amanat.example/proto/amanat/events/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
@@ -21,6 +23,7 @@ import (
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/post"
+	"amanat.example/services/kit/privacy"
 	"amanat.example/services/kit/process"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/app"
@@ -43,6 +46,7 @@ type Service struct {
 	process *process.Process
 	due     *process.Due // deadlines
 	compare *process.Due // live offers with the shelter's holds
+	recover *process.Due // what restored nodes have lost
 }
 
 // New opens the service's store and keys, its post and its outbox, and listens. Close it, also
@@ -53,7 +57,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		return nil, err
 	}
 	p, err := process.Open(ctx, c.Service, process.Options{
-		Name: "referral", Schema: store.Schema, Events: store.Events, Audit: store.Audit, Policy: server.Policy(), Missed: store.CountMissed,
+		Name: "referral", Schema: store.Schema, Events: store.Events, Audit: store.Audit, Policy: server.Policy(), Status: store.Status,
 	})
 	if err != nil {
 		return nil, err
@@ -64,15 +68,11 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		}
 	}()
 	own, _ := p.Identity.Members().Node(c.Node) // without a province only laws of the whole country hold
-	a := &app.App{
-		DB: p.DB, Node: c.Node, Now: time.Now, Random: rand.Reader, Signer: p.Identity,
-		Roster: p.Identity.Members(), Opener: p.Identity, Federal: c.FederalNode, Limits: rules.LimitsOf(table, limits.Place{Province: own.GetProvince()}), AutoConfirm: !c.ManualConfirm,
-		Annexes: app.Annexes{Keys: p.Keys}, Events: store.Events,
-		// What only this service can sign is a secret that outlives a restart.
-		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),
-		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
-		Log:    p.Log,
-	}
+	a := newApp(standing{
+		node: c.Node, federal: c.FederalNode, db: p.DB, keys: p.Keys, crypto: p.Identity.Keys(), roster: p.Identity.Members(),
+		limits: rules.LimitsOf(table, limits.Place{Province: own.GetProvince()}), autoConfirm: !c.ManualConfirm,
+		now: time.Now, random: rand.Reader, newID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err }, log: p.Log,
+	})
 	letters, err := p.OpenPost(store.Letters, handlers(a))
 	if err != nil {
 		return nil, err
@@ -82,22 +82,57 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		return nil, err
 	}
 	a.Post, a.Commands = letters, commands
+	recover := process.NewDue("recover what was lost", a.Recover)
+	a.WakeRecovery = recover.Wake
+	if err := a.BeginRecovery(ctx); err != nil {
+		return nil, err
+	}
 	shelter, err := p.Dial("shelter", c.ShelterAddress)
 	if err != nil {
 		return nil, err
 	}
-	err = p.Follow(events.NewFollower(events.FollowerConfig{
-		DB: p.DB, Log: store.Events, Node: c.Node, From: "shelter", Source: eventsv1.NewEventServiceClient(shelter),
-		Handle: a.FollowShelter, Waker: p.Bus, Logger: p.Log,
-	}))
-	if err != nil {
+	if err := p.Follow(newFollower(a, shelter, p.Bus)); err != nil {
 		return nil, err
 	}
 	compare := &comparison{app: a, shelter: shelterv1.NewReconcileServiceClient(shelter), log: p.Log}
 	due := process.NewDue("fire deadlines", a.FireDeadlines)
 	a.Wake = due.Wake
 	referralv1.RegisterReferralServiceServer(p.Server, server.New(a))
-	return &Service{process: p, due: due, compare: process.NewDue("compare offers with holds", compare.work)}, nil
+	return &Service{process: p, due: due, compare: process.NewDue("compare offers with holds", compare.work), recover: recover}, nil
+}
+
+// standing is what the use cases stand on, in a process and in a simulation.
+type standing struct {
+	node, federal string
+	db            *kitstore.DB
+	keys          *privacy.Keyring
+	crypto        post.Keys
+	roster        app.Roster
+	limits        rules.Limits
+	autoConfirm   bool
+	now           func() time.Time
+	random        io.Reader
+	newID         func() (string, error)
+	log           *logging.Logger
+}
+
+// newApp makes the use cases. Post, commands and wake are the caller's to set.
+func newApp(s standing) *app.App {
+	return &app.App{
+		DB: s.db, Node: s.node, Now: s.now, Random: s.random, Signer: s.crypto, Roster: s.roster, Opener: s.crypto, Federal: s.federal,
+		Limits: s.limits, AutoConfirm: s.autoConfirm, Annexes: app.Annexes{Keys: s.keys}, Events: store.Events,
+		// What only this service can sign is a secret that outlives a restart.
+		Tokens: paging.New(s.crypto.Sign("amanat.paging.v1", []byte(s.db.ID()))),
+		NewID:  s.newID, Log: s.log,
+	}
+}
+
+// newFollower follows the events of this node's shelter service; waker is nil where they are asked for.
+func newFollower(a *app.App, shelter grpc.ClientConnInterface, waker events.Waker) *events.Follower {
+	return events.NewFollower(events.FollowerConfig{
+		DB: a.DB, Log: store.Events, Node: a.Node, From: "shelter", Source: eventsv1.NewEventServiceClient(shelter),
+		Handle: a.FollowShelter, Waker: waker, Logger: a.Log,
+	})
 }
 
 // Times between comparisons of live offers with holds.
@@ -117,6 +152,9 @@ type comparison struct {
 }
 
 func (c *comparison) work(ctx context.Context) (next time.Time, err error) {
+	if c.app.Recovering() { // the list would lack what was lost
+		return time.Now().Add(askEvery), nil
+	}
 	if err := c.once(ctx); err != nil {
 		c.failures++
 		if c.failures == 2 { // while a machine starts, the shelter service may come a moment later
@@ -171,7 +209,9 @@ func (s *Service) Address() net.Addr { return s.process.Address() }
 
 // Run serves, sends and takes letters, calls the shelter service and fires deadlines, until ctx
 // ends.
-func (s *Service) Run(ctx context.Context) error { return s.process.Run(ctx, s.due.Run, s.compare.Run) }
+func (s *Service) Run(ctx context.Context) error {
+	return s.process.Run(ctx, s.due.Run, s.compare.Run, s.recover.Run)
+}
 
 // Close closes the store and the keys.
 func (s *Service) Close() error { return s.process.Close() }

@@ -4,16 +4,20 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/grpc"
 
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/advert"
 	"amanat.example/services/kit/config"
 	"amanat.example/services/kit/paging"
+	"amanat.example/services/kit/privacy"
 	"amanat.example/services/kit/process"
 	"amanat.example/services/kit/rpc"
+	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/shelter/internal/app"
 	"amanat.example/services/shelter/internal/server"
 	"amanat.example/services/shelter/internal/store"
@@ -40,35 +44,67 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	if gate, err = app.OpenGate(ctx, p.DB); err != nil {
-		return nil, errors.Join(err, p.Close())
-	}
-	resources, err := rpc.NewResourceRules(&shelterv1.Shelter{}, &shelterv1.Group{})
-	if err != nil {
-		return nil, errors.Join(err, p.Close())
-	}
-	directory, err := app.OpenDirectory(ctx, p.DB, c.Node)
-	if err != nil {
-		return nil, errors.Join(err, p.Close())
-	}
-	a := &app.App{
-		Directory: directory, Gate: gate,
-		Rules: resources, Watchers: app.NewWatchers(p.DB), After: time.After,
-		DB: p.DB, Node: c.Node, Now: time.Now, Keys: p.Keys, Events: store.Events,
+	a, err := newApp(ctx, standing{
+		node: c.Node, db: p.DB, keys: p.Keys, now: time.Now, after: time.After,
+		newID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 		// What only this service can sign is a secret that outlives a restart.
-		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),
-		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
+		tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),
+	})
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
 	}
+	gate = a.Gate
 	due := process.NewDue("end what is due", a.FireDue)
 	a.Wake = due.Wake
-	shelterv1.RegisterShelterServiceServer(p.Server, server.New(a))
-	shelterv1.RegisterReconcileServiceServer(p.Server, server.NewReconciler(a))
-	shelterv1.RegisterAdvertServiceServer(p.Server, server.NewAdverts(a))
+	register(p.Server, a)
 	s := &Service{process: p, tasks: []func(context.Context) error{due.Run}}
 	if err := s.advertise(ctx, a); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return s, nil
+}
+
+// standing is what the use cases stand on, in a process and in a simulation.
+type standing struct {
+	node   string
+	db     *kitstore.DB
+	keys   *privacy.Keyring
+	tokens *paging.Tokens
+	now    func() time.Time
+	after  func(time.Duration) <-chan time.Time
+	newID  func() (string, error)
+}
+
+// resources are the rules of what is stored, compiled once.
+var resources = sync.OnceValues(func() (*rpc.ResourceRules, error) {
+	return rpc.NewResourceRules(&shelterv1.Shelter{}, &shelterv1.Group{})
+})
+
+// newApp makes the use cases. Wake is the caller's to set.
+func newApp(ctx context.Context, s standing) (*app.App, error) {
+	gate, err := app.OpenGate(ctx, s.db)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := resources()
+	if err != nil {
+		return nil, err
+	}
+	directory, err := app.OpenDirectory(ctx, s.db, s.node)
+	if err != nil {
+		return nil, err
+	}
+	return &app.App{
+		Directory: directory, Gate: gate, Rules: stored, Watchers: app.NewWatchers(s.db), After: s.after,
+		DB: s.db, Node: s.node, Now: s.now, Keys: s.keys, Events: store.Events, Tokens: s.tokens, NewID: s.newID,
+	}, nil
+}
+
+// register registers what is served.
+func register(r grpc.ServiceRegistrar, a *app.App) {
+	shelterv1.RegisterShelterServiceServer(r, server.New(a))
+	shelterv1.RegisterReconcileServiceServer(r, server.NewReconciler(a))
+	shelterv1.RegisterAdvertServiceServer(r, server.NewAdverts(a))
 }
 
 // advertise has Run exchange adverts with other nodes, where there is a hub.

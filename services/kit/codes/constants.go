@@ -28,7 +28,8 @@ const (
 	WithdrawalTogether        = "TOGETHER"
 	WithdrawalPersonElsewhere = "PERSON_ELSEWHERE"
 	WithdrawalConsentEnded    = "CONSENT_ENDED"
-	WithdrawalOther           = "OTHER" // needs a note
+	WithdrawalRecordLost      = "RECORD_LOST" // a restored owner's chain does not hold the offer
+	WithdrawalOther           = "OTHER"       // needs a note
 )
 
 // Reasons that need a note, or follow from something else.

@@ -31,6 +31,7 @@ const (
 	StaleFence          = eventsv1.Reason_REASON_STALE_FENCE
 	TooLarge            = eventsv1.Reason_REASON_TOO_LARGE
 	UnknownNode         = eventsv1.Reason_REASON_UNKNOWN_NODE
+	Recovering          = eventsv1.Reason_REASON_RECOVERING
 	TooMany             = eventsv1.Reason_REASON_TOO_MANY_REQUESTS
 )
 

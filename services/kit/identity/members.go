@@ -14,6 +14,9 @@ func (m Members) Node(name string) (*identityv1.RosterNode, bool) {
 	return m.service.Roster().Node(name)
 }
 
+// Nodes is Roster.Nodes.
+func (m Members) Nodes() []*identityv1.RosterNode { return m.service.Roster().Nodes() }
+
 // Verify is Roster.Verify.
 func (m Members) Verify(node, service, domain string, message, signature []byte) error {
 	return m.service.Roster().Verify(node, service, domain, message, signature)

@@ -96,11 +96,10 @@ func (p *Post) told(a *attempt) {
 	p.counts.add("parcel-in", string(a.applied.verdict))
 	p.counts.letters(a.applied.fresh, a.applied.parked)
 	p.mu.Lock()
-	p.heard[a.from], p.overtaken[a.from] = a.now, a.applied.verdict == protocol.Overtaken
+	p.heard[a.from], p.ahead[a.from] = a.now, a.applied.verdict == protocol.Overtaken
 	p.mu.Unlock()
 	if a.applied.verdict == protocol.Overtaken {
-		p.log.Error("a sender knows a later incarnation of this store: it was rolled back; restore it as the handbook says",
-			logging.Peer(a.from.node, a.from.service))
+		p.overtaken(a.from, a.header.GetReceiverIncarnation())
 	}
 	if a.applied.parked > 0 {
 		p.log.Error("letters went to quarantine", logging.Peer(a.from.node, a.from.service),
@@ -126,10 +125,8 @@ func (p *Post) openBodies(in *parcelIn) error {
 }
 
 func (p *Post) applyIn(tx *store.Tx, a *attempt) error {
-	before, err := p.tables.receiving.Get(tx, a.from.key())
-	if errors.Is(err, store.ErrNotFound) {
-		before = &postv1.ReceivingState{Link: a.header.GetLink()}
-	} else if err != nil {
+	before, err := p.receivingState(tx, a.from)
+	if err != nil {
 		return err
 	}
 	var accepted protocol.Accepted
@@ -151,6 +148,11 @@ func (p *Post) applyIn(tx *store.Tx, a *attempt) error {
 	a.applied.state = a.state
 	if sameButHeard(before, a.state) {
 		return nil // a repetition costs no write
+	}
+	if before.GetPeerIncarnation() != a.state.GetPeerIncarnation() {
+		if err := p.raise(tx, a.from, a.state.GetPeerIncarnation()); err != nil {
+			return err
+		}
 	}
 	if accepted.MissedTo > 0 {
 		tx.AfterCommit(func() {

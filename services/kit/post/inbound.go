@@ -192,8 +192,7 @@ func (p *Post) count(ctx context.Context, by end, receipt *postv1.Receipt, now t
 	p.mu.Unlock()
 	switch out.Verdict {
 	case protocol.Overtaken:
-		p.log.Error("a receiver knows more of this store than it does itself: it was rolled back; restore it as the handbook says",
-			logging.Peer(by.node, by.service))
+		p.overtaken(by, max(receipt.GetSenderIncarnation(), p.incarnation))
 	case protocol.Counted, protocol.Repeated:
 		if out.LostTo > 0 {
 			p.log.Error("a restored receiver lacks letters that are no longer kept",

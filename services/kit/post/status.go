@@ -61,7 +61,7 @@ func (p *Post) Status(ctx context.Context) ([]LinkStatus, error) {
 			}
 			p.mu.Lock()
 			status.Heard = later(status.Heard, p.heard[from]) // repetitions are heard and not stored
-			status.Overtaken = p.overtaken[from]
+			status.Overtaken = p.ahead[from]
 			p.mu.Unlock()
 			all = append(all, status)
 			return nil

@@ -33,6 +33,12 @@ func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler
 	opened, err := post.New(post.Config{
 		Node: p.Config.Node, Service: p.Identity.Name(), DB: p.DB, Tables: tables,
 		Keys: p.Identity.Keys(), Transport: transport, Handlers: handlers, Log: p.Log,
+		OnRolledBack: func(above uint64) {
+			select {
+			case p.rolledBack <- above:
+			default: // one such word is enough
+			}
+		},
 	})
 	if err != nil {
 		return nil, err

@@ -34,7 +34,7 @@ import (
 // BusName is the name under which a node's NATS has its certificate.
 const BusName = "bus"
 
-// Options say what a service is. All but Closed and Missed are needed.
+// Options say what a service is. All but Closed and Status are needed.
 type Options struct {
 	// Name of the service, such as `shelter`; also the folder and the file of its store.
 	Name string
@@ -48,9 +48,8 @@ type Options struct {
 	Policy rpc.Policy
 	// Closed is rpc.Config.Closed; nil for a service that is always open.
 	Closed func() error
-	// Missed counts the deadlines that were missed and are open, and those of them of which the last step of the ladder was
-	// told; nil for a service that has none.
-	Missed func(r store.Reader) (missed, unheeded int, err error)
+	// Status adds to the service's status what it alone knows: missed deadlines, nodes whose answers are awaited. Nil for nothing.
+	Status func(r store.Reader, into *statusv1.Status) error
 }
 
 // Process is an opened service: what its use cases stand on.
@@ -79,13 +78,14 @@ type Process struct {
 	publisher       *events.Publisher
 	failed          chan error // a store that cannot go on
 	status          statusServer
+	rolledBack      chan uint64
 	tasks           []func(context.Context) error
 	closers         []func() // of connections, in the order they were opened
 }
 
 // Open opens all that a service stands on, and listens. On an error nothing stays open.
 func Open(ctx context.Context, c config.Service, o Options) (_ *Process, err error) {
-	p := &Process{Config: c, failed: make(chan error, 2), Metrics: prometheus.NewRegistry()}
+	p := &Process{Config: c, failed: make(chan error, 2), rolledBack: make(chan uint64, 1), Metrics: prometheus.NewRegistry()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("%s at %s does not start: %w", o.Name, c.Node, err), p.Close())
@@ -153,7 +153,7 @@ func (p *Process) serve(o Options) (err error) {
 		return err
 	}
 	eventsv1.RegisterEventServiceServer(p.Server, events.NewServer(p.DB, o.Events))
-	p.status = statusServer{process: p, missed: o.Missed, began: time.Now()}
+	p.status = statusServer{process: p, own: o.Status, began: time.Now()}
 	statusv1.RegisterStatusServiceServer(p.Server, &p.status)
 	return nil
 }
@@ -182,6 +182,7 @@ func (p *Process) Run(ctx context.Context, tasks ...func(context.Context) error)
 			return fmt.Errorf("the store has failed; nothing more is taken: %w", err)
 		}
 	})
+	group.Go(func() error { return p.awaitRolledBack(ctx) })
 	for _, task := range append(p.tasks, tasks...) {
 		group.Go(func() error { return task(ctx) })
 	}
@@ -191,6 +192,19 @@ func (p *Process) Run(ctx context.Context, tasks ...func(context.Context) error)
 		return nil
 	}
 	return err
+}
+
+// ErrRolledBack ends Run when a peer knows more of the service's store than the store itself: it was put back to an older copy. Its
+// incarnation is raised, so that at its next start it asks the others what it lost.
+var ErrRolledBack = errors.New("the store was rolled back to an older copy; start the service again, and it asks the other nodes what it lost")
+
+func (p *Process) awaitRolledBack(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case above := <-p.rolledBack:
+		return errors.Join(ErrRolledBack, p.DB.RaiseIncarnation(ctx, above))
+	}
 }
 
 // Close closes what is open, last opened first.

@@ -18,7 +18,7 @@ type statusServer struct {
 	statusv1.UnsafeStatusServiceServer
 	process *Process
 	began   time.Time
-	missed  func(r store.Reader) (missed, unheeded int, err error)
+	own     func(r store.Reader, into *statusv1.Status) error
 	links   func(ctx context.Context) ([]post.LinkStatus, error)
 	reached func() bool
 }
@@ -35,13 +35,8 @@ func (s *statusServer) GetStatus(ctx context.Context, _ *statusv1.GetStatusReque
 	if s.reached != nil {
 		status.HubReached = proto.Bool(s.reached())
 	}
-	if s.missed != nil {
-		err := p.DB.View(ctx, func(r store.Reader) error {
-			missed, unheeded, err := s.missed(r)
-			status.MissedDeadlines, status.UnheededDeadlines = uint64(missed), uint64(unheeded)
-			return err
-		})
-		if err != nil {
+	if s.own != nil {
+		if err := p.DB.View(ctx, func(r store.Reader) error { return s.own(r, status) }); err != nil {
 			return nil, err
 		}
 	}

@@ -32,7 +32,10 @@ func statusPlace(t *testing.T, closed func() error) (*Process, *post.Post, rpcte
 	log, letters := events.Declare(schema, "referral", nil), post.Declare(schema)
 	p := openAt(t, place.Root, Options{
 		Name: "referral", Schema: schema, Events: log, Closed: closed,
-		Missed: func(store.Reader) (missed, unheeded int, err error) { return 3, 1, nil },
+		Status: func(_ store.Reader, s *statusv1.Status) error {
+			s.MissedDeadlines, s.UnheededDeadlines, s.AwaitedNodes = 3, 1, []string{"punjab"}
+			return nil
+		},
 	})
 	sent, err := p.OpenPost(letters, nil)
 	if err != nil {
@@ -78,7 +81,7 @@ func TestStatus(t *testing.T) {
 	}
 	got.GetLinks()[0].OldestQueueTime, got.StartTime = nil, nil
 	want := &statusv1.Status{
-		Incarnation: p.DB.Incarnation(), RosterVersion: 1, HubReached: proto.Bool(false), MissedDeadlines: 3, UnheededDeadlines: 1,
+		Incarnation: p.DB.Incarnation(), RosterVersion: 1, HubReached: proto.Bool(false), MissedDeadlines: 3, UnheededDeadlines: 1, AwaitedNodes: []string{"punjab"},
 		Links: []*statusv1.LinkStatus{{
 			Peer: &postv1.Address{Node: "federal", Service: "federal"}, Lane: postv1.Lane_LANE_BULK, Outgoing: true, QueuedLetters: 2,
 		}},

@@ -39,6 +39,7 @@ var codeOf = map[fault.Reason]codes.Code{
 	fault.CannotMeetNeeds:     codes.FailedPrecondition,
 	fault.HoldEnded:           codes.FailedPrecondition,
 	fault.NotOwner:            codes.FailedPrecondition,
+	fault.Recovering:          codes.FailedPrecondition,
 	fault.StaleFence:          codes.FailedPrecondition,
 	fault.IdempotencyMismatch: codes.AlreadyExists,
 	fault.Unauthenticated:     codes.Unauthenticated,

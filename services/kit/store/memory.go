@@ -15,6 +15,7 @@ type Memory struct {
 	written memState
 	synced  memState
 	life    int // grows with every crash; transactions of an earlier life are void
+	commits int
 	failing error
 	lying   bool
 }
@@ -59,6 +60,40 @@ func (m *Memory) Clone() *Memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return &Memory{written: m.synced, synced: m.synced}
+}
+
+// Commits counts those since it was made or cloned.
+func (m *Memory) Commits() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.commits
+}
+
+// Each goes through all rows that are synced, in order of bucket and key, the file row with the incarnation among them, the counts
+// of rows not. payload is the row without its head, so that two stores that came to the same rows by different ways show the same.
+// The error wraps ErrDamaged.
+func (m *Memory) Each(fn func(bucket string, key, payload []byte)) error {
+	m.mu.Lock()
+	state := m.synced
+	m.mu.Unlock()
+	for _, bucket := range sortedNames(state) {
+		it := &memIterator{root: state[bucket]}
+		for {
+			key, raw, _ := it.Next() // which never fails
+			if key == nil {
+				break
+			}
+			if bucket == metaBucket && !bytes.Equal(key, fileKey) {
+				continue
+			}
+			r, err := openRow(bucket, key, raw)
+			if err != nil {
+				return err
+			}
+			fn(bucket, key, r.payload)
+		}
+	}
+	return nil
 }
 
 // Begin implements Engine.
@@ -116,6 +151,7 @@ func (t *memTx) Commit() error {
 		return errCrashed
 	}
 	m.written = t.state
+	m.commits++
 	if err := m.failing; err != nil {
 		m.failing = nil
 		return err

@@ -3029,8 +3029,10 @@ type Accepted struct {
 	Hold string `protobuf:"bytes,1,opt,name=hold,proto3" json:"hold,omitempty"`
 	// When the tentative hold ends.
 	HoldExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=hold_expire_time,json=holdExpireTime,proto3" json:"hold_expire_time,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The hold's fence, so that a unit that lost its record of the hold can still confirm it.
+	Fence         *Fence `protobuf:"bytes,3,opt,name=fence,proto3" json:"fence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Accepted) Reset() {
@@ -3073,6 +3075,13 @@ func (x *Accepted) GetHold() string {
 func (x *Accepted) GetHoldExpireTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.HoldExpireTime
+	}
+	return nil
+}
+
+func (x *Accepted) GetFence() *Fence {
+	if x != nil {
+		return x.Fence
 	}
 	return nil
 }
@@ -3590,7 +3599,9 @@ type ReturnRequested struct {
 	// Code of the list `return`.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The unit that takes the person back.
-	Unit          string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
+	Unit string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
+	// How many requests that ownership had recorded before; each is answered once.
+	Ordinal       uint32 `protobuf:"varint,4,opt,name=ordinal,proto3" json:"ordinal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3644,6 +3655,13 @@ func (x *ReturnRequested) GetUnit() string {
 		return x.Unit
 	}
 	return ""
+}
+
+func (x *ReturnRequested) GetOrdinal() uint32 {
+	if x != nil {
+		return x.Ordinal
+	}
+	return 0
 }
 
 // ConsentWithdrawn says that consent ended at the node that replies.
@@ -4663,10 +4681,11 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\x05reply\x18\x01 \x01(\fB\v\xbaH\bz\x06\x10\x01\x18\x80\x80\x01R\x05reply\x12%\n" +
 	"\tsignature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\"\n" +
 	"\n" +
-	"\bReceived\"d\n" +
+	"\bReceived\"\x94\x01\n" +
 	"\bAccepted\x12\x12\n" +
 	"\x04hold\x18\x01 \x01(\tR\x04hold\x12D\n" +
-	"\x10hold_expire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0eholdExpireTime\"\"\n" +
+	"\x10hold_expire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0eholdExpireTime\x12.\n" +
+	"\x05fence\x18\x03 \x01(\v2\x18.amanat.custody.v1.FenceR\x05fence\"\"\n" +
 	"\bDeclined\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\"-\n" +
 	"\x13AcceptanceWithdrawn\x12\x16\n" +
@@ -4694,11 +4713,12 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\bservices\x18\x01 \x03(\tR\bservices\"G\n" +
 	"\x0fOutcomeReported\x12\x18\n" +
 	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12\x1a\n" +
-	"\bservices\x18\x02 \x03(\tR\bservices\"S\n" +
+	"\bservices\x18\x02 \x03(\tR\bservices\"m\n" +
 	"\x0fReturnRequested\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
-	"\x04unit\x18\x03 \x01(\tR\x04unit\"S\n" +
+	"\x04unit\x18\x03 \x01(\tR\x04unit\x12\x18\n" +
+	"\aordinal\x18\x04 \x01(\rR\aordinal\"S\n" +
 	"\x10ConsentWithdrawn\x12?\n" +
 	"\rwithdraw_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\fwithdrawTime\"'\n" +
 	"\rDossierClosed\x12\x16\n" +
@@ -4935,24 +4955,25 @@ var file_amanat_custody_v1_custody_proto_depIdxs = []int32{
 	49, // 64: amanat.custody.v1.Reply.correction_requested:type_name -> amanat.custody.v1.CorrectionRequested
 	50, // 65: amanat.custody.v1.Reply.refused:type_name -> amanat.custody.v1.Refused
 	61, // 66: amanat.custody.v1.Accepted.hold_expire_time:type_name -> google.protobuf.Timestamp
-	51, // 67: amanat.custody.v1.Ready.fence:type_name -> amanat.custody.v1.Fence
-	61, // 68: amanat.custody.v1.Waitlisted.review_time:type_name -> google.protobuf.Timestamp
-	61, // 69: amanat.custody.v1.ScheduleProposed.meet_time:type_name -> google.protobuf.Timestamp
-	61, // 70: amanat.custody.v1.ArrivalAsserted.arrive_time:type_name -> google.protobuf.Timestamp
-	61, // 71: amanat.custody.v1.ConsentWithdrawn.withdraw_time:type_name -> google.protobuf.Timestamp
-	62, // 72: amanat.custody.v1.AnnexContent.worker:type_name -> amanat.identity.v1.WorkerContact
-	55, // 73: amanat.custody.v1.AnnexContent.escort:type_name -> amanat.custody.v1.Escort
-	54, // 74: amanat.custody.v1.AnnexContent.destination:type_name -> amanat.custody.v1.Destination
-	61, // 75: amanat.custody.v1.Escort.meeting_time:type_name -> google.protobuf.Timestamp
-	9,  // 76: amanat.custody.v1.OfferLetter.offered:type_name -> amanat.custody.v1.SignedEvent
-	32, // 77: amanat.custody.v1.ReplyLetter.reply:type_name -> amanat.custody.v1.SignedReply
-	10, // 78: amanat.custody.v1.ChainLetter.chain:type_name -> amanat.custody.v1.Chain
-	52, // 79: amanat.custody.v1.AnnexLetter.annex:type_name -> amanat.custody.v1.Annex
-	80, // [80:80] is the sub-list for method output_type
-	80, // [80:80] is the sub-list for method input_type
-	80, // [80:80] is the sub-list for extension type_name
-	80, // [80:80] is the sub-list for extension extendee
-	0,  // [0:80] is the sub-list for field type_name
+	51, // 67: amanat.custody.v1.Accepted.fence:type_name -> amanat.custody.v1.Fence
+	51, // 68: amanat.custody.v1.Ready.fence:type_name -> amanat.custody.v1.Fence
+	61, // 69: amanat.custody.v1.Waitlisted.review_time:type_name -> google.protobuf.Timestamp
+	61, // 70: amanat.custody.v1.ScheduleProposed.meet_time:type_name -> google.protobuf.Timestamp
+	61, // 71: amanat.custody.v1.ArrivalAsserted.arrive_time:type_name -> google.protobuf.Timestamp
+	61, // 72: amanat.custody.v1.ConsentWithdrawn.withdraw_time:type_name -> google.protobuf.Timestamp
+	62, // 73: amanat.custody.v1.AnnexContent.worker:type_name -> amanat.identity.v1.WorkerContact
+	55, // 74: amanat.custody.v1.AnnexContent.escort:type_name -> amanat.custody.v1.Escort
+	54, // 75: amanat.custody.v1.AnnexContent.destination:type_name -> amanat.custody.v1.Destination
+	61, // 76: amanat.custody.v1.Escort.meeting_time:type_name -> google.protobuf.Timestamp
+	9,  // 77: amanat.custody.v1.OfferLetter.offered:type_name -> amanat.custody.v1.SignedEvent
+	32, // 78: amanat.custody.v1.ReplyLetter.reply:type_name -> amanat.custody.v1.SignedReply
+	10, // 79: amanat.custody.v1.ChainLetter.chain:type_name -> amanat.custody.v1.Chain
+	52, // 80: amanat.custody.v1.AnnexLetter.annex:type_name -> amanat.custody.v1.Annex
+	81, // [81:81] is the sub-list for method output_type
+	81, // [81:81] is the sub-list for method input_type
+	81, // [81:81] is the sub-list for extension type_name
+	81, // [81:81] is the sub-list for extension extendee
+	0,  // [0:81] is the sub-list for field type_name
 }
 
 func init() { file_amanat_custody_v1_custody_proto_init() }

@@ -71,6 +71,8 @@ const (
 	Reason_REASON_UNKNOWN_NODE Reason = 18
 	// More was asked within a short time than one asker may; try again after a pause.
 	Reason_REASON_TOO_MANY_REQUESTS Reason = 19
+	// The node was restored from a backup and still asks the others what it lost; what it knew before stands still.
+	Reason_REASON_RECOVERING Reason = 20
 )
 
 // Enum value maps for Reason.
@@ -96,6 +98,7 @@ var (
 		17: "REASON_TOO_LARGE",
 		18: "REASON_UNKNOWN_NODE",
 		19: "REASON_TOO_MANY_REQUESTS",
+		20: "REASON_RECOVERING",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":          0,
@@ -118,6 +121,7 @@ var (
 		"REASON_TOO_LARGE":            17,
 		"REASON_UNKNOWN_NODE":         18,
 		"REASON_TOO_MANY_REQUESTS":    19,
+		"REASON_RECOVERING":           20,
 	}
 )
 
@@ -439,7 +443,7 @@ const file_amanat_events_v1_events_proto_rawDesc = "" +
 	"\bstore_id\x18\x03 \x01(\tR\astoreId\"B\n" +
 	"\tEventMark\x12\x19\n" +
 	"\bstore_id\x18\x01 \x01(\tR\astoreId\x12\x1a\n" +
-	"\bposition\x18\x02 \x01(\x04R\bposition*\xfe\x03\n" +
+	"\bposition\x18\x02 \x01(\x04R\bposition*\x95\x04\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_INVALID_FIELD\x10\x01\x12\x14\n" +
@@ -461,7 +465,8 @@ const file_amanat_events_v1_events_proto_rawDesc = "" +
 	"\x12REASON_STALE_FENCE\x10\x10\x12\x14\n" +
 	"\x10REASON_TOO_LARGE\x10\x11\x12\x17\n" +
 	"\x13REASON_UNKNOWN_NODE\x10\x12\x12\x1c\n" +
-	"\x18REASON_TOO_MANY_REQUESTS\x10\x132g\n" +
+	"\x18REASON_TOO_MANY_REQUESTS\x10\x13\x12\x15\n" +
+	"\x11REASON_RECOVERING\x10\x142g\n" +
 	"\fEventService\x12W\n" +
 	"\n" +
 	"ListEvents\x12#.amanat.events.v1.ListEventsRequest\x1a$.amanat.events.v1.ListEventsResponseB0Z.amanat.example/proto/amanat/events/v1;eventsv1b\x06proto3"

@@ -36,7 +36,9 @@ type ReferralRecord struct {
 	// A return this node asked for, until the owner's chain says what became of it.
 	ReturnRequest *v1.SignedReply `protobuf:"bytes,4,opt,name=return_request,json=returnRequest,proto3" json:"return_request,omitempty"`
 	// Number of replies this node has given to the referral as a whole.
-	Replies       uint32 `protobuf:"varint,5,opt,name=replies,proto3" json:"replies,omitempty"`
+	Replies uint32 `protobuf:"varint,5,opt,name=replies,proto3" json:"replies,omitempty"`
+	// The store's incarnation in which it came here, where that was during a recovery: it does not stand still then.
+	NewIn         uint64 `protobuf:"varint,6,opt,name=new_in,json=newIn,proto3" json:"new_in,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -106,6 +108,13 @@ func (x *ReferralRecord) GetReplies() uint32 {
 	return 0
 }
 
+func (x *ReferralRecord) GetNewIn() uint64 {
+	if x != nil {
+		return x.NewIn
+	}
+	return 0
+}
+
 // OfferRecord is an offer this node received, as it is stored.
 type OfferRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -152,7 +161,11 @@ type OfferRecord struct {
 	// The hold is turned into a stay, given back, or ended by the shelter: nothing more is asked of it.
 	HoldOver bool `protobuf:"varint,22,opt,name=hold_over,json=holdOver,proto3" json:"hold_over,omitempty"`
 	// It is turned into a stay.
-	Admitted      bool `protobuf:"varint,23,opt,name=admitted,proto3" json:"admitted,omitempty"`
+	Admitted bool `protobuf:"varint,23,opt,name=admitted,proto3" json:"admitted,omitempty"`
+	// See ReferralRecord.new_in.
+	NewIn uint64 `protobuf:"varint,25,opt,name=new_in,json=newIn,proto3" json:"new_in,omitempty"`
+	// Position of the last event heard of it that stood alone; an earlier one that comes again is a no-op.
+	HeardSequence uint64 `protobuf:"varint,24,opt,name=heard_sequence,json=heardSequence,proto3" json:"heard_sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -341,6 +354,20 @@ func (x *OfferRecord) GetAdmitted() bool {
 	return false
 }
 
+func (x *OfferRecord) GetNewIn() uint64 {
+	if x != nil {
+		return x.NewIn
+	}
+	return 0
+}
+
+func (x *OfferRecord) GetHeardSequence() uint64 {
+	if x != nil {
+		return x.HeardSequence
+	}
+	return 0
+}
+
 // ArrivalRecord is an arrival that this node asserted, as it is stored.
 type ArrivalRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -509,13 +536,14 @@ var File_amanat_referral_v1_records_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\n" +
-	" amanat/referral/v1/records.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x02\n" +
+	" amanat/referral/v1/records.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb0\x02\n" +
 	"\x0eReferralRecord\x128\n" +
 	"\breferral\x18\x01 \x01(\v2\x1c.amanat.referral.v1.ReferralR\breferral\x12C\n" +
 	"\arequest\x18\x02 \x01(\v2).amanat.referral.v1.SubmitReferralRequestR\arequest\x12'\n" +
 	"\x0fnote_commitment\x18\x03 \x01(\fR\x0enoteCommitment\x12E\n" +
 	"\x0ereturn_request\x18\x04 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\rreturnRequest\x12\x18\n" +
-	"\areplies\x18\x05 \x01(\rR\areplies\"\xfd\x06\n" +
+	"\areplies\x18\x05 \x01(\rR\areplies\x12\x15\n" +
+	"\x06new_in\x18\x06 \x01(\x04R\x05newIn\"\xbb\a\n" +
 	"\vOfferRecord\x128\n" +
 	"\aoffered\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedEventR\aoffered\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateR\x05state\x12=\n" +
@@ -540,7 +568,9 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\ahold_of\x18\x14 \x01(\tR\x06holdOf\x12\x1b\n" +
 	"\tholds_for\x18\x15 \x03(\tR\bholdsFor\x12\x1b\n" +
 	"\thold_over\x18\x16 \x01(\bR\bholdOver\x12\x1a\n" +
-	"\badmitted\x18\x17 \x01(\bR\badmitted\"\xb5\x01\n" +
+	"\badmitted\x18\x17 \x01(\bR\badmitted\x12\x15\n" +
+	"\x06new_in\x18\x19 \x01(\x04R\x05newIn\x12%\n" +
+	"\x0eheard_sequence\x18\x18 \x01(\x04R\rheardSequence\"\xb5\x01\n" +
 	"\rArrivalRecord\x124\n" +
 	"\x05reply\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\x05reply\x12;\n" +
 	"\vassert_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +

@@ -41,6 +41,8 @@ const (
 	ReferralService_CompleteReferral_FullMethodName   = "/amanat.referral.v1.ReferralService/CompleteReferral"
 	ReferralService_ListDeadlines_FullMethodName      = "/amanat.referral.v1.ReferralService/ListDeadlines"
 	ReferralService_GetAnnex_FullMethodName           = "/amanat.referral.v1.ReferralService/GetAnnex"
+	ReferralService_GetRecovery_FullMethodName        = "/amanat.referral.v1.ReferralService/GetRecovery"
+	ReferralService_ExcusePeer_FullMethodName         = "/amanat.referral.v1.ReferralService/ExcusePeer"
 	ReferralService_SubmitReferrals_FullMethodName    = "/amanat.referral.v1.ReferralService/SubmitReferrals"
 	ReferralService_WithdrawOffer_FullMethodName      = "/amanat.referral.v1.ReferralService/WithdrawOffer"
 	ReferralService_AnswerQuestion_FullMethodName     = "/amanat.referral.v1.ReferralService/AnswerQuestion"
@@ -112,6 +114,11 @@ type ReferralServiceClient interface {
 	ListDeadlines(ctx context.Context, in *ListDeadlinesRequest, opts ...grpc.CallOption) (*ListDeadlinesResponse, error)
 	// Reads what people wrote beside an event or a reply.
 	GetAnnex(ctx context.Context, in *GetAnnexRequest, opts ...grpc.CallOption) (*v1.AnnexContent, error)
+	// Reads what the service, restored from an older copy, asked of the other nodes and what it waits for.
+	GetRecovery(ctx context.Context, in *GetRecoveryRequest, opts ...grpc.CallOption) (*Recovery, error)
+	// Goes on without the answer of a node that will not answer. What only that node knew is lost then; who did it, and why, stands in
+	// the audit log.
+	ExcusePeer(ctx context.Context, in *ExcusePeerRequest, opts ...grpc.CallOption) (*Recovery, error)
 	// Begins the referrals of people who are not parted, brothers and sisters or a mother and her children, and asks one unit for all:
 	// all or none. Asking another unit, choosing, and sending one of them then does so with all.
 	SubmitReferrals(ctx context.Context, in *SubmitReferralsRequest, opts ...grpc.CallOption) (*SubmitReferralsResponse, error)
@@ -157,7 +164,7 @@ type ReferralServiceClient interface {
 	// Says that a person is at this node whom nobody handed over yet, whatever the referral's state and whether or not this node
 	// knows it. The referral follows the person.
 	AssertArrival(ctx context.Context, in *AssertArrivalRequest, opts ...grpc.CallOption) (*AssertedArrival, error)
-	// Tells the owner something about the person's safety, from a node that is not the owner.
+	// Tells the owner something about the person's safety; at the owner itself it is written into the referral.
 	ReportSafety(ctx context.Context, in *ReportSafetyRequest, opts ...grpc.CallOption) (*Told, error)
 	// Asks the owner to correct something in the chain.
 	RequestCorrection(ctx context.Context, in *RequestCorrectionRequest, opts ...grpc.CallOption) (*Told, error)
@@ -357,6 +364,26 @@ func (c *referralServiceClient) GetAnnex(ctx context.Context, in *GetAnnexReques
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(v1.AnnexContent)
 	err := c.cc.Invoke(ctx, ReferralService_GetAnnex_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) GetRecovery(ctx context.Context, in *GetRecoveryRequest, opts ...grpc.CallOption) (*Recovery, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Recovery)
+	err := c.cc.Invoke(ctx, ReferralService_GetRecovery_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) ExcusePeer(ctx context.Context, in *ExcusePeerRequest, opts ...grpc.CallOption) (*Recovery, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Recovery)
+	err := c.cc.Invoke(ctx, ReferralService_ExcusePeer_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -639,6 +666,11 @@ type ReferralServiceServer interface {
 	ListDeadlines(context.Context, *ListDeadlinesRequest) (*ListDeadlinesResponse, error)
 	// Reads what people wrote beside an event or a reply.
 	GetAnnex(context.Context, *GetAnnexRequest) (*v1.AnnexContent, error)
+	// Reads what the service, restored from an older copy, asked of the other nodes and what it waits for.
+	GetRecovery(context.Context, *GetRecoveryRequest) (*Recovery, error)
+	// Goes on without the answer of a node that will not answer. What only that node knew is lost then; who did it, and why, stands in
+	// the audit log.
+	ExcusePeer(context.Context, *ExcusePeerRequest) (*Recovery, error)
 	// Begins the referrals of people who are not parted, brothers and sisters or a mother and her children, and asks one unit for all:
 	// all or none. Asking another unit, choosing, and sending one of them then does so with all.
 	SubmitReferrals(context.Context, *SubmitReferralsRequest) (*SubmitReferralsResponse, error)
@@ -684,7 +716,7 @@ type ReferralServiceServer interface {
 	// Says that a person is at this node whom nobody handed over yet, whatever the referral's state and whether or not this node
 	// knows it. The referral follows the person.
 	AssertArrival(context.Context, *AssertArrivalRequest) (*AssertedArrival, error)
-	// Tells the owner something about the person's safety, from a node that is not the owner.
+	// Tells the owner something about the person's safety; at the owner itself it is written into the referral.
 	ReportSafety(context.Context, *ReportSafetyRequest) (*Told, error)
 	// Asks the owner to correct something in the chain.
 	RequestCorrection(context.Context, *RequestCorrectionRequest) (*Told, error)
@@ -756,6 +788,12 @@ func (UnimplementedReferralServiceServer) ListDeadlines(context.Context, *ListDe
 }
 func (UnimplementedReferralServiceServer) GetAnnex(context.Context, *GetAnnexRequest) (*v1.AnnexContent, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetAnnex not implemented")
+}
+func (UnimplementedReferralServiceServer) GetRecovery(context.Context, *GetRecoveryRequest) (*Recovery, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRecovery not implemented")
+}
+func (UnimplementedReferralServiceServer) ExcusePeer(context.Context, *ExcusePeerRequest) (*Recovery, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExcusePeer not implemented")
 }
 func (UnimplementedReferralServiceServer) SubmitReferrals(context.Context, *SubmitReferralsRequest) (*SubmitReferralsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SubmitReferrals not implemented")
@@ -1185,6 +1223,42 @@ func _ReferralService_GetAnnex_Handler(srv interface{}, ctx context.Context, dec
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ReferralServiceServer).GetAnnex(ctx, req.(*GetAnnexRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_GetRecovery_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRecoveryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).GetRecovery(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_GetRecovery_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).GetRecovery(ctx, req.(*GetRecoveryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_ExcusePeer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExcusePeerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).ExcusePeer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_ExcusePeer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).ExcusePeer(ctx, req.(*ExcusePeerRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1685,6 +1759,14 @@ var ReferralService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetAnnex",
 			Handler:    _ReferralService_GetAnnex_Handler,
+		},
+		{
+			MethodName: "GetRecovery",
+			Handler:    _ReferralService_GetRecovery_Handler,
+		},
+		{
+			MethodName: "ExcusePeer",
+			Handler:    _ReferralService_ExcusePeer_Handler,
 		},
 		{
 			MethodName: "SubmitReferrals",

@@ -17,6 +17,7 @@ import (
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/kit/notify"
 	"amanat.example/services/kit/notify/notifytest"
 	kitstore "amanat.example/services/kit/store"
@@ -220,12 +221,13 @@ func TestCaseDeadlinesFireOnce(t *testing.T) {
 	if got := b.told(); len(got) != 4 || got[3] != "chief" {
 		t.Errorf("after days: %v", got)
 	}
-	missed := func(want, unheeded int) {
+	missed := func(want, unheeded uint64) {
 		t.Helper()
 		must(t, b.DB.View(t.Context(), func(r kitstore.Reader) error {
-			n, u, err := store.CountMissed(r)
-			if n != want || u != unheeded {
-				t.Errorf("%d are counted as missed and %d as unheeded, want %d and %d", n, u, want, unheeded)
+			var s statusv1.Status
+			err := store.Status(r, &s)
+			if s.GetMissedDeadlines() != want || s.GetUnheededDeadlines() != unheeded {
+				t.Errorf("%v, want %d missed and %d unheeded", &s, want, unheeded)
 			}
 			return err
 		}))

@@ -10,6 +10,7 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/kit/audit"
 	"amanat.example/services/kit/events"
 	"amanat.example/services/kit/outbox"
@@ -164,11 +165,14 @@ func KeyName(resource string) string {
 // other nodes, so their whole name is in it.
 func DossierKeyName(referral string) string { return "dossiers/" + referral }
 
-// CountMissed counts the open deadlines of cases that were missed, and those of them of which the focal point was told.
-func CountMissed(r store.Reader) (missed, unheeded int, err error) {
-	if missed, err = DeadlinesMissed.Count(r, store.Range{}); err != nil {
-		return 0, 0, err
+// Status adds to the service's status the open deadlines of cases that were missed, and those of them of which the focal point
+// was told.
+func Status(r store.Reader, into *statusv1.Status) error {
+	missed, err := DeadlinesMissed.Count(r, store.Range{})
+	if err != nil {
+		return err
 	}
-	unheeded, err = DeadlinesMissed.Count(r, store.Range{After: store.K(uint32(protectionv1.Notice_LEVEL_FOCAL_POINT))})
-	return missed, unheeded, err
+	unheeded, err := DeadlinesMissed.Count(r, store.Range{After: store.K(uint32(protectionv1.Notice_LEVEL_FOCAL_POINT))})
+	into.MissedDeadlines, into.UnheededDeadlines = uint64(missed), uint64(unheeded)
+	return err
 }

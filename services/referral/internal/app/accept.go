@@ -95,6 +95,9 @@ func (o *received) accept(request *referralv1.AcceptOfferRequest, actor *custody
 
 // askHold makes the acceptance pending with the command that places the hold.
 func (o *received) askHold(ctx context.Context, group string, until time.Time, actor *custodyv1.Actor, annex *custodyv1.AnnexLetter, also []*received) error {
+	if err := moving(o.still()); err != nil {
+		return err
+	}
 	parts, err := o.acceptWith(ctx, actor, annex, also)
 	if err != nil {
 		return err
@@ -204,7 +207,7 @@ func (a *App) held(tx *kitstore.Tx, r outbox.Result) error {
 	o.record.Hold, o.record.Fence = hold.GetName(), hold.GetFence()
 	err = o.reply(&custodyv1.Reply{
 		Actor: o.record.GetActor(), AnnexCommitment: o.record.GetAnnexCommitment(),
-		Body: &custodyv1.Reply_Accepted{Accepted: &custodyv1.Accepted{Hold: hold.GetName(), HoldExpireTime: hold.GetExpireTime()}},
+		Body: &custodyv1.Reply_Accepted{Accepted: &custodyv1.Accepted{Hold: hold.GetName(), HoldExpireTime: hold.GetExpireTime(), Fence: hold.GetFence()}},
 	})
 	if err != nil {
 		return err

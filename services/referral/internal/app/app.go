@@ -10,6 +10,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -36,6 +37,8 @@ type Events interface {
 // Post queues letters in the transaction of the state they report.
 type Post interface {
 	Queue(tx *kitstore.Tx, o post.Outgoing) error
+	// Incarnations are the lives of a service of other nodes as far as it was heard, by node.
+	Incarnations(r kitstore.Reader, service string) (map[string]uint64, error)
 }
 
 // Commands queues commands in the transaction that decides them.
@@ -50,6 +53,8 @@ type Commands interface {
 type Roster interface {
 	custody.Verifier
 	Node(name string) (*identityv1.RosterNode, bool)
+	// Nodes are all that the roster names, those that do not take part now included.
+	Nodes() []*identityv1.RosterNode
 	// Seal seals to a node's service, as the roster has its key.
 	Seal(node, service, info string, aad, plaintext []byte) ([]byte, error)
 }
@@ -97,8 +102,11 @@ type App struct {
 	Log *logging.Logger
 	// Wake is called after a commit that changes when the next deadline is due; it must not block.
 	Wake func()
+	// WakeRecovery is the same for what Recover does.
+	WakeRecovery func()
 
 	references references
+	recovering atomic.Bool // see BeginRecovery
 }
 
 func (a *App) parent() string { return "nodes/" + a.Node }

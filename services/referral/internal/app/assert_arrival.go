@@ -144,7 +144,11 @@ func (g *asserted) assert(request *referralv1.AssertArrivalRequest, came time.Ti
 	if err := g.sign(); err != nil {
 		return err
 	}
-	if g.work != nil {
+	still, err := g.standsStill()
+	if err != nil {
+		return err
+	}
+	if g.work != nil && !still {
 		if write, err := rules.Assert(g.work.chain.State(), g.Node); err != nil || write {
 			return g.writeAtOnce(err)
 		}
@@ -155,7 +159,18 @@ func (g *asserted) assert(request *referralv1.AssertArrivalRequest, came time.Ti
 	if err := g.announce("asserted"); err != nil {
 		return err
 	}
+	if still && g.work.chain.State().Owner == g.Node { // it is written when the referral goes on
+		return g.work.wait()
+	}
 	return g.say()
+}
+
+// standsStill says that the chain must not be written to now.
+func (g *asserted) standsStill() (bool, error) {
+	if g.work == nil {
+		return false, nil
+	}
+	return g.work.still()
 }
 
 // writeAtOnce writes the arrival as the owner.
@@ -186,21 +201,23 @@ func (g *asserted) sign() error {
 	return err
 }
 
-// known are the owner and the reference as far as they are known here: by the chain, by an offer, or else by the referral's name.
+// known are the owner and the reference as far as they are known here: by the chain, or else the node that began the referral, which
+// passes it on. Who only made an offer is not told: anybody who knows the referral's name can send one, and would learn where the person is.
 func (g *asserted) known() (owner, reference string, err error) {
 	if g.work != nil {
 		s := g.work.chain.State()
 		return s.Owner, s.Submitted.GetReference(), nil
 	}
+	creator := custody.CreatedAt(g.referral)
 	offers, err := offersOf(g.tx, g.referral)
 	if err != nil || len(offers) == 0 {
-		return rules.UnitNode(g.referral), "", err
+		return creator, "", err
 	}
-	o, err := g.openReceived(g.tx, g.referral, offers[0])
+	o, err := g.asker(g.tx, g.referral, offers)
 	if err != nil {
 		return "", "", err
 	}
-	return o.event.GetOwner(), o.event.GetOffered().GetReference(), nil
+	return creator, o.event.GetOffered().GetReference(), nil
 }
 
 // say sends it to the owner.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
@@ -67,7 +68,15 @@ func (a *App) fireDue(tx *kitstore.Tx) error {
 func (a *App) fire(tx *kitstore.Tx, row kitstore.Row[*referralv1.DeadlineRecord], now time.Time) error {
 	d := row.Value.GetDeadline()
 	if at := row.Value.GetExpireTime(); at != nil && !now.Before(at.AsTime()) {
-		return a.expire(tx, d.GetReferral())
+		w, err := a.begin(tx, d.GetReferral())
+		if err != nil {
+			return err
+		}
+		if still, err := w.still(); err != nil || !still {
+			return errors.Join(err, w.expire())
+		}
+		row.Value.ExpireTime = timestamppb.New(now.Add(askAgain)) // what ends by itself ends when the referral goes on
+		return store.Deadlines.Put(tx, row.Key, row.Value)
 	}
 	subject := d.GetReferral()
 	if d.GetOffer() != "" {

@@ -8,6 +8,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/mutant"
 	"amanat.example/services/referral/internal/rules"
 )
 
@@ -27,6 +28,9 @@ func (a *App) DispatchReferral(ctx context.Context, request *referralv1.Dispatch
 		group, err := w.bound()
 		if err != nil {
 			return err
+		}
+		if mutant.Off("all ready") {
+			group = group[:1]
 		}
 		if len(group) > 1 { // they travel together, or nobody does
 			if _, err := chainsOf(group).Ready(); err != nil {

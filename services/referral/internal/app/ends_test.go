@@ -337,3 +337,62 @@ func TestWhatOwnersWriteIsNowhereButInAnnexes(t *testing.T) {
 		t.Errorf("the origin holds %d annexes, punjab %d", len(a), len(b))
 	}
 }
+
+// Within one province one node is giver, owner and receiver: who finds the person there says so, and the search ends.
+func TestAPersonIsFoundWithinOneNode(t *testing.T) {
+	net := newNetwork(t)
+	n := net.nodes["punjab"]
+	r := submitRequest()
+	r.Parent, r.Unit = "nodes/punjab", "nodes/punjab/units/multan"
+	v, err := n.SubmitReferral(background, r)
+	must(t, err)
+	net.settle()
+	n.accept(v.GetOffers()[0].GetName())
+	net.settle()
+	must(t, n.dispatch(v.GetName()))
+	_, err = n.RecordNoShow(background, &referralv1.RecordNoShowRequest{Name: v.GetName()}, actor)
+	must(t, err)
+	net.settle()
+	if d := n.get(v.GetName()).GetNextDeadline(); d.GetKind() != referralv1.Deadline_KIND_FIND {
+		t.Fatalf("nobody looks for the person: %v", d)
+	}
+	told, err := n.ReportSafety(background, &referralv1.ReportSafetyRequest{Name: v.GetName(), Code: "FOUND_SAFE", Found: true, Note: theNote}, actor)
+	must(t, err)
+	net.settle()
+	if got := n.get(v.GetName()); told.GetToldNode() != "punjab" || !got.GetFound() || got.GetNextDeadline() != nil || n.told("referral.referral.found.v1", v.GetName()) != 1 {
+		t.Errorf("told %v; the node sees %v", told, got)
+	}
+	net.checkDeadlines("found")
+}
+
+// The owner, where the person did not come, hears that they are found: the giver, who looks for them, is told with what was written.
+func TestTheOwnerSaysThatAPersonIsFound(t *testing.T) {
+	net, origin, punjab, sindh := newOwnerNetwork(t)
+	v := net.walk(submitted)
+	_, err := origin.ask(v.GetName(), karachi)
+	must(t, err)
+	net.settle()
+	punjab.accept(v.GetOffers()[0].GetName())
+	net.settle()
+	must(t, origin.confirm(v.GetOffers()[0].GetName()))
+	net.settle()
+	must(t, origin.dispatch(v.GetName()))
+	net.settle()
+	_, err = punjab.RecordNoShow(background, &referralv1.RecordNoShowRequest{Name: v.GetName()}, actor)
+	must(t, err)
+	net.settle()
+	// Who was only asked ends no search.
+	_, err = sindh.ReportSafety(background, &referralv1.ReportSafetyRequest{Name: v.GetName(), Code: "FOUND_SAFE", Found: true}, actor)
+	must(t, err)
+	net.settle()
+	if got := origin.get(v.GetName()); got.GetFound() || got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_FIND || origin.told("referral.referral.found.v1", v.GetName()) != 0 {
+		t.Errorf("who was only asked ended the search: %v", got)
+	}
+	before := len(origin.annexes(v.GetName()))
+	_, err = punjab.ReportSafety(background, &referralv1.ReportSafetyRequest{Name: v.GetName(), Code: "FOUND_SAFE", Found: true, Note: theNote}, actor)
+	must(t, err)
+	net.settle()
+	if got := origin.get(v.GetName()); !got.GetFound() || got.GetNextDeadline() != nil || len(origin.annexes(v.GetName())) != before+1 {
+		t.Errorf("the giver sees %v", got)
+	}
+}

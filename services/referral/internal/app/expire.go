@@ -2,20 +2,15 @@ package app
 
 import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
-	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
 )
 
 // expire ends what has ended by itself at its owner: offers at their answer time, of which the units hear, or a referral that
 // nobody took. Who is overdue with an answer is not waited for; another unit can be asked.
-func (a *App) expire(tx *kitstore.Tx, referral string) error {
-	w, err := a.begin(tx, referral)
-	if err != nil {
-		return err
-	}
-	offers, whole := rules.Expired(w.chain.State(), w.now, a.Limits)
+func (w *work) expire() error {
+	offers, whole := rules.Expired(w.chain.State(), w.now, w.Limits)
 	for _, o := range offers {
-		_, err := w.append(a.self(), nil, &custodyv1.Event{Body: &custodyv1.Event_OfferExpired{
+		_, err := w.append(w.self(), nil, &custodyv1.Event{Body: &custodyv1.Event_OfferExpired{
 			OfferExpired: &custodyv1.OfferExpired{Offer: o.Hash.Bytes()},
 		}})
 		if err != nil {
@@ -23,7 +18,7 @@ func (a *App) expire(tx *kitstore.Tx, referral string) error {
 		}
 	}
 	if whole {
-		if _, err := w.append(a.self(), nil, &custodyv1.Event{Body: &custodyv1.Event_Expired{Expired: &custodyv1.Expired{}}}); err != nil {
+		if _, err := w.append(w.self(), nil, &custodyv1.Event{Body: &custodyv1.Event_Expired{Expired: &custodyv1.Expired{}}}); err != nil {
 			return err
 		}
 	}

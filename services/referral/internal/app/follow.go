@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
@@ -51,6 +52,9 @@ func (o *received) put() error {
 // reply signs a reply, keeps it, sends it to the owner and says so. The caller fills body, actor
 // and annex commitment.
 func (o *received) reply(r *custodyv1.Reply) error {
+	if err := moving(o.still()); err != nil {
+		return err
+	}
 	now := o.Now()
 	r.Referral, r.Offer, r.Node = o.event.GetReferral(), custody.HashOf(o.record.GetOffered().GetEvent()).Bytes(), o.Node
 	r.Time = timestamppb.New(now)
@@ -174,6 +178,9 @@ func (o *received) holdOver() error {
 // promise is what follows from being chosen: for a service the promise itself, for a placement the question to the shelter whether
 // the bed is still held. A bed that is in a stay already, because one of those who go together came first, is there.
 func (o *received) promise() error {
+	if still, err := o.still(); err != nil || still {
+		return errors.Join(err, o.wait())
+	}
 	ready := &custodyv1.Ready{}
 	if o.placement() {
 		b, err := o.bed()

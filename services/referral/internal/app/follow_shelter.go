@@ -37,6 +37,9 @@ func (a *App) FollowShelter(tx *kitstore.Tx, event *eventsv1.Event) error {
 	if err != nil {
 		return err
 	}
+	if waits, err := o.waitShelter(event); waits || err != nil {
+		return err
+	}
 	return o.bedLost()
 }
 

@@ -32,7 +32,7 @@ func (a *App) ExportHandover(ctx context.Context, name string) ([]byte, error) {
 		}
 		s := chain.State()
 		f.Reference, f.Chain, f.ToNode = s.Submitted.GetReference(), chain.Message(), s.Dispatched.GetToNode()
-		if chosen := s.Chosen(); chosen != nil && f.ToNode == "" {
+		if chosen := s.Chosen(); chosen != nil && (chosen.Live() || f.ToNode == "") { // where the person goes next
 			f.ToNode = chosen.Offered.GetToNode()
 		}
 		return a.sealAnnexes(r, chain, f)
@@ -50,8 +50,9 @@ func (a *App) sealAnnexes(r kitstore.Reader, chain *custody.Chain, f *referralv1
 	}
 	sealed := map[string]bool{}
 	for _, l := range chain.Links() {
-		commitment := l.Event.GetAnnexCommitment()
-		forNext := l.Event.GetSubmitted() != nil || l.Event.GetOffered() != nil || l.Event.GetDispatched() != nil
+		commitment, d := l.Event.GetAnnexCommitment(), l.Event.GetDispatched()
+		onTheRoad := d != nil && d == chain.State().Dispatched && d.GetToNode() == f.GetToNode()
+		forNext := l.Event.GetSubmitted() != nil || l.Event.GetOffered() != nil || onTheRoad
 		if len(commitment) != len(custody.Hash{}) || !forNext || sealed[string(commitment)] {
 			continue
 		}
@@ -102,6 +103,7 @@ func (a *App) ImportHandover(ctx context.Context, request *referralv1.ImportHand
 			return nil, err
 		}
 	}
+	taken := false
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		letter := &custodyv1.ChainLetter{Referral: f.GetReferral(), Chain: f.GetChain()}
 		err := a.receiveChain(tx, chain.State().Owner, letter)
@@ -111,6 +113,11 @@ func (a *App) ImportHandover(ctx context.Context, request *referralv1.ImportHand
 		if err != nil {
 			return err
 		}
+		held, err := chainOf(tx, f.GetReferral())
+		relation := custody.Compare(held, chain)
+		if taken = relation == custody.Same || relation == custody.Behind; !taken || err != nil {
+			return err
+		}
 		for _, annex := range annexes {
 			if err := a.Annexes.Put(tx, annex); err != nil {
 				return err
@@ -118,8 +125,11 @@ func (a *App) ImportHandover(ctx context.Context, request *referralv1.ImportHand
 		}
 		return nil
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case !taken:
+		return nil, fault.New(fault.WrongState, "The file hands over on a promise that this node does not know, or contradicts what it holds; it was not taken in, and the giving node is told. If the person is here, assert the arrival.")
 	}
 	return a.GetReferral(ctx, f.GetReferral())
 }

@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -161,4 +162,55 @@ func TestVerifyFindsTheFault(t *testing.T) {
 	if _, err := origin.VerifyReferral(context.Background(), "nodes/balochistan/referrals/01920000-0000-7000-8000-0000000000ff"); fault.ReasonOf(err) != fault.Missing {
 		t.Errorf("no such referral: %v", err)
 	}
+}
+
+// Who refers on hands the next place a file with all it needs, before the person leaves and on the road; how the person came here once
+// is not for it. After a refused handover nothing is for the refuser any more.
+func TestAHandoverFileIsForTheNextPlace(t *testing.T) {
+	net, _, punjab, sindh := newOwnerNetwork(t)
+	name := net.walk(hasCome).GetName()
+	_, err := punjab.ask(name, karachi)
+	must(t, err)
+	net.settle()
+	sindh.accept(punjab.lastOffer(name).GetName())
+	net.settle()
+	for _, step := range []string{"promised", "on the road"} {
+		f := &referralv1.HandoverFile{}
+		must(t, custody.DecodeFile(punjab.export(name), f))
+		want := 1 // the note of the submission
+		if step == "on the road" {
+			want = 2 // and the escort
+		}
+		if f.GetToNode() != "sindh" || len(f.GetSealedAnnexes()) != want {
+			t.Errorf("%s: the file is for %q with %d annexes", step, f.GetToNode(), len(f.GetSealedAnnexes()))
+		}
+		if step == "promised" {
+			must(t, punjab.dispatch(name))
+			net.settle()
+		}
+	}
+	net = newNetwork(t)
+	referral, _ := net.refusing(custodyv1.OfferState_OFFER_STATE_DECLINED)
+	net.settle()
+	f := &referralv1.HandoverFile{}
+	must(t, custody.DecodeFile(net.nodes["balochistan"].export(referral), f))
+	if f.GetToNode() != "" || len(f.GetSealedAnnexes()) > 0 {
+		t.Errorf("after the refusal the file is for %q with %d annexes", f.GetToNode(), len(f.GetSealedAnnexes()))
+	}
+}
+
+// A file that hands over what was never promised is refused as a letter would be: nothing of the person is kept, and it is said why.
+func TestAHandoverFileThatWasNeverPromised(t *testing.T) {
+	net := newNetwork(t)
+	referral, _ := net.refusing(custodyv1.OfferState_OFFER_STATE_DECLINED)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	file, before := origin.export(referral), punjab.annexes(referral)
+	net.sent = nil
+	_, err := punjab.imports(file)
+	wrong(t, err, fault.WrongState, "assert the arrival")
+	if after := punjab.annexes(referral); !slices.Equal(before, after) {
+		t.Errorf("%d annexes were kept", len(after)-len(before))
+	}
+	net.settle()
+	net.checkState(referral, submitted, "balochistan")
 }

@@ -3,8 +3,8 @@ package app
 import (
 	"google.golang.org/protobuf/proto"
 
-	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
 	kitstore "amanat.example/services/kit/store"
 )
 
@@ -35,13 +35,46 @@ type Handler func(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) 
 
 // Handlers are the letters this service takes, by kind.
 func (a *App) Handlers() map[string]Handler {
-	return map[string]Handler{
-		kindOffer: handle(a.receiveOffer),
-		kindReply: handle(a.recordReply),
-		kindChain: handle(a.receiveChain),
-		kindHead:  handle(a.answerHead),
-		kindAnnex: handle(a.receiveAnnex),
+	all := map[string]Handler{}
+	for _, kind := range []string{kindOffer, kindReply, kindChain, kindHead, kindAnnex, kindQuery, kindPart, kindAnswer, kindVoid} {
+		apply := a.apply(kind)
+		all[kind] = func(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
+			waits, err := a.waits(tx, from.GetNode(), kind, letter.GetSubject())
+			switch {
+			case err != nil:
+				return err
+			case waits:
+				return a.waitFor(tx, &referralv1.WaitingRecord{FromNode: from.GetNode(), Referral: letter.GetSubject(), Kind: kind, Body: letter.GetBody()})
+			}
+			return apply(tx, from, letter)
+		}
 	}
+	return all
+}
+
+// apply applies a kind of letter at once.
+func (a *App) apply(kind string) Handler {
+	switch kind {
+	case kindOffer:
+		return handle(a.receiveOffer)
+	case kindReply:
+		return handle(a.recordReply)
+	case kindChain:
+		return handle(a.receiveChain)
+	case kindHead:
+		return handle(a.answerHead)
+	case kindAnnex:
+		return handle(a.receiveAnnex)
+	case kindQuery:
+		return handle(a.receiveQuery)
+	case kindPart:
+		return handle(a.receivePart)
+	case kindAnswer:
+		return handle(a.receiveAnswer)
+	case kindVoid:
+		return handle(a.receiveVoid)
+	}
+	return nil
 }
 
 // handle decodes a letter's body. Only referral services write to this one.
@@ -59,30 +92,4 @@ func handle[T any, M interface {
 		}
 		return apply(tx, from.GetNode(), body)
 	}
-}
-
-// knows says whether this node holds anything of a referral.
-func (a *App) knows(tx *kitstore.Tx, referral string) (bool, error) {
-	held, err := a.holds(tx, referral)
-	if held || err != nil {
-		return held, err
-	}
-	offers, err := offersOf(tx, referral)
-	return len(offers) > 0, err
-}
-
-// receiveAnnex keeps an annex under its own commitment: whatever it is, it can stand for nothing
-// but what the chain, an offer or a reply names.
-func (a *App) receiveAnnex(tx *kitstore.Tx, _ string, letter *custodyv1.AnnexLetter) error {
-	if len(letter.GetAnnex().GetSalt()) != 32 {
-		return refuse(reasonAnnex)
-	}
-	known, err := a.knows(tx, letter.GetReferral())
-	if err != nil {
-		return err
-	}
-	if !known {
-		return refuse(reasonUnknown)
-	}
-	return a.keepAnnex(tx, letter)
 }

@@ -41,7 +41,10 @@ const (
 	offerExpired   = custodyv1.OfferState_OFFER_STATE_EXPIRED
 )
 
-const karachi = "nodes/sindh/units/karachi"
+const (
+	karachi = "nodes/sindh/units/karachi"
+	lahore  = "nodes/punjab/units/lahore"
+)
 
 // says sends a reply of a node to the owner it knows, as its letter. It answers an offer where one is named.
 func (net *network) says(from, to, referral, offer string, r *custodyv1.Reply) mail {

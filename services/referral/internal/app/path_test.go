@@ -424,7 +424,7 @@ func TestLettersThatCanNeverBeApplied(t *testing.T) {
 	raw := func(m proto.Message) []byte { b, err := proto.Marshal(m); must(t, err); return b }
 	send := func(kind, from, to string, body []byte) mail {
 		m := kept[kind]
-		m.from, m.out.To, m.out.Kind, m.body = from, &postv1.Address{Node: to, Service: "referral"}, kind, body
+		m.life, m.from, m.out.To, m.out.Kind, m.body = 0, from, &postv1.Address{Node: to, Service: "referral"}, kind, body
 		return m
 	}
 	broken := &custodyv1.ChainLetter{}

@@ -19,30 +19,42 @@ func (a *App) receiveChain(tx *kitstore.Tx, from string, letter *custodyv1.Chain
 	if err != nil {
 		return err
 	}
-	came, err := custody.Verify(a.Roster, letter.GetChain().GetEvents(), held)
+	came, err := a.verifyChain(from, letter, held)
 	if err != nil {
-		return refuse(reasonChain)
-	}
-	s := came.State()
-	switch {
-	case s.Referral != letter.GetReferral():
-		return refuse(reasonChain)
-	case !s.Party(from):
-		return refuse(reasonSender)
-	case !s.Party(a.Node):
-		return refuse(reasonReceiver)
+		return err
 	}
 	w := &work{App: a, tx: tx, now: a.Now(), chain: came}
 	switch custody.Compare(held, came) {
 	case custody.Forked:
 		return w.forked(letter)
 	case custody.Ahead:
+		if still, err := w.still(); still || err != nil {
+			return errors.Join(err, w.recall(held)) // what this node promised may be among what it lost
+		}
 		if refused, err := w.refuseHandover(); refused || err != nil {
 			return err
 		}
 		return w.take(held)
 	}
 	return nil
+}
+
+// verifyChain verifies a chain that came, and that both who sends it and who takes it are party to it.
+func (a *App) verifyChain(from string, letter *custodyv1.ChainLetter, held *custody.Chain) (*custody.Chain, error) {
+	came, err := custody.Verify(a.Roster, letter.GetChain().GetEvents(), held)
+	if err != nil {
+		return nil, refuse(reasonChain)
+	}
+	s := came.State()
+	switch {
+	case s.Referral != letter.GetReferral():
+		return nil, refuse(reasonChain)
+	case !s.Party(from):
+		return nil, refuse(reasonSender)
+	case !s.Party(a.Node):
+		return nil, refuse(reasonReceiver)
+	}
+	return came, nil
 }
 
 // take stores what continues the chain held here.
@@ -54,11 +66,27 @@ func (w *work) take(held *custody.Chain) error {
 	if err != nil {
 		return err
 	}
-	if err := w.takeArrival(); err != nil {
+	w.tellOwnAgain()
+	if still, err := w.still(); err != nil {
+		return err
+	} else if still {
+		if err := w.wait(); err != nil {
+			return err
+		}
+	} else if err := w.takeArrival(); err != nil {
 		return err
 	}
 	_, err = w.end(record)
 	return err
+}
+
+// tellOwnAgain has those hear again who should have heard of events that this node wrote and had lost: the letters may be lost with them.
+func (w *work) tellOwnAgain() {
+	for i, l := range w.chain.Links() {
+		if i >= w.stored && l.Event.GetOwner() == w.Node {
+			w.hear(l, w.chain.HearsAt(i))
+		}
+	}
 }
 
 // forked keeps a chain that contradicts the one held: proof that a rule was broken somewhere.

@@ -39,13 +39,17 @@ func (a *App) hear(tx *kitstore.Tx, from string, e *custodyv1.Event, hash custod
 	return o.hear(e)
 }
 
-// hear takes in what the owner did with this offer.
+// hear takes in what the owner did with this offer. An answer that comes again is none to a question, or a request, that was put since.
 func (o *received) hear(e *custodyv1.Event) error {
+	if e.GetSequence() <= o.record.GetHeardSequence() {
+		return nil
+	}
 	state := rules.Hear(o.record.GetState(), e)
 	refused := e.GetReleaseRefused() != nil && o.record.GetReleaseRequested()
 	if state == o.record.GetState() && !refused {
 		return nil
 	}
+	o.record.HeardSequence = e.GetSequence()
 	if e.GetOfferWithdrawn() != nil {
 		o.record.DeclineReason = e.GetOfferWithdrawn().GetReason()
 	}
@@ -74,7 +78,7 @@ func (a *App) storeOffer(tx *kitstore.Tx, from string, letter *custodyv1.OfferLe
 		return refuse(reasonSender)
 	case offered.GetToNode() != a.Node:
 		return refuse(reasonReceiver)
-	case !validOffer(link.Event):
+	case !link.Event.GetTime().IsValid():
 		return refuse(reasonOffer)
 	}
 	name := store.OfferName(link.Event.GetReferral(), link.Hash.String())
@@ -83,7 +87,7 @@ func (a *App) storeOffer(tx *kitstore.Tx, from string, letter *custodyv1.OfferLe
 	}
 	o, err := a.openReceived(tx, name, &referralv1.OfferRecord{
 		Offered: letter.GetOffered(), State: custodyv1.OfferState_OFFER_STATE_RECEIVED,
-		ReceiveTime: timestamppb.New(a.Now()),
+		ReceiveTime: timestamppb.New(a.Now()), NewIn: a.newIn(),
 	})
 	if err != nil {
 		return err
@@ -93,9 +97,4 @@ func (a *App) storeOffer(tx *kitstore.Tx, from string, letter *custodyv1.OfferLe
 		return err
 	}
 	return o.put()
-}
-
-// validOffer refuses what no later step could use.
-func validOffer(e *custodyv1.Event) bool {
-	return e.GetReferral() != "" && e.GetTime().IsValid() && e.GetOffered().GetAnswerBy().IsValid()
 }

@@ -8,8 +8,10 @@ import (
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/store"
 )
 
 // recordReply takes a reply into the chain, as its owner. A reply that the chain holds is a no-op; one that comes too late is
@@ -26,6 +28,11 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	}
 	if err != nil {
 		return err
+	}
+	if still, err := w.still(); err != nil {
+		return err
+	} else if still {
+		return a.waitReply(tx, from, reply.GetReferral(), letter)
 	}
 	s := w.chain.State()
 	if reply.GetNode() != from && !s.Owned(from) { // a former owner passes on what others said
@@ -85,15 +92,21 @@ func (w *work) answerRepeated(r *custodyv1.Reply) error {
 }
 
 // passOn answers with the chain, so that the writer finds the owner, and passes on to that owner what is about the person. It never
-// judges an assertion (DESIGN section 3).
+// judges an assertion (DESIGN section 3). The chain goes ahead on the same lane, since that node may be a former owner too and not know
+// it yet. Where two chains contradict each other a person decides who the owner is; two nodes that hold one each would pass it on for ever.
 func (w *work) passOn(r *custodyv1.Reply, letter *custodyv1.ReplyLetter) error {
 	s := w.chain.State()
-	if !custody.AboutOffer(r) && r.GetNode() != s.Owner {
-		if err := w.sendChain(w.lane(), s.Owner); err != nil {
+	forks, _, err := store.Forks.Page(w.tx, kitstore.Range{Prefix: kitstore.K(s.Referral)}, 1)
+	if err != nil {
+		return err
+	}
+	if !custody.AboutOffer(r) && r.GetNode() != s.Owner && len(forks) == 0 && !mutant.Off("fwd") {
+		lane := laneOfReply(r, w.lane())
+		if err := w.sendChain(lane, s.Owner); err != nil {
 			return err
 		}
 		err := w.Post.Queue(w.tx, post.Outgoing{
-			To: referralAt(s.Owner), Lane: laneOfReply(r, w.lane()), Kind: kindReply, Subject: s.Referral, Body: letter,
+			To: referralAt(s.Owner), Lane: lane, Kind: kindReply, Subject: s.Referral, Body: letter,
 		})
 		if err != nil {
 			return err
@@ -182,13 +195,20 @@ func (w *work) accepted(offer []byte) error {
 // and the record follows. Whoever else was asked is not needed any more.
 func (w *work) followPerson(node string) error {
 	recorded := w.chain.State().Head
+	note, err := w.submittedNote() // a node that was not asked has not read it
+	if err != nil {
+		return err
+	}
 	if err := w.withdrawOthers(w.self(), nil, codes.WithdrawalPersonElsewhere); err != nil {
 		return err
 	}
-	_, err := w.append(w.self(), nil, &custodyv1.Event{Body: &custodyv1.Event_Dispatched{
+	_, err = w.append(w.self(), nil, &custodyv1.Event{Body: &custodyv1.Event_Dispatched{
 		Dispatched: &custodyv1.Dispatched{ToNode: node, Arrival: recorded.Bytes()},
 	}})
 	if err != nil {
+		return err
+	}
+	if err := w.attach(note, w.lane(), node); err != nil {
 		return err
 	}
 	return w.sendFlow(federalv1.Stage_STAGE_DISPATCHED, node)

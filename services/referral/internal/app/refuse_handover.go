@@ -94,14 +94,17 @@ func (w *work) newRefusal(key kitstore.Key) (*custodyv1.SignedReply, error) {
 }
 
 // handoverRefused takes a handover back, as the one who wrote it: this node owns the referral again, and asks elsewhere. A refusal
-// that the chain holds, or that comes after the handover was taken, changes nothing.
+// that the chain holds, or that comes after the handover was taken, changes nothing. Who never owned the referral was handed nothing,
+// and is not shown the chain.
 func (w *work) handoverRefused(r *custodyv1.Reply, letter *custodyv1.ReplyLetter) error {
 	s := w.chain.State()
 	h := s.Handover
 	switch {
 	case w.chain.Holds(letter.GetReply()):
 		return nil
-	case h == nil || h.By != w.Node || !bytes.Equal(h.Event.Bytes(), r.GetRefused().GetDispatched()):
+	case !s.Owned(r.GetNode()):
+		return refuse(reasonSender)
+	case h == nil || h.By != w.Node || r.GetNode() != s.Owner || !bytes.Equal(h.Event.Bytes(), r.GetRefused().GetDispatched()):
 		return w.sendChain(w.lane(), r.GetNode())
 	}
 	_, err := w.append(w.self(), r.GetAnnexCommitment(), &custodyv1.Event{Body: &custodyv1.Event_HandoverRefused{

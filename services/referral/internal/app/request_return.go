@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -19,7 +20,7 @@ import (
 
 // RequestReturn asks the owner for the person back, as the first owner. It is said again, by its deadline, until the owner's chain
 // holds it. It names the ownership it was asked in: when the owner hands the person on meanwhile it has lapsed, and a person decides
-// whether to ask the new owner. Asking again while it is not answered is a no-op.
+// whether to ask the new owner. Asking again while it is not answered is a no-op; after the owner has refused it can be asked anew.
 func (a *App) RequestReturn(ctx context.Context, request *referralv1.RequestReturnRequest, actor *custodyv1.Actor) (shown *referralv1.Referral, err error) {
 	if err := rules.CheckReason(codes.Return, request.GetReason(), codes.ReturnOther, request.GetNote()); err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func (a *App) RequestReturn(ctx context.Context, request *referralv1.RequestRetu
 		}
 		row.Value.ReturnRequest, err = w.say(row.Value, &custodyv1.Reply{
 			Actor: actor, AnnexCommitment: commitment(annex), Body: &custodyv1.Reply_ReturnRequested{ReturnRequested: &custodyv1.ReturnRequested{
-				Epoch: w.chain.State().Epoch, Reason: request.GetReason(), Unit: request.GetUnit(),
+				Epoch: w.chain.State().Epoch, Ordinal: w.chain.State().Returns, Reason: request.GetReason(), Unit: request.GetUnit(),
 			}},
 		})
 		if err != nil {
@@ -71,6 +72,9 @@ func (a *App) RequestReturn(ctx context.Context, request *referralv1.RequestRetu
 // say signs what this node says of a referral it does not own, keeps it and sends it to the owner. The caller fills actor, annex
 // commitment and body, and the offer where it answers one, and stores the record.
 func (w *work) say(record *referralv1.ReferralRecord, r *custodyv1.Reply) (*custodyv1.SignedReply, error) {
+	if err := moving(w.still()); err != nil {
+		return nil, err
+	}
 	s := w.chain.State()
 	r.Referral, r.Node, r.Time = s.Referral, w.Node, timestamppb.New(w.now)
 	signed, err := custody.SignReply(w.Signer, r)
@@ -78,7 +82,7 @@ func (w *work) say(record *referralv1.ReferralRecord, r *custodyv1.Reply) (*cust
 		return nil, err
 	}
 	record.Replies++
-	if err := w.keepReply(w.tx, s.Referral, signed); err != nil {
+	if _, err := keepReply(w.tx, s.Referral, signed); err != nil {
 		return nil, err
 	}
 	return signed, w.sendReply(signed, r)
@@ -128,6 +132,9 @@ func (w *work) promiseReturn(record *referralv1.ReferralRecord) error {
 
 // sayReady promises the place that a chosen request for return asks for; nothing where there is none of this node's.
 func (w *work) sayReady(record *referralv1.ReferralRecord) error {
+	if still, err := w.still(); still || err != nil {
+		return errors.Join(err, w.wait())
+	}
 	chosen := w.chain.State().Chosen()
 	if chosen == nil || !chosen.Return || chosen.State != custodyv1.OfferState_OFFER_STATE_CONFIRMED || chosen.Offered.GetToNode() != w.Node {
 		return nil

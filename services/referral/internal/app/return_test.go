@@ -122,6 +122,28 @@ func TestAnOwnerCanRefuseAReturn(t *testing.T) {
 		t.Errorf("the origin sees %v", got)
 	}
 	net.checkState(v.GetName(), inService, "punjab")
+	// Things have changed, and it is asked anew of the same owner; that an old request comes once more changes nothing.
+	var old []mail
+	for _, m := range net.history {
+		if replyOf(t, m).GetReturnRequested() != nil {
+			old = append(old, m)
+		}
+	}
+	net.now = net.now.Add(24 * time.Hour)
+	must(t, origin.askBack(v.GetName()))
+	if got := origin.get(v.GetName()); !got.GetReturnRequested() || got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_RETURN {
+		t.Errorf("asked anew, the origin sees %v", got)
+	}
+	net.settle()
+	head := punjab.head(v.GetName())
+	for _, m := range old {
+		net.apply(m)
+	}
+	if string(head) != string(punjab.head(v.GetName())) || len(old) == 0 {
+		t.Errorf("an old request moved the referral, of %d", len(old))
+	}
+	net.goBack(punjab, origin, v.GetName())
+	net.checkState(v.GetName(), returned, "balochistan", "punjab")
 }
 
 // referOn sends the person from punjab to sindh.

@@ -22,7 +22,7 @@ func (w *work) tell(l custody.Link) error {
 		if err != nil {
 			return err
 		}
-		state, word = wordOfReply(reply)
+		state, word = wordOfReply(s, reply)
 		if err := w.tellReply(l, reply); err != nil {
 			return err
 		}
@@ -70,7 +70,7 @@ func wordOf(e *custodyv1.Event) (state custodyv1.ReferralState, word string) {
 	return 0, ""
 }
 
-func wordOfReply(r *custodyv1.Reply) (state custodyv1.ReferralState, word string) {
+func wordOfReply(s *custody.State, r *custodyv1.Reply) (state custodyv1.ReferralState, word string) {
 	switch {
 	case r.GetReady() != nil:
 		return custodyv1.ReferralState_REFERRAL_STATE_READY, "ready"
@@ -78,7 +78,7 @@ func wordOfReply(r *custodyv1.Reply) (state custodyv1.ReferralState, word string
 		return custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE, "in-service"
 	case r.GetReturnRequested() != nil:
 		return 0, "return-requested"
-	case r.GetSafetyInformation().GetFound():
+	case r.GetSafetyInformation().GetFound() && s.Found:
 		return 0, "found"
 	}
 	return 0, ""

@@ -18,7 +18,8 @@ import (
 	"amanat.example/services/referral/internal/store"
 )
 
-// ReportSafety tells the owner something about the person's safety, also that a person who did not come was found.
+// ReportSafety tells the owner something about the person's safety, also that a person who did not come was found. What the owner hears
+// itself it writes into the referral by the same call.
 func (a *App) ReportSafety(ctx context.Context, request *referralv1.ReportSafetyRequest, actor *custodyv1.Actor) (*referralv1.Told, error) {
 	if err := rules.CheckCode("code", codes.Safety, request.GetCode(), codes.SafetyOther, request.GetNote()); err != nil {
 		return nil, err
@@ -73,10 +74,13 @@ func (a *App) tellOwner(ctx context.Context, request tagged, note string, r *cus
 		if err != nil {
 			return err
 		}
-		if err := a.keepReply(tx, name, signed); err != nil {
+		told = &referralv1.Told{Referral: name, Reply: custody.ReplyHash(signed).Bytes(), ToldNode: owner}
+		if owner == a.Node {
+			return a.writeWord(tx, signed, r, annex)
+		}
+		if _, err := keepReply(tx, name, signed); err != nil {
 			return err
 		}
-		told = &referralv1.Told{Referral: name, Reply: custody.ReplyHash(signed).Bytes(), ToldNode: owner}
 		if err := a.sendWord(tx, owner, signed, r); err != nil {
 			return err
 		}
@@ -86,6 +90,24 @@ func (a *App) tellOwner(ctx context.Context, request tagged, note string, r *cus
 		return nil, err
 	}
 	return told, nil
+}
+
+// writeWord takes what the owner itself says into its chain.
+func (a *App) writeWord(tx *kitstore.Tx, signed *custodyv1.SignedReply, r *custodyv1.Reply, annex *custodyv1.AnnexLetter) error {
+	w, err := a.begin(tx, r.GetReferral())
+	if err != nil {
+		return err
+	}
+	_, err = w.append(r.GetActor(), r.GetAnnexCommitment(), &custodyv1.Event{
+		Body: &custodyv1.Event_ReplyRecorded{ReplyRecorded: &custodyv1.ReplyRecorded{Reply: signed}},
+	})
+	if err != nil {
+		return legal(err)
+	}
+	if err := w.attach(annex, w.lane(), w.others()...); err != nil {
+		return err
+	}
+	return w.close()
 }
 
 // tagged is a request about a referral as its caller knows it.
@@ -106,7 +128,8 @@ func (a *App) checkTag(tx *kitstore.Tx, name, tag string) error {
 	return err
 }
 
-// ownerOf is the owner as far as this node knows it, for somebody who has a part in the referral and is not the owner.
+// ownerOf is the owner as far as this node knows it, for somebody who has a part in the referral. The owner itself is refused what it
+// has a call of its own for.
 func (a *App) ownerOf(tx *kitstore.Tx, name string, r *custodyv1.Reply) (string, error) {
 	chain, err := chainOf(tx, name)
 	if err != nil {
@@ -114,7 +137,7 @@ func (a *App) ownerOf(tx *kitstore.Tx, name string, r *custodyv1.Reply) (string,
 	}
 	wrong := r.GetCorrectionRequested().GetEvent()
 	if chain != nil {
-		if chain.State().Owner == a.Node {
+		if chain.State().Owner == a.Node && r.GetSafetyInformation() == nil {
 			return "", fault.New(fault.WrongState, "This node owns the referral: write it into the referral itself.", "owner_node", a.Node)
 		}
 		if wrong != nil && !contains(chain, wrong) {
@@ -129,14 +152,33 @@ func (a *App) ownerOf(tx *kitstore.Tx, name string, r *custodyv1.Reply) (string,
 	if len(offers) == 0 {
 		return "", fault.NotFound("referral")
 	}
-	o, err := a.openReceived(tx, name, offers[0])
+	o, err := a.asker(tx, name, offers)
 	if err != nil {
 		return "", err
 	}
-	if hash := custody.HashOf(offers[0].GetOffered().GetEvent()); wrong != nil && string(wrong) != string(hash.Bytes()) {
+	if hash := custody.HashOf(o.record.GetOffered().GetEvent()); wrong != nil && string(wrong) != string(hash.Bytes()) {
 		return "", fault.InvalidField("event", "must be the hash of the offer's event, which is all that this node knows")
 	}
 	return o.event.GetOwner(), nil
+}
+
+// asker is the offer of whoever is believed to own a referral of which this node has offers alone: of the node that began it, else of
+// who asked first. Who sends another cannot turn away what is said to that one.
+func (a *App) asker(tx *kitstore.Tx, referral string, offers []*referralv1.OfferRecord) (first *received, err error) {
+	creator := custody.CreatedAt(referral)
+	for _, record := range offers {
+		o, err := a.openReceived(tx, referral, record)
+		if err != nil {
+			return nil, err
+		}
+		if o.event.GetOwner() == creator {
+			return o, nil
+		}
+		if first == nil || record.GetReceiveTime().AsTime().Before(first.record.GetReceiveTime().AsTime()) {
+			first = o
+		}
+	}
+	return first, nil
 }
 
 func contains(chain *custody.Chain, hash []byte) bool {
@@ -146,17 +188,4 @@ func contains(chain *custody.Chain, hash []byte) bool {
 		}
 	}
 	return false
-}
-
-// keepReply keeps what this node said of a referral as a whole.
-func (a *App) keepReply(tx *kitstore.Tx, referral string, signed *custodyv1.SignedReply) error {
-	said := uint32(0)
-	err := store.Replies.Scan(tx, kitstore.Range{Prefix: kitstore.K(referral)}, func(kitstore.Key, *custodyv1.SignedReply) error {
-		said++
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return store.Replies.Insert(tx, kitstore.K(referral, said+1), signed)
 }

@@ -3,9 +3,9 @@ package app
 import (
 	"slices"
 
-	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/mutant"
 )
 
 // bound are those who go together with a referral in this transaction, itself the first: brothers and sisters, or a mother and her
@@ -14,7 +14,7 @@ func (w *work) bound() ([]*work, error) {
 	if w.group != nil {
 		return w.group, nil
 	}
-	if !w.leaves() {
+	if !w.leaves() || mutant.Off("both") {
 		w.group = []*work{w}
 		return w.group, nil
 	}
@@ -41,13 +41,10 @@ func (w *work) rest() ([]*work, error) {
 	return w.group[1:], nil
 }
 
-// leaves says that the person still has to leave the node where the referral began.
+// leaves says that the person still has to leave this node, where the referral began.
 func (w *work) leaves() bool {
-	switch s := w.chain.State(); s.State {
-	case custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED, custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED, custodyv1.ReferralState_REFERRAL_STATE_READY:
-		return s.Owner == w.Node && s.Origin == w.Node && len(s.Former) == 0
-	}
-	return false
+	s := w.chain.State()
+	return s.Owner == w.Node && s.Leaves()
 }
 
 // chainsOf are the chains of a group.
@@ -111,7 +108,7 @@ func (w *work) fallTogether(units []string) error {
 // fallen are the units that fell out for this referral in this transaction, where others go together with it.
 func (w *work) fallen() []string {
 	s := w.chain.State()
-	if s.Submitted == nil || len(s.Submitted.GetTogether()) == 0 || s.Owner != w.Node || len(s.Former) > 0 {
+	if mutant.Off("both") || len(s.Submitted.GetTogether()) == 0 || s.Owner != w.Node || !s.Leaves() && !s.Terminal() {
 		return nil
 	}
 	return custody.Fallen(w.chain, w.stored)

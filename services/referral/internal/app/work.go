@@ -30,6 +30,11 @@ const (
 	kindHead  = "custody.head.v1"
 	kindAnnex = "custody.annex.v1"
 	kindFlow  = "federal.flow.v1"
+
+	kindQuery  = "custody.recovery.query.v1"
+	kindPart   = "custody.recovery.part.v1"
+	kindAnswer = "custody.recovery.answer.v1"
+	kindVoid   = "custody.offer.void.v1"
 )
 
 // work is one transaction over one referral's chain.
@@ -40,6 +45,8 @@ type work struct {
 	chain  *custody.Chain
 	stored int    // how many of its links are in the store
 	number uint64 // of its reference, when the referral is new
+
+	recalled bool // the chain came back from another node, after this store was restored
 
 	group []*work // see bound; nil while it is not known
 
@@ -103,12 +110,20 @@ func never(*custody.State) bool { return false }
 
 // append writes one event as the owner, and notes who hears of it.
 func (w *work) append(actor *custodyv1.Actor, annex []byte, e *custodyv1.Event) (custody.Link, error) {
+	if err := moving(w.still()); err != nil {
+		return custody.Link{}, err
+	}
 	e.Actor, e.Time, e.AnnexCommitment = actor, timestamppb.New(w.now), annex
 	l, err := w.chain.Append(w.Signer, w.Node, e)
 	if err != nil {
 		return l, err
 	}
-	audience := w.chain.Hears()
+	w.hear(l, w.chain.Hears())
+	return l, nil
+}
+
+// hear notes who hears of an event.
+func (w *work) hear(l custody.Link, audience custody.Audience) {
 	if audience.Alone != "" {
 		w.alone = append(w.alone, l)
 	}
@@ -120,7 +135,6 @@ func (w *work) append(actor *custodyv1.Actor, annex []byte, e *custodyv1.Event) 
 			w.hears[node] = lane
 		}
 	}
-	return l, nil
 }
 
 // laneOf an event's letters: arrivals, people who did not come, and the end of consent never wait.
@@ -183,6 +197,9 @@ func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, err
 	}
 	if record == nil {
 		record = &referralv1.ReferralRecord{}
+	}
+	if w.stored == 0 && !w.recalled {
+		record.NewIn = w.newIn()
 	}
 	record.Referral = rules.View(s, w.now)
 	if err := w.answered(record); err != nil {

@@ -65,7 +65,7 @@ func Cancel(s *custody.State, node string) error {
 		return fault.New(fault.NotOwner, "The person was handed over, so the referral cannot be cancelled any more. Ask for the person's return (requestReturn).")
 	case s.Owner == node && s.Owner != s.Origin:
 		return fault.New(fault.WrongState, "Only the first owner cancels. Refer the person on, or complete the referral.", "state", custody.StateName(s.State))
-	case s.Owner == node && len(s.Former) > 0:
+	case s.Owner == node && len(s.Former) > 0 && !s.Leaves():
 		return fault.New(fault.WrongState, "The person was handed over and comes back. Record the return (recordReturn).", "state", custody.StateName(s.State))
 	}
 	return nil

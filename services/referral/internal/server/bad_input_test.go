@@ -22,6 +22,7 @@ var (
 func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 	t.Helper()
 	w := newWorld(t)
+	w.recovered(t)
 	one := func(make func(t testing.TB) proto.Message) func(testing.TB) []proto.Message {
 		return func(t testing.TB) []proto.Message { return []proto.Message{make(t)} }
 	}
@@ -63,6 +64,14 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 			"GetOffer": {Requests: one(func(t testing.TB) proto.Message {
 				return &referralv1.GetOfferRequest{Name: w.walk(t, asked).GetOffers()[0].GetName()}
 			})},
+			"GetRecovery": {Requests: one(func(t testing.TB) proto.Message {
+				return &referralv1.GetRecoveryRequest{Name: "nodes/punjab/recovery"}
+			})},
+			"ExcusePeer": {
+				Requests: one(func(t testing.TB) proto.Message {
+					return excuseRequest()
+				}),
+			},
 			"GetAnnex": {Requests: one(func(t testing.TB) proto.Message {
 				return &referralv1.GetAnnexRequest{Name: w.walk(t, asked).GetAnnexes()[0]}
 			})},

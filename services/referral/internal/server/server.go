@@ -37,6 +37,8 @@ func Policy() rpc.Policy {
 		method("ListOffers"):       {Callers: byPerson, Roles: readers},
 		method("ListDeadlines"):    {Callers: byPerson, Roles: readers},
 		method("GetAnnex"):         {Callers: byPerson, Roles: receivers},
+		method("GetRecovery"):      {Callers: byPerson, Roles: readers},
+		method("ExcusePeer"):       {Callers: byPerson, Roles: []string{codes.RoleSupervisor, codes.RoleFocalPoint}},
 		method("AcceptOffer"):      {Callers: byPerson, Roles: receivers},
 		method("DeclineOffer"):     {Callers: byPerson, Roles: receivers},
 		method("OfferReferral"):    {Callers: byPerson, Roles: workers},
@@ -184,4 +186,14 @@ func (s *Server) ListDeadlines(ctx context.Context, r *referralv1.ListDeadlinesR
 // GetAnnex implements the RPC.
 func (s *Server) GetAnnex(ctx context.Context, r *referralv1.GetAnnexRequest) (*custodyv1.AnnexContent, error) {
 	return s.app.GetAnnex(ctx, r.GetName())
+}
+
+// GetRecovery implements the RPC.
+func (s *Server) GetRecovery(ctx context.Context, r *referralv1.GetRecoveryRequest) (*referralv1.Recovery, error) {
+	return s.app.GetRecovery(ctx, r.GetName())
+}
+
+// ExcusePeer implements the RPC.
+func (s *Server) ExcusePeer(ctx context.Context, r *referralv1.ExcusePeerRequest) (*referralv1.Recovery, error) {
+	return s.app.ExcusePeer(ctx, r, actor(ctx))
 }

@@ -77,6 +77,11 @@ func (n *node) Queue(tx *kitstore.Tx, o post.Outgoing) error {
 	return nil
 }
 
+// Incarnations implements app.Post: nobody was heard yet.
+func (n *node) Incarnations(kitstore.Reader, string) (map[string]uint64, error) {
+	return map[string]uint64{}, nil
+}
+
 // queue is the node's outbox: what is queued is called when somebody waits for it, or at settle.
 type queue struct{ n *node }
 
@@ -175,8 +180,9 @@ func (w *world) open(t testing.TB, name string) *node {
 		DB: db, Node: name, Now: time.Now, Random: rand.Reader, Signer: self, Roster: self.Roster(), Opener: self, Federal: "federal",
 		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 		Limits: rules.DefaultLimits(), Annexes: app.Annexes{Keys: keys}, Events: store.Events, Post: n, Commands: queue{n},
-		Tokens: paging.New([]byte("secret")), Log: logging.Discard(), Wake: func() {},
+		Tokens: paging.New([]byte("secret")), Log: logging.Discard(), Wake: func() {}, WakeRecovery: func() {},
 	}
+	must(t, n.BeginRecovery(context.Background()))
 	return n
 }
 
@@ -359,4 +365,20 @@ func (w *world) offer(t testing.TB, v *referralv1.Referral) *referralv1.Offer {
 	o, err := w.punjab.GetOffer(context.Background(), v.GetOffers()[0].GetName())
 	must(t, err)
 	return o
+}
+
+// recovered lets punjab ask the others what it lost, as if it had been put back to an older copy, and excuses who does not answer.
+func (w *world) recovered(t testing.TB) {
+	t.Helper()
+	ctx := context.Background()
+	must(t, w.punjab.DB.RaiseIncarnation(ctx, w.punjab.DB.Incarnation()))
+	must(t, w.punjab.BeginRecovery(ctx))
+	_, err := w.punjab.ExcusePeer(ctx, excuseRequest(), actor)
+	must(t, err)
+	_, err = w.punjab.Recover(ctx)
+	must(t, err)
+}
+
+func excuseRequest() *referralv1.ExcusePeerRequest {
+	return &referralv1.ExcusePeerRequest{Name: "nodes/punjab/recovery", Node: "balochistan", Reason: referralv1.ExcuseReason_EXCUSE_REASON_LOST}
 }

@@ -2,6 +2,7 @@
 package store
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/kit/audit"
 	"amanat.example/services/kit/events"
 	"amanat.example/services/kit/outbox"
@@ -41,6 +43,12 @@ var (
 	// Forks: (referral, hash of the last event) → a chain that contradicts the one held. It is the
 	// evidence on which a person decides.
 	Forks = store.NewTable[*custodyv1.ChainLetter](Schema, "forks")
+	// Recovery: one row, what this store asks of other nodes since it was restored, under RecoveryKey.
+	Recovery = store.NewTable[*referralv1.RecoveryRecord](Schema, "recovery")
+	// Debts: (node) → the answer this node owes to one that was restored; it stays when it is given.
+	Debts = store.NewTable[*referralv1.DebtRecord](Schema, "recovery_debts")
+	// Waiting: (node, referral, number) → what came while referrals stood still.
+	Waiting = store.NewTable[*referralv1.WaitingRecord](Schema, "recovery_waiting")
 	// Counters: one row, the number in the last reference, under ReferenceKey.
 	Counters = store.NewTable[*wrapperspb.UInt64Value](Schema, "counters")
 )
@@ -102,6 +110,9 @@ var (
 // KeyName is whose key seals a referral's annexes.
 func KeyName(referral string) string { return referral }
 
+// RecoveryKey is the one key of Recovery.
+var RecoveryKey = store.K("recovery")
+
 // ReferenceKey is the one key of Counters.
 var ReferenceKey = store.K("reference")
 
@@ -139,13 +150,28 @@ var (
 	})
 )
 
-// CountMissed counts the deadlines that were missed, and those of them of which the focal point was told.
-func CountMissed(r store.Reader) (missed, unheeded int, err error) {
-	if missed, err = DeadlinesMissed.Count(r, store.Range{}); err != nil {
-		return 0, 0, err
+// Status adds to the service's status the deadlines that were missed, those of them of which the focal point was told, and whose
+// answers are awaited after a restore.
+func Status(r store.Reader, into *statusv1.Status) error {
+	missed, err := DeadlinesMissed.Count(r, store.Range{})
+	if err != nil {
+		return err
 	}
-	unheeded, err = DeadlinesMissed.Count(r, store.Range{After: store.K(uint32(3))})
-	return missed, unheeded, err
+	unheeded, err := DeadlinesMissed.Count(r, store.Range{After: store.K(uint32(3))})
+	if err != nil {
+		return err
+	}
+	into.MissedDeadlines, into.UnheededDeadlines = uint64(missed), uint64(unheeded)
+	recovery, err := Recovery.Get(r, RecoveryKey)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil // it has not begun to run yet
+	}
+	for _, p := range recovery.GetPeers() {
+		if recovery.GetEndTime() == nil && !p.GetAnswered() && p.GetPeer().GetExcusedBy() == nil {
+			into.AwaitedNodes = append(into.AwaitedNodes, p.GetPeer().GetNode())
+		}
+	}
+	return err
 }
 
 // DueTime is when a deadline must be looked at: when it has passed, or when something ends by itself before that.

@@ -9,6 +9,7 @@ import (
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/mutant"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/shelter/internal/store"
 )
@@ -29,7 +30,7 @@ func OpenGate(ctx context.Context, db *kitstore.DB) (*Gate, error) {
 		last, err := store.Fences.Get(tx, store.ReconciledKey)
 		switch {
 		case err == nil:
-			g.closed = last.GetValue() != db.Incarnation()
+			g.closed = last.GetValue() != db.Incarnation() && !mutant.Off("rec")
 			return nil
 		case !errors.Is(err, kitstore.ErrNotFound):
 			return err

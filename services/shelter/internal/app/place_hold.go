@@ -14,6 +14,7 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/mutant"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/shelter/internal/rules"
 	"amanat.example/services/shelter/internal/store"
@@ -31,6 +32,10 @@ func (a *App) PlaceHold(ctx context.Context, request *shelterv1.PlaceHoldRequest
 	name, err := a.newName("holds")
 	if err != nil {
 		return nil, err
+	}
+	if mutant.Off("idem") {
+		request = proto.CloneOf(request)
+		request.RequestId = name
 	}
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		now := a.Now()

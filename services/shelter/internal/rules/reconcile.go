@@ -1,6 +1,9 @@
 package rules
 
-import shelterv1 "amanat.example/proto/amanat/shelter/v1"
+import (
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/mutant"
+)
 
 // Mend is what is done to a hold that serves an offer, so that both files say the same.
 type Mend int
@@ -32,7 +35,7 @@ func Reconcile(h *shelterv1.Hold, stage shelterv1.LiveOffer_Stage, restored bool
 	live := held || confirmed
 	switch stage {
 	case shelterv1.LiveOffer_STAGE_TENTATIVE:
-		if live && restored {
+		if live && restored && !mutant.Off("drop") {
 			return GiveBack
 		}
 	case shelterv1.LiveOffer_STAGE_PROMISED:

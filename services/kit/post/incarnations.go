@@ -1,0 +1,82 @@
+package post
+
+import (
+	"errors"
+	"time"
+
+	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/store"
+)
+
+// Incarnations are the lives of a service of other nodes as far as this post has heard, by node: nothing of a lower one is
+// applied or believed any more. A node that was never heard is not there.
+func (p *Post) Incarnations(r store.Reader, service string) (map[string]uint64, error) {
+	heard := map[string]uint64{}
+	note := func(a *postv1.Address, incarnation uint64) {
+		if a.GetService() == service && !sameAddress(a, p.self) && incarnation > heard[a.GetNode()] {
+			heard[a.GetNode()] = incarnation
+		}
+	}
+	err := p.tables.receiving.Scan(r, store.Range{}, func(_ store.Key, s *postv1.ReceivingState) error {
+		note(s.GetLink().GetFrom(), s.GetPeerIncarnation())
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = p.tables.sending.Scan(r, store.Range{}, func(_ store.Key, s *postv1.SendingState) error {
+		note(s.GetLink().GetTo(), s.GetPeerIncarnation())
+		return nil
+	})
+	return heard, err
+}
+
+// raise makes a sender's new incarnation known on its other lanes too: what an earlier life of it wrote counts on none any more,
+// whichever lane tells first.
+func (p *Post) raise(tx *store.Tx, from end, incarnation uint64) error {
+	for _, lane := range lanes {
+		if lane == from.lane {
+			continue
+		}
+		other := from
+		other.lane = lane
+		state, err := p.receivingState(tx, other)
+		if err != nil {
+			return err
+		}
+		if state.GetPeerIncarnation() >= incarnation {
+			continue
+		}
+		state.PeerIncarnation, state.Mark, state.MarkLetterId, state.OpenRefusals = incarnation, 0, nil, nil
+		if err := p.tables.receiving.Put(tx, other.key(), state); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Post) receivingState(r store.Reader, from end) (*postv1.ReceivingState, error) {
+	state, err := p.tables.receiving.Get(r, from.key())
+	if errors.Is(err, store.ErrNotFound) {
+		return &postv1.ReceivingState{Link: &postv1.Link{From: from.address(), To: p.self, Lane: from.lane}}, nil
+	}
+	return state, err
+}
+
+// maxAhead bounds how far a peer's word about this store's incarnation may lie in the future: incarnations are times, and a hostile
+// peer must not use them up.
+const maxAhead = 24 * time.Hour
+
+// overtaken is called when a peer knows more of this store than it does itself, up to an incarnation.
+func (p *Post) overtaken(by end, above uint64) {
+	peer := logging.Peer(by.node, by.service)
+	if limit := p.clock().Add(maxAhead); above > p.incarnation && above > uint64(limit.UnixNano()) {
+		p.log.Error("a peer names an incarnation of this store that cannot be; it is not believed, and its mail does not count", peer)
+		return
+	}
+	p.log.Error("a peer knows more of this store than it does itself: it was rolled back", peer)
+	if p.onRolled != nil {
+		p.onRolled(above)
+	}
+}

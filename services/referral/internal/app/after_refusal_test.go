@@ -1,0 +1,83 @@
+package app_test
+
+import (
+	"testing"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/store"
+)
+
+// Who refused a handover never had the person: the first owner goes on as before it, may cancel, and the refuser hears no more.
+func TestAfterARefusedHandover(t *testing.T) {
+	for _, cancels := range []bool{true, false} {
+		net := newNetwork(t)
+		referral, _ := net.refusing(custodyv1.OfferState_OFFER_STATE_DECLINED)
+		origin, sindh := net.nodes["balochistan"], net.nodes["sindh"]
+		net.settle()
+		net.checkState(referral, submitted, "balochistan")
+		if s := net.chain(origin, referral).State(); s.Owned("punjab") || s.Party("punjab") {
+			t.Error("by the chain the refuser is a party")
+		}
+		if cancels {
+			must(t, origin.cancel(referral))
+			net.settle()
+			continue
+		}
+		_, err := origin.ask(referral, karachi)
+		must(t, err)
+		net.settle()
+		sindh.accept(origin.lastOffer(referral).GetName())
+		net.settle()
+		sent := len(net.history)
+		must(t, origin.dispatch(referral))
+		net.settle()
+		must(t, sindh.arrive(referral))
+		net.settle()
+		for _, m := range net.history[sent:] {
+			if m.out.To.GetNode() == "punjab" {
+				t.Errorf("the refuser gets %s", m.out.Kind)
+			}
+		}
+		net.checkState(referral, hasCome, "balochistan", "sindh")
+		for _, n := range net.nodes {
+			due, err := n.ListDeadlines(background, &referralv1.ListDeadlinesRequest{Parent: "nodes/" + n.Node})
+			must(t, err)
+			for _, d := range due.GetDeadlines() {
+				if d.GetUnit() == "" {
+					t.Errorf("at %s nobody answers for %v", n.Node, d)
+				}
+			}
+		}
+		if len(net.refused) > 0 {
+			t.Errorf("refused %v", net.refused)
+		}
+	}
+}
+
+// All of those who go together are refused: they are bound to each other as before.
+func TestThoseWhoAreRefusedTogetherStayTogether(t *testing.T) {
+	net := newNetwork(t)
+	origin, punjab, sindh := net.nodes["balochistan"], net.nodes["punjab"], net.nodes["sindh"]
+	family := net.family()
+	net.acceptAll(punjab, family)
+	punjab.spoilt = true
+	each(family, func(name string) { punjab.loseOffer(origin.lastOffer(name).GetName()) })
+	must(t, origin.dispatch(family[0].GetName()))
+	net.settle()
+	each(family, func(name string) { net.checkState(name, submitted, "balochistan") })
+	_, err := origin.ask(family[1].GetName(), karachi) // one call asks for all
+	must(t, err)
+	net.settle()
+	net.acceptAll(sindh, family)
+	must(t, origin.dispatch(family[2].GetName()))
+	net.settle()
+	each(family, func(name string) { net.checkState(name, inTransit, "balochistan", "sindh") })
+}
+
+// loseOffer drops an offer, as a node restored from an older copy does.
+func (n *node) loseOffer(offer string) {
+	n.t.Helper()
+	must(n.t, n.DB.Update(background, func(tx *kitstore.Tx) error { return store.Offers.Delete(tx, store.OfferKey(offer)) }))
+}

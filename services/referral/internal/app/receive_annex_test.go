@@ -1,0 +1,80 @@
+package app_test
+
+import (
+	"slices"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/custody"
+)
+
+func note(t testing.TB, referral string) *custodyv1.AnnexLetter {
+	t.Helper()
+	content, err := proto.Marshal(&custodyv1.AnnexContent{Note: theNote})
+	must(t, err)
+	return &custodyv1.AnnexLetter{Referral: referral, Annex: &custodyv1.Annex{Salt: make([]byte, 32), Content: content}}
+}
+
+// A node fills no other's file with annexes: one that has no part in the referral is refused, what cannot be read too, and of one that was
+// only asked nothing is kept that the chain does not name.
+func TestAnnexesOfNobody(t *testing.T) {
+	for _, state := range []custodyv1.ReferralState{submitted, inTransit, hasCome} {
+		net := newNetwork(t)
+		name := net.walk(state).GetName()
+		origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+		for _, at := range []*node{origin, punjab} {
+			net.unmoved(at, "custody.annex.v1: sender-not-allowed", func() { net.brings("sindh", at.Node, "custody.annex.v1", note(t, name)) })
+			garbled := note(t, name)
+			garbled.Annex.Content = []byte{0xff}
+			net.unmoved(at, "custody.annex.v1: annex-not-valid", func() { net.brings("balochistan", at.Node, "custody.annex.v1", garbled) })
+		}
+	}
+	net := newNetwork(t)
+	v := net.walk(submitted)
+	origin := net.nodes["balochistan"]
+	before := origin.dump()
+	net.brings("punjab", "balochistan", "custody.annex.v1", note(t, v.GetName()))
+	if string(before) != string(origin.dump()) || len(net.refused)+len(net.sent) > 0 {
+		t.Errorf("an annex of nothing was kept or refused: %v", net.refused)
+	}
+}
+
+// A unit that was asked in vain tells the origin something of the person, who has moved on since: the word and what was written
+// beside it reach the owner through the former one.
+func TestAnAnnexFollowsItsWord(t *testing.T) {
+	for _, later := range []bool{false, true} {
+		net := newNetwork(t)
+		net.later = later
+		punjab, sindh := net.nodes["punjab"], net.nodes["sindh"]
+		v := net.walk(submitted)
+		name := v.GetName()
+		_, err := punjab.DeclineOffer(background, &referralv1.DeclineOfferRequest{Name: v.GetOffers()[0].GetName(), Reason: "TOO_FAR"}, actor)
+		must(t, err)
+		net.settle()
+		_, err = sindh.assert(name)
+		must(t, err)
+		net.settle()
+		for _, l := range net.chain(sindh, name).Links()[:1] { // who has the person reads why consent was overridden, and what they need
+			if !slices.Contains(sindh.annexes(name), custody.Hash(l.Event.GetAnnexCommitment()).String()) {
+				t.Error("the node that has the person has not the note of the submission")
+			}
+		}
+		_, err = punjab.ReportSafety(background, &referralv1.ReportSafetyRequest{Name: name, Code: "THREAT", Note: theNote}, actor)
+		must(t, err)
+		net.settle()
+		links := net.chain(sindh, name).Links()
+		last := links[len(links)-1].Event
+		if what, by := custody.Said(links[len(links)-1]); what != "safety information" || by != "punjab" {
+			t.Fatalf("the last that the owner wrote is %s by %s", what, by)
+		}
+		if !slices.Contains(sindh.annexes(name), custody.Hash(last.GetAnnexCommitment()).String()) {
+			t.Error("the owner has the word, and not what was written beside it")
+		}
+		if len(net.refused) > 0 {
+			t.Errorf("refused %v", net.refused)
+		}
+	}
+}

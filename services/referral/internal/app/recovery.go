@@ -1,0 +1,240 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	identityv1 "amanat.example/proto/amanat/identity/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/post"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
+	"amanat.example/services/referral/internal/store"
+)
+
+// A store that was restored from an older copy has forgotten events it wrote as owner. Would it go on from what it has, two different
+// events would stand at one position. So it asks every node of the roster what it holds (RecoveryQuery), takes in what they answer, and
+// until all have answered, or were excused, what it knew before stands still (DESIGN section 4, "Restore"): arrivals are asserted,
+// deadlines are told, new referrals go on; letters that would need an answer wait in store.Waiting.
+
+const (
+	// referenceGap is how many references may have been given in the time that a restore took away: they are not given again.
+	referenceGap = 1000
+	// askAgain is when a node is asked again whose answer contradicts another's.
+	askAgain = 10 * time.Second
+)
+
+// BeginRecovery looks whether the store was restored since it last ran, and if so begins to ask the others. Call it before anything
+// else of the service runs.
+func (a *App) BeginRecovery(ctx context.Context) error {
+	recovering := false
+	err := a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		record, err := optional(store.Recovery.Get(tx, store.RecoveryKey))
+		if err != nil {
+			return err
+		}
+		switch own := a.DB.Incarnation(); {
+		case record == nil: // a new store has lost nothing
+			return store.Recovery.Put(tx, store.RecoveryKey, &referralv1.RecoveryRecord{Incarnation: own})
+		case record.GetIncarnation() == own:
+			recovering = record.GetBeginTime() != nil && record.GetEndTime() == nil
+			return nil
+		default:
+			recovering = true
+			return a.restored(tx, own)
+		}
+	})
+	a.recovering.Store(recovering)
+	return err
+}
+
+// restored begins the recovery of a store that runs in a new incarnation.
+func (a *App) restored(tx *kitstore.Tx, own uint64) error {
+	now := timestamppb.New(a.Now())
+	record := &referralv1.RecoveryRecord{Incarnation: own, BeginTime: now}
+	for _, node := range a.Roster.Nodes() {
+		if node.GetNode() != a.Node && node.GetState() != identityv1.RosterNode_STATE_RETIRED && hasReferral(node) {
+			record.Peers = append(record.Peers, &referralv1.PeerRecord{Peer: &referralv1.RecoveryPeer{Node: node.GetNode()}, AskTime: now})
+		}
+	}
+	a.Log.Warn("the store was restored from an older copy: the other nodes are asked what it lost", logging.Count("nodes", len(record.GetPeers())))
+	last, err := optional(store.Counters.Get(tx, store.ReferenceKey))
+	if err != nil {
+		return err
+	}
+	if err := store.Counters.Put(tx, store.ReferenceKey, wrapperspb.UInt64(last.GetValue()+referenceGap)); err != nil {
+		return err
+	}
+	return a.judgeAnswers(tx, record)
+}
+
+func hasReferral(node *identityv1.RosterNode) bool {
+	return slices.ContainsFunc(node.GetServices(), func(s *identityv1.RosterService) bool { return s.GetService() == "referral" })
+}
+
+// recovery is the record while the recovery goes on; nil else.
+func (a *App) recovery(r kitstore.Reader) (*referralv1.RecoveryRecord, error) {
+	if !a.recovering.Load() {
+		return nil, nil
+	}
+	return store.Recovery.Get(r, store.RecoveryKey)
+}
+
+// Recovering says that referrals of before a restore stand still, or that what waited is not all done.
+func (a *App) Recovering() bool { return a.recovering.Load() }
+
+// still says that what came to this store before its recovery stands still; newIn is the incarnation noted with what came since.
+func (a *App) still(r kitstore.Reader, newIn uint64) (bool, error) {
+	record, err := a.recovery(r)
+	return record != nil && record.GetThawTime() == nil && newIn != record.GetIncarnation(), err
+}
+
+// still says that the referral stands still.
+func (w *work) still() (bool, error) {
+	if w.tx == nil || !w.recovering.Load() {
+		return false, nil
+	}
+	record, err := optional(store.Referrals.Get(w.tx, kitstore.K(w.chain.State().Referral)))
+	if err != nil || record == nil && !w.recalled {
+		return false, err // it begins in this transaction
+	}
+	return w.App.still(w.tx, record.GetNewIn())
+}
+
+func (o *received) still() (bool, error) { return o.App.still(o.tx, o.record.GetNewIn()) }
+
+// moving refuses what a referral that stands still cannot do.
+func moving(still bool, err error) error {
+	if still {
+		return fault.New(fault.Recovering,
+			"The node was restored from a backup and still asks the other nodes what it lost. Until they have answered this referral stands still; an arrival can be asserted. See who has not answered (getRecovery).")
+	}
+	return err
+}
+
+// newIn is what a record that begins now notes.
+func (a *App) newIn() uint64 {
+	if !a.recovering.Load() {
+		return 0
+	}
+	return a.DB.Incarnation()
+}
+
+// known are the incarnations of all referral services as this node knows them.
+func (a *App) known(r kitstore.Reader) (map[string]uint64, error) {
+	known, err := a.Post.Incarnations(r, "referral")
+	if known != nil {
+		known[a.Node] = a.DB.Incarnation()
+	}
+	return known, err
+}
+
+func (a *App) knownList(r kitstore.Reader) (list []*custodyv1.Incarnation, err error) {
+	known, err := a.known(r)
+	for node, incarnation := range known {
+		list = append(list, &custodyv1.Incarnation{Node: node, Incarnation: incarnation})
+	}
+	slices.SortFunc(list, func(x, y *custodyv1.Incarnation) int { return cmp.Compare(x.GetNode(), y.GetNode()) })
+	return list, err
+}
+
+// askPeers asks the nodes whose time has come; next is when another is to be asked. One that the roster has not active is asked later.
+func (a *App) askPeers(tx *kitstore.Tx, record *referralv1.RecoveryRecord) (next time.Time, err error) {
+	now := a.Now()
+	known, err := a.knownList(tx)
+	if err != nil {
+		return next, err
+	}
+	for _, p := range record.GetPeers() {
+		if p.GetAnswered() || p.GetAskTime() == nil || p.GetPeer().GetExcusedBy() != nil {
+			continue
+		}
+		node, _ := a.Roster.Node(p.GetPeer().GetNode())
+		switch due := p.GetAskTime().AsTime(); {
+		case now.Before(due):
+		case node.GetState() == identityv1.RosterNode_STATE_ACTIVE:
+			p.AskTime = nil
+			if err := a.Post.Queue(tx, toRestored(p.GetPeer().GetNode(), kindQuery, "", &custodyv1.RecoveryQuery{Known: known})); err != nil {
+				return next, err
+			}
+			continue
+		default:
+			p.AskTime = timestamppb.New(now.Add(askAgain))
+		}
+		if due := p.GetAskTime().AsTime(); next.IsZero() || due.Before(next) {
+			next = due
+		}
+	}
+	return next, nil
+}
+
+// toRestored addresses what recovery sends: all of it on one lane, so that it stays in order.
+func toRestored(node, kind, subject string, body proto.Message) post.Outgoing {
+	return post.Outgoing{To: referralAt(node), Lane: postv1.Lane_LANE_URGENT, Kind: kind, Subject: subject, Body: body}
+}
+
+// receiveAnswer takes in that a node has told all. An answer to an earlier life of this store does not count.
+func (a *App) receiveAnswer(tx *kitstore.Tx, from string, answer *custodyv1.RecoveryAnswer) error {
+	record, err := a.recovery(tx)
+	if err != nil || record == nil || record.GetThawTime() != nil || incarnationOf(answer.GetKnown(), a.Node) != record.GetIncarnation() {
+		return err
+	}
+	for _, p := range record.GetPeers() {
+		if p.GetPeer().GetNode() != from {
+			continue
+		}
+		p.Answered, p.AskTime, p.Known, p.Restored = true, nil, answer.GetKnown(), answer.GetRestored()
+		p.Peer.AnswerTime = timestamppb.New(a.Now())
+	}
+	return a.judgeAnswers(tx, record)
+}
+
+// judgeAnswers ends the standing still when every node has answered or was excused and all answers name the same incarnations. Where
+// they do not, somebody may still take in what an earlier life of a third node wrote, so that node is asked again.
+func (a *App) judgeAnswers(tx *kitstore.Tx, record *referralv1.RecoveryRecord) error {
+	known, err := a.known(tx)
+	if err != nil {
+		return err
+	}
+	restored := map[string]bool{}
+	for _, p := range record.GetPeers() {
+		asked, err := store.Debts.Has(tx, kitstore.K(p.GetPeer().GetNode()))
+		if err != nil {
+			return err
+		}
+		restored[p.GetPeer().GetNode()] = asked || p.GetRestored()
+	}
+	now := a.Now()
+	if waiting, disagree := rules.JudgeAnswers(record, known, restored); len(waiting) == 0 && len(disagree) == 0 {
+		record.ThawTime = timestamppb.New(now)
+		a.Log.Info("all nodes have answered what this one lost; referrals go on")
+	} else if len(waiting) == 0 {
+		for _, p := range disagree {
+			p.Answered, p.AskTime = false, timestamppb.New(now.Add(askAgain))
+		}
+	}
+	if _, err := a.askPeers(tx, record); err != nil {
+		return err
+	}
+	tx.AfterCommit(a.WakeRecovery)
+	return store.Recovery.Put(tx, store.RecoveryKey, record)
+}
+
+func incarnationOf(list []*custodyv1.Incarnation, node string) uint64 {
+	for _, k := range list {
+		if k.GetNode() == node {
+			return k.GetIncarnation()
+		}
+	}
+	return 0
+}

@@ -1,0 +1,251 @@
+package app
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/custody"
+	"amanat.example/services/kit/logging"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/store"
+)
+
+// debtPage is how many referrals one transaction of an answer covers.
+const debtPage = 64
+
+// receiveQuery notes that a restored node is owed an answer. That the query came says that nothing of an earlier life of the asker is
+// applied any more: the post sees to it. So what is told from now on is all there will be.
+func (a *App) receiveQuery(tx *kitstore.Tx, from string, query *custodyv1.RecoveryQuery) error {
+	a.Log.Warn("another node was restored, and asks what this one holds", logging.Peer(from, "referral"))
+	tx.AfterCommit(a.WakeRecovery)
+	return store.Debts.Put(tx, kitstore.K(from), &referralv1.DebtRecord{Node: from, Incarnation: incarnationOf(query.GetKnown(), from)})
+}
+
+// payDebts tells restored nodes what this one holds, a page in each transaction.
+func (a *App) payDebts(ctx context.Context) error {
+	var owed []string
+	err := a.DB.View(ctx, func(r kitstore.Reader) error {
+		return store.Debts.Scan(r, kitstore.Range{}, func(_ kitstore.Key, d *referralv1.DebtRecord) error {
+			if !d.GetPaid() {
+				owed = append(owed, d.GetNode())
+			}
+			return nil
+		})
+	})
+	for _, node := range owed {
+		for paid := false; !paid && err == nil; {
+			err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+				d, err := store.Debts.Get(tx, kitstore.K(node))
+				if err != nil {
+					return err
+				}
+				if err := a.pay(tx, node, d); err != nil {
+					return err
+				}
+				paid = d.GetPaid()
+				return store.Debts.Put(tx, kitstore.K(node), d)
+			})
+		}
+	}
+	return err
+}
+
+// pay tells one page: the chains in which the node takes part, then the offers it made to this one, then that this is all.
+func (a *App) pay(tx *kitstore.Tx, node string, d *referralv1.DebtRecord) error {
+	switch {
+	case !d.GetChainsTold():
+		rows, next, err := store.Referrals.Page(tx, kitstore.Range{After: d.GetAfter()}, debtPage)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			if err := a.tellChain(tx, node, row.Value.GetReferral().GetName()); err != nil {
+				return err
+			}
+		}
+		d.After, d.ChainsTold = next, next == nil
+	default:
+		rows, next, err := store.Offers.Page(tx, kitstore.Range{After: d.GetAfter()}, debtPage)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			if err := a.tellMade(tx, node, row.Value); err != nil {
+				return err
+			}
+		}
+		if d.After = next; next != nil {
+			return nil
+		}
+		d.Paid = true
+		return a.endAnswer(tx, node)
+	}
+	return nil
+}
+
+func (a *App) endAnswer(tx *kitstore.Tx, node string) error {
+	known, err := a.knownList(tx)
+	if err != nil {
+		return err
+	}
+	own, err := store.Recovery.Get(tx, store.RecoveryKey)
+	if err != nil {
+		return err
+	}
+	return a.Post.Queue(tx, toRestored(node, kindAnswer, "", &custodyv1.RecoveryAnswer{Known: known, Restored: own.GetBeginTime() != nil}))
+}
+
+// tellChain tells a node what the chain of a referral holds for it: all, when it is a party, else what was said to it and by it.
+func (a *App) tellChain(tx *kitstore.Tx, node, referral string) error {
+	chain, err := chainOf(tx, referral)
+	if err != nil || chain == nil {
+		return err
+	}
+	s := chain.State()
+	part := &custodyv1.RecoveryPart{Referral: referral}
+	switch {
+	case s.Party(node):
+		part.Chain = chain.Message()
+	case s.Asked(node):
+		for _, step := range stepsOf(chain, node) {
+			part.Steps = append(part.Steps, step.message())
+		}
+	default:
+		return nil
+	}
+	if err := a.Post.Queue(tx, toRestored(node, kindPart, referral, part)); err != nil {
+		return err
+	}
+	return a.tellWords(tx, node, chain)
+}
+
+// tellWords sends again what this node said of a referral that the other owns, and the annexes that the other had.
+func (a *App) tellWords(tx *kitstore.Tx, node string, chain *custody.Chain) error {
+	s := chain.State()
+	var said []*custodyv1.SignedReply
+	if s.Owner == node {
+		for _, key := range append(offersMadeTo(s, a.Node), s.Referral) {
+			replies, err := repliesTo(tx, key)
+			if err != nil {
+				return err
+			}
+			said = append(said, replies...)
+		}
+		arrival, err := optional(store.Arrivals.Get(tx, kitstore.K(s.Referral)))
+		if err != nil {
+			return err
+		}
+		if arrival != nil && !arrival.GetTaken() {
+			said = append(said, arrival.GetReply())
+		}
+	}
+	annexes := commitmentsFor(chain, node)
+	for _, signed := range said {
+		if chain.Holds(signed) {
+			continue
+		}
+		commitment, err := a.sayAgain(tx, node, s.Referral, signed)
+		if err != nil {
+			return err
+		}
+		annexes = append(annexes, commitment)
+	}
+	return a.sendAnnexes(tx, node, s.Referral, annexes)
+}
+
+func (a *App) sayAgain(tx *kitstore.Tx, node, referral string, signed *custodyv1.SignedReply) (commitment []byte, err error) {
+	reply := &custodyv1.Reply{}
+	if err := proto.Unmarshal(signed.GetReply(), reply); err != nil {
+		return nil, err
+	}
+	return reply.GetAnnexCommitment(), a.Post.Queue(tx, toRestored(node, kindReply, referral, &custodyv1.ReplyLetter{Reply: signed}))
+}
+
+func (a *App) sendAnnexes(tx *kitstore.Tx, node, referral string, commitments [][]byte) error {
+	for _, c := range commitments {
+		if len(c) != len(custody.Hash{}) {
+			continue
+		}
+		annex, err := optional(a.Annexes.Get(tx, referral, custody.Hash(c).String()))
+		if err != nil {
+			return err
+		}
+		if annex == nil { // the other had it alone, or it was erased
+			continue
+		}
+		letter := toRestored(node, kindAnnex, referral, annex)
+		letter.Sealed = true
+		if err := a.Post.Queue(tx, letter); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tellMade tells a node of an offer it made to this one, where this node knows no more of the referral, and says its answers again.
+func (a *App) tellMade(tx *kitstore.Tx, node string, record *referralv1.OfferRecord) error {
+	event := &custodyv1.Event{}
+	if err := proto.Unmarshal(record.GetOffered().GetEvent(), event); err != nil {
+		return err
+	}
+	held, err := a.holds(tx, event.GetReferral())
+	if held || err != nil || event.GetOwner() != node {
+		return err
+	}
+	part := &custodyv1.RecoveryPart{Referral: event.GetReferral(), Steps: []*custodyv1.RecoveryStep{
+		{Step: &custodyv1.RecoveryStep_Event{Event: record.GetOffered()}},
+	}}
+	if err := a.Post.Queue(tx, toRestored(node, kindPart, event.GetReferral(), part)); err != nil {
+		return err
+	}
+	name := store.OfferName(event.GetReferral(), custody.HashOf(record.GetOffered().GetEvent()).String())
+	replies, err := repliesTo(tx, name)
+	if err != nil {
+		return err
+	}
+	annexes := [][]byte{event.GetAnnexCommitment()}
+	for _, signed := range replies {
+		commitment, err := a.sayAgain(tx, node, event.GetReferral(), signed)
+		if err != nil {
+			return err
+		}
+		annexes = append(annexes, commitment)
+	}
+	return a.sendAnnexes(tx, node, event.GetReferral(), annexes)
+}
+
+// repliesTo are this node's replies to an offer, or to a referral as a whole, in order.
+func repliesTo(r kitstore.Reader, name string) (said []*custodyv1.SignedReply, err error) {
+	err = store.Replies.Scan(r, kitstore.Range{Prefix: kitstore.K(name)}, func(_ kitstore.Key, signed *custodyv1.SignedReply) error {
+		said = append(said, signed)
+		return nil
+	})
+	return said, err
+}
+
+func offersMadeTo(s *custody.State, node string) (names []string) {
+	for _, o := range s.Offers {
+		if o.Offered.GetToNode() == node {
+			names = append(names, store.OfferName(s.Referral, o.Hash.String()))
+		}
+	}
+	return names
+}
+
+// commitmentsFor are those of annexes that a node wrote or was given: beside its own events and replies, and beside what it heard.
+func commitmentsFor(chain *custody.Chain, node string) (all [][]byte) {
+	for i, l := range chain.Links() {
+		reply := &custodyv1.Reply{}
+		_ = proto.Unmarshal(l.Event.GetReplyRecorded().GetReply().GetReply(), reply) // of another event: none
+		switch {
+		case reply.GetNode() == node || l.Event.GetReplyRecorded() != nil && l.Event.GetOwner() == node:
+			all = append(all, reply.GetAnnexCommitment())
+		case l.Event.GetReplyRecorded() == nil && (l.Event.GetOwner() == node || chain.Heard(i, node)):
+			all = append(all, l.Event.GetAnnexCommitment())
+		}
+	}
+	return all
+}

@@ -1,0 +1,353 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	eventsv1 "amanat.example/proto/amanat/events/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/custody"
+	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/logging"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
+	"amanat.example/services/referral/internal/store"
+)
+
+// waitFor puts off what cannot be done while referrals stand still, behind what waits of the same node and referral.
+func (a *App) waitFor(tx *kitstore.Tx, w *referralv1.WaitingRecord) error {
+	number := uint64(0)
+	waits := kitstore.Range{Prefix: kitstore.K(w.GetFromNode(), w.GetReferral())}
+	if err := store.Waiting.Scan(tx, waits, func(_ kitstore.Key, _ *referralv1.WaitingRecord) error { number++; return nil }); err != nil {
+		return err
+	}
+	for {
+		number++
+		err := store.Waiting.Insert(tx, kitstore.K(w.GetFromNode(), w.GetReferral(), number), w)
+		if !errors.Is(err, kitstore.ErrExists) { // rows before it may be gone
+			return err
+		}
+	}
+}
+
+// waitReply puts a reply off until the referral goes on.
+func (a *App) waitReply(tx *kitstore.Tx, from, referral string, letter *custodyv1.ReplyLetter) error {
+	raw, err := proto.Marshal(letter)
+	if err != nil {
+		return err
+	}
+	return a.waitFor(tx, &referralv1.WaitingRecord{FromNode: from, Referral: referral, Kind: kindReply, Body: raw})
+}
+
+// wait has the referral looked at again when all have answered.
+func (a *App) wait(tx *kitstore.Tx, referral string) error {
+	key := kitstore.K(a.Node, referral, uint64(1))
+	if has, err := store.Waiting.Has(tx, key); has || err != nil {
+		return err
+	}
+	return store.Waiting.Insert(tx, key, &referralv1.WaitingRecord{FromNode: a.Node, Referral: referral})
+}
+
+func (w *work) wait() error { return w.App.wait(w.tx, w.chain.State().Referral) }
+
+func (o *received) wait() error { return o.App.wait(o.tx, o.event.GetReferral()) }
+
+// waits says that a letter must wait: its sender has not answered yet, so nothing of it is applied, or an earlier one of the same sender
+// and referral waits. What recovery itself sends never waits.
+func (a *App) waits(tx *kitstore.Tx, from, kind, referral string) (bool, error) {
+	record, err := a.recovery(tx)
+	if err != nil || record == nil || kind == kindQuery || kind == kindPart || kind == kindAnswer || kind == kindVoid {
+		return false, err
+	}
+	for _, p := range record.GetPeers() {
+		if p.GetPeer().GetNode() == from && p.GetPeer().GetAnswerTime() == nil && p.GetPeer().GetExcusedBy() == nil {
+			return true, nil
+		}
+	}
+	found := false
+	err = store.Waiting.Scan(tx, kitstore.Range{Prefix: kitstore.K(from, referral)}, func(kitstore.Key, *referralv1.WaitingRecord) error {
+		found = true
+		return kitstore.Stop
+	})
+	return found, err
+}
+
+// Recover does what is to be done for restored nodes, this one included: it tells, asks, and does what waited. next is when a node is to
+// be asked again; zero for not before something happens.
+func (a *App) Recover(ctx context.Context) (next time.Time, err error) {
+	if err := a.payDebts(ctx); err != nil || !a.Recovering() {
+		return time.Time{}, err
+	}
+	var record *referralv1.RecoveryRecord
+	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		if record, err = a.recovery(tx); err != nil || record.GetThawTime() != nil {
+			return err
+		}
+		if next, err = a.askPeers(tx, record); err != nil {
+			return err
+		}
+		return store.Recovery.Put(tx, store.RecoveryKey, record)
+	})
+	if err != nil || record == nil {
+		return next, err
+	}
+	if record.GetThawTime() == nil {
+		return next, a.doWaiting(ctx, false)
+	}
+	if err := a.joinOffers(ctx); err != nil {
+		return next, err
+	}
+	if err := a.doWaiting(ctx, true); err != nil {
+		return next, err
+	}
+	return time.Time{}, a.endRecovery(ctx)
+}
+
+// doWaiting does what waited, in order for each node and referral. Before the thaw only what nothing stands in the way of.
+func (a *App) doWaiting(ctx context.Context, thawed bool) error {
+	var after kitstore.Key
+	blocked := map[[2]string]bool{}
+	for {
+		var rows []kitstore.Row[*referralv1.WaitingRecord]
+		var next kitstore.Key
+		err := a.DB.View(ctx, func(r kitstore.Reader) (err error) {
+			rows, next, err = store.Waiting.Page(r, kitstore.Range{After: after}, sweep)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			group := [2]string{row.Value.GetFromNode(), row.Value.GetReferral()}
+			if blocked[group] {
+				continue
+			}
+			done, err := a.doOne(ctx, row, thawed)
+			if err != nil {
+				return err
+			}
+			blocked[group] = !done
+		}
+		if next == nil {
+			return nil
+		}
+		after = next
+	}
+}
+
+// doOne does one thing that waited; false when it still has to wait. A letter that is refused now was told to its sender as taken, so
+// it is only logged.
+func (a *App) doOne(ctx context.Context, row kitstore.Row[*referralv1.WaitingRecord], thawed bool) (done bool, err error) {
+	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		done = false
+		if !thawed {
+			may, err := a.mayGo(tx, row.Value)
+			if !may || err != nil {
+				return err
+			}
+		}
+		done = true
+		if err := store.Waiting.Delete(tx, row.Key); err != nil {
+			return err
+		}
+		return a.doWaited(tx, row.Value)
+	})
+	if _, refused := errors.AsType[*Refused](err); !refused {
+		return done, err
+	}
+	a.Log.Warn("a letter that waited can never be applied", logging.Referral(row.Value.GetReferral()), logging.Err(err))
+	return true, a.DB.Update(ctx, func(tx *kitstore.Tx) error { return store.Waiting.Delete(tx, row.Key) })
+}
+
+// mayGo says that a letter need not wait for all: its sender has answered, and it asks nothing of a referral that stands still.
+func (a *App) mayGo(tx *kitstore.Tx, w *referralv1.WaitingRecord) (bool, error) {
+	if w.GetKind() == "" || w.GetFromNode() == a.Node {
+		return false, nil
+	}
+	record, err := a.recovery(tx)
+	if err != nil {
+		return false, err
+	}
+	for _, p := range record.GetPeers() {
+		if p.GetPeer().GetNode() == w.GetFromNode() && p.GetPeer().GetAnswerTime() == nil && p.GetPeer().GetExcusedBy() == nil {
+			return false, nil
+		}
+	}
+	if w.GetKind() != kindReply {
+		return true, nil
+	}
+	held, err := optional(store.Referrals.Get(tx, kitstore.K(w.GetReferral())))
+	if err != nil {
+		return false, err
+	}
+	still, err := a.still(tx, held.GetNewIn())
+	return !still, err
+}
+
+func (a *App) doWaited(tx *kitstore.Tx, w *referralv1.WaitingRecord) error {
+	switch {
+	case w.GetShelterEvent() != nil:
+		return a.FollowShelter(tx, w.GetShelterEvent())
+	case w.GetOffered() != nil:
+		return a.voidOffer(tx, w)
+	case w.GetKind() != "":
+		letter := &postv1.Letter{Kind: w.GetKind(), Subject: w.GetReferral(), Body: w.GetBody()}
+		return a.apply(w.GetKind())(tx, referralAt(w.GetFromNode()), letter)
+	}
+	return a.goOn(tx, w.GetReferral())
+}
+
+// goOn does for a referral what was put off while it stood still.
+func (a *App) goOn(tx *kitstore.Tx, referral string) error {
+	offers, err := offersOf(tx, referral)
+	if err != nil {
+		return err
+	}
+	for _, record := range offers {
+		o, err := a.openReceived(tx, store.OfferName(referral, custody.HashOf(record.GetOffered().GetEvent()).String()), record)
+		if err != nil {
+			return err
+		}
+		if err := o.goOn(); err != nil {
+			return err
+		}
+	}
+	if held, err := a.holds(tx, referral); !held || err != nil {
+		return err
+	}
+	w, err := a.begin(tx, referral)
+	if err != nil {
+		return err
+	}
+	if err := w.takeArrival(); err != nil {
+		return err
+	}
+	row, err := getReferral(tx, referral)
+	if err != nil {
+		return err
+	}
+	if err := w.sayReady(row.Value); err != nil {
+		return err
+	}
+	_, err = w.end(row.Value)
+	return err
+}
+
+// goOn answers what an offer waits for: that it was received, or the promise.
+func (o *received) goOn() error {
+	switch {
+	case o.record.GetReplies() == 0 && rules.Open(o.record.GetState()):
+		if err := o.reply(&custodyv1.Reply{Actor: o.self(), Body: &custodyv1.Reply_Received{Received: &custodyv1.Received{}}}); err != nil {
+			return err
+		}
+	case o.record.GetState() == custodyv1.OfferState_OFFER_STATE_CONFIRMED:
+		if err := o.promise(); err != nil {
+			return err
+		}
+	default:
+		return nil
+	}
+	return o.put()
+}
+
+// joinOffers writes offers of this node's own, which others hold, behind the chains they follow, until none follows any more.
+func (a *App) joinOffers(ctx context.Context) error {
+	for joined := true; joined; {
+		joined = false
+		err := a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+			return store.Waiting.Scan(tx, kitstore.Range{}, func(key kitstore.Key, w *referralv1.WaitingRecord) error {
+				if w.GetOffered() == nil {
+					return nil
+				}
+				held, err := chainOf(tx, w.GetReferral())
+				if err != nil {
+					return err
+				}
+				done, err := a.continueWith(tx, held, w.GetOffered())
+				if !done || err != nil {
+					return err
+				}
+				joined = true
+				return store.Waiting.Delete(tx, key)
+			})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// voidOffer tells a node that this one's chain does not hold an offer made to it: all who knew what went before it have lost that.
+func (a *App) voidOffer(tx *kitstore.Tx, w *referralv1.WaitingRecord) error {
+	held, err := chainOf(tx, w.GetReferral())
+	if err != nil {
+		return err
+	}
+	hash := custody.HashOf(w.GetOffered().GetEvent())
+	if held != nil && held.State().Offer(hash.Bytes()) != nil {
+		return nil
+	}
+	a.Log.Warn("another node holds an offer of which this one has lost the referral", logging.Referral(w.GetReferral()), logging.Peer(w.GetFromNode(), "referral"))
+	return a.Post.Queue(tx, toRestored(w.GetFromNode(), kindVoid, w.GetReferral(), &custodyv1.OfferVoid{Referral: w.GetReferral(), Offer: hash.Bytes()}))
+}
+
+// receiveVoid ends an offer that its owner's chain does not hold any more.
+func (a *App) receiveVoid(tx *kitstore.Tx, from string, void *custodyv1.OfferVoid) error {
+	record, err := optional(store.Offers.Get(tx, kitstore.K(void.GetReferral(), custody.Hash(void.GetOffer()).String())))
+	if err != nil || record == nil {
+		return err
+	}
+	o, err := a.openReceived(tx, store.OfferName(void.GetReferral(), custody.Hash(void.GetOffer()).String()), record)
+	if err != nil {
+		return err
+	}
+	if o.event.GetOwner() != from {
+		return refuse(reasonSender)
+	}
+	if !rules.Open(record.GetState()) {
+		return nil
+	}
+	e := &custodyv1.Event{Sequence: record.GetHeardSequence() + 1, Body: &custodyv1.Event_OfferWithdrawn{OfferWithdrawn: &custodyv1.OfferWithdrawn{
+		Offer: void.GetOffer(), Reason: codes.WithdrawalRecordLost,
+	}}}
+	return o.hear(e)
+}
+
+// endRecovery ends it when nothing waits any more.
+func (a *App) endRecovery(ctx context.Context) error {
+	ended := false
+	err := a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		n, err := store.Waiting.Count(tx)
+		if err != nil || n > 0 {
+			return err
+		}
+		record, err := store.Recovery.Get(tx, store.RecoveryKey)
+		if err != nil {
+			return err
+		}
+		record.EndTime, ended = timestamppb.New(a.Now()), true
+		return store.Recovery.Put(tx, store.RecoveryKey, record)
+	})
+	if ended && err == nil {
+		a.recovering.Store(false)
+		a.Log.Info("the recovery is over")
+		a.Wake()
+	}
+	return err
+}
+
+// waitShelter puts an event of the shelter off that is about an offer which stands still.
+func (o *received) waitShelter(event *eventsv1.Event) (bool, error) {
+	still, err := o.still()
+	if !still || err != nil {
+		return false, err
+	}
+	return true, o.waitFor(o.tx, &referralv1.WaitingRecord{FromNode: o.Node, Referral: o.event.GetReferral() + "#shelter", ShelterEvent: event})
+}

@@ -1,0 +1,129 @@
+package referral
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+
+	eventsv1 "amanat.example/proto/amanat/events/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/outbox"
+	"amanat.example/services/kit/post"
+	"amanat.example/services/kit/privacy"
+	"amanat.example/services/kit/rpc"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/app"
+	"amanat.example/services/referral/internal/rules"
+	"amanat.example/services/referral/internal/server"
+	"amanat.example/services/referral/internal/store"
+)
+
+// Stepping says what a stepped service stands on. ManualConfirm aside, all of it is needed.
+type Stepping struct {
+	Node, Federal string
+	ManualConfirm bool
+	// Engine keeps the store; it outlives the service, as a disk does.
+	Engine    kitstore.Engine
+	Keys      *privacy.Keyring
+	Crypto    post.Keys
+	Roster    app.Roster
+	Transport post.Transport
+	// Shelter is the connection to the node's shelter service.
+	Shelter grpc.ClientConnInterface
+	Now     func() time.Time
+	Random  io.Reader
+	NewID   func() (string, error)
+	Log     *logging.Logger
+}
+
+// Stepped is the referral service without process, network and goroutines: it does nothing but what its caller asks for, one
+// thing after the other. It is wired as New wires it. For simulations.
+type Stepped struct {
+	// Server takes the service's RPCs.
+	Server *rpc.Local
+	// Post of the service; Run is not called.
+	Post *post.Post
+	// Commands to the shelter service; Run is not called.
+	Commands *outbox.Outbox
+	// Follower of the shelter's events; Run is not called.
+	Follower *events.Follower
+
+	db      *kitstore.DB
+	app     *app.App
+	shelter shelterv1.ReconcileServiceClient
+}
+
+// OpenStepped opens the service over its store. Nothing needs to be closed.
+func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
+	db, err := kitstore.Open(ctx, kitstore.Options{Engine: s.Engine, Inline: true, Schema: store.Schema, Clock: s.Now, Rand: s.Random})
+	if err != nil {
+		return nil, err
+	}
+	a := newApp(standing{
+		node: s.Node, federal: s.Federal, db: db, keys: s.Keys, crypto: s.Crypto, roster: s.Roster, limits: rules.DefaultLimits(),
+		autoConfirm: !s.ManualConfirm, now: s.Now, random: s.Random, newID: s.NewID, log: s.Log,
+	})
+	letters, err := post.New(post.Config{
+		Node: s.Node, Service: "referral", DB: db, Tables: store.Letters, Keys: s.Crypto, Transport: s.Transport,
+		Handlers: handlers(a), Clock: s.Now, Rand: s.Random, Log: s.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	commands, err := outbox.New(outbox.Config{
+		DB: db, Table: store.Commands, Targets: targets(a), Connections: map[string]grpc.ClientConnInterface{"shelter": s.Shelter},
+		Logger: s.Log, Now: s.Now, Random: func() float64 { return 0 },
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.Post, a.Commands, a.Wake, a.WakeRecovery = letters, unwaiting{commands}, func() {}, func() {}
+	if err := a.BeginRecovery(ctx); err != nil {
+		return nil, err
+	}
+	policy := server.Policy()
+	policy[events.ListEventsMethod] = rpc.Row{Callers: []string{rpc.AnyCaller}, Early: true}
+	local := rpc.NewLocal("referral", policy, nil)
+	referralv1.RegisterReferralServiceServer(local, server.New(a))
+	eventsv1.RegisterEventServiceServer(local, events.NewServer(db, store.Events))
+	return &Stepped{
+		Server: local, Post: letters, Commands: commands, Follower: newFollower(a, s.Shelter, nil),
+		db: db, app: a, shelter: shelterv1.NewReconcileServiceClient(s.Shelter),
+	}, nil
+}
+
+// unwaiting is an outbox whose results nobody waits for: whoever would bring one is this very goroutine.
+type unwaiting struct{ *outbox.Outbox }
+
+func (unwaiting) Wait(context.Context, string) error { return context.DeadlineExceeded }
+
+// FireDeadlines fires what is due now, and says when the next is; zero for never.
+func (s *Stepped) FireDeadlines(ctx context.Context) (next time.Time, err error) {
+	return s.app.FireDeadlines(ctx)
+}
+
+// Recover does what is to be done for restored nodes, and says when to come again; zero for not before something happens.
+func (s *Stepped) Recover(ctx context.Context) (next time.Time, err error) { return s.app.Recover(ctx) }
+
+// Recovering says that referrals of before a restore stand still.
+func (s *Stepped) Recovering() bool { return s.app.Recovering() }
+
+// CompareWithShelter is what the service does at start, now and then, and when the shelter service was restored.
+func (s *Stepped) CompareWithShelter(ctx context.Context) error {
+	return s.app.ReconcileShelter(ctx, s.shelter)
+}
+
+// RestoreTo writes what the store holds into an empty engine, as a restore from its backup does: with a new incarnation.
+func (s *Stepped) RestoreTo(ctx context.Context, into kitstore.Engine, clock func() time.Time) error {
+	var backup bytes.Buffer
+	if err := s.db.Backup(ctx, &backup); err != nil {
+		return err
+	}
+	return kitstore.Restore(ctx, &backup, kitstore.Options{Engine: into, Schema: store.Schema, Clock: clock}, false)
+}

@@ -1,0 +1,73 @@
+package shelter
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"time"
+
+	eventsv1 "amanat.example/proto/amanat/events/v1"
+	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/paging"
+	"amanat.example/services/kit/privacy"
+	"amanat.example/services/kit/rpc"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/shelter/internal/app"
+	"amanat.example/services/shelter/internal/server"
+	"amanat.example/services/shelter/internal/store"
+)
+
+// Stepping says what a stepped service stands on; all of it is needed.
+type Stepping struct {
+	Node string
+	// Engine keeps the store; it outlives the service, as a disk does.
+	Engine kitstore.Engine
+	Keys   *privacy.Keyring
+	Now    func() time.Time
+	Random io.Reader
+	NewID  func() (string, error)
+}
+
+// Stepped is the shelter service without process, network and goroutines: it does nothing but what its caller asks for, one thing
+// after the other. It is wired as New wires it, but for adverts. For simulations.
+type Stepped struct {
+	// Server takes the service's RPCs.
+	Server *rpc.Local
+
+	db  *kitstore.DB
+	app *app.App
+}
+
+// OpenStepped opens the service over its store. Nothing needs to be closed.
+func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
+	db, err := kitstore.Open(ctx, kitstore.Options{Engine: s.Engine, Inline: true, Schema: store.Schema, Clock: s.Now, Rand: s.Random})
+	if err != nil {
+		return nil, err
+	}
+	a, err := newApp(ctx, standing{
+		node: s.Node, db: db, keys: s.Keys, now: s.Now, newID: s.NewID, tokens: paging.New([]byte(s.Node)),
+		after: func(time.Duration) <-chan time.Time { return nil },
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.Wake = func() {}
+	policy := server.Policy()
+	policy[events.ListEventsMethod] = rpc.Row{Callers: []string{rpc.AnyCaller}, Early: true}
+	local := rpc.NewLocal("shelter", policy, a.Gate.Closed)
+	register(local, a)
+	eventsv1.RegisterEventServiceServer(local, events.NewServer(db, store.Events))
+	return &Stepped{Server: local, db: db, app: a}, nil
+}
+
+// EndDue ends what is due now, such as holds that run out, and says when the next is; zero for never.
+func (s *Stepped) EndDue(ctx context.Context) (next time.Time, err error) { return s.app.FireDue(ctx) }
+
+// RestoreTo writes what the store holds into an empty engine, as a restore from its backup does: with a new incarnation.
+func (s *Stepped) RestoreTo(ctx context.Context, into kitstore.Engine, clock func() time.Time) error {
+	var backup bytes.Buffer
+	if err := s.db.Backup(ctx, &backup); err != nil {
+		return err
+	}
+	return kitstore.Restore(ctx, &backup, kitstore.Options{Engine: into, Schema: store.Schema, Clock: clock}, false)
+}

@@ -25,6 +25,7 @@ func methodRules() []rule {
 				"amanat.events.v1.EventService.ListEvents":               "services of the node read it, over gRPC alone",
 				"amanat.post.v1.PostService.ExportParcels":               "the operator calls it at the node itself; nothing comes to it from outside",
 				"amanat.post.v1.PostService.ImportParcels":               "likewise",
+				"amanat.status.v1.StatusService.GetStatus":               "likewise",
 				"amanat.referral.v1.ReferralService.CompleteReferral":    "protection calls it when it records the outcome; people use RecordOutcome",
 				"amanat.referral.v1.ReferralService.ReportDossierClosed": "protection calls it, which holds dossiers",
 				"amanat.referral.v1.ReferralService.ReportConsentEnded":  "protection calls it, which holds consent; people use RecordConsent",
@@ -37,6 +38,7 @@ func methodRules() []rule {
 			check: checkGets,
 			except: map[name]string{
 				"amanat.referral.v1.ReferralService.GetCustodyChain": "the chain is evidence about a referral, not a resource; it is verified, never changed",
+				"amanat.status.v1.StatusService.GetStatus":           "it is of the service that is asked, which has one",
 				"amanat.referral.v1.ReferralService.GetAnnex":        "an annex is immutable, named by the commitment in its own request",
 			},
 		},
@@ -89,6 +91,7 @@ func methodRules() []rule {
 				"amanat.privacy.v1.AuditRow":     "a row of a log, found by position",
 				"amanat.shelter.v1.HeardAdvert":  "what another node last said of a shelter, found by the shelter's name",
 				"amanat.protection.v1.Limit":     "a row of a file, changed by whoever runs the node",
+				"amanat.status.v1.Status":        "of the service that is asked, which has one",
 				"amanat.referral.v1.Deadline":    "derived from a referral, and named by it",
 
 				"amanat.referral.v1.SubmitReferralsResponse": "several resources, each with its own name",

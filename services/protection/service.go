@@ -63,7 +63,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		return nil, err
 	}
 	p, err := process.Open(ctx, c.Service, process.Options{
-		Name: "protection", Schema: store.Schema, Events: store.Events, Audit: store.Audit, Policy: server.Policy(),
+		Name: "protection", Schema: store.Schema, Events: store.Events, Audit: store.Audit, Policy: server.Policy(), Status: store.Status,
 	})
 	if err != nil {
 		closeAll()

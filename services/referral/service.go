@@ -60,7 +60,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		return nil, err
 	}
 	p, err := process.Open(ctx, c.Service, process.Options{
-		Name: "referral", Schema: store.Schema, Events: store.Events, Audit: store.Audit, Policy: server.Policy(),
+		Name: "referral", Schema: store.Schema, Events: store.Events, Audit: store.Audit, Policy: server.Policy(), Status: store.Status,
 	})
 	if err != nil {
 		return nil, err

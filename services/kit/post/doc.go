@@ -7,8 +7,8 @@
 //
 // The rules of a link are pure functions in internal/protocol. Around them: Queue (outgoing), the
 // relay that packs, seals, signs and sends parcels (relay), what reads and verifies mail
-// (inbound), what applies a parcel (apply), and what compares marks and keeps house (tend). Run drives
-// all of it with goroutines, Step drives the same code in one. NATS is the Transport of
+// (inbound), what applies a parcel (apply), what compares marks and keeps house (tend), and what says how links stand
+// (status). Run drives all of it with goroutines, Step drives the same code in one. NATS is the Transport of
 // production, over kit/hub; ProvisionHub and Permissions are for the node that runs the hub.
 //
 // Where no network is, a person carries a file (carried): Export writes what is not receipted and the receipts owed,

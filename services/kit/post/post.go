@@ -103,7 +103,10 @@ type Post struct {
 	order   []end             // of flights: urgent before bulk
 	owed    map[end]owed      // receipts to write
 	heard   map[end]time.Time // also repetitions, which are not stored
-	keptAt  time.Time         // when the house was last kept
+	// answered is when a receipt came last, ahead whose parcels know a later incarnation of this store.
+	answered map[end]time.Time
+	ahead    map[end]bool
+	keptAt   time.Time // when the house was last kept
 
 	compareAt time.Time // when every receipt is written again
 	compared  int       // how often that was done since the last reconnection
@@ -129,6 +132,7 @@ func New(c Config) (*Post, error) {
 		onRefused: c.OnRefused, onApplied: c.OnApplied, onRolled: c.OnRolledBack, onReconnect: c.OnReconnected, clock: c.Clock, rand: c.Rand, log: c.Log,
 		keep: c.Keep, resend: c.Resend, incarnation: c.DB.Incarnation(), counts: newCounts(),
 		flights: map[end]*protocol.Flight{}, owed: map[end]owed{}, heard: map[end]time.Time{},
+		answered: map[end]time.Time{}, ahead: map[end]bool{},
 		wakeRelay: make(chan struct{}, 1), wakeSelf: make(chan struct{}, 1), wakeReceipts: make(chan struct{}, 1),
 	}
 	if p.clock == nil {

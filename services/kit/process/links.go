@@ -51,6 +51,7 @@ func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler
 	p.policy[postv1.PostService_ImportParcels_FullMethodName] = byHand
 	postv1.RegisterPostServiceServer(p.Server, post.NewServer(opened))
 	p.tasks = append(p.tasks, opened.Run)
+	p.status.links, p.status.reached = opened.Status, transport.Connected
 	return opened, p.Metrics.Register(opened)
 }
 
@@ -70,6 +71,7 @@ func (p *Process) OpenAdverts() (*advert.NATS, error) {
 		return nil, err
 	}
 	p.closers = append(p.closers, transport.Close)
+	p.status.reached = transport.Connected
 	return transport, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/kit/audit"
 	"amanat.example/services/kit/events"
 	"amanat.example/services/kit/late"
@@ -179,4 +180,16 @@ func DossierKeyName(d *protectionv1.ReceivedDossier) string {
 		name += "/" + strconv.FormatUint(uint64(d.GetRound()), 10)
 	}
 	return name
+}
+
+// Status adds to the service's status the open deadlines of cases that were missed, and those of them of which the focal point
+// was told.
+func Status(r store.Reader, into *statusv1.Status) error {
+	return LateDeadlines.Scan(r, store.Range{}, func(_ store.Key, d *protectionv1.CaseDeadline) error {
+		into.MissedDeadlines++
+		if d.GetMissed() >= int32(protectionv1.Notice_LEVEL_FOCAL_POINT) {
+			into.UnheededDeadlines++
+		}
+		return nil
+	})
 }

@@ -23,9 +23,9 @@ type State struct {
 	// Restored: a store was restored, so that beds are compared; Recovers: one of a referral service, so that marks are compared too,
 	// and what was lost is asked for.
 	Restored, Recovers bool
-	Child    [children]uint8 // the node at which each child is
-	Now      uint16
-	Used     [most]uint8 // how often each counted move was made
+	Child              [children]uint8 // the node at which each child is
+	Now                uint16
+	Used               [most]uint8 // how often each counted move was made
 }
 
 // Move is something that may happen. It answers the states it may lead to; a state that is the same as before is no move.

@@ -25,6 +25,7 @@ import (
 	_ "amanat.example/proto/amanat/protection/v1"
 	_ "amanat.example/proto/amanat/referral/v1"
 	_ "amanat.example/proto/amanat/shelter/v1"
+	_ "amanat.example/proto/amanat/status/v1"
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"

@@ -131,7 +131,7 @@ func importRules() []importRule {
 			name:   "rules import contracts, custody, faults, codes and limits",
 			reason: "rules are functions over the messages, with time and ids as arguments, so that every state and action can be tried",
 			forbidden: only("rules", func(_, to string) bool {
-				return within(to, contract, custody, kit+"fault", kit+"codes", kit+"limits")
+				return within(to, contract, custody, kit+"fault", kit+"codes", kit+"limits", kit+"mutant")
 			}),
 		},
 		{

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,11 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"amanat.example/deploy/faults"
 	"amanat.example/deploy/network"
 	"amanat.example/deploy/story"
 	"amanat.example/gateway/session"
@@ -47,6 +50,7 @@ func initNetwork() *cobra.Command {
 
 // part runs one process of the network; the supervisor starts it, and people may too.
 func part() *cobra.Command {
+	var hub string
 	c := &cobra.Command{
 		Use:   "part NODE NAME",
 		Short: "Run one part of a node: a service, its bus, or the hub",
@@ -63,10 +67,16 @@ func part() *cobra.Command {
 			if l.LogLevel, err = cmd.Flags().GetString("log-level"); err != nil {
 				return err
 			}
+			if hub != "" {
+				if err := l.HubAt(hub); err != nil {
+					return err
+				}
+			}
 			return l.Run(cmd.Context(), network.Part{Node: args[0], Name: args[1]})
 		},
 	}
 	c.Flags().String("data", "data", "root folder of the data")
+	c.Flags().StringVar(&hub, "hub", "", "where the hub is reached, host:port (default: where the network's file says)")
 	c.Flags().String("log-level", "info", "least severe lines that are logged: debug, info, warn or error")
 	return c
 }
@@ -75,6 +85,8 @@ type demoFlags struct {
 	data            string
 	once, json, one bool
 	referrals       int
+	seed            uint64
+	faults          faultFlags
 }
 
 func demo() *cobra.Command {
@@ -92,12 +104,18 @@ func demo() *cobra.Command {
 	c.Flags().BoolVar(&f.json, "json", false, "print the result as one JSON object")
 	c.Flags().BoolVar(&f.one, "in-process", false, "run everything in this process")
 	c.Flags().IntVar(&f.referrals, "referrals", 1, "how many referrals to play")
+	c.Flags().Uint64Var(&f.seed, "seed", 0, "makes the children, and what breaks when, the same again (default: all children alike; faults by a seed that is told)")
+	f.faults.add(c)
 	return c
 }
 
 func (f *demoFlags) run(ctx context.Context, out, errs io.Writer) (err error) {
 	if f.referrals < 1 || f.referrals > 5000 {
 		return errors.New("--referrals must lie between 1 and 5000")
+	}
+	broken, err := f.breaking()
+	if err != nil {
+		return err
 	}
 	if f.data == "" {
 		if f.data = "data"; f.once {
@@ -121,13 +139,26 @@ func (f *demoFlags) run(ctx context.Context, out, errs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := broken.open(l); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, broken.close()) }()
+	supervisor, err := f.supervisor(l, broken)
+	if err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return f.network(ctx, l) })
-	var result *story.Result
 	group.Go(func() error {
-		if result, err = f.play(ctx, l, errs); err != nil {
+		if f.one {
+			return l.RunAll(ctx)
+		}
+		return supervisor.Run(ctx)
+	})
+	var result *demoResult
+	group.Go(func() error {
+		if result, err = f.play(ctx, l, supervisor, broken, errs); err != nil {
 			return err
 		}
 		if f.once {
@@ -186,29 +217,36 @@ func (f *demoFlags) say(out io.Writer, l *network.Layout, people []person) {
 	}
 }
 
-func (f *demoFlags) network(ctx context.Context, l *network.Layout) error {
-	if f.one {
-		return l.RunAll(ctx)
-	}
+// supervisor runs each part as this command, and through a link of its own where that may be cut.
+func (f *demoFlags) supervisor(l *network.Layout, broken *breaking) (*network.Supervisor, error) {
 	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
 	return network.NewSupervisor(l, func(p network.Part) []string {
-		return []string{self, "part", "--data", f.data, p.Node, p.Name}
-	}).Run(ctx)
+		command := []string{self, "part", "--data", f.data, p.Node, p.Name}
+		if hub := broken.hub(p.Node); hub != "" {
+			command = append(command, "--hub", hub)
+		}
+		return command
+	}), err
 }
 
-func (f *demoFlags) play(ctx context.Context, l *network.Layout, errs io.Writer) (*story.Result, error) {
+// demoResult is what became of a run.
+type demoResult struct {
+	*story.Result
+	// Faults that were made; none where none were asked for.
+	Faults *faults.Done `json:"faults,omitempty"`
+}
+
+// handoverLimit is how long one child is waited for. Whoever is not through by then is lost, and the others go on.
+const handoverLimit = 5 * time.Minute
+
+func (f *demoFlags) play(ctx context.Context, l *network.Layout, supervisor *network.Supervisor, broken *breaking, errs io.Writer) (*demoResult, error) {
 	begin := time.Now()
 	stage, err := story.Open(l)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = stage.Close() }()
-	if f.referrals == 1 {
-		stage.Tell = func(format string, values ...any) { fmt.Fprintf(errs, "  "+format+"\n", values...) }
-	}
+	stage.Seed = f.seed
 	beds := int32(f.referrals)
 	if !f.once {
 		beds += 20 // for who tries things out
@@ -216,32 +254,69 @@ func (f *demoFlags) play(ctx context.Context, l *network.Layout, errs io.Writer)
 	if err := stage.Furnish(ctx, beds); err != nil {
 		return nil, err
 	}
+	shown := &progress{errs: errs, bar: f.once && !f.json && f.referrals > 1 && terminal(errs), referrals: f.referrals}
+	defer shown.end()
+	injector, err := broken.injector(ctx, l, supervisor, shown)
+	if err != nil {
+		return nil, err
+	}
+	if injector != nil {
+		shown.faults = injector.Planned()
+	}
+	var steps atomic.Int64
+	stage.Tell = func(format string, values ...any) {
+		if f.referrals == 1 {
+			shown.tell(format, values...)
+		}
+		if done := steps.Add(1); injector != nil {
+			injector.Progress(float64(done) / float64(story.Steps*f.referrals))
+		}
+	}
+	names, err := f.handovers(ctx, stage, shown)
+	if err != nil {
+		return nil, err
+	}
+	result := &demoResult{}
+	if injector != nil {
+		made, err := injector.Wait()
+		if err != nil {
+			return nil, err
+		}
+		result.Faults = &made
+	}
+	if result.Result, err = stage.Examine(ctx, names); err != nil {
+		return nil, err
+	}
+	result.WallMS = time.Since(begin).Milliseconds()
+	return result, nil
+}
+
+// handovers hands all children on, some at a time, and answers with the names of their referrals.
+func (f *demoFlags) handovers(ctx context.Context, stage *story.Stage, shown *progress) ([]string, error) {
 	var mu sync.Mutex
 	var names []string
-	group, playing := errgroup.WithContext(ctx)
+	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(players)
 	for number := range f.referrals {
 		group.Go(func() error {
-			name, err := stage.Handover(playing, number+1)
+			one, cancel := context.WithTimeout(ctx, handoverLimit)
+			defer cancel()
+			name, err := stage.Handover(one, number+1)
+			if err != nil && one.Err() != nil && ctx.Err() == nil {
+				shown.tell("Child %d is given up: %s: %v", number+1, name, err)
+				err = nil
+			}
 			mu.Lock()
 			defer mu.Unlock()
-			if name != "" {
-				names = append(names, name)
-			}
+			names = append(names, cmp.Or(name, fmt.Sprintf("child %d, not referred", number+1)))
+			shown.referralDone()
 			return err
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	result, err := stage.Examine(ctx, names)
-	if err == nil {
-		result.WallMS = time.Since(begin).Milliseconds()
-	}
-	return result, err
+	return names, group.Wait()
 }
 
-func (f *demoFlags) report(out io.Writer, r *story.Result) error {
+func (f *demoFlags) report(out io.Writer, r *demoResult) error {
 	if f.json {
 		if err := json.NewEncoder(out).Encode(r); err != nil {
 			return err
@@ -249,6 +324,10 @@ func (f *demoFlags) report(out io.Writer, r *story.Result) error {
 	} else {
 		fmt.Fprintf(out, "%d referrals: %v; lost %d, doubled %d, overbooked beds %d; the federal cell counts the same: %t; %d ms\n",
 			r.Referrals, r.States, r.Lost, r.Doubled, r.OverbookedBeds, r.FederalMatches, r.WallMS)
+		if d := r.Faults; d != nil {
+			fmt.Fprintf(out, "meanwhile: %d processes killed, %d links cut, %d node's NATS wiped, the hub wiped %d and rolled back %d times; seed %d\n",
+				d.Kills, d.Cuts, d.BusWipes, d.HubWipes, d.HubRollBacks, d.Seed)
+		}
 	}
 	if !r.Kept() {
 		return errBroken

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 	"time"
 
@@ -184,11 +183,8 @@ var errNobody = errors.New("nothing is signed: nobody can be asked here; look at
 
 // confirm asks at a terminal, and nowhere else.
 func confirm(cmd *cobra.Command, node string) error {
-	in, isFile := cmd.InOrStdin().(*os.File)
-	if !isFile {
-		return errNobody
-	}
-	if info, err := in.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+	in := cmd.InOrStdin()
+	if !terminal(in) {
 		return errNobody
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "Sign as %s? Type yes: ", node)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"amanat.example/deploy/network"
 	"amanat.example/deploy/story"
+	"amanat.example/services/kit/post/posttest"
 )
 
 // country is a network of real processes under a supervisor, and people who use it.
@@ -198,6 +200,56 @@ func TestHubAwayForTheFirstHalf(t *testing.T) {
 	})
 	must(t, waiting.Wait())
 	c.examine(ctx, t, names)
+	c.operated(t)
 	c.stop()
 	c.sound(t)
+}
+
+// operated asks the operator's command how the nodes stand: when all is well, without the hub, and without a service.
+func (c *country) operated(t *testing.T) {
+	t.Helper()
+	type status struct {
+		Nodes []struct {
+			Node        string
+			NeedsPerson []string `json:"needs_person"`
+			Services    []struct {
+				Service    string
+				Ready      bool
+				HubReached *bool `json:"hub_reached"`
+				Links      []struct{ Direction, Lane string }
+			}
+		}
+	}
+	ask := func(nodes ...string) (s status, well bool) {
+		out, err := exec.CommandContext(t.Context(), c.amanat, append([]string{"status", "--json", "--data", c.layout.Root}, nodes...)...).Output()
+		must(t, json.Unmarshal(out, &s))
+		return s, err == nil
+	}
+	posttest.Wait(t, "all is well", func() bool { _, well := ask(); return well })
+	s, _ := ask()
+	links := 0
+	for _, n := range s.Nodes {
+		for _, service := range n.Services {
+			links += len(service.Links)
+			if !service.Ready || service.Service != network.Gateway && (service.HubReached == nil || !*service.HubReached) {
+				t.Errorf("%s of %s: %+v", service.Service, n.Node, service)
+			}
+		}
+	}
+	if len(s.Nodes) != 4 || links < 8 {
+		t.Errorf("%d nodes with %d links: %+v", len(s.Nodes), links, s)
+	}
+
+	hub, shelter := network.Part{Node: network.FederalNode, Name: network.Hub}, network.Part{Node: "punjab", Name: network.Shelter}
+	c.supervisor.Hold(hub)
+	posttest.Wait(t, "the hub is missed, which is no alarm yet", func() bool {
+		s, well := ask("punjab")
+		return well && len(s.Nodes) == 1 && !*s.Nodes[0].Services[0].HubReached
+	})
+	c.supervisor.Hold(shelter)
+	if s, well := ask("punjab"); well || len(s.Nodes[0].NeedsPerson) != 1 || !strings.HasPrefix(s.Nodes[0].NeedsPerson[0], "punjab/shelter: it is down") {
+		t.Errorf("without a shelter service: %t %+v", well, s)
+	}
+	c.supervisor.Release(shelter)
+	c.supervisor.Release(hub)
 }

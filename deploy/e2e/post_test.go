@@ -41,6 +41,8 @@ type hubServer struct {
 	admin  *nats.Conn
 	js     jetstream.JetStream
 
+	key nkeys.KeyPair // of admin
+
 	mu   sync.Mutex
 	seen []*nats.Msg
 }
@@ -82,19 +84,28 @@ const hubBytes = 256 << 20
 // connect connects as a user of the hub who may do everything.
 func (h *hubServer) connect(key nkeys.KeyPair) {
 	h.tb.Helper()
-	name, err := key.PublicKey()
-	must(h.tb, err)
-	any, err := identity.Load(h.root, "sindh", posttest.Service)
-	must(h.tb, err)
-	trust, err := any.HubTLS()
-	must(h.tb, err)
-	h.admin, err = nats.Connect(h.url, nats.Secure(trust), nats.Nkey(name, key.Sign), nats.RetryOnFailedConnect(true),
-		nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
-	must(h.tb, err)
-	h.tb.Cleanup(h.admin.Close)
-	posttest.Wait(h.tb, "the hub answers", h.admin.IsConnected)
+	h.key = key
+	h.admin = h.another(h.tb)
+	var err error
 	h.js, err = jetstream.New(h.admin)
 	must(h.tb, err)
+}
+
+// another is one more connection of that user.
+func (h *hubServer) another(tb testing.TB) *nats.Conn {
+	tb.Helper()
+	name, err := h.key.PublicKey()
+	must(tb, err)
+	any, err := identity.Load(h.root, "sindh", posttest.Service)
+	must(tb, err)
+	trust, err := any.HubTLS()
+	must(tb, err)
+	conn, err := nats.Connect(h.url, nats.Secure(trust), nats.Nkey(name, h.key.Sign), nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	must(tb, err)
+	tb.Cleanup(conn.Close)
+	posttest.Wait(tb, "the hub answers", conn.IsConnected)
+	return conn
 }
 
 // users turns the roster's permissions into the server's.

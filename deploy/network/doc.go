@@ -7,6 +7,9 @@
 // The hub follows the roster installed at the federal node: who joins is let in, who is suspended is
 // shut out, without a restart.
 //
+// A supervisor can hold a part down while its files are replaced, and a Link stands between a node and the hub where
+// that way is to be cut. Status asks every service of a node how it stands.
+//
 // A network lies under one root: `<root>/<node>/<service>/` as DESIGN 8a says, logs under
 // `<root>/log/`. Addresses are fixed by the node's number for the demo, or chosen free for tests.
 package network

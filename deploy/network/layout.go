@@ -148,6 +148,15 @@ func (l *Layout) Node(name string) (Node, error) {
 // Address of a part of a node: a service, `<service>-admin`, Bus or Hub.
 func (l *Layout) Address(node, part string) string { return l.address[key(node, part)] }
 
+// HubAt says where the services of this layout find the hub, instead of where the network's file says.
+func (l *Layout) HubAt(address string) error {
+	address, err := checkHub(address)
+	if err == nil {
+		l.address[key(FederalNode, Hub)] = address
+	}
+	return err
+}
+
 // CheckPorts refuses a layout of which an address is in use, most often by a network that still runs.
 func (l *Layout) CheckPorts() error {
 	for _, p := range l.Parts() {

@@ -27,14 +27,20 @@ type Supervisor struct {
 	command func(Part) []string
 
 	mu        sync.Mutex
-	processes map[Part]*os.Process
+	processes map[Part]child
 	restarts  map[Part]int
 	held      map[Part]bool // kept down
 }
 
+// child is a part that runs; ended is closed when it does no more.
+type child struct {
+	*os.Process
+	ended chan struct{}
+}
+
 // NewSupervisor runs the parts of a layout with the given command.
 func NewSupervisor(l *Layout, command func(Part) []string) *Supervisor {
-	return &Supervisor{layout: l, command: command, processes: map[Part]*os.Process{}, restarts: map[Part]int{}, held: map[Part]bool{}}
+	return &Supervisor{layout: l, command: command, processes: map[Part]child{}, restarts: map[Part]int{}, held: map[Part]bool{}}
 }
 
 // Run starts every part and starts again what ends, until ctx ends; then it stops all and waits
@@ -73,10 +79,8 @@ func (s *Supervisor) keep(ctx context.Context, p Part) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	for ctx.Err() == nil {
-		if !s.isHeld(p) {
-			if err := s.once(ctx, p); err != nil {
-				return err
-			}
+		if err := s.once(ctx, p); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -99,28 +103,36 @@ func (s *Supervisor) once(ctx context.Context, p Part) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopWait
-	if err := cmd.Start(); err != nil {
+	running, err := s.start(p, cmd)
+	if running == nil || err != nil {
 		return err
 	}
-	s.set(p, cmd.Process)
-	defer s.set(p, nil)
 	_ = cmd.Wait() // however it ended, it is started again; its log says why
+	s.mu.Lock()
+	delete(s.processes, p)
+	s.mu.Unlock()
+	close(running)
 	return nil
 }
 
-func (s *Supervisor) set(p Part, process *os.Process) {
+// start starts a part unless it is held; whoever holds it afterwards finds it. running is closed by the caller when it has ended.
+func (s *Supervisor) start(p Part, cmd *exec.Cmd) (running chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if process == nil {
-		delete(s.processes, p)
-		return
+	if s.held[p] {
+		return nil, nil
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
 	}
 	if _, again := s.restarts[p]; again {
 		s.restarts[p]++
 	} else {
 		s.restarts[p] = 0
 	}
-	s.processes[p] = process
+	running = make(chan struct{})
+	s.processes[p] = child{cmd.Process, running}
+	return running, nil
 }
 
 // Restarts says how often a part was started again.
@@ -142,12 +154,19 @@ func (s *Supervisor) Kill(p Part) bool {
 	return ok
 }
 
-// Hold keeps a part down from now on: it is killed when it runs, and not started until Release.
+// Hold keeps a part down from now on: it is killed when it runs, and not started until Release. When Hold returns, the part
+// does nothing any more: its files may be replaced.
 func (s *Supervisor) Hold(p Part) {
 	s.mu.Lock()
 	s.held[p] = true
+	running, ok := s.processes[p]
+	if ok {
+		_ = running.Kill() // or it has just ended
+	}
 	s.mu.Unlock()
-	s.Kill(p)
+	if ok {
+		<-running.ended
+	}
 }
 
 // Release lets a held part start again.
@@ -155,10 +174,4 @@ func (s *Supervisor) Release(p Part) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.held, p)
-}
-
-func (s *Supervisor) isHeld(p Part) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.held[p]
 }

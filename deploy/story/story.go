@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"time"
 
 	"google.golang.org/grpc"
@@ -86,9 +87,32 @@ type Stage struct {
 	beds shelterv1.ShelterServiceClient
 	// group is where the beds of this run are.
 	group string
-	// Tell gets a line per step; nil for silence.
+	// Tell gets a line for each of the Steps of a handover, from several goroutines.
 	Tell func(format string, values ...any)
+	// Seed of what differs from one child to the next; 0: all are nine and at high risk.
+	Seed uint64
 }
+
+// Steps are how many lines Tell gets of one handover.
+const Steps = 11
+
+// girl is what differs from one child of the story to the next.
+type girl struct {
+	age     int32
+	urgency custodyv1.Urgency
+}
+
+// girl is the child of that number: the same for the same seed.
+func (s *Stage) girl(number int) girl {
+	if s.Seed == 0 {
+		return girl{9, custodyv1.Urgency_URGENCY_HIGH}
+	}
+	chance := mathrand.New(mathrand.NewPCG(s.Seed, uint64(number)))
+	return girl{youngest + chance.Int32N(oldest-youngest+1), custodyv1.Urgency(1 + chance.IntN(len(custodyv1.Urgency_name)-1))}
+}
+
+// Ages of the girls for whom there are beds.
+const youngest, oldest = 6, 12
 
 // Open connects to the running network of the demo: from Hub to Lahore.
 func Open(l *network.Layout) (*Stage, error) { return OpenRoute(Route{Hub, Lahore}, l) }
@@ -257,7 +281,7 @@ func (s *Stage) Furnish(ctx context.Context, beds int32) error {
 			DisplayName: "Child Protection Institution for girls, " + to.Name, District: to.District, Confidential: true,
 			Address: address, Languages: []string{"urd", "pan"},
 			Groups: []*shelterv1.Group{{
-				Name: "girls-6-12", Genders: []string{"Feminine"}, AgeFrom: 6, AgeTo: 12,
+				Name: "girls-6-12", Genders: []string{"Feminine"}, AgeFrom: youngest, AgeTo: oldest,
 				UnitKind: shelterv1.Group_UNIT_KIND_BED, Total: beds,
 			}},
 		},
@@ -294,20 +318,21 @@ func (s *Stage) Handover(ctx context.Context, number int) (string, error) {
 }
 
 func (s *Stage) refer(ctx context.Context, home *desk, number int) (*protectionv1.Case, error) {
+	she := s.girl(number)
 	c, err := ask(ctx, home, worker, s.route.From.unit(), home.protection.CreateCase, &protectionv1.CreateCaseRequest{
 		Parent: "nodes/" + s.route.From.Node, RequestId: "intake-" + rand.Text(), Case: &protectionv1.Case{
-			Unit: s.route.From.unit(), Urgency: custodyv1.Urgency_URGENCY_HIGH, FoundDistrict: s.route.From.District,
+			Unit: s.route.From.unit(), Urgency: she.urgency, FoundDistrict: s.route.From.District,
 			Exploitation: []string{exploitation}, Narrative: narrative,
 			Person: &protectionv1.Person{
 				GivenName: fmt.Sprintf("%s %d", givenName, number), FatherName: fatherName, Gender: "Feminine",
-				AgeFrom: 9, AgeTo: 9, Languages: []string{"bal", "urd"},
+				AgeFrom: she.age, AgeTo: she.age, Languages: []string{"bal", "urd"},
 			},
 		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("take in: %w", err)
 	}
-	s.Tell("%s takes a girl of 9 in: case %s; no bed here", s.route.From.Name, c.GetReference())
+	s.Tell("%s takes a girl of %d in: case %s; no bed here", s.route.From.Name, she.age, c.GetReference())
 	c, err = s.advance(ctx, home, c.GetName(), "consent", func(c *protectionv1.Case) bool { return c.GetConsent() != nil }, func(c *protectionv1.Case) error {
 		_, err := ask(ctx, home, worker, s.route.From.unit(), home.protection.RecordConsent, &protectionv1.RecordConsentRequest{
 			Name: c.GetName(), Etag: c.GetEtag(), Consent: &protectionv1.Consent{
@@ -325,7 +350,7 @@ func (s *Stage) refer(ctx context.Context, home *desk, number int) (*protectionv
 		_, err := ask(ctx, home, worker, s.route.From.unit(), home.protection.ReferCase, &protectionv1.ReferCaseRequest{
 			Name: c.GetName(), Etag: c.GetEtag(), Kind: custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, Service: "SHELTER",
 			Reasons: []string{"NO_LOCAL_BED"}, ToUnit: s.route.To.unit(),
-			Needs: &custodyv1.Needs{Gender: "Feminine", AgeFrom: 9, AgeTo: 9, Languages: []string{"urd"}},
+			Needs: &custodyv1.Needs{Gender: "Feminine", AgeFrom: she.age, AgeTo: she.age, Languages: []string{"urd"}},
 		})
 		return err
 	})

@@ -114,6 +114,9 @@ func (s *Stepped) Recover(ctx context.Context) (next time.Time, err error) { ret
 // Recovering says that referrals of before a restore stand still.
 func (s *Stepped) Recovering() bool { return s.app.Recovering() }
 
+// CompareHeads is what the service does at start, each hour and when the hub is there again.
+func (s *Stepped) CompareHeads(ctx context.Context) error { return s.app.CompareHeads(ctx) }
+
 // CompareWithShelter is what the service does at start, now and then, and when the shelter service was restored; did is false while
 // it may not.
 func (s *Stepped) CompareWithShelter(ctx context.Context) (did bool, err error) {

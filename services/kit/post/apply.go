@@ -97,7 +97,7 @@ func (p *Post) told(a *attempt) {
 	p.counts.add("parcel-in", string(a.applied.verdict))
 	p.counts.letters(a.applied.fresh, a.applied.parked)
 	p.mu.Lock()
-	p.heard[a.from] = a.now
+	p.heard[a.from], p.ahead[a.from] = a.now, a.applied.verdict == protocol.Overtaken
 	p.mu.Unlock()
 	if a.applied.verdict == protocol.Overtaken {
 		p.overtaken(a.from, a.header.GetReceiverIncarnation())

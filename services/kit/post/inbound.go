@@ -193,6 +193,9 @@ func (p *Post) count(ctx context.Context, by end, receipt *postv1.Receipt, now t
 		return "", err
 	}
 	p.counts.add("receipt-in", string(out.Verdict))
+	p.mu.Lock()
+	p.answered[by] = now
+	p.mu.Unlock()
 	switch out.Verdict {
 	case protocol.Overtaken:
 		p.overtaken(by, max(receipt.GetSenderIncarnation(), p.incarnation))

@@ -24,13 +24,16 @@ type LinkStatus struct {
 	Oldest time.Time
 	// Heard is when the other end was last heard; zero for never.
 	Heard time.Time
-	// Overtaken: the other end knows more of this store than it does itself; nothing is believed.
+	// Overtaken: the other end knows more of this store than it does itself; nothing is believed. Incoming, as far as it was heard
+	// since the start.
 	Overtaken bool
+	// Quarantined are the letters that lie in quarantine. Incoming only.
+	Quarantined uint64
 	// OpenRefusals are those the sender may not know of yet. Incoming only.
 	OpenRefusals int
 }
 
-// Status says how every link stands.
+// Status says how every link stands. It reads all of the quarantine, which is empty when all is well.
 func (p *Post) Status(ctx context.Context) ([]LinkStatus, error) {
 	var all []LinkStatus
 	err := p.db.View(ctx, func(r store.Reader) error {
@@ -42,13 +45,23 @@ func (p *Post) Status(ctx context.Context) ([]LinkStatus, error) {
 		if err != nil {
 			return err
 		}
+		parked := map[end]uint64{}
+		err = p.tables.quarantine.Scan(r, store.Range{}, func(_ store.Key, q *postv1.QuarantinedLetter) error {
+			parked[endOf(q.GetLink().GetFrom(), q.GetLink().GetLane())]++
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 		return p.tables.receiving.Scan(r, store.Range{}, func(_ store.Key, s *postv1.ReceivingState) error {
 			from := endOf(s.GetLink().GetFrom(), s.GetLink().GetLane())
-			status := LinkStatus{Link: s.GetLink(), Mark: s.GetMark(), OpenRefusals: len(s.GetOpenRefusals()), Heard: s.GetHeardTime().AsTime()}
-			p.mu.Lock()
-			if heard := p.heard[from]; heard.After(status.Heard) {
-				status.Heard = heard // repetitions are heard and not stored
+			status := LinkStatus{
+				Link: s.GetLink(), Mark: s.GetMark(), OpenRefusals: len(s.GetOpenRefusals()), Heard: s.GetHeardTime().AsTime(),
+				Quarantined: parked[from],
 			}
+			p.mu.Lock()
+			status.Heard = later(status.Heard, p.heard[from]) // repetitions are heard and not stored
+			status.Overtaken = p.ahead[from]
 			p.mu.Unlock()
 			all = append(all, status)
 			return nil
@@ -57,18 +70,28 @@ func (p *Post) Status(ctx context.Context) ([]LinkStatus, error) {
 	return all, err
 }
 
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
 func (p *Post) outgoingStatus(r store.Reader, s *postv1.SendingState) (LinkStatus, error) {
 	status := LinkStatus{
 		Link: s.GetLink(), Outgoing: true, Mark: s.GetReceiptedSequence(), Overtaken: s.GetOvertaken(),
 		Gap: s.GetNextSequence() - 1 - s.GetReceiptedSequence(),
 	}
+	to := endOf(s.GetLink().GetTo(), s.GetLink().GetLane())
 	if s.GetHeardTime() != nil {
 		status.Heard = s.GetHeardTime().AsTime()
 	}
+	p.mu.Lock()
+	status.Heard = later(status.Heard, p.answered[to]) // likewise
+	p.mu.Unlock()
 	if status.Gap == 0 {
 		return status, nil
 	}
-	to := endOf(s.GetLink().GetTo(), s.GetLink().GetLane())
 	oldest, err := p.tables.outbox.Get(r, to.row(s.GetReceiptedSequence()+1))
 	if err != nil {
 		return status, err

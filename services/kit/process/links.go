@@ -16,8 +16,9 @@ import (
 	"amanat.example/services/kit/rpc"
 )
 
-// OpenPost makes the service's post over the hub; Run runs it. handlers take in letters by kind.
-func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler) (*post.Post, error) {
+// OpenPost makes the service's post over the hub; Run runs it. handlers take in letters by kind; reconnected, which may be nil, is called
+// when the hub is there again.
+func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler, reconnected func()) (*post.Post, error) {
 	if p.Config.HubURL == "" {
 		return nil, errors.New("setting hub-url is needed: this service writes letters to other nodes")
 	}
@@ -33,6 +34,7 @@ func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler
 	opened, err := post.New(post.Config{
 		Node: p.Config.Node, Service: p.Identity.Name(), DB: p.DB, Tables: tables,
 		Keys: p.Identity.Keys(), Transport: transport, Handlers: handlers, Log: p.Log,
+		OnReconnected: reconnected,
 		OnRolledBack: func(above uint64) {
 			select {
 			case p.rolledBack <- above:
@@ -49,6 +51,7 @@ func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler
 	p.policy[postv1.PostService_ImportParcels_FullMethodName] = byHand
 	postv1.RegisterPostServiceServer(p.Server, post.NewServer(opened))
 	p.tasks = append(p.tasks, opened.Run)
+	p.status.links, p.status.reached = opened.Status, transport.Connected
 	return opened, p.Metrics.Register(opened)
 }
 
@@ -68,6 +71,7 @@ func (p *Process) OpenAdverts() (*advert.NATS, error) {
 		return nil, err
 	}
 	p.closers = append(p.closers, transport.Close)
+	p.status.reached = transport.Connected
 	return transport, nil
 }
 

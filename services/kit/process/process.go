@@ -1,6 +1,7 @@
 // Package process is the frame of a service's process: it opens identity, store, keys, event log
 // and server in order, runs them until they are told to stop or one of them fails, and closes
-// them in the other order. What a service does is its own; how it lives is here, once.
+// them in the other order. What a service does is its own; how it lives is here, once, and how it and its
+// links stand is told to the operator (status.go).
 package process
 
 import (
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	eventsv1 "amanat.example/proto/amanat/events/v1"
+	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/kit/audit"
 	"amanat.example/services/kit/config"
 	"amanat.example/services/kit/durable"
@@ -32,7 +34,7 @@ import (
 // BusName is the name under which a node's NATS has its certificate.
 const BusName = "bus"
 
-// Options say what a service is. All but Closed are needed.
+// Options say what a service is. All but Closed and Status are needed.
 type Options struct {
 	// Name of the service, such as `shelter`; also the folder and the file of its store.
 	Name string
@@ -42,10 +44,12 @@ type Options struct {
 	Events *events.Log
 	// Audit is its audit log, declared in Schema.
 	Audit *audit.Log
-	// Policy has a row for each of its RPCs; the rows of ListEvents are added here.
+	// Policy has a row for each of its RPCs; the rows of ListEvents and GetStatus are added here.
 	Policy rpc.Policy
 	// Closed is rpc.Config.Closed; nil for a service that is always open.
 	Closed func() error
+	// Status adds to the service's status what it alone knows: missed deadlines, nodes whose answers are awaited. Nil for nothing.
+	Status func(r store.Reader, into *statusv1.Status) error
 }
 
 // Process is an opened service: what its use cases stand on.
@@ -73,6 +77,7 @@ type Process struct {
 	policy          rpc.Policy
 	publisher       *events.Publisher
 	failed          chan error // a store that cannot go on
+	status          statusServer
 	rolledBack      chan uint64
 	tasks           []func(context.Context) error
 	closers         []func() // of connections, in the order they were opened
@@ -136,6 +141,7 @@ func Open(ctx context.Context, c config.Service, o Options) (_ *Process, err err
 func (p *Process) serve(o Options) (err error) {
 	p.policy = rpc.Policy{
 		eventsv1.EventService_ListEvents_FullMethodName: {Callers: []string{"protection", "referral", "shelter", "federal", "gateway"}, Early: true},
+		statusv1.StatusService_GetStatus_FullMethodName: {Callers: []string{"operator"}, Early: true},
 	}
 	for method, row := range o.Policy {
 		p.policy[method] = row
@@ -147,6 +153,8 @@ func (p *Process) serve(o Options) (err error) {
 		return err
 	}
 	eventsv1.RegisterEventServiceServer(p.Server, events.NewServer(p.DB, o.Events))
+	p.status = statusServer{process: p, own: o.Status, began: time.Now()}
+	statusv1.RegisterStatusServiceServer(p.Server, &p.status)
 	return nil
 }
 

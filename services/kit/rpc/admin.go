@@ -20,7 +20,7 @@ func (s *Server) newAdmin() *http.Server {
 		_, _ = io.WriteString(w, "ok\n") // The asker has gone; nothing to do.
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := s.readiness(); err != nil {
+		if err := s.Readiness(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
@@ -36,8 +36,8 @@ func (s *Server) newAdmin() *http.Server {
 	}
 }
 
-// readiness is nil when the server takes calls; the text of the error says why it does not.
-func (s *Server) readiness() error {
+// Readiness is nil when the server takes calls; the text of the error says why it does not.
+func (s *Server) Readiness() error {
 	if !s.serving.Load() {
 		return fmt.Errorf("not serving: starting or draining")
 	}

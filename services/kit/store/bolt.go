@@ -261,6 +261,7 @@ type boltIterator struct {
 	lower, upper []byte
 	reverse      bool
 	cursor       *bolt.Cursor
+	first, at    []byte // of a scan in reverse: the bucket's first key, and that under the cursor
 	done         bool
 }
 
@@ -290,7 +291,7 @@ func (it *boltIterator) inside(k []byte) bool {
 func (it *boltIterator) step() (key, value []byte) {
 	switch {
 	case it.cursor != nil && it.reverse:
-		return it.cursor.Prev()
+		return it.back()
 	case it.cursor != nil:
 		return it.cursor.Next()
 	}
@@ -304,11 +305,28 @@ func (it *boltIterator) step() (key, value []byte) {
 		return it.cursor.First()
 	case !it.reverse:
 		return it.cursor.Seek(it.lower)
-	case it.upper == nil:
-		return it.cursor.Last()
 	}
-	if k, _ := it.cursor.Seek(it.upper); k == nil {
-		return it.cursor.Last()
+	// Where this transaction has removed every row of more than one page, bbolt looks for the last row for ever.
+	if it.first, _ = it.cursor.First(); it.first == nil {
+		return nil, nil
 	}
-	return it.cursor.Prev()
+	if it.upper != nil {
+		if it.at, _ = it.cursor.Seek(it.upper); it.at != nil {
+			return it.back()
+		}
+	}
+	it.at, value = it.cursor.Last()
+	return it.at, value
+}
+
+// back moves to the row before. A page that this transaction has emptied looks to bbolt like the beginning; so it goes on until the
+// first row was met.
+func (it *boltIterator) back() (key, value []byte) {
+	for bytes.Compare(it.at, it.first) > 0 {
+		if key, value = it.cursor.Prev(); key != nil {
+			it.at = key
+			return key, value
+		}
+	}
+	return nil, nil
 }

@@ -16,7 +16,6 @@ import (
 
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/fault"
-	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/rpc"
 	"amanat.example/services/kit/rpc/rpctest"
@@ -313,13 +312,13 @@ func TestCarriedOverRPC(t *testing.T) {
 		return place, place.Serve(t, policy, nil, func(r grpc.ServiceRegistrar) { postv1.RegisterPostServiceServer(r, post.NewServer(o.Post)) })
 	}
 	fromPlace, from := at(sindh)
-	_, to := at(punjab)
+	toPlace, to := at(punjab)
 	var file bytes.Buffer
-	count, err := post.ExportFile(t.Context(), operator(t, sindh, from), "punjab", &file)
+	count, err := post.ExportFile(t.Context(), fromPlace.Dial(t, from, rpctest.Operator), "punjab", &file)
 	if err != nil || count.GetLetters() != 30 || file.Len() < 3_000_000 {
 		t.Fatalf("%v %v, %d bytes", err, count, file.Len())
 	}
-	reply, err := post.ImportFile(t.Context(), operator(t, punjab, to), bytes.NewReader(file.Bytes()))
+	reply, err := post.ImportFile(t.Context(), toPlace.Dial(t, to, rpctest.Operator), bytes.NewReader(file.Bytes()))
 	if err != nil || reply.GetAppliedLetters() != 30 {
 		t.Fatalf("%v %v", err, reply)
 	}
@@ -330,7 +329,7 @@ func TestCarriedOverRPC(t *testing.T) {
 	bad := map[string]io.Reader{"nothing": strings.NewReader(""), "rubbish": strings.NewReader("rubbish"), "cut": bytes.NewReader(file.Bytes()[:100])}
 	for name, content := range bad {
 		err := suite.Unchanged(t, func() error {
-			_, err := post.ImportFile(t.Context(), operator(t, punjab, to), content)
+			_, err := post.ImportFile(t.Context(), toPlace.Dial(t, to, rpctest.Operator), content)
 			return err
 		})
 		t.Log(name, err)
@@ -338,7 +337,7 @@ func TestCarriedOverRPC(t *testing.T) {
 	}
 	suite.Place = fromPlace
 	for node, reason := range map[string]string{"Atlantis!": "INVALID_FIELD", "atlantis": "UNKNOWN_NODE", "sindh": "INVALID_FIELD"} {
-		_, err := post.ExportFile(t.Context(), operator(t, sindh, from), node, io.Discard)
+		_, err := post.ExportFile(t.Context(), fromPlace.Dial(t, from, rpctest.Operator), node, io.Discard)
 		suite.Refused(t, err, rpctest.Refusal{Code: 3, Reason: reason, Names: "to_node"})
 	}
 	peer := fromPlace.Dial(t, from, Service)
@@ -346,19 +345,4 @@ func TestCarriedOverRPC(t *testing.T) {
 	suite.Refused(t, err, rpctest.Refusal{Code: 7, Reason: "NOT_ALLOWED"})
 	_, err = post.ImportFile(t.Context(), peer, strings.NewReader("x"))
 	suite.Refused(t, err, rpctest.Refusal{Code: 7, Reason: "NOT_ALLOWED"})
-}
-
-// operator connects as the operator of the office's node.
-func operator(t *testing.T, o *Office, address string) *grpc.ClientConn {
-	t.Helper()
-	tls, err := identity.OperatorTLS(o.root, o.Addr.GetNode(), Service)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := rpc.Dial(address, tls, grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return conn
 }

@@ -23,6 +23,7 @@ import (
 	_ "amanat.example/proto/amanat/protection/v1"
 	_ "amanat.example/proto/amanat/referral/v1"
 	_ "amanat.example/proto/amanat/shelter/v1"
+	_ "amanat.example/proto/amanat/status/v1"
 
 	"amanat.example/services/kit/privacy"
 )

@@ -3,6 +3,7 @@ package rpctest
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"sync"
@@ -56,10 +57,22 @@ func (p Place) Serve(t testing.TB, policy rpc.Policy, audit rpc.AuditFunc, regis
 	return listener.Addr().String()
 }
 
-// Dial connects to the service at an address as another service of its node.
+// Operator is as whom the operator connects.
+const Operator = "operator"
+
+// Dial connects to the service at an address as another service of its node, or as its Operator.
 func (p Place) Dial(t testing.TB, address, as string) *grpc.ClientConn {
 	t.Helper()
-	conn, err := rpc.Dial(address, p.Load(t, as).ClientTLS(p.Service), grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
+	var trust *tls.Config
+	if as == Operator {
+		var err error
+		if trust, err = identity.OperatorTLS(p.Root, p.Node, p.Service); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		trust = p.Load(t, as).ClientTLS(p.Service)
+	}
+	conn, err := rpc.Dial(address, trust, grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,9 +17,11 @@ import (
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/kit/notify"
 	"amanat.example/services/kit/notify/notifytest"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/protection/internal/store"
 )
 
 const (
@@ -219,14 +221,43 @@ func TestCaseDeadlinesFireOnce(t *testing.T) {
 	if got := b.told(); len(got) != 4 || got[3] != "chief" {
 		t.Errorf("after days: %v", got)
 	}
+	missed := func(want, unheeded uint64) {
+		t.Helper()
+		must(t, b.DB.View(t.Context(), func(r kitstore.Reader) error {
+			var s statusv1.Status
+			err := store.Status(r, &s)
+			if s.GetMissedDeadlines() != want || s.GetUnheededDeadlines() != unheeded {
+				t.Errorf("%v, want %d missed and %d unheeded", &s, want, unheeded)
+			}
+			return err
+		}))
+	}
+	missed(2, 0)
+	b.now(100 * time.Hour)
+	b.fire()
+	missed(2, 2)
+	d := b.deadline(t, c.GetName())
+	_, err = b.MeetDeadline(t.Context(), &protectionv1.MeetDeadlineRequest{Name: d.GetName(), Etag: d.GetEtag()})
+	must(t, err)
+	missed(1, 1)
 	n := b.notices()[0]
 	if n.GetReference() != c.GetReference() || n.GetSubject() != c.GetName() || n.GetUrgency() != c.GetUrgency() {
 		t.Errorf("the notice: %v", n)
 	}
-	missed := slices.DeleteFunc(b.happened(), func(kind string) bool { return kind != "protection.deadline.missed.v1" })
-	if len(missed) != 4 {
-		t.Errorf("events: %v", missed)
+	events := slices.DeleteFunc(b.happened(), func(kind string) bool { return kind != "protection.deadline.missed.v1" })
+	if len(events) != 6 {
+		t.Errorf("events: %v", events)
 	}
+}
+
+// deadline is the next of a case.
+func (b *bench) deadline(t *testing.T, name string) *protectionv1.CaseDeadline {
+	t.Helper()
+	listed, err := b.ListCaseDeadlines(t.Context(), &protectionv1.ListCaseDeadlinesRequest{
+		Parent: b.parent(), Filter: &protectionv1.ListCaseDeadlinesRequest_Filter{Subject: name},
+	})
+	must(t, err)
+	return listed.GetCaseDeadlines()[0]
 }
 
 // A waitlist entry that nobody looks at climbs until somebody does.

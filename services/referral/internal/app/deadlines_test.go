@@ -14,6 +14,7 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
 	kitstore "amanat.example/services/kit/store"
@@ -76,6 +77,34 @@ func TestDeadlineFiresOncePerDueTimeAlsoAfterRestart(t *testing.T) {
 			t.Errorf("each step says which deadline it is of: %v", m)
 		}
 	}
+}
+
+// What was missed is counted while it is open, and apart from that of what nobody is left to tell.
+func TestMissedDeadlinesAreCounted(t *testing.T) {
+	net := newNetwork(t)
+	v := net.submit() // nobody receives it
+	origin := net.nodes["balochistan"]
+	check := func(when string, missed, unheeded uint64) {
+		t.Helper()
+		must(t, origin.DB.View(t.Context(), func(r kitstore.Reader) error {
+			var s statusv1.Status
+			err := store.Status(r, &s)
+			if s.GetMissedDeadlines() != missed || s.GetUnheededDeadlines() != unheeded {
+				t.Errorf("%s: %v, want %d missed and %d unheeded", when, &s, missed, unheeded)
+			}
+			return err
+		}))
+	}
+	check("before its time", 0, 0)
+	net.now = v.GetOffers()[0].GetAnswerBy().AsTime()
+	net.now = origin.fire() // from now on somebody must ask again
+	for step := uint64(1); step <= 4; step++ {
+		next := origin.fire()
+		check("step "+fmt.Sprint(step), 1, step/3)
+		net.now = next
+	}
+	must(t, origin.cancel(v.GetName()))
+	check("after the end", 0, 0)
 }
 
 func TestWatchAsksTheOwner(t *testing.T) {
@@ -310,8 +339,9 @@ func (net *network) randomMove(rnd *mathrand.Rand, origin *node, names *[]string
 		}
 		return "shelters answer"
 	}
+	net.deliverAny(rnd) // a word takes its chain with it
 	net.deliverAny(rnd)
-	return "a letter comes"
+	return "letters come"
 }
 
 // randomDecision lets any node try what an owner, or the first owner, may do.

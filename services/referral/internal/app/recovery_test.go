@@ -15,6 +15,7 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/soaktest"
@@ -275,6 +276,7 @@ func restoredOnce(t *testing.T, name string, from, to int, lost, resend bool) {
 	if referral == "" {
 		return
 	}
+	n.tryAll(referral)
 	ended := net.finish(referral)
 	var head []byte
 	for _, n := range net.nodes {
@@ -324,137 +326,260 @@ func (n *node) firstOffer(referral string) (o *referralv1.Offer) {
 	return o
 }
 
-// When all have answered, nobody's answer overtakes one that the restored node still owes: an acceptance that came before the word that
-// the offer was received would be refused by the owner.
-func TestNothingOvertakesWhatIsOwed(t *testing.T) {
+// stories are lives of referrals with other turns than the plain path: those who go together, a child who travels first, a return.
+var stories = map[string]func(net *network) []func(){
+	"together": func(net *network) []func() {
+		origin, dest := net.nodes["balochistan"], net.nodes["punjab"]
+		var family []*referralv1.Referral
+		return []func(){
+			func() { family = net.family() },
+			func() { net.acceptAll(dest, family) },
+			net.settle,
+			func() { must(net.t, origin.dispatch(family[0].GetName())) },
+			net.settle,
+			func() { must(net.t, dest.arrive(family[0].GetName())) },
+			func() { must(net.t, dest.arrive(family[1].GetName())) },
+			net.settle,
+		}
+	},
+	"travelled first": func(net *network) []func() {
+		origin, elsewhere := net.nodes["balochistan"], net.nodes["sindh"]
+		var name string
+		return []func(){
+			func() { name = net.submit().GetName() },
+			net.settle,
+			func() {
+				_, err := elsewhere.AssertArrival(context.Background(), &referralv1.AssertArrivalRequest{
+					Name: name, Unit: karachi, Identification: []string{"REFERRAL_SLIP"},
+				}, actor)
+				must(net.t, err)
+			},
+			net.settle,
+			func() { must(net.t, elsewhere.serve(name)) },
+			net.settle,
+			func() { must(net.t, origin.askBack(name)) },
+			net.settle,
+		}
+	},
+	"there and back": func(net *network) []func() {
+		origin, dest := net.nodes["balochistan"], net.nodes["punjab"]
+		var name string
+		return []func(){
+			func() { name = net.walk(custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE).GetName() },
+			func() { must(net.t, origin.askBack(name)) },
+			net.settle,
+			func() { must(net.t, dest.confirm(dest.lastOffer(name).GetName())) },
+			net.settle,
+			func() { must(net.t, dest.dispatch(name)) },
+			net.settle,
+			func() { must(net.t, origin.arrive(name)) },
+			net.settle,
+		}
+	},
+}
+
+// In lives with other turns, with one or two nodes restored at any moment, and letters of earlier lives that come when all is over: nobody
+// writes two events at one position, and all who have or had the person know the same in the end.
+func TestRestoredInOtherLives(t *testing.T) {
+	names := []string{"balochistan", "punjab", "sindh"}
+	var all []func() bool
+	for story, make := range stories {
+		steps := len(make(newNetworkOn(t, true)))
+		for from := range steps {
+			for to := from + 1; to <= steps; to++ {
+				for i, name := range names {
+					for _, also := range []string{"", names[(i+1)%3]} {
+						all = append(all, func() bool {
+							what := fmt.Sprintf("%s: %s %s from %d at %d", story, name, also, from, to)
+							return t.Run(what, func(t *testing.T) { restoredIn(t, make, []string{name, also}, from, to) })
+						})
+					}
+				}
+			}
+		}
+	}
+	mathrand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	runs := 0
+	for n := range soaktest.Rounds(t, len(all)/6, len(all)) {
+		if runs++; n >= len(all) || !all[n]() {
+			break
+		}
+	}
+	t.Logf("%d of %d restores", runs, len(all))
+}
+
+func restoredIn(t *testing.T, story func(net *network) []func(), names []string, from, to int) {
 	net := newNetworkOn(t, true)
-	ctx := context.Background()
-	punjab := net.nodes["punjab"]
-	old := punjab.copy()
-	offer := net.submit().GetOffers()[0].GetName()
-	for len(net.sent) > 0 && net.sent[0].from != "punjab" {
-		net.deliver(0)
+	steps := story(net)
+	for _, step := range steps[:from] {
+		step()
 	}
-	punjab.restore(old, true, false)
-	for range 3 {
-		for len(net.sent) > 0 {
-			net.deliver(0)
-		}
-		for _, name := range []string{"balochistan", "sindh"} {
-			_, err := net.nodes[name].Recover(ctx)
-			must(t, err)
+	copies := map[string]copied{}
+	for _, name := range names {
+		if name != "" {
+			copies[name] = net.nodes[name].copy()
 		}
 	}
-	if _, err := punjab.AcceptOffer(ctx, acceptRequest(offer), actor); fault.ReasonOf(err) != fault.Recovering {
-		t.Errorf("accepted before it was said to be received: %v", err)
+	for _, step := range steps[from:to] {
+		step()
 	}
-	net.settle()
-	_, err := punjab.AcceptOffer(ctx, acceptRequest(offer), actor)
-	must(t, err)
+	if len(net.sent) > 1 { // of what is under way one letter came
+		net.deliver((from + to) % len(net.sent))
+	}
+	var late []mail
+	for _, name := range slices.Sorted(maps.Keys(copies)) {
+		for _, m := range net.sent {
+			if m.from == name {
+				late = append(late, m)
+			}
+		}
+		net.nodes[name].restore(copies[name], true, false)
+	}
+	for name := range copies {
+		for _, referral := range net.all() {
+			net.nodes[name].tryAll(referral)
+		}
+	}
 	net.heal()
-	if len(net.refused) > 0 {
-		t.Errorf("refused: %q", net.refused)
+	net.agreed()
+	net.sent = append(net.sent, late...)
+	net.heal()
+	net.agreed()
+}
+
+// tryAll has the people of a restored node go on as if nothing had happened, whatever the service says to it.
+func (n *node) tryAll(referral string) {
+	n.t.Helper()
+	ctx := context.Background()
+	allowed := func(err error) {
+		n.t.Helper()
+		if reason := fault.ReasonOf(err); err != nil && reason != fault.Recovering && reason != fault.WrongState && reason != fault.Missing && reason != fault.NotOwner {
+			n.t.Errorf("%s: %v", n.Node, err)
+		}
+	}
+	if o := n.firstOffer(referral); o != nil {
+		_, err := n.DeclineOffer(ctx, &referralv1.DeclineOfferRequest{Name: o.GetName(), Reason: "TOO_FAR"}, actor)
+		allowed(err)
+	}
+	if !n.holdsChain(referral) {
+		return
+	}
+	for _, do := range []func() error{
+		func() error { return n.dispatch(referral) },
+		func() error { return n.arrive(referral) },
+		func() error { return n.serve(referral) },
+		func() error { _, err := n.CompleteReferral(ctx, completeRequest(referral)); return err },
+		func() error { return n.askBack(referral) },
+		func() error { return n.cancel(referral) },
+	} {
+		allowed(do())
 	}
 }
 
-// A restored node that was chosen once, and is not any more, is told what became of its offer, without the chain.
-func TestRestoredNodeThatWasChosenOnce(t *testing.T) {
-	net := newNetworkOn(t, true)
-	ctx := context.Background()
-	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
-	v := net.submit()
-	net.settle()
-	offer := v.GetOffers()[0].GetName()
-	_, err := punjab.AcceptOffer(ctx, acceptRequest(offer), actor)
-	must(t, err)
-	old := punjab.copy()
-	net.settle() // it is chosen, and promises
-	must(t, origin.withdraw(offer, "NOT_NEEDED"))
-	net.settle()
-	punjab.restore(old, true, false)
-	net.heal()
-	o, err := punjab.GetOffer(ctx, offer)
-	must(t, err)
-	if o.GetState() != custodyv1.OfferState_OFFER_STATE_WITHDRAWN || len(net.refused) > 0 {
-		t.Errorf("the offer is %v; refused: %q", o.GetState(), net.refused)
-	}
-}
-
-// A letter that waits at a restored node is of an earlier life of its writer once that was restored too: it is not applied behind the
-// answer that the writer has counted, or two events would stand at one position.
-func TestLetterOfEarlierLifeThatWaits(t *testing.T) {
-	net := newNetworkOn(t, true)
-	ctx := context.Background()
-	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
-	v := net.submit()
-	net.settle()
-	offer := v.GetOffers()[0].GetName()
-	_, err := punjab.AcceptOffer(ctx, acceptRequest(offer), actor)
-	must(t, err)
-	oldPunjab, oldOrigin := punjab.copy(), origin.copy()
-	for len(net.sent) > 0 && net.sent[0].from == "punjab" { // the origin chooses; the chain is on its way
-		net.deliver(0)
-	}
-	punjab.restore(oldPunjab, true, false)
-	for i := 0; i < len(net.sent); i++ {
-		if net.sent[i].from == "balochistan" && net.sent[i].out.To.GetNode() == "punjab" { // it waits
-			net.deliver(i)
-			i--
-		}
-	}
-	must(t, origin.cancel(v.GetName()))
-	net.now = net.now.Add(time.Minute) // what it writes again is another event
-	origin.restore(oldOrigin, true, false)
-	net.heal()
+// all are the referrals that somebody knows of.
+func (net *network) all() (names []string) {
 	for _, n := range net.nodes {
-		must(t, n.DB.View(ctx, func(r kitstore.Reader) error {
-			forks, err := store.Forks.Count(r)
-			if forks > 0 {
-				t.Errorf("%s holds %d chains that contradict its own", n.Node, forks)
+		list, err := n.ListReferrals(context.Background(), &referralv1.ListReferralsRequest{Parent: "nodes/" + n.Node})
+		must(net.t, err)
+		for _, v := range list.GetReferrals() {
+			if !slices.Contains(names, v.GetName()) {
+				names = append(names, v.GetName())
 			}
-			return err
-		}))
+		}
 	}
-	if state := origin.get(v.GetName()).GetState(); state != custodyv1.ReferralState_REFERRAL_STATE_READY || len(net.refused) > 0 {
-		t.Errorf("the referral is %v; refused: %q", state, net.refused)
+	return names
+}
+
+// agreed holds that nobody was given chains that contradict each other, and that who has or had a person knows the same of it.
+func (net *network) agreed() {
+	net.t.Helper()
+	for _, n := range net.nodes {
+		if len(n.eventsOf("referral.referral.forked.v1")) > 0 {
+			net.t.Errorf("%s was given two chains that contradict each other", n.Node)
+		}
+		list, err := n.ListReferrals(context.Background(), &referralv1.ListReferralsRequest{Parent: "nodes/" + n.Node})
+		must(net.t, err)
+		for _, v := range list.GetReferrals() {
+			mine := n.chain(v.GetName())
+			for _, other := range net.nodes {
+				if other == n || !mine.State().Owned(other.Node) {
+					continue
+				}
+				if !other.holdsChain(v.GetName()) {
+					net.t.Errorf("%s does not know the referral it has or had by %s", other.Node, n.Node)
+					continue
+				}
+				a, _ := mine.Shared(n.Node, other.Node)
+				b, _ := other.chain(v.GetName()).Shared(n.Node, other.Node)
+				if a != b {
+					net.t.Errorf("%s and %s do not know the same of %s", n.Node, other.Node, v.GetName())
+				}
+			}
+		}
 	}
 }
 
-// An owner that was restored to before it took an offer back has it as asked, chosen or promised again: the asked unit, whose bed is given
-// away, says so, and the owner asks another. Nobody waits for a promise that never comes.
-func TestTakenBackAndForgotten(t *testing.T) {
-	for name, c := range map[string]struct {
-		quiet, answered bool // the asked unit did not hear of the choice; it had time to promise
-		released        bool
-	}{"asked": {quiet: true}, "chosen": {}, "promised": {answered: true, released: true}} {
-		t.Run(name, func(t *testing.T) {
-			net := newNetworkOn(t, true)
-			ctx := context.Background()
-			origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
-			v := net.submit()
+// chain is what a node holds.
+func (n *node) chain(name string) *custody.Chain {
+	n.t.Helper()
+	m, err := n.GetCustodyChain(context.Background(), name)
+	must(n.t, err)
+	c, err := custody.Load(m.GetEvents()...)
+	must(n.t, err)
+	return c
+}
+
+// A node that will not answer is excused by a named person, once and for the record; until then what was known before stands still, and
+// what is new goes on.
+func TestAnAbsentNodeIsExcused(t *testing.T) {
+	net := newNetworkOn(t, true)
+	origin := net.nodes["balochistan"]
+	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
+	origin.restore(origin.copy(), true, false)
+	absent := func(m mail) bool { return m.out.To.GetNode() == "sindh" || m.from == "sindh" }
+	carry := func() {
+		net.sent = slices.DeleteFunc(net.sent, absent)
+		for len(net.sent) > 0 || slices.ContainsFunc(slices.Collect(maps.Values(net.nodes)), func(n *node) bool { return len(n.queue) > 0 }) {
 			net.settle()
-			old := origin.copy()
-			offer := v.GetOffers()[0].GetName()
-			_, err := punjab.AcceptOffer(ctx, acceptRequest(offer), actor)
-			must(t, err)
-			punjab.silent = !c.answered
-			if !c.quiet {
-				net.settle()
-			}
-			must(t, origin.withdraw(offer, "NOT_NEEDED"))
-			net.settle()
-			punjab.silent = false
-			origin.restore(old, true, false)
-			net.heal()
-			o := origin.get(v.GetName()).GetOffers()[0]
-			if asked := o.GetReleaseReason() != ""; asked != c.released || !asked && o.GetState() != custodyv1.OfferState_OFFER_STATE_LAPSED {
-				t.Errorf("the owner knows the offer as %v; it is asked to let go: %v", o.GetState(), asked)
-			}
-			shown, err := punjab.GetOffer(ctx, offer)
-			must(t, err)
-			if shown.GetState() != custodyv1.OfferState_OFFER_STATE_LAPSED || len(net.refused) > 0 {
-				t.Errorf("the asked unit knows it as %v; refused: %q", shown.GetState(), net.refused)
-			}
-		})
+			net.sent = slices.DeleteFunc(net.sent, absent)
+		}
 	}
+	_, err := origin.Recover(context.Background())
+	must(t, err)
+	carry()
+	wrong(t, origin.dispatch(v.GetName()), fault.Recovering, "restored")
+	if err := origin.cancel(v.GetName()); fault.ReasonOf(err) != fault.Recovering {
+		t.Errorf("cancelled while it stands still: %v", err)
+	}
+	request := submitRequest()
+	request.RequestId = "request-2"
+	fresh, err := origin.SubmitReferral(context.Background(), request)
+	must(t, err)
+	carry()
+	if got := origin.get(fresh.GetName()).GetOffers()[0].GetState(); got != custodyv1.OfferState_OFFER_STATE_RECEIVED {
+		t.Errorf("a new referral does not go on: its offer is %v", got)
+	}
+	excuse := &referralv1.ExcusePeerRequest{Name: "nodes/balochistan/recovery", Node: "sindh", Reason: referralv1.ExcuseReason_EXCUSE_REASON_UNREACHABLE}
+	for range 2 {
+		shown, err := origin.ExcusePeer(context.Background(), excuse, actor)
+		must(t, err)
+		if got := shown.GetPeers()[1]; got.GetNode() != "sindh" || got.GetExcusedBy().GetPerson() != actor.GetPerson() {
+			t.Errorf("shown is %v", shown)
+		}
+	}
+	rows := 0
+	must(t, origin.DB.View(context.Background(), func(r kitstore.Reader) error {
+		audit, err := store.Audit.Page(r, 0, 10)
+		rows = len(audit)
+		return err
+	}))
+	if rows != 1 {
+		t.Errorf("%d rows in the audit log", rows)
+	}
+	net.heal()
+	must(t, origin.dispatch(v.GetName()))
+	wrong(t, func() error {
+		_, err := origin.ExcusePeer(context.Background(), &referralv1.ExcusePeerRequest{Name: excuse.GetName(), Node: "punjab", Reason: excuse.GetReason()}, actor)
+		return err
+	}(), fault.WrongState, "nobody")
 }

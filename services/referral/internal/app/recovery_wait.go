@@ -92,9 +92,19 @@ func (a *App) waits(tx *kitstore.Tx, from, kind, referral string) (bool, error) 
 // Recover does what is to be done for restored nodes, this one included: it tells, asks, and does what waited. next is when a node is to
 // be asked again; zero for not before something happens.
 func (a *App) Recover(ctx context.Context) (next time.Time, err error) {
-	if err := a.payDebts(ctx); err != nil || !a.Recovering() {
-		return time.Time{}, err
+	later, err := a.payDebts(ctx)
+	if err != nil || !a.Recovering() {
+		return later, err
 	}
+	next, err = a.recover(ctx)
+	if next.IsZero() || !later.IsZero() && later.Before(next) {
+		next = later
+	}
+	return next, err
+}
+
+// recover does what is to be done for this node.
+func (a *App) recover(ctx context.Context) (next time.Time, err error) {
 	var record *referralv1.RecoveryRecord
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		if record, err = a.recovery(tx); err != nil || record.GetThawTime() != nil {
@@ -325,7 +335,7 @@ func (a *App) voidOffer(tx *kitstore.Tx, w *referralv1.WaitingRecord) error {
 		return nil
 	}
 	a.Log.Warn("another node holds an offer of which this one has lost the referral", logging.Referral(w.GetReferral()), logging.Peer(w.GetFromNode(), "referral"))
-	return a.Post.Queue(tx, toRestored(w.GetFromNode(), kindVoid, w.GetReferral(), &custodyv1.OfferVoid{Referral: w.GetReferral(), Offer: hash.Bytes()}))
+	return a.mail(tx, toRestored(w.GetFromNode(), kindVoid, w.GetReferral(), &custodyv1.OfferVoid{Referral: w.GetReferral(), Offer: hash.Bytes()}))
 }
 
 // receiveVoid ends an offer that its owner's chain does not hold any more.

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"amanat.example/deploy/faults"
+	"amanat.example/deploy/network"
+)
+
+// faultFlags say what the demo breaks while children are handed on.
+type faultFlags struct {
+	every                               bool
+	cuts                                []string
+	kill, wipeBus, wipeHub, rollBackHub bool
+}
+
+func (f *faultFlags) add(c *cobra.Command) {
+	c.Flags().BoolVar(&f.every, "faults", false, "all of the following once; each province is cut for 10s unless --cut says otherwise")
+	c.Flags().StringArrayVar(&f.cuts, "cut", nil, "PROVINCE:DURATION, such as punjab:10s: cut its link to the hub once, both ways (repeatable)")
+	c.Flags().BoolVar(&f.kill, "kill", false, "kill every process once (SIGKILL)")
+	c.Flags().BoolVar(&f.wipeBus, "wipe-bus", false, "wipe what each node's own NATS stores once")
+	c.Flags().BoolVar(&f.wipeHub, "wipe-hub", false, "wipe what the hub stores once")
+	c.Flags().BoolVar(&f.rollBackHub, "roll-back-hub", false, "roll what the hub stores back to an older copy once")
+}
+
+const (
+	usualCut   = 10 * time.Second
+	longestCut = time.Hour
+)
+
+// options reads the flags. ok says whether anything is to break.
+func (f *faultFlags) options(seed uint64) (o faults.Options, ok bool, err error) {
+	o = faults.Options{
+		Seed: seed, Kill: f.kill || f.every, WipeBus: f.wipeBus || f.every,
+		WipeHub: f.wipeHub || f.every, RollBackHub: f.rollBackHub || f.every,
+	}
+	for _, text := range f.cuts {
+		c, err := parseCut(text)
+		if err != nil {
+			return o, false, fmt.Errorf("--cut %s: %w", text, err)
+		}
+		if slices.ContainsFunc(o.Cuts, func(other faults.Cut) bool { return other.Node == c.Node }) {
+			return o, false, fmt.Errorf("--cut %s: a province is cut once; leave one of them out", text)
+		}
+		o.Cuts = append(o.Cuts, c)
+	}
+	if f.every && len(o.Cuts) == 0 {
+		for _, n := range network.Nodes() {
+			if n.Name != network.FederalNode {
+				o.Cuts = append(o.Cuts, faults.Cut{Node: n.Name, For: usualCut})
+			}
+		}
+	}
+	return o, o.Kill || o.WipeBus || o.WipeHub || o.RollBackHub || len(o.Cuts) > 0, nil
+}
+
+func parseCut(text string) (c faults.Cut, err error) {
+	node, duration, _ := strings.Cut(text, ":")
+	if _, err := network.Fixed("").Node(node); err != nil || node == network.FederalNode {
+		return c, fmt.Errorf("%q is no province of the demo: use sindh, punjab or balochistan", node)
+	}
+	c.Node = node
+	if c.For, err = time.ParseDuration(duration); err != nil || c.For <= 0 || c.For > longestCut {
+		return c, fmt.Errorf("give a duration after the province, such as %s:10s, at most %s", node, longestCut)
+	}
+	return c, nil
+}
+
+// breaking is how a run of the demo is broken on purpose.
+type breaking struct {
+	options faults.Options
+	links   map[string]*network.Link // by node
+}
+
+// breaking reads what is to break; nil when nothing is.
+func (f *demoFlags) breaking() (*breaking, error) {
+	options, ok, err := f.faults.options(f.seed)
+	switch {
+	case err != nil || !ok:
+		return nil, err
+	case !f.once:
+		return nil, errors.New("faults are for a run that ends and is judged: add --once")
+	case f.one:
+		return nil, errors.New("--in-process leaves nothing to kill and no link to cut: leave it out")
+	}
+	for options.Seed == 0 { // 0 stands for none
+		options.Seed = uint64(rand.Uint32())
+	}
+	f.seed = options.Seed
+	return &breaking{options: options, links: map[string]*network.Link{}}, nil
+}
+
+// open opens the links that are to be cut.
+func (b *breaking) open(l *network.Layout) error {
+	if b == nil {
+		return nil
+	}
+	for _, c := range b.options.Cuts {
+		link, err := network.OpenLink(l.Address(network.FederalNode, network.Hub))
+		if err != nil {
+			return errors.Join(err, b.close())
+		}
+		b.links[c.Node] = link
+	}
+	return nil
+}
+
+func (b *breaking) close() (err error) {
+	if b == nil {
+		return nil
+	}
+	for node, l := range b.links {
+		delete(b.links, node)
+		err = errors.Join(err, l.Close())
+	}
+	return err
+}
+
+// hub is where a node's services find the hub, if not where all do.
+func (b *breaking) hub(node string) string {
+	if b == nil || b.links[node] == nil {
+		return ""
+	}
+	return b.links[node].Address()
+}
+
+// injector readies the faults; nil when nothing is to break.
+func (b *breaking) injector(ctx context.Context, l *network.Layout, s *network.Supervisor, p *progress) (*faults.Injector, error) {
+	if b == nil {
+		return nil, nil
+	}
+	p.tell("What breaks, and when, follows from --seed %d", b.options.Seed)
+	begin := time.Now()
+	return faults.New(ctx, l, s, b.links, b.options, func(what string) {
+		p.tell("%5.1f s: %s", time.Since(begin).Seconds(), what)
+		p.faultBegun()
+	})
+}

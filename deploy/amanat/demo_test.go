@@ -1,0 +1,75 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"amanat.example/deploy/faults"
+)
+
+// What cannot be broken as asked is refused with what would do, and nothing is made.
+func TestDemoRefusesFaults(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	for remedy, args := range map[string][]string{
+		"use sindh, punjab or balochistan":        {"--once", "--cut", "atlantis:1s"},
+		`"federal" is no province`:                {"--once", "--cut", "federal:1s"},
+		"give a duration after the province":      {"--once", "--cut", "punjab"},
+		"--cut punjab:-1s: give a duration":       {"--once", "--cut", "punjab:-1s"},
+		"at most 1h0m0s":                          {"--once", "--cut", "punjab:2h"},
+		"a province is cut once":                  {"--once", "--cut", "punjab:1s", "--cut", "punjab:2s"},
+		"add --once":                              {"--kill"},
+		"leaves nothing to kill":                  {"--once", "--in-process", "--faults"},
+		"--referrals must lie between 1 and 5000": {"--once", "--referrals", "0"},
+	} {
+		refused(t, remedy, append([]string{"demo", "--data", data}, args...)...)
+	}
+	if _, err := os.Stat(data); err == nil {
+		t.Error("something was made")
+	}
+}
+
+// One flag asks for everything; what is said besides of a cut holds.
+func TestFaultFlags(t *testing.T) {
+	read := func(f faultFlags) faults.Options {
+		t.Helper()
+		o, _, err := f.options(5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	o := read(faultFlags{every: true})
+	if !o.Kill || !o.WipeBus || !o.WipeHub || !o.RollBackHub || len(o.Cuts) != 3 || o.Cuts[0].For != 10*time.Second || o.Seed != 5 {
+		t.Errorf("all: %+v", o)
+	}
+	if o = read(faultFlags{every: true, cuts: []string{"punjab:2s"}}); len(o.Cuts) != 1 || o.Cuts[0] != (faults.Cut{Node: "punjab", For: 2 * time.Second}) {
+		t.Errorf("with a cut: %+v", o.Cuts)
+	}
+	if _, any, err := (&faultFlags{}).options(5); any || err != nil {
+		t.Errorf("nothing was asked for: %t %v", any, err)
+	}
+}
+
+// At a terminal the last line keeps up and what is told stands above it; elsewhere there is no such line.
+func TestProgress(t *testing.T) {
+	run := func(bar bool) string {
+		var out strings.Builder
+		p := &progress{errs: &out, bar: bar, referrals: 4, faults: 2}
+		p.referralDone()
+		p.tell("%s is killed", "punjab/bus")
+		p.faultBegun()
+		p.end()
+		return out.String()
+	}
+	if got := run(false); got != "  punjab/bus is killed\n" {
+		t.Errorf("elsewhere: %q", got)
+	}
+	first, second := "  [#######-----------------------] 1 of 4 referrals, 0 of 2 faults", "  [#######-----------------------] 1 of 4 referrals, 1 of 2 faults"
+	want := clearLine + first + clearLine + "  punjab/bus is killed\n" + first + clearLine + second + clearLine
+	if got := run(true); got != want {
+		t.Errorf("at a terminal:\n%q, want\n%q", got, want)
+	}
+}

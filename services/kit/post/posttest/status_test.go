@@ -1,0 +1,72 @@
+package posttest
+
+import (
+	"testing"
+	"time"
+
+	"amanat.example/services/kit/post"
+)
+
+// status is how one end of the bulk link from sindh to punjab stands.
+func (d *desk) status(t *testing.T, outgoing bool) post.LinkStatus {
+	t.Helper()
+	links, err := d.Post.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range links {
+		if l.Outgoing == outgoing && l.Link.GetLane() == bulk && l.Link.GetFrom().GetNode() == "sindh" {
+			return l
+		}
+	}
+	t.Fatalf("no such link in %v", links)
+	return post.LinkStatus{}
+}
+
+// Both ends of a link say how it stands: what waits and since when, what was refused, when the other end was heard last, also if
+// it said nothing new, and that it knows more than this end.
+func TestStatusOfALink(t *testing.T) {
+	r := newRoom(t, Network(t), 1)
+	r.fake.SetFaults(Faults{Refuse: 1})
+	sindh, punjab := r.desks[0], r.desks[1]
+	begun := r.now
+	sindh.Queue(punjab.Office, bulk, kindNote, "a", "1")
+	sindh.Queue(punjab.Office, bulk, kindPoison, "b", "2")
+	sindh.Queue(punjab.Office, bulk, kindNote, "b", "3") // waits behind
+	r.step(sindh)
+	r.now = r.now.Add(time.Minute)
+	if s := sindh.status(t, true); s.Gap != 3 || !s.Oldest.Equal(begun) || !s.Heard.IsZero() || s.Mark != 0 {
+		t.Errorf("nothing came through: %+v", s)
+	}
+
+	r.settle() // without faults
+	if s := sindh.status(t, true); s.Gap != 0 || s.Mark != 3 || !s.Oldest.IsZero() || !s.Heard.After(begun) {
+		t.Errorf("all is receipted: %+v", s)
+	}
+	if s := punjab.status(t, false); s.Quarantined != 2 || s.Mark != 3 || !s.Heard.After(begun) || s.Overtaken {
+		t.Errorf("two are refused: %+v", s)
+	}
+
+	r.now = r.now.Add(time.Hour)
+	quiet := r.now
+	r.fake.Wipe(t) // both ends compare their marks when the hub is there again
+	r.settle()
+	for _, s := range []post.LinkStatus{sindh.status(t, true), punjab.status(t, false)} {
+		if s.Heard.Before(quiet) {
+			t.Errorf("heard %v ago, and not since: %+v", r.now.Sub(s.Heard), s)
+		}
+	}
+
+	punjab.keepCopy()
+	r.restore(punjab)
+	r.settle()
+	punjab.Stop()
+	punjab.desk = punjab.old.Clone() // nobody says that this is an older copy
+	punjab.Open()
+	sindh.Queue(punjab.Office, bulk, kindNote, "c", "4")
+	for r.step(sindh) || r.step(punjab) {
+	}
+	if s := punjab.status(t, false); !s.Overtaken {
+		t.Errorf("punjab was rolled back and does not say so: %+v", s)
+	}
+}

@@ -1,0 +1,147 @@
+package app_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	"amanat.example/services/kit/fault"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/store"
+)
+
+// When all have answered, nobody's answer overtakes one that the restored node still owes: an acceptance that came before the word that
+// the offer was received would be refused by the owner.
+func TestNothingOvertakesWhatIsOwed(t *testing.T) {
+	net := newNetworkOn(t, true)
+	ctx := context.Background()
+	punjab := net.nodes["punjab"]
+	old := punjab.copy()
+	offer := net.submit().GetOffers()[0].GetName()
+	for len(net.sent) > 0 && net.sent[0].from != "punjab" {
+		net.deliver(0)
+	}
+	punjab.restore(old, true, false)
+	for range 3 {
+		for len(net.sent) > 0 {
+			net.deliver(0)
+		}
+		for _, name := range []string{"balochistan", "sindh"} {
+			_, err := net.nodes[name].Recover(ctx)
+			must(t, err)
+		}
+	}
+	if _, err := punjab.AcceptOffer(ctx, acceptRequest(offer), actor); fault.ReasonOf(err) != fault.Recovering {
+		t.Errorf("accepted before it was said to be received: %v", err)
+	}
+	net.settle()
+	_, err := punjab.AcceptOffer(ctx, acceptRequest(offer), actor)
+	must(t, err)
+	net.heal()
+	if len(net.refused) > 0 {
+		t.Errorf("refused: %q", net.refused)
+	}
+}
+
+// A restored node that was chosen once, and is not any more, is told what became of its offer, without the chain.
+func TestRestoredNodeThatWasChosenOnce(t *testing.T) {
+	net := newNetworkOn(t, true)
+	ctx := context.Background()
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	v := net.submit()
+	net.settle()
+	offer := v.GetOffers()[0].GetName()
+	_, err := punjab.AcceptOffer(ctx, acceptRequest(offer), actor)
+	must(t, err)
+	old := punjab.copy()
+	net.settle() // it is chosen, and promises
+	must(t, origin.withdraw(offer, "NOT_NEEDED"))
+	net.settle()
+	punjab.restore(old, true, false)
+	net.heal()
+	o, err := punjab.GetOffer(ctx, offer)
+	must(t, err)
+	if o.GetState() != custodyv1.OfferState_OFFER_STATE_WITHDRAWN || len(net.refused) > 0 {
+		t.Errorf("the offer is %v; refused: %q", o.GetState(), net.refused)
+	}
+}
+
+// A letter that waits at a restored node is of an earlier life of its writer once that was restored too: it is not applied behind the
+// answer that the writer has counted, or two events would stand at one position.
+func TestLetterOfEarlierLifeThatWaits(t *testing.T) {
+	net := newNetworkOn(t, true)
+	ctx := context.Background()
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	v := net.submit()
+	net.settle()
+	offer := v.GetOffers()[0].GetName()
+	_, err := punjab.AcceptOffer(ctx, acceptRequest(offer), actor)
+	must(t, err)
+	oldPunjab, oldOrigin := punjab.copy(), origin.copy()
+	for len(net.sent) > 0 && net.sent[0].from == "punjab" { // the origin chooses; the chain is on its way
+		net.deliver(0)
+	}
+	punjab.restore(oldPunjab, true, false)
+	for i := 0; i < len(net.sent); i++ {
+		if net.sent[i].from == "balochistan" && net.sent[i].out.To.GetNode() == "punjab" { // it waits
+			net.deliver(i)
+			i--
+		}
+	}
+	must(t, origin.cancel(v.GetName()))
+	net.now = net.now.Add(time.Minute) // what it writes again is another event
+	origin.restore(oldOrigin, true, false)
+	net.heal()
+	for _, n := range net.nodes {
+		must(t, n.DB.View(ctx, func(r kitstore.Reader) error {
+			forks, err := store.Forks.Count(r)
+			if forks > 0 {
+				t.Errorf("%s holds %d chains that contradict its own", n.Node, forks)
+			}
+			return err
+		}))
+	}
+	if state := origin.get(v.GetName()).GetState(); state != custodyv1.ReferralState_REFERRAL_STATE_READY || len(net.refused) > 0 {
+		t.Errorf("the referral is %v; refused: %q", state, net.refused)
+	}
+}
+
+// An owner that was restored to before it took an offer back has it as asked, chosen or promised again: the asked unit, whose bed is given
+// away, says so, and the owner asks another. Nobody waits for a promise that never comes.
+func TestTakenBackAndForgotten(t *testing.T) {
+	for name, c := range map[string]struct {
+		quiet, answered bool // the asked unit did not hear of the choice; it had time to promise
+		released        bool
+	}{"asked": {quiet: true}, "chosen": {}, "promised": {answered: true, released: true}} {
+		t.Run(name, func(t *testing.T) {
+			net := newNetworkOn(t, true)
+			ctx := context.Background()
+			origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+			v := net.submit()
+			net.settle()
+			old := origin.copy()
+			offer := v.GetOffers()[0].GetName()
+			_, err := punjab.AcceptOffer(ctx, acceptRequest(offer), actor)
+			must(t, err)
+			punjab.silent = !c.answered
+			if !c.quiet {
+				net.settle()
+			}
+			must(t, origin.withdraw(offer, "NOT_NEEDED"))
+			net.settle()
+			punjab.silent = false
+			origin.restore(old, true, false)
+			net.heal()
+			o := origin.get(v.GetName()).GetOffers()[0]
+			if asked := o.GetReleaseReason() != ""; asked != c.released || !asked && o.GetState() != custodyv1.OfferState_OFFER_STATE_LAPSED {
+				t.Errorf("the owner knows the offer as %v; it is asked to let go: %v", o.GetState(), asked)
+			}
+			shown, err := punjab.GetOffer(ctx, offer)
+			must(t, err)
+			if shown.GetState() != custodyv1.OfferState_OFFER_STATE_LAPSED || len(net.refused) > 0 {
+				t.Errorf("the asked unit knows it as %v; refused: %q", shown.GetState(), net.refused)
+			}
+		})
+	}
+}

@@ -222,7 +222,7 @@ func bed(w *World, s State) State { return SubmitAlso(w, Submit(w, s, punjab), s
 // usual is how many states of a scenario are explored in `make test` at most, restored of one in which referral services are restored,
 // which cost more; of healed states one is healed. largest is where a soak ends, for want of memory.
 const (
-	usual, restored, largest = 20000, 6000, 320000
+	usual, restored, largest = 12000, 6000, 320000
 	healed                   = 10
 )
 

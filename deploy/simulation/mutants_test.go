@@ -12,11 +12,11 @@ import (
 
 // Each rule, taken away, is missed: in a scenario that holds with it (TestExplore), a named invariant does not hold.
 //
-// Rules of the models that have no switch, and why: `own` (only the new owner writes ARRIVED) broke nothing in the model's exhausted
-// states either; it is there as evidence of who saw the person. `key` and the shelter's fence: a hold has a name that is never used again
-// and names its offer, so that one of another offer or life is not found. `doss` is protection's, which is not here. `resync`, `retain`
-// and `hello` do the same twice: what a restored node lacks is told by the post, which repeats what it keeps for 48 hours, and by the
-// recovery. `vec`, `ansmax` and `incuniq` need a third node that still hears an earlier life, and three restores: beyond these bounds.
+// Rules of the models that have no switch here. Switched off they were not missed within these bounds: `own` (only the new owner writes
+// ARRIVED), which the model's exhausted states do not miss either: it is evidence of who saw the person; `resync`, since the post repeats
+// to a restored receiver what it keeps for 48 hours, besides the recovery; the shelter's fence, since a hold's name is never used again;
+// `vec`, which needs a third node that still hears an earlier life. `key` has no one place: a hold is named by its offer. `doss` is the
+// protection service's, which is not here. `hello`, `retain`, `incuniq` and `ansmax` are the post's own: kit/post explores them.
 func TestMutants(t *testing.T) {
 	for _, m := range []struct{ rule, scenario, broken string }{
 		{"ready", "one offer", "READY (sent)"},

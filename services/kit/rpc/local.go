@@ -84,7 +84,14 @@ type localConn struct {
 
 // Invoke implements grpc.ClientConnInterface.
 func (c *localConn) Invoke(ctx context.Context, name string, request, reply any, _ ...grpc.CallOption) error {
-	answer, err := c.serve(ctx, name, request.(proto.Message))
+	row, listed := c.policy[name]
+	served.RLock()
+	m, known := served.methods[name]
+	served.RUnlock()
+	if !listed || !known || c.impls[m.service] == nil {
+		return status.Error(codes.Unimplemented, "the method "+name+" is not served")
+	}
+	answer, err := c.serve(ctx, name, row, m, request.(proto.Message))
 	if err != nil {
 		made, _ := c.server.toStatus(ctx, err)
 		return made.Err()
@@ -93,14 +100,7 @@ func (c *localConn) Invoke(ctx context.Context, name string, request, reply any,
 	return nil
 }
 
-func (c *localConn) serve(ctx context.Context, name string, request proto.Message) (proto.Message, error) {
-	row, ok := c.policy[name]
-	served.RLock()
-	m, known := served.methods[name]
-	served.RUnlock()
-	if !ok || !known {
-		return nil, status.Error(codes.Unimplemented, "the method "+name+" is not served")
-	}
+func (c *localConn) serve(ctx context.Context, name string, row Row, m localMethod, request proto.Message) (proto.Message, error) {
 	if err := c.admit(row, name); err != nil {
 		return nil, err
 	}

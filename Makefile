@@ -29,7 +29,7 @@ run: need-go ## Run the demo: three provinces and the federal cell on this machi
 
 test: need-go ## Run every test with the race detector, and build each module alone
 	@test -n "$(RACE)" || echo 'no C compiler, so no race detector: apt-get install gcc libc6-dev'
-	go test $(RACE) -count=1 work
+	go test $(RACE) -count=1 -timeout 25m work
 	go test -count=1 -v -run Explore ./deploy/simulation
 	go test -count=1 -v -tags mutants -run Mutants ./deploy/simulation
 	$(TOOLS_GO) vet ./...

@@ -50,8 +50,8 @@ type Scenario struct {
 	Moves []Move
 	// Most states to explore; 0: all.
 	Most int
-	// Restores: stores are restored, so that what was told may have to be asked for.
-	Restores bool
+	// Recovers: referral services are restored, so that what was told may have to be asked for.
+	Recovers bool
 	// HealEvery of the states is healed: 1 is each of them. Which are, their number decides.
 	HealEvery int
 }

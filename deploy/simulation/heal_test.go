@@ -48,7 +48,7 @@ func (x *exploration) heal(s State) (broken string, steps []string) {
 		if broken = w.disagrees(s, x.sc.Children); broken == "" {
 			return good()
 		}
-		if round == 0 && !x.sc.Restores && strings.HasPrefix(broken, "(chain)") {
+		if round == 0 && !x.sc.Recovers && strings.HasPrefix(broken, "(chain)") {
 			return "TOLD " + broken, steps
 		}
 		to, ok := w.later(s)
@@ -128,6 +128,11 @@ func (w *World) disagreesOn(s State, name, where string) string {
 		return fmt.Sprintf("(followed): the referral followed a word of %s and the child is at %s", d.GetToNode(), where)
 	}
 	for node := range Nodes {
+		if broken := w.disagreesOnOffers(s, node, name, writer); broken != "" {
+			return broken
+		}
+	}
+	for node := range Nodes {
 		c := w.Facts(s.At[Referral(node)]).chains[name]
 		switch {
 		case c == nil && writer.state.Owned(Nodes[node]):
@@ -161,4 +166,26 @@ func (w *World) needed(f *facts, h *shelterv1.Hold) bool {
 		}
 	}
 	return h.GetOffer() == "" || !strings.Contains(h.GetOffer(), "/offers/")
+}
+
+// disagreesOnOffers: where one of an asked unit and the owner knows an offer as chosen or promised, so does the other.
+func (w *World) disagreesOnOffers(s State, node int, name string, writer *chainFacts) string {
+	f := w.Facts(s.At[Referral(node)])
+	for _, o := range writer.state.Offers {
+		if o.Return || o.Offered.GetToNode() != Nodes[node] {
+			continue
+		}
+		own := f.offers[name+"/offers/"+o.Hash.String()]
+		if o.ReleaseRequested != nil { // a person must answer
+			continue
+		}
+		if (chosenOffer(o.State) || chosenOffer(own.GetState())) && own.GetState() != o.State {
+			return fmt.Sprintf("(offer): at %s it is %s, and the owner knows %s", Nodes[node], custody.OfferStateName(own.GetState()), custody.OfferStateName(o.State))
+		}
+	}
+	return ""
+}
+
+func chosenOffer(s custodyv1.OfferState) bool {
+	return s == custodyv1.OfferState_OFFER_STATE_CONFIRMED || s == custodyv1.OfferState_OFFER_STATE_READY
 }

@@ -11,6 +11,12 @@ import (
 )
 
 // Each rule, taken away, is missed: in a scenario that holds with it (TestExplore), a named invariant does not hold.
+//
+// Rules of the models that have no switch, and why: `own` (only the new owner writes ARRIVED) broke nothing in the model's exhausted
+// states either; it is there as evidence of who saw the person. `key` and the shelter's fence: a hold has a name that is never used again
+// and names its offer, so that one of another offer or life is not found. `doss` is protection's, which is not here. `resync`, `retain`
+// and `hello` do the same twice: what a restored node lacks is told by the post, which repeats what it keeps for 48 hours, and by the
+// recovery. `vec`, `ansmax` and `incuniq` need a third node that still hears an earlier life, and three restores: beyond these bounds.
 func TestMutants(t *testing.T) {
 	for _, m := range []struct{ rule, scenario, broken string }{
 		{"ready", "one offer", "READY (sent)"},
@@ -24,15 +30,22 @@ func TestMutants(t *testing.T) {
 		{"both", "siblings", "PARTED"},
 		{"idem", "lost answers of the shelter", "BED FOR TWO HOLDS"},
 		{"rec", "a shelter is restored", "READY"},
+		{"roster", "the origin is restored", "FORK"},
+		{"hold", "a handover of a lost life", "FORK"},
+		{"earlier life", "both are restored", "FORK"},
+		{"fence", "a handover of a lost life", "HEAL"},
+		{"back", "a promise that the origin took back and forgot", "HEAL"},
+		{"rcptinc", "the origin is restored", "HEAL"},
+		{"letterid", "the origin is restored", "STUCK (letter)"},
+		{"wait", "who has promised is restored", "READY"},
 		{"drop", "a shelter is restored to when a bed was held", "PROMISE (kept)"},
 	} {
 		t.Run(m.rule, func(t *testing.T) {
 			mutant.Set(m.rule)
 			defer mutant.Set("")
 			i := slices.IndexFunc(scenarios, func(sc Scenario) bool { return sc.Name == m.scenario })
-			sc := scenarios[i]
-			sc.Most, sc.HealEvery = usual, healed
-			if !strings.HasPrefix(m.broken, "HEAL") && !strings.HasPrefix(m.broken, "TOLD") {
+			sc := scenarios[i].bound()
+			if m.broken == "PARTED" {
 				sc.HealEvery = 0 // so that it is found where it happens
 			}
 			r := Explore(t, sc)

@@ -86,7 +86,7 @@ func (w *World) recover(s State, next func(name string, to State)) {
 // Recover has a referral service do what is to be done for restored nodes.
 func (w *World) Recover(id ID, now uint16) ID {
 	return w.once(input{at: id, what: "recover", now: now}, func() outcome {
-		s := w.open(id, now, nil, "recover", w.times[now].Format(time.RFC3339))
+		s := w.open(id, now, nil, "recover", w.states[id].bare[:]) // it comes again at the same time
 		if _, err := s.referral.Recover(context.Background()); err != nil {
 			w.t.Fatal(err)
 		}

@@ -141,9 +141,11 @@ func (w *World) keep(p Place, engine *store.Memory) ID {
 		}
 	}
 	write([]byte{byte(p)})
-	events, source := uint64(0), ""
+	events, source, letters := uint64(0), "", map[string]bool{}
 	err := engine.Each(func(bucket string, key, payload []byte) {
 		switch {
+		case bucket == "post_outbox":
+			w.unlike(letters, payload)
 		case bucket == "events" && int(p) >= len(Nodes):
 			events++
 		case bucket == "event_marks":
@@ -305,4 +307,16 @@ func (w *World) timeOf(at time.Time) uint16 {
 	}
 	w.times = append(w.times, at)
 	return uint16(len(w.times) - 1)
+}
+
+// unlike holds that chance gives no two letters one id: the second would be thrown away as known.
+func (w *World) unlike(known map[string]bool, letter []byte) {
+	l := &postv1.Letter{}
+	if err := proto.Unmarshal(letter, l); err != nil {
+		w.t.Fatal(err)
+	}
+	if known[string(l.GetLetterId())] {
+		w.t.Fatal("two letters have one id: what they follow from is seeded alike")
+	}
+	known[string(l.GetLetterId())] = true
 }

@@ -55,9 +55,6 @@ func (s *State) foldDispatchedAfterArrival(l Link, b *custodyv1.Dispatched) erro
 		return err
 	}
 	s.handOver(l, b, s.State)
-	if mutant.Off("own") {
-		s.Care = a.Node
-	}
 	return nil
 }
 

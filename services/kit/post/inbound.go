@@ -176,6 +176,12 @@ func (p *Post) count(ctx context.Context, by end, receipt *postv1.Receipt, now t
 		if next == state {
 			return nil
 		}
+		if out.Reset { // on every lane: what an earlier life of the receiver wrote counts no more than its receipts
+			all := end{node: by.node, service: by.service}
+			if err := p.raise(tx, all, receipt.GetReceiverIncarnation()); err != nil {
+				return err
+			}
+		}
 		for _, open := range out.Refusals {
 			if err := p.learnRefusal(tx, by, open); err != nil {
 				return err

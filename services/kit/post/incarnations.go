@@ -33,7 +33,7 @@ func (p *Post) Incarnations(r store.Reader, service string) (map[string]uint64, 
 }
 
 // raise makes a sender's new incarnation known on its other lanes too: what an earlier life of it wrote counts on none any more,
-// whichever lane tells first.
+// whichever lane tells first. Without a lane all are meant.
 func (p *Post) raise(tx *store.Tx, from end, incarnation uint64) error {
 	for _, lane := range lanes {
 		if lane == from.lane {

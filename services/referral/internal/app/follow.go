@@ -11,6 +11,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
@@ -117,11 +118,48 @@ func (w *work) follow() error {
 		if err := rec.follow(rules.Follow(record.GetState(), o.State)); err != nil {
 			return err
 		}
+		if err := rec.chosenAfterAll(o.State); err != nil {
+			return err
+		}
 		if err := rec.useBed(s); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// chosenAfterAll answers an owner whose chain has an offer as chosen that it had taken back, and does not know so since it was restored:
+// the bed is given away, and it must ask again. Who has promised, which the owner hears again too, asks to be let go.
+func (o *received) chosenAfterAll(chain custodyv1.OfferState) error {
+	own := o.record.GetState()
+	over := own == custodyv1.OfferState_OFFER_STATE_WITHDRAWN || own == custodyv1.OfferState_OFFER_STATE_EXPIRED
+	chosen := chain == custodyv1.OfferState_OFFER_STATE_CONFIRMED || chain == custodyv1.OfferState_OFFER_STATE_READY
+	if !over || !chosen {
+		return nil
+	}
+	if still, err := o.still(); err != nil || still {
+		return errors.Join(err, o.wait())
+	}
+	answer := &custodyv1.Reply{Body: &custodyv1.Reply_AcceptanceWithdrawn{
+		AcceptanceWithdrawn: &custodyv1.AcceptanceWithdrawn{Reason: codes.DeclineHoldEnded},
+	}}
+	said, err := repliesTo(o.tx, o.name)
+	if err != nil {
+		return err
+	}
+	for _, signed := range said {
+		if reply, err := custody.OpenReply(o.Roster, signed); err == nil && reply.GetReady() != nil {
+			answer = releaseRequested(codes.DeclineHoldEnded)
+		}
+	}
+	if err := o.lapse(codes.DeclineHoldEnded); err != nil {
+		return err
+	}
+	answer.Actor = o.self()
+	if err := o.reply(answer); err != nil {
+		return err
+	}
+	return o.put()
 }
 
 func (o *received) follow(state custodyv1.OfferState) error {

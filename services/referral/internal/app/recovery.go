@@ -16,6 +16,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
@@ -63,7 +64,7 @@ func (a *App) restored(tx *kitstore.Tx, own uint64) error {
 	now := timestamppb.New(a.Now())
 	record := &referralv1.RecoveryRecord{Incarnation: own, BeginTime: now}
 	for _, node := range a.Roster.Nodes() {
-		if node.GetNode() != a.Node && node.GetState() != identityv1.RosterNode_STATE_RETIRED && refers(node) {
+		if node.GetNode() != a.Node && !mutant.Off("roster") && node.GetState() != identityv1.RosterNode_STATE_RETIRED && refers(node) {
 			record.Peers = append(record.Peers, &referralv1.PeerRecord{Peer: &referralv1.RecoveryPeer{Node: node.GetNode()}, AskTime: now})
 		}
 	}

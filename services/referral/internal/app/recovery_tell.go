@@ -23,9 +23,6 @@ const debtPage = 64
 func (a *App) receiveQuery(tx *kitstore.Tx, from string, query *custodyv1.RecoveryQuery) error {
 	a.Log.Warn("another node was restored, and asks what this one holds", logging.Peer(from, "referral"))
 	tx.AfterCommit(a.WakeRecovery)
-	if err := a.endEarlierLife(tx, from, incarnationOf(query.GetKnown(), from)); err != nil {
-		return err
-	}
 	return store.Debts.Put(tx, kitstore.K(from), &referralv1.DebtRecord{Node: from, Incarnation: incarnationOf(query.GetKnown(), from)})
 }
 
@@ -131,7 +128,11 @@ func (a *App) tellChain(tx *kitstore.Tx, node, referral string) error {
 	if err := a.mail(tx, toRestored(node, kindPart, referral, part)); err != nil {
 		return err
 	}
-	return a.tellWords(tx, node, chain)
+	if err := a.tellWords(tx, node, chain); err != nil || s.Owner != node {
+		return err
+	}
+	w := &work{App: a, tx: tx, now: a.Now(), chain: chain, stored: len(chain.Links())}
+	return w.follow() // what the owner said of an offer alone is not in the chain
 }
 
 // tellWords sends again what this node said of a referral that the other owns, and the annexes that the other had.

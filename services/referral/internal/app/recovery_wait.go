@@ -15,6 +15,7 @@ import (
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/mutant"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
@@ -68,46 +69,11 @@ func (w *work) wait() error { return w.App.wait(w.tx, w.chain.State().Referral) 
 
 func (o *received) wait() error { return o.App.wait(o.tx, o.event.GetReferral()) }
 
-// endEarlierLife does away with letters that wait of an earlier life of a node which was restored itself: what this one answers is all
-// that the node will hear of that life, and letters applied later would contradict what it writes then. Their chains are taken in now,
-// so that they are in the answer; annexes contradict nothing and stay.
-func (a *App) endEarlierLife(tx *kitstore.Tx, node string, incarnation uint64) error {
-	var keys []kitstore.Key
-	var letters []*referralv1.WaitingRecord
-	err := store.Waiting.Scan(tx, kitstore.Range{Prefix: kitstore.K(node)}, func(key kitstore.Key, w *referralv1.WaitingRecord) error {
-		if w.GetKind() != "" && w.GetKind() != kindAnnex && w.GetIncarnation() < incarnation {
-			keys, letters = append(keys, key), append(letters, w)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for i, w := range letters {
-		if err := store.Waiting.Delete(tx, keys[i]); err != nil {
-			return err
-		}
-		letter := &custodyv1.ChainLetter{}
-		if w.GetKind() != kindChain || proto.Unmarshal(w.GetBody(), letter) != nil {
-			continue
-		}
-		err := a.recallChain(tx, node, letter)
-		if _, refused := errors.AsType[*Refused](err); refused {
-			a.Log.Warn("a chain that waited can never be applied", logging.Referral(w.GetReferral()), logging.Err(err))
-			continue
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // waits says that a letter must wait: its sender has not answered yet, so nothing of it is applied, or an earlier one of the same sender
 // and referral waits. What recovery itself sends never waits.
 func (a *App) waits(tx *kitstore.Tx, from, kind, referral string) (bool, error) {
 	record, err := a.recovery(tx)
-	if err != nil || record == nil || kind == kindQuery || kind == kindPart || kind == kindAnswer || kind == kindVoid {
+	if err != nil || record == nil || mutant.Off("hold") || kind == kindQuery || kind == kindPart || kind == kindAnswer || kind == kindVoid {
 		return false, err
 	}
 	for _, p := range record.GetPeers() {
@@ -213,6 +179,9 @@ func (a *App) doOne(ctx context.Context, row kitstore.Row[*referralv1.WaitingRec
 		if err := store.Waiting.Delete(tx, row.Key); err != nil {
 			return err
 		}
+		if lost, err := a.ofEarlierLife(tx, row.Value); lost || err != nil {
+			return err
+		}
 		return a.doWaited(tx, row.Value)
 	})
 	if _, refused := errors.AsType[*Refused](err); !refused {
@@ -220,6 +189,20 @@ func (a *App) doOne(ctx context.Context, row kitstore.Row[*referralv1.WaitingRec
 	}
 	a.Log.Warn("a letter that waited can never be applied", logging.Referral(row.Value.GetReferral()), logging.Err(err))
 	return true, a.DB.Update(ctx, func(tx *kitstore.Tx) error { return store.Waiting.Delete(tx, row.Key) })
+}
+
+// ofEarlierLife says that a letter's writer was restored after it wrote it. What this node told the writer, in this life or one that it
+// has lost itself, is all that the writer will hear of that life: what is applied later would contradict what it writes since.
+func (a *App) ofEarlierLife(tx *kitstore.Tx, w *referralv1.WaitingRecord) (bool, error) {
+	if w.GetKind() == "" || w.GetKind() == kindAnnex || mutant.Off("earlier life") { // an annex contradicts nothing
+		return false, nil
+	}
+	known, err := a.known(tx)
+	if err != nil || w.GetIncarnation() >= known[w.GetFromNode()] {
+		return false, err
+	}
+	a.Log.Warn("a letter that waited is of a life that its writer has lost", logging.Referral(w.GetReferral()), logging.Peer(w.GetFromNode(), "referral"))
+	return true, nil
 }
 
 // mayGo says that a letter need not wait for all: its sender has answered, and it asks nothing of a referral that stands still.

@@ -11,6 +11,7 @@ import (
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/mutant"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
@@ -100,7 +101,7 @@ func (w *work) handoverRefused(r *custodyv1.Reply, letter *custodyv1.ReplyLetter
 	s := w.chain.State()
 	h := s.Handover
 	switch {
-	case w.chain.Holds(letter.GetReply()):
+	case w.chain.Holds(letter.GetReply()), mutant.Off("back"):
 		return nil
 	case !s.Owned(r.GetNode()):
 		return refuse(reasonSender)

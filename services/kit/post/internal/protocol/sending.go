@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/kit/mutant"
 )
 
 // Verdict is what became of a parcel or a receipt; the shell counts them.
@@ -58,7 +59,7 @@ func Count(state *postv1.SendingState, receipt *postv1.Receipt, atMark []byte, n
 		next := proto.CloneOf(state)
 		next.Overtaken = true
 		return next, Receipted{Verdict: Overtaken}
-	case !current, receipt.GetReceiverIncarnation() < state.GetPeerIncarnation():
+	case !current && !mutant.Off("rcptinc"), receipt.GetReceiverIncarnation() < state.GetPeerIncarnation():
 		return state, Receipted{Verdict: Stale}
 	}
 	out := Receipted{Verdict: Counted, Resend: receipt.GetResend(), Refusals: receipt.GetRefusals()}

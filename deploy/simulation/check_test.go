@@ -42,18 +42,18 @@ func (w *World) brokenAlone(p Place, id ID) string {
 	case f.forks > 0:
 		return "FORK: " + node + " holds a chain that contradicts its own"
 	case f.refused > 0:
-		return "REFUSED: " + node + " has a letter in quarantine"
+		return "REFUSED: " + node + " has a letter in quarantine (" + f.why + ")"
 	}
 	for name, c := range f.chains {
 		if c.wrong != "" {
 			return "CHAIN: at " + node + " " + c.wrong
 		}
-		if c.state.Owned(node) && !c.state.Terminal() && !f.deadlines[name] {
+		if c.state.Owned(node) && !c.state.Terminal() && !f.deadlines[name] && !f.recovering {
 			return "I7 (deadline): " + node + " owns or owned a live referral and has no deadline for it"
 		}
 	}
 	for name, o := range f.offers {
-		if liveOffer(o.GetState()) && !f.deadlines[name] {
+		if liveOffer(o.GetState()) && !f.deadlines[name] && !f.recovering {
 			return fmt.Sprintf("I7 (deadline): an offer to %s is %s and has no deadline", node, custody.OfferStateName(o.GetState()))
 		}
 	}
@@ -115,14 +115,14 @@ func (w *World) brokenReferral(s State, name string) string {
 	longest := []custody.Link{}
 	for node := range Nodes {
 		f := w.Facts(s.At[Referral(node)])
-		if f.asserted[name] {
+		if f.recovering || f.asserted[name] { // who was restored asks everybody what it has forgotten
 			carers = append(carers, Nodes[node])
 		}
 		c := f.chains[name]
 		if c == nil {
 			continue
 		}
-		if c.state.Owner == Nodes[node] {
+		if c.state.Owner == Nodes[node] && !f.recovering {
 			writers = append(writers, Nodes[node])
 		}
 		if c.state.Care == Nodes[node] {
@@ -163,7 +163,7 @@ func (w *World) brokenPromises(s State, node int) string {
 		if w.rules.Keeps && o.GetReleaseReason() != "" {
 			return "PROMISE (kept): " + Nodes[node] + " has promised a place and lost it"
 		}
-		if beds.closed || o.GetState() != custodyv1.OfferState_OFFER_STATE_READY || o.GetReleaseReason() != "" || o.GetHold() == "" || f.has(referralOf(name), Nodes[node]) {
+		if beds.closed || f.recovering || o.GetState() != custodyv1.OfferState_OFFER_STATE_READY || o.GetReleaseReason() != "" || o.GetHold() == "" || f.has(referralOf(name), Nodes[node]) {
 			continue
 		}
 		i := slices.IndexFunc(beds.holds, func(h *shelterv1.Hold) bool { return h.GetName() == o.GetHold() })

@@ -12,16 +12,20 @@ const (
 	most     = 24 // moves of a scenario that are counted
 	children = 2
 	carried  = 2 // messages that the network may keep
+	copies   = 2 // of stores
 )
 
 // State is a state of the whole world.
 type State struct {
 	At    [places]ID
-	Late  [carried]ID     // messages that the network has kept, ascending
-	Saved ID              // an old copy of a service's store; 0: none
-	Child [children]uint8 // the node at which each child is
-	Now   uint16
-	Used  [most]uint8 // how often each counted move was made
+	Late  [carried]ID // messages that the network has kept, ascending
+	Saved [copies]ID  // old copies of services' stores; 0: none
+	// Restored: a store was restored, so that beds are compared; Recovers: one of a referral service, so that marks are compared too,
+	// and what was lost is asked for.
+	Restored, Recovers bool
+	Child              [children]uint8 // the node at which each child is
+	Now                uint16
+	Used               [most]uint8 // how often each counted move was made
 }
 
 // Move is something that may happen. It answers the states it may lead to; a state that is the same as before is no move.
@@ -205,6 +209,9 @@ func (w *World) network(s State, next func(name string, to State)) {
 		if to.At[Referral(node)] = w.Follow(at, s.At[Shelter(node)], s.Now); to != s {
 			next(Nodes[node]+" hears of its shelter's events", to)
 		}
+	}
+	if s.Restored {
+		w.recover(s, next)
 	}
 	w.due(s, next)
 }

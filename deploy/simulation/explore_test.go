@@ -4,6 +4,8 @@ import (
 	"os"
 	"runtime/debug"
 	"testing"
+
+	"amanat.example/services/kit/soaktest"
 )
 
 func TestMain(m *testing.M) {
@@ -66,6 +68,14 @@ var scenarios = []Scenario{
 		},
 	},
 	{
+		Name: "an old word of an arrival", Settings: Settings{Beds: 1}, Children: 1,
+		Begin: func(w *World, s State) State { return w.Make(w.Rest(Submit(w, s, punjab)), Accept(1, punjab, false)) },
+		Moves: []Move{
+			Travel(1, punjab, false), Welcome(1, punjab), Dispatch(1, balochistan), Offer(1, punjab, sindh), Accept(1, sindh, false), Dispatch(1, punjab),
+			Travel(1, sindh, true), Welcome(1, sindh),
+		},
+	},
+	{
 		Name: "siblings", Settings: Settings{Beds: 2}, Children: 2, Begin: together,
 		Moves: []Move{
 			Accept(1, punjab, false), Decline(1, punjab), TakeBack(1, punjab), Dispatch(1, balochistan), Cancel(1, balochistan), Travel(2, punjab, true), Welcome(2, punjab),
@@ -100,7 +110,7 @@ var scenarios = []Scenario{
 	{
 		Name: "a shelter is restored", Settings: Settings{Beds: 1, Keeps: true}, Children: 2, Restores: true,
 		Begin: func(w *World, s State) State { return w.Rest(bed(w, s)) },
-		Moves: []Move{Accept(2, punjab, false), Save(Shelter(punjab)), Restore(Shelter(punjab)), CompareBeds(1, punjab)},
+		Moves: []Move{Accept(2, punjab, false), Save(Shelter(punjab)), Restore(1, Shelter(punjab))},
 	},
 	{
 		Name: "a shelter is restored to when a bed was held", Settings: Settings{Beds: 1, Keeps: true}, Children: 2, Restores: true,
@@ -109,40 +119,116 @@ var scenarios = []Scenario{
 			s = w.shelterWorks(w.First(s, Accept(1, punjab, false)), punjab)
 			return w.First(s, Save(Shelter(punjab)))
 		},
-		Moves: []Move{TakeBack(1, punjab), EndHold(1, punjab), Accept(1, punjab, false), Restore(Shelter(punjab)), CompareBeds(1, punjab)},
+		Moves: []Move{TakeBack(1, punjab), EndHold(1, punjab), Accept(1, punjab, false), Restore(1, Shelter(punjab))},
 	},
 	{
 		Name: "a shelter is restored, and the child there", Settings: Settings{Beds: 1, Keeps: true}, Children: 1, Begin: submitTo(punjab), Restores: true,
 		Moves: []Move{
 			Accept(1, punjab, false), Dispatch(1, balochistan), Travel(1, punjab, false), Welcome(1, punjab),
-			Save(Shelter(punjab)), Restore(Shelter(punjab)), CompareBeds(1, punjab),
+			Save(Shelter(punjab)), Restore(1, Shelter(punjab)),
 		},
 	},
+}
+
+// restored are scenarios in which referral services lose what they knew.
+func init() {
+	scenarios = append(scenarios,
+		Scenario{
+			Name: "the origin is restored", Settings: Settings{Beds: 1}, Children: 1, Begin: submitTo(punjab), Restores: true,
+			Moves: []Move{Accept(1, punjab, false), Dispatch(1, balochistan), Save(Referral(balochistan)), Restore(1, Referral(balochistan))},
+		},
+		Scenario{
+			Name: "the destination is restored", Settings: Settings{Beds: 1}, Children: 1, Begin: submitTo(punjab), Restores: true,
+			Moves: []Move{Accept(1, punjab, false), Dispatch(1, balochistan), Travel(1, punjab, true), Welcome(1, punjab), Save(Referral(punjab)), Restore(1, Referral(punjab))},
+		},
+		Scenario{
+			Name: "the origin is restored, and old parcels come", Settings: Settings{Beds: 1}, Children: 1, Begin: submitTo(punjab), Restores: true,
+			Moves: []Move{
+				Accept(1, punjab, false), Cancel(1, balochistan), Save(Referral(balochistan)), Restore(1, Referral(balochistan)), KeepCopy(1), Again(1),
+			},
+		},
+		Scenario{
+			Name: "both are restored", Settings: Settings{Beds: 1}, Children: 1, Restores: true,
+			Begin: func(w *World, s State) State { return w.Rest(Submit(w, s, punjab)) },
+			Moves: []Move{
+				Accept(1, punjab, false), Cancel(1, balochistan), Save(Referral(balochistan)), Save(Referral(punjab)),
+				Restore(1, Referral(balochistan)), Restore(1, Referral(punjab)),
+			},
+		},
+		Scenario{
+			Name: "the destination is restored, and the child comes first", Settings: Settings{Beds: 1}, Children: 1, Restores: true,
+			Begin: func(w *World, s State) State { return w.Rest(Submit(w, s, punjab)) },
+			Moves: []Move{
+				Accept(1, punjab, false), Travel(1, punjab, false), Welcome(1, punjab), Cancel(1, balochistan), Save(Referral(punjab)), Restore(1, Referral(punjab)),
+			},
+		},
+		Scenario{
+			Name: "restored in the middle of a return", Settings: Settings{Beds: 1}, Children: 1, Restores: true,
+			Begin: func(w *World, s State) State {
+				return w.Make(w.Rest(Submit(w, s, punjab)), Accept(1, punjab, false), Dispatch(1, balochistan), Travel(1, punjab, true), Welcome(1, punjab))
+			},
+			Moves: []Move{
+				AskBack(1), Confirm(1, punjab, balochistan), Dispatch(1, punjab), Travel(1, balochistan, true), Welcome(1, balochistan), IsBack(1, balochistan),
+				Save(Referral(balochistan)), Restore(1, Referral(balochistan)),
+			},
+		},
+		Scenario{
+			Name: "the origin of siblings is restored", Settings: Settings{Beds: 2}, Children: 2, Begin: together, Restores: true,
+			Moves: []Move{Accept(1, punjab, false), Dispatch(1, balochistan), Save(Referral(balochistan)), Restore(1, Referral(balochistan))},
+		},
+	)
 }
 
 // bed is what two children want, of two nodes, at the third.
 func bed(w *World, s State) State { return SubmitAlso(w, Submit(w, s, punjab), sindh, punjab) }
 
-func init() {
-	for i := range scenarios {
-		scenarios[i].Most, scenarios[i].HealEvery = 20000, 10
-	}
-}
+// usual is how many states of a scenario are explored in `make test` at most, and of how many one is healed: some thousands of states
+// take seconds. largest is where a soak ends, for want of memory.
+const (
+	usual, largest = 20000, 320000
+	healed         = 10
+)
 
+// Every state of each scenario, within its bound: all invariants hold there, and from there healing leads to agreement. In a soak
+// the bound grows while there is time, and every state is healed.
 func TestExplore(t *testing.T) {
 	for _, sc := range scenarios {
 		t.Run(sc.Name, func(t *testing.T) {
 			t.Parallel()
-			r := Explore(t, sc)
-			t.Logf("%s: %v", sc.Name, r)
-			for i, m := range sc.Moves {
-				if (r.Happened[i] == 0) != m.Refused {
-					t.Errorf("%q happened %d times", m.Name, r.Happened[i])
+			sc.Most, sc.HealEvery = usual, healed
+			if hurried() {
+				sc.Most = 500
+			}
+			for n := range soaktest.Rounds(t, 1, 1) {
+				if os.Getenv(soaktest.Variable) != "" {
+					sc.HealEvery = 1
+				}
+				r := Explore(t, sc)
+				t.Logf("%s: at most %d states, 1 of %d healed: %v", sc.Name, sc.Most, sc.HealEvery, r)
+				r.judge(t, sc)
+				if sc.Most *= 4; r.Exhausted || sc.Most > largest || n > 8 || t.Failed() {
+					break
 				}
 			}
-			if r.Broken != "" {
-				t.Errorf("%s\n%s", r.Broken, r.Trace)
-			}
 		})
+	}
+}
+
+// hurried says that little time is to be spent: the race detector costs ten times as much, and there is one goroutine here.
+func hurried() bool { return testing.Short() || raceDetector }
+
+func (r Report) judge(t *testing.T, sc Scenario) {
+	t.Helper()
+	if r.Broken != "" {
+		t.Errorf("%s\n%s", r.Broken, r.Trace)
+		return
+	}
+	for i, m := range sc.Moves {
+		if r.Happened[i] > 0 && m.Refused {
+			t.Errorf("%q is to be refused, and happened %d times", m.Name, r.Happened[i])
+		}
+		if r.Happened[i] == 0 && !m.Refused && !hurried() {
+			t.Errorf("%q never happened", m.Name)
+		}
 	}
 }

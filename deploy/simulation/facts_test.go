@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -19,13 +20,15 @@ type facts struct {
 	due time.Time // when something is due next; zero for never
 
 	// Of a referral service.
-	chains    map[string]*chainFacts // by referral
-	offers    map[string]*referralv1.Offer
-	deadlines map[string]bool // of referrals and offers; of an arrival, the referral followed by "!"
-	waiting   int             // letters to nodes here that have no receipt
-	refused   int             // letters in quarantine
-	forks     int
-	asserted  map[string]bool // arrivals said and not followed yet, by referral
+	recovering bool                   // it was restored, and what it knew before stands still
+	chains     map[string]*chainFacts // by referral
+	offers     map[string]*referralv1.Offer
+	deadlines  map[string]bool // of referrals and offers; of an arrival, the referral followed by "!"
+	waiting    int             // letters to nodes here that have no receipt
+	refused    int             // letters in quarantine
+	why        string          // one of them was refused
+	forks      int
+	asserted   map[string]bool // arrivals said and not followed yet, by referral
 
 	// Of a shelter service.
 	closed bool // restored, and not compared with the live offers
@@ -97,6 +100,7 @@ func (w *World) Facts(id ID) *facts {
 		w.t.Fatal(err)
 	}
 	if s.referral != nil {
+		w.recoveryFacts(s, k.facts)
 		w.referralFacts(s, k.facts)
 	} else {
 		w.shelterFacts(s, k.facts)
@@ -149,12 +153,31 @@ func (w *World) referralFacts(s *session, f *facts) {
 		switch bucket {
 		case "post_quarantine":
 			f.refused++
+			q, r := &postv1.QuarantinedLetter{}, &postv1.Refusal{}
+			must(errors.Join(proto.Unmarshal(payload, q), proto.Unmarshal(q.GetRefusal().GetRefusal(), r)))
+			f.why = tellLetter(q.GetLetter()) + ": " + r.GetReason()
 		case "forks":
 			f.forks++
 		case "post_outbox":
 			_ = proto.Unmarshal(payload, &postv1.Letter{})
 		}
 	}))
+}
+
+// recoveryFacts: when a node is asked again.
+func (w *World) recoveryFacts(s *session, f *facts) {
+	if f.recovering = s.referral.Recovering(); !f.recovering {
+		return
+	}
+	c := w.open(s.from, 0, nil, "facts")
+	c.now = time.Time{}
+	next, err := c.referral.Recover(context.Background())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if !next.IsZero() && (f.due.IsZero() || next.Before(f.due)) {
+		f.due = next
+	}
 }
 
 func (w *World) shelterFacts(s *session, f *facts) {

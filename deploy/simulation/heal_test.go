@@ -6,6 +6,7 @@ import (
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/custody"
 )
 
 // rounds of deadlines that healing waits for at most.
@@ -70,14 +71,6 @@ func (w *World) mend(s State, children, turn int) (name string, after State) {
 	if name != "" {
 		return name, after
 	}
-	for node := range Nodes {
-		if to := s; w.Facts(s.At[Shelter(node)]).closed {
-			to.At[Referral(node)], to.At[Shelter(node)] = w.Compare(s.At[Referral(node)], s.At[Shelter(node)], s.Now)
-			if to != s {
-				return Nodes[node] + " compares live offers with holds", to
-			}
-		}
-	}
 	for i, referral := range w.Referrals(s) {
 		if i >= children {
 			break
@@ -110,7 +103,7 @@ func (w *World) disagrees(s State, children int) string {
 		}
 		for _, h := range w.Facts(s.At[Shelter(node)]).holds {
 			if held(h) && !w.needed(f, h) {
-				return "(holds): " + Nodes[node] + " holds a bed for nobody"
+				return "(holds): " + Nodes[node] + " holds a bed for nobody: its offer is " + custody.OfferStateName(f.offers[h.GetOffer()].GetState())
 			}
 		}
 	}

@@ -77,14 +77,24 @@ func (w *World) Parcels(id ID) []ID {
 	}
 	for _, m := range s.wire.sent {
 		m = w.readMail(m)
-		if len(m.letters) > 0 && m.to < Place(places) {
+		switch {
+		case m.to == Place(places):
+		case len(m.letters) > 0:
 			k.mails = append(k.mails, w.keepMail(m))
+		default:
+			k.greets = append(k.greets, w.keepMail(m))
 		}
 	}
 	if after := s.done(); after != id {
 		w.t.Fatalf("the relay of %s changed its store", k.place)
 	}
 	return k.mails
+}
+
+// Greetings are the receipts and the parcels without letters with which a service's post compares marks after a start.
+func (w *World) Greetings(id ID) []ID {
+	w.Parcels(id)
+	return w.states[id].greets
 }
 
 // Deliver has a service take a message in. receipt is what it answers, 0 for nothing.
@@ -255,7 +265,7 @@ func (w *World) Compare(at, beds ID, now uint16) (afterAt, afterBeds ID) {
 		house := w.open(beds, now, nil, "compare")
 		s := w.open(at, now, house.shelter.Server.From("referral", nil), "compare")
 		out := outcome{}
-		if err := s.referral.CompareWithShelter(context.Background()); err != nil {
+		if _, err := s.referral.CompareWithShelter(context.Background()); err != nil {
 			out.err = err.Error()
 		}
 		out.at, out.other = s.done(), house.done()

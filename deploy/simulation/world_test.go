@@ -49,6 +49,7 @@ type kept struct {
 	engine *store.Memory // never opened itself
 	bare   [16]byte      // digest without the marks of events that were taken in
 	facts  *facts        // nil until asked for
+	greets []ID          // and with what it compares marks
 	mails  []ID          // what its post sends after a start; nil until asked for
 	mailed bool
 	queue  []string // commands that may go now; nil until asked for

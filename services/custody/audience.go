@@ -1,6 +1,7 @@
 package custody
 
 import (
+	"iter"
 	"slices"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -62,22 +63,34 @@ func (c *Chain) Hears() Audience {
 	return to(parties...)
 }
 
-// HearsAt is Hears as it was when the ith event, counted from 0, was the last.
-func (c *Chain) HearsAt(i int) Audience {
-	before := &Chain{}
-	for _, l := range c.links[:i+1] {
-		if err := before.take(l.Signed); err != nil { // c is folded, so each part of it is
-			return Audience{}
+// Prefixes gives, for each event, the chain as it was when that was the last. Each is only good until the next.
+func (c *Chain) Prefixes() iter.Seq2[int, *Chain] {
+	return func(yield func(int, *Chain) bool) {
+		before := &Chain{}
+		for i, l := range c.links {
+			// c is folded, so each part of it is.
+			if before.take(l.Signed) != nil || !yield(i, before) {
+				return
+			}
 		}
 	}
-	return before.Hears()
 }
 
-// Heard says that a node heard of the ith event, counted from 0.
-func (c *Chain) Heard(i int, node string) bool {
-	a := c.HearsAt(i)
-	return a.Alone == node || slices.Contains(a.Chain, node)
+// Shared is the last event that two nodes, each of which began the referral, owns or owned it, both know by these rules; false where
+// there is none, or where the referral is over with it. Two copies of a chain have the same when neither lacks what it should have heard.
+func (c *Chain) Shared(a, b string) (shared Hash, open bool) {
+	for i, before := range c.Prefixes() {
+		l, hears := c.links[i], before.Hears()
+		knows := func(node string) bool { return l.Event.GetOwner() == node || slices.Contains(hears.Chain, node) }
+		if s := &before.state; knows(a) && knows(b) && s.Owned(a) && s.Owned(b) {
+			shared, open = l.Hash, !s.Terminal()
+		}
+	}
+	return shared, open
 }
+
+// Has says whether the chain has an event, by its hash.
+func (c *Chain) Has(event Hash) bool { return c.state.events[event] != nil }
 
 // Party says whether a node may have the chain: the origin, every owner, and the destination that is chosen.
 func (s *State) Party(node string) bool {

@@ -437,3 +437,45 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// An arrival that another followed is corrected, and a no-show that the person's arrival overtook: the state goes by what came last.
+func TestACorrectionOfThePastChangesNothingNow(t *testing.T) {
+	c := &custody.Chain{}
+	write := func(node string, e *custodyv1.Event) []byte {
+		t.Helper()
+		l, err := c.Append(plainSigner{}, node, at(e))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l.Hash.Bytes()
+	}
+	arrived := func(how string) *custodyv1.Arrived { return &custodyv1.Arrived{Identification: []string{how}} }
+	assert := func(owner, node string) {
+		m := recorded(c, "", node, &custodyv1.Reply{Body: &custodyv1.Reply_ArrivalAsserted{ArrivalAsserted: &custodyv1.ArrivalAsserted{Ordinal: 1}}})
+		hash := write(owner, m.event)
+		write(owner, &custodyv1.Event{Body: &custodyv1.Event_Dispatched{Dispatched: &custodyv1.Dispatched{ToNode: node, Arrival: hash}}})
+	}
+	write("balochistan", submitted())
+	assert("balochistan", "punjab")
+	missed := write("punjab", &custodyv1.Event{Body: &custodyv1.Event_NoShow{NoShow: &custodyv1.NoShow{}}})
+	first := write("punjab", &custodyv1.Event{Body: &custodyv1.Event_Arrived{Arrived: arrived("first")}})
+	assert("punjab", "sindh")
+	second := write("sindh", &custodyv1.Event{Body: &custodyv1.Event_Arrived{Arrived: arrived("second")}})
+	correct := func(hash []byte, how string) []byte {
+		return write("sindh", &custodyv1.Event{Body: &custodyv1.Event_Corrected{Corrected: &custodyv1.Corrected{
+			Supersedes: hash, Body: &custodyv1.Corrected_Arrived{Arrived: arrived(how)},
+		}}})
+	}
+	again := correct(first, "corrected first")
+	correct(again, "corrected first again")
+	write("sindh", &custodyv1.Event{Body: &custodyv1.Event_Corrected{Corrected: &custodyv1.Corrected{
+		Supersedes: missed, Body: &custodyv1.Corrected_NoShow{NoShow: &custodyv1.NoShow{LastContactTime: timestamppb.New(now)}},
+	}}})
+	if s := c.State(); s.Arrived.GetIdentification()[0] != "second" || s.NoShow != nil {
+		t.Errorf("the person came %v, and did not come: %v", s.Arrived, s.NoShow)
+	}
+	correct(correct(second, "wrong again"), "right")
+	if s := c.State(); s.Arrived.GetIdentification()[0] != "right" {
+		t.Errorf("the last arrival says %v", s.Arrived)
+	}
+}

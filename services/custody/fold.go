@@ -227,6 +227,7 @@ func (s *State) foldCorrected(l Link, b *custodyv1.Corrected) error {
 		return illegal(l.Event, "the event was corrected before; correct the correction")
 	}
 	was := s.events[hash]
+	stands := s.stands(was)
 	if c := was.GetCorrected(); c != nil { // a correction of a correction is one of the same thing
 		was = &custodyv1.Event{}
 		if err := setBody(was, c); err != nil {
@@ -244,12 +245,16 @@ func (s *State) foldCorrected(l Link, b *custodyv1.Corrected) error {
 		if was.GetArrived() == nil {
 			return illegal(l.Event, "the event is no arrival")
 		}
-		s.Arrived = c.Arrived
+		if stands {
+			s.Arrived = c.Arrived
+		}
 	case *custodyv1.Corrected_ServiceStarted:
 		if was.GetServiceStarted() == nil {
 			return illegal(l.Event, "the event is no start of service")
 		}
-		s.ServiceStarted = c.ServiceStarted
+		if stands {
+			s.ServiceStarted = c.ServiceStarted
+		}
 	case *custodyv1.Corrected_Completed:
 		if was.GetCompleted() == nil {
 			return illegal(l.Event, "the event is no completion")
@@ -259,12 +264,28 @@ func (s *State) foldCorrected(l Link, b *custodyv1.Corrected) error {
 		if was.GetNoShow() == nil {
 			return illegal(l.Event, "the event is no no-show")
 		}
-		s.NoShow = c.NoShow
+		if stands && s.NoShow != nil {
+			s.NoShow = c.NoShow
+		}
 	default:
 		return illegal(l.Event, "it does not say what should have stood there")
 	}
 	s.wrong[hash] = true
 	return nil
+}
+
+// stands says that what an event said, or what it corrects, is the last of its kind: of an earlier arrival, say, a correction is kept, and
+// the state goes by the last.
+func (s *State) stands(e *custodyv1.Event) bool {
+	for e.GetCorrected() != nil {
+		e = s.events[Hash(e.GetCorrected().GetSupersedes())]
+	}
+	for _, other := range s.events {
+		if other.GetSequence() > e.GetSequence() && Name(other) == Name(e) {
+			return false
+		}
+	}
+	return true
 }
 
 // setBody makes an event of the kind that a correction corrects.

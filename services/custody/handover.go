@@ -67,7 +67,8 @@ func (s *State) answers(a Assertion) bool {
 }
 
 func (s *State) handOver(l Link, b *custodyv1.Dispatched, from custodyv1.ReferralState) {
-	s.Handover = &Handover{By: s.Owner, Event: l.Hash, from: from, former: slices.Clone(s.Former), before: s.Dispatched}
+	s.Handover = &Handover{By: s.Owner, Event: l.Hash, from: from, giver: s.Giver, former: slices.Clone(s.Former), before: s.Dispatched}
+	s.Giver = s.Owner
 	s.Dispatched, s.CheckedIn = b, nil
 	s.State, s.fallback = isInTransit, isInTransit
 	s.Epoch, s.Returns = s.Epoch+1, 0
@@ -90,7 +91,7 @@ func (s *State) foldHandoverRefused() error {
 	if o := s.Offer(s.Dispatched.GetOffer()); o != nil && o.State == offerFulfilled {
 		o.State = offerDeclined
 	}
-	s.State, s.fallback = h.from, h.from
+	s.State, s.fallback, s.Giver = h.from, h.from, h.giver
 	s.Epoch, s.Returns = s.Epoch+1, 0
 	s.Owner, s.Former, s.Dispatched = h.By, h.former, h.before
 	return nil

@@ -197,6 +197,9 @@ func (c *Chain) promisesAgain(r *custodyv1.Reply) bool {
 	return replyKind(r) == ready && o != nil && o.Return && o.State == offerConfirmed
 }
 
+// SaidOnce says that a reply is of a kind that a chain records but once of an offer, an arrival or an ownership, and so cannot fill it.
+func SaidOnce(r *custodyv1.Reply) bool { return saidOnce(r, r) }
+
 // saidOnce says that two replies are the same, whatever else they say.
 func saidOnce(a, b *custodyv1.Reply) bool {
 	if replyKind(a) != replyKind(b) || a.GetNode() != b.GetNode() || !bytes.Equal(a.GetOffer(), b.GetOffer()) {
@@ -251,7 +254,7 @@ func (s *State) takeAnswer(l Link, r *custodyv1.Reply, hash Hash) error {
 	case *custodyv1.Reply_Question:
 		o.Asked, o.Question = hash.Bytes(), b.Question
 	case *custodyv1.Reply_Waitlisted:
-		o.Waitlisted = b.Waitlisted
+		o.Waitlisted, o.Listed = b.Waitlisted, l.Event.GetTime().AsTime()
 	case *custodyv1.Reply_Declined:
 		s.close(o, next, b.Declined.GetReason())
 	case *custodyv1.Reply_AcceptanceWithdrawn:

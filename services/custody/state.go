@@ -23,6 +23,8 @@ type State struct {
 	// Care is the node that has the duty of care by this chain (I6): the origin, then whoever last wrote Arrived. The giver keeps
 	// the duty until it holds that event.
 	Care string
+	// Giver is the node that handed it over last; empty before a handover.
+	Giver string
 	// Former are the nodes that owned it before, oldest first, the current owner not among them.
 	Former []string
 	// Epoch counts ownerships, from 1.
@@ -75,6 +77,8 @@ type Handover struct {
 	Event Hash
 	// from is what the referral was before the offer was chosen.
 	from custodyv1.ReferralState
+	// giver is who had handed it over before.
+	giver string
 	// former are the former owners before it, and before the last handover before it.
 	former []string
 	before *custodyv1.Dispatched
@@ -106,6 +110,8 @@ type Offer struct {
 	Ready *custodyv1.Ready
 	// Waitlisted is when a place is looked for again; nil for never.
 	Waitlisted *custodyv1.Waitlisted
+	// Listed is when that was recorded; zero for never.
+	Listed time.Time
 	// Asked is the SHA-256 of the question that is not answered; nil for none.
 	Asked []byte
 	// Question is that question.

@@ -21,6 +21,19 @@ func Said(l Link) (what, by string) {
 	return ReplyName(reply), reply.GetNode()
 }
 
+// Recorded is the reply that an event of a folded chain records, whose signature was checked when it came; nil for none.
+func Recorded(e *custodyv1.Event) *custodyv1.Reply {
+	signed := e.GetReplyRecorded().GetReply()
+	if signed == nil {
+		return nil
+	}
+	reply, err := decodeReply(signed)
+	if err != nil { // A chain that was folded has none such.
+		return nil
+	}
+	return reply
+}
+
 // VerifyAll is Verify for somebody who wants to see how far a chain is sound: it answers the part in front of the first fault.
 func VerifyAll(v Verifier, events []*custodyv1.SignedEvent) (sound *Chain, err error) {
 	c := &Chain{}

@@ -10,6 +10,7 @@ import (
 	"amanat.example/services/federal/internal/server"
 	"amanat.example/services/federal/internal/store"
 	"amanat.example/services/kit/config"
+	"amanat.example/services/kit/late"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/process"
@@ -39,7 +40,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 		// What only this service can sign is a secret that outlives a restart.
 		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),
 	}
-	if _, err := p.OpenPost(store.Post, map[string]post.Handler{app.FlowKind: a.TakeFact}); err != nil {
+	if _, err := p.OpenPost(store.Post, map[string]post.Handler{app.FlowKind: a.TakeFact, late.Kind: a.TakeLate}, nil); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	federalv1.RegisterFederalServiceServer(p.Server, server.New(a))

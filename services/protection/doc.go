@@ -11,10 +11,19 @@
 //   - The same intake, asked twice, is one case. So is the same referral and the same outcome: they
 //     are durable commands to the referral service, known by case and version.
 //   - A case is referred on consent that holds now, or on a legal basis with its reason.
-//   - The dossier leaves after READY, once for an offer, sealed to the receiving protection
-//     service, and holds only what the consent's scopes name at that moment.
+//   - Those who go together are referred by one command, each on their own consent or legal basis, or none of them is.
+//   - The dossier leaves after READY, from the node that gives the person, once for a place, sealed to the receiving protection
+//     service. It holds only what the consent's scopes name at that moment, and the scopes go with it: they bind whoever
+//     hands the person on.
 //   - At the receiving node a case is made once, when both the dossier and the arrival are known, in
-//     whatever order they came.
+//     whatever order they came, of a dossier from a node that began the referral or owned it.
+//   - Reading ends at a node that has no duty any more: when the offer ended without the person, the person has moved on, a service was
+//     given, or consent was withdrawn before the person came. A dossier is erased with its key, before the commit that says so;
+//     a case made of one stays sealed and is shown to nobody. A tombstone stays, and the chain says it, once. What comes late is
+//     dropped. A node that has the person keeps its case.
+//   - Consent refused at one node, or ended in the chain, ends everywhere: nothing more of the person leaves on it.
+//   - A dossier that is owed and did not come is asked for until it is here, and sent again while the sender's view of the
+//     referral owes it.
 //   - A case follows its referral by the chain's order: events that come twice or late change nothing. It is closed while its
 //     person is with somebody else, and a case again when the person is back; what ended in vain can be referred again.
 //   - A deadline of the law begins when a case is made, or when a worker records the event the law counts
@@ -32,8 +41,9 @@
 //
 // Events it publishes (ids and codes only): `protection.case.created.v1`,
 // `protection.case.consented.v1`, `protection.case.referred.v1`, `protection.case.received.v1`,
-// `protection.case.closed.v1`, `protection.deadline.missed.v1`. It consumes `referral.referral.*.v1`,
-// `referral.deadline.missed.v1` and `shelter.waitlist.{review-due,reviewed,closed}.v1` of its own node.
+// `protection.case.closed.v1`, `protection.dossier.closed.v1`, `protection.deadline.missed.v1`. It consumes
+// `referral.referral.*.v1`, `referral.offer.{withdrawn,expired,declined,acceptance-withdrawn}.v1`,
+// `referral.handover.refused.v1`, `referral.deadline.missed.v1` and `shelter.waitlist.{review-due,reviewed,closed}.v1` of its own node.
 //
-// Letters it writes: `federal.flow.v1` and `protection.dossier.v1`; it takes the latter.
+// Letters it writes: `federal.flow.v1`, `federal.late.v1`, `protection.dossier.v1` and `protection.dossier-wanted.v1`; it takes the latter two.
 package protection

@@ -42,6 +42,8 @@ type Service struct {
 	process   *process.Process
 	deadlines *process.Due // of cases
 	notices   *process.Due // to be sent
+	dossiers  *process.Due // to be asked for
+	late      *process.Due // to be told to the federal cell
 	closeAll  func()       // senders
 }
 
@@ -85,14 +87,20 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		Rules:  resources, Limits: table, Senders: senders, Gateway: strings.TrimRight(c.GatewayURL, "/"), Log: p.Log,
 	}
 	deadlines, notices := process.NewDue("fire deadlines", a.FireDeadlines), process.NewDue("send notices", a.SendNotices)
-	a.Wake = func() { deadlines.Wake(); notices.Wake() }
-	letters, err := p.OpenPost(store.Letters, a.Handlers())
+	dossiers := process.NewDue("ask for dossiers", a.TendDossiers)
+	late := process.NewDue("tell what is late", func(ctx context.Context) (time.Time, error) { return a.Late().Report(ctx) })
+	a.Wake = func() { deadlines.Wake(); notices.Wake(); dossiers.Wake(); late.Wake() }
+	letters, err := p.OpenPost(store.Letters, a.Handlers(), nil)
 	if err != nil {
 		return nil, err
 	}
 	commands, err := p.OpenOutbox(store.Commands, map[string]outbox.Target{
 		referralv1.ReferralService_SubmitReferral_FullMethodName:   {Service: "referral", Result: a.TakeReferred},
+		referralv1.ReferralService_SubmitReferrals_FullMethodName:  {Service: "referral", Result: a.TakeReferredTogether},
 		referralv1.ReferralService_CompleteReferral_FullMethodName: {Service: "referral", Result: a.TakeCompleted},
+
+		referralv1.ReferralService_ReportDossierClosed_FullMethodName: {Service: "referral", Result: a.TakeReported},
+		referralv1.ReferralService_ReportConsentEnded_FullMethodName:  {Service: "referral", Result: a.TakeReported},
 	}, app.Sealer{Keys: p.Keys}, map[string]string{"referral": c.ReferralAddress})
 	if err != nil {
 		return nil, err
@@ -115,7 +123,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		}
 	}
 	protectionv1.RegisterProtectionServiceServer(p.Server, server.New(a))
-	return &Service{process: p, deadlines: deadlines, notices: notices, closeAll: closeAll}, nil
+	return &Service{process: p, deadlines: deadlines, notices: notices, dossiers: dossiers, late: late, closeAll: closeAll}, nil
 }
 
 // Address is where the service listens.
@@ -124,7 +132,7 @@ func (s *Service) Address() net.Addr { return s.process.Address() }
 // Run serves, sends and takes letters, calls the referral service, follows its events and those of the
 // shelter service, fires deadlines and sends notices, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	return s.process.Run(ctx, s.deadlines.Run, s.notices.Run)
+	return s.process.Run(ctx, s.deadlines.Run, s.notices.Run, s.dossiers.Run, s.late.Run)
 }
 
 // Close closes the store, the keys and the senders.

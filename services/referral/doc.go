@@ -19,11 +19,21 @@
 //   - A flow reaches each stage once, whatever happens to its referral.
 //   - A person who is here outranks every record: an arrival asserted is said to the owner until the referral follows. A handover
 //     on a promise this node never gave is refused, and stays refused.
+//   - A store that was restored asks every node of the roster what it lost. Until all have answered, or were excused by a named person,
+//     what it knew before stands still: no event is written, no reply is given, and what would need one waits; arrivals are
+//     asserted, deadlines are told, new referrals go on. So it never writes a second event at one position.
+//   - Two nodes that have or had a person compare, each hour and when the hub is there again, the last event of each open referral that both
+//     should know, and send what the other lacks.
+//   - What the protection service reports (reading has ended, consent was withdrawn) stands in the chain once, whoever owns it.
+//   - Another node is believed no further than it must be: it gives no name that is not its own to give, sets no time beyond the longest
+//     allowed, makes no chain so long that it cannot be sent, and has no annex kept of a referral in which it has no part.
+//   - A word about a person reaches the owner with its annex, also through a former owner, and also before the handover came there.
 //   - What people write (notes, escort, receiving worker) lies in sealed annexes and travels in
 //     sealed letters alone; chain, events and errors hold codes, ids and commitments.
 //
 // Letters it takes: custody.offer.v1, custody.reply.v1, custody.chain.v1, custody.head.v1,
-// custody.annex.v1. Letters it sends besides these: federal.flow.v1.
+// custody.annex.v1, custody.head.digest.v1, custody.head.list.v1; of recovery custody.recovery.{query,part,answer}.v1 and
+// custody.offer.void.v1. Letters it sends besides these: federal.flow.v1, federal.late.v1.
 //
 // Events it publishes:
 //

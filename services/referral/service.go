@@ -20,6 +20,7 @@ import (
 	"amanat.example/services/kit/events"
 	"amanat.example/services/kit/limits"
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/post"
@@ -45,8 +46,10 @@ type Config struct {
 type Service struct {
 	process *process.Process
 	due     *process.Due // deadlines
+	late    *process.Due // to be told to the federal cell
 	compare *process.Due // live offers with the shelter's holds
 	recover *process.Due // what restored nodes have lost
+	heads   *process.Due // what two nodes should both know
 }
 
 // New opens the service's store and keys, its post and its outbox, and listens. Close it, also
@@ -73,7 +76,9 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		limits: rules.LimitsOf(table, limits.Place{Province: own.GetProvince()}), autoConfirm: !c.ManualConfirm,
 		now: time.Now, random: rand.Reader, newID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err }, log: p.Log,
 	})
-	letters, err := p.OpenPost(store.Letters, handlers(a))
+	heads := &headComparison{app: a}
+	heads.due = process.NewDue("compare heads", heads.work)
+	letters, err := p.OpenPost(store.Letters, handlers(a), heads.due.Wake)
 	if err != nil {
 		return nil, err
 	}
@@ -95,10 +100,10 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		return nil, err
 	}
 	compare := &comparison{app: a, shelter: shelterv1.NewReconcileServiceClient(shelter), log: p.Log}
-	due := process.NewDue("fire deadlines", a.FireDeadlines)
-	a.Wake = due.Wake
+	due, late := process.NewDue("fire deadlines", a.FireDeadlines), process.NewDue("tell what is late", a.Late().Report)
+	a.Wake = func() { due.Wake(); late.Wake() }
 	referralv1.RegisterReferralServiceServer(p.Server, server.New(a))
-	return &Service{process: p, due: due, compare: process.NewDue("compare offers with holds", compare.work), recover: recover}, nil
+	return &Service{process: p, due: due, late: late, compare: process.NewDue("compare offers with holds", compare.work), recover: recover, heads: heads.due}, nil
 }
 
 // standing is what the use cases stand on, in a process and in a simulation.
@@ -151,8 +156,11 @@ type comparison struct {
 	failures int
 }
 
+// mayCompare: while what a restore took away is not told, the list would lack it.
+func mayCompare(a *app.App) bool { return !a.Recovering() || mutant.Off("wait") }
+
 func (c *comparison) work(ctx context.Context) (next time.Time, err error) {
-	if c.app.Recovering() { // the list would lack what was lost
+	if !mayCompare(c.app) {
 		return time.Now().Add(askEvery), nil
 	}
 	if err := c.once(ctx); err != nil {
@@ -178,6 +186,22 @@ func (c *comparison) once(ctx context.Context) error {
 	}
 	c.compared = time.Now()
 	return nil
+}
+
+// headComparison sends digests of open chains to the other nodes: at start, each hour, and when the hub is there again, but not more often
+// than each minute on a link that comes and goes.
+type headComparison struct {
+	app      *app.App
+	due      *process.Due
+	compared time.Time
+}
+
+func (c *headComparison) work(ctx context.Context) (next time.Time, err error) {
+	if next := c.compared.Add(time.Minute); time.Now().Before(next) {
+		return next, nil
+	}
+	c.compared = time.Now()
+	return c.compared.Add(time.Hour), c.app.CompareHeads(ctx)
 }
 
 // handlers are the use cases that take letters in, as the post calls them.
@@ -210,7 +234,7 @@ func (s *Service) Address() net.Addr { return s.process.Address() }
 // Run serves, sends and takes letters, calls the shelter service and fires deadlines, until ctx
 // ends.
 func (s *Service) Run(ctx context.Context) error {
-	return s.process.Run(ctx, s.due.Run, s.compare.Run, s.recover.Run)
+	return s.process.Run(ctx, s.due.Run, s.late.Run, s.compare.Run, s.recover.Run, s.heads.Run)
 }
 
 // Close closes the store and the keys.

@@ -114,9 +114,16 @@ func (s *Stepped) Recover(ctx context.Context) (next time.Time, err error) { ret
 // Recovering says that referrals of before a restore stand still.
 func (s *Stepped) Recovering() bool { return s.app.Recovering() }
 
-// CompareWithShelter is what the service does at start, now and then, and when the shelter service was restored.
-func (s *Stepped) CompareWithShelter(ctx context.Context) error {
-	return s.app.ReconcileShelter(ctx, s.shelter)
+// CompareHeads is what the service does at start, each hour and when the hub is there again.
+func (s *Stepped) CompareHeads(ctx context.Context) error { return s.app.CompareHeads(ctx) }
+
+// CompareWithShelter is what the service does at start, now and then, and when the shelter service was restored; did is false while
+// it may not.
+func (s *Stepped) CompareWithShelter(ctx context.Context) (did bool, err error) {
+	if !mayCompare(s.app) {
+		return false, nil
+	}
+	return true, s.app.ReconcileShelter(ctx, s.shelter)
 }
 
 // RestoreTo writes what the store holds into an empty engine, as a restore from its backup does: with a new incarnation.

@@ -62,6 +62,14 @@ const (
 	ConsentScopeNarrative = "NARRATIVE"
 )
 
+// Why reading of a dossier ends.
+const (
+	DossierClosingOfferEnded   = "OFFER_ENDED" // the person did not come
+	DossierClosingMovedOn      = "MOVED_ON"
+	DossierClosingConsentEnded = "CONSENT_ENDED"
+	DossierClosingCompleted    = "COMPLETED" // the service was given
+)
+
 // Roles that policies name.
 const (
 	RoleCaseWorker     = "case-worker"

@@ -138,21 +138,18 @@ func (p *Post) applyIn(tx *store.Tx, a *attempt) error {
 	case protocol.Stale:
 		a.applied.state = before // so that a sender rolled back without being told learns it
 		return nil
-	case protocol.Gap:
+	}
+	if err := p.beginLife(tx, a, before); err != nil {
+		return err
+	}
+	if accepted.Verdict == protocol.Gap {
 		a.applied.resend = true
-	default:
-		if err := p.applyLetters(tx, a); err != nil {
-			return err
-		}
+	} else if err := p.applyLetters(tx, a); err != nil {
+		return err
 	}
 	a.applied.state = a.state
 	if sameButHeard(before, a.state) {
 		return nil // a repetition costs no write
-	}
-	if before.GetPeerIncarnation() != a.state.GetPeerIncarnation() {
-		if err := p.raise(tx, a.from, a.state.GetPeerIncarnation()); err != nil {
-			return err
-		}
 	}
 	if accepted.MissedTo > 0 {
 		tx.AfterCommit(func() {
@@ -160,6 +157,17 @@ func (p *Post) applyIn(tx *store.Tx, a *attempt) error {
 			p.log.Error("letters lost by a restore are no longer kept by their sender", logging.Peer(a.from.node, a.from.service),
 				logging.Count("first", accepted.MissedFrom), logging.Count("last", accepted.MissedTo))
 		})
+	}
+	return p.tables.receiving.Put(tx, a.from.key(), a.state)
+}
+
+// beginLife notes a new incarnation of the sender before its letters are applied, so that handlers know of whose life they are.
+func (p *Post) beginLife(tx *store.Tx, a *attempt, before *postv1.ReceivingState) error {
+	if before.GetPeerIncarnation() == a.state.GetPeerIncarnation() {
+		return nil
+	}
+	if err := p.raise(tx, a.from, a.state.GetPeerIncarnation()); err != nil {
+		return err
 	}
 	return p.tables.receiving.Put(tx, a.from.key(), a.state)
 }

@@ -61,6 +61,8 @@ type Config struct {
 	// OnApplied is called after the commit of a parcel that had new letters. It must be quick.
 	// Optional.
 	OnApplied func(from *postv1.Address)
+	// OnReconnected is called when the broker is there again. It must be quick. Optional.
+	OnReconnected func()
 	// OnRolledBack is called when a peer knows more of this store than it does itself: it was put back to an older copy without being
 	// restored, and must begin a new incarnation, greater than above, in a new Post. It is called outside of transactions. Optional.
 	OnRolledBack func(above uint64)
@@ -85,6 +87,7 @@ type Post struct {
 	onRefused   RefusedHandler
 	onApplied   func(*postv1.Address)
 	onRolled    func(uint64)
+	onReconnect func()
 	attachments *attachments // nil: none
 	clock       func() time.Time
 	rand        io.Reader
@@ -126,7 +129,7 @@ func New(c Config) (*Post, error) {
 	p := &Post{
 		self: &postv1.Address{Node: c.Node, Service: c.Service}, own: end{node: c.Node, service: c.Service},
 		db: c.DB, tables: c.Tables, keys: c.Keys, transport: c.Transport, handlers: c.Handlers,
-		onRefused: c.OnRefused, onApplied: c.OnApplied, onRolled: c.OnRolledBack, clock: c.Clock, rand: c.Rand, log: c.Log,
+		onRefused: c.OnRefused, onApplied: c.OnApplied, onRolled: c.OnRolledBack, onReconnect: c.OnReconnected, clock: c.Clock, rand: c.Rand, log: c.Log,
 		keep: c.Keep, resend: c.Resend, incarnation: c.DB.Incarnation(), counts: newCounts(),
 		flights: map[end]*protocol.Flight{}, owed: map[end]owed{}, heard: map[end]time.Time{},
 		answered: map[end]time.Time{}, ahead: map[end]bool{},

@@ -27,6 +27,9 @@ func (p *Post) reconnect(ctx context.Context, now time.Time) error {
 	p.compareAt, p.compared = time.Time{}, 0
 	p.mu.Unlock()
 	wake(p.wakeRelay)
+	if p.onReconnect != nil {
+		p.onReconnect()
+	}
 	return p.compare(ctx, now)
 }
 

@@ -16,8 +16,9 @@ import (
 	"amanat.example/services/kit/rpc"
 )
 
-// OpenPost makes the service's post over the hub; Run runs it. handlers take in letters by kind.
-func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler) (*post.Post, error) {
+// OpenPost makes the service's post over the hub; Run runs it. handlers take in letters by kind; reconnected, which may be nil, is called
+// when the hub is there again.
+func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler, reconnected func()) (*post.Post, error) {
 	if p.Config.HubURL == "" {
 		return nil, errors.New("setting hub-url is needed: this service writes letters to other nodes")
 	}
@@ -33,6 +34,7 @@ func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler
 	opened, err := post.New(post.Config{
 		Node: p.Config.Node, Service: p.Identity.Name(), DB: p.DB, Tables: tables,
 		Keys: p.Identity.Keys(), Transport: transport, Handlers: handlers, Log: p.Log,
+		OnReconnected: reconnected,
 		OnRolledBack: func(above uint64) {
 			select {
 			case p.rolledBack <- above:

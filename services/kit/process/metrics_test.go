@@ -166,7 +166,7 @@ func TestMetricsOfARunningService(t *testing.T) {
 	schema = store.NewSchema("referral", 1)
 	own, commands, letters := events.Declare(schema, "referral", nil), outbox.Declare(schema), post.Declare(schema)
 	referral := openAt(t, root, Options{Name: "referral", Schema: schema, Events: own})
-	sent, err := referral.OpenPost(letters, nil)
+	sent, err := referral.OpenPost(letters, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func statusPlace(t *testing.T, closed func() error) (*Process, *post.Post, rpcte
 			return nil
 		},
 	})
-	sent, err := p.OpenPost(letters, nil)
+	sent, err := p.OpenPost(letters, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4426,6 +4426,181 @@ func (x *HeadQuery) GetReferral() string {
 	return ""
 }
 
+// HeadDigest says what its sender knows together with the receiver: of every open referral in which both have or had the person, the last
+// event that both should know. A receiver that has another digest answers with its HeadList.
+type HeadDigest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many there are.
+	Count uint64 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	// Exclusive or of the SHA-256 of each referral's name and event's hash.
+	Digest        []byte `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeadDigest) Reset() {
+	*x = HeadDigest{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeadDigest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeadDigest) ProtoMessage() {}
+
+func (x *HeadDigest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeadDigest.ProtoReflect.Descriptor instead.
+func (*HeadDigest) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *HeadDigest) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *HeadDigest) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+// HeadList is a part of what stands behind a digest, in order of the referrals' names.
+type HeadList struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Referrals behind this name are meant; empty for the first part.
+	After string `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
+	// Up to this name, itself included; empty for the last part.
+	Until string `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	// What is between.
+	Heads         []*SharedHead `protobuf:"bytes,3,rep,name=heads,proto3" json:"heads,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeadList) Reset() {
+	*x = HeadList{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeadList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeadList) ProtoMessage() {}
+
+func (x *HeadList) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeadList.ProtoReflect.Descriptor instead.
+func (*HeadList) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *HeadList) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *HeadList) GetUntil() string {
+	if x != nil {
+		return x.Until
+	}
+	return ""
+}
+
+func (x *HeadList) GetHeads() []*SharedHead {
+	if x != nil {
+		return x.Heads
+	}
+	return nil
+}
+
+// SharedHead is the last event of a referral that two nodes should both know.
+type SharedHead struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The referral.
+	Referral string `protobuf:"bytes,1,opt,name=referral,proto3" json:"referral,omitempty"`
+	// Hash of the event.
+	Event         []byte `protobuf:"bytes,2,opt,name=event,proto3" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SharedHead) Reset() {
+	*x = SharedHead{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SharedHead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SharedHead) ProtoMessage() {}
+
+func (x *SharedHead) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SharedHead.ProtoReflect.Descriptor instead.
+func (*SharedHead) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *SharedHead) GetReferral() string {
+	if x != nil {
+		return x.Referral
+	}
+	return ""
+}
+
+func (x *SharedHead) GetEvent() []byte {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
 // AnnexLetter brings an annex; sealed to the receiving service before it is stored anywhere.
 type AnnexLetter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4439,7 +4614,7 @@ type AnnexLetter struct {
 
 func (x *AnnexLetter) Reset() {
 	*x = AnnexLetter{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[56]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4451,7 +4626,7 @@ func (x *AnnexLetter) String() string {
 func (*AnnexLetter) ProtoMessage() {}
 
 func (x *AnnexLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[56]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4464,7 +4639,7 @@ func (x *AnnexLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnexLetter.ProtoReflect.Descriptor instead.
 func (*AnnexLetter) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{56}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *AnnexLetter) GetReferral() string {
@@ -4763,7 +4938,19 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\breferral\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\breferral\x126\n" +
 	"\x05chain\x18\x02 \x01(\v2\x18.amanat.custody.v1.ChainB\x06\xbaH\x03\xc8\x01\x01R\x05chain\"1\n" +
 	"\tHeadQuery\x12$\n" +
-	"\breferral\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\breferral\"k\n" +
+	"\breferral\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\breferral\"C\n" +
+	"\n" +
+	"HeadDigest\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x04R\x05count\x12\x1f\n" +
+	"\x06digest\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\x06digest\"\x8a\x01\n" +
+	"\bHeadList\x12\x1e\n" +
+	"\x05after\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05after\x12\x1e\n" +
+	"\x05until\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05until\x12>\n" +
+	"\x05heads\x18\x03 \x03(\v2\x1d.amanat.custody.v1.SharedHeadB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05heads\"Q\n" +
+	"\n" +
+	"SharedHead\x12$\n" +
+	"\breferral\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\breferral\x12\x1d\n" +
+	"\x05event\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\x05event\"k\n" +
 	"\vAnnexLetter\x12$\n" +
 	"\breferral\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\breferral\x126\n" +
 	"\x05annex\x18\x02 \x01(\v2\x18.amanat.custody.v1.AnnexB\x06\xbaH\x03\xc8\x01\x01R\x05annex*e\n" +
@@ -4821,7 +5008,7 @@ func file_amanat_custody_v1_custody_proto_rawDescGZIP() []byte {
 }
 
 var file_amanat_custody_v1_custody_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_amanat_custody_v1_custody_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_amanat_custody_v1_custody_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_amanat_custody_v1_custody_proto_goTypes = []any{
 	(ReferralKind)(0),             // 0: amanat.custody.v1.ReferralKind
 	(ReferralState)(0),            // 1: amanat.custody.v1.ReferralState
@@ -4883,15 +5070,18 @@ var file_amanat_custody_v1_custody_proto_goTypes = []any{
 	(*ReplyLetter)(nil),           // 57: amanat.custody.v1.ReplyLetter
 	(*ChainLetter)(nil),           // 58: amanat.custody.v1.ChainLetter
 	(*HeadQuery)(nil),             // 59: amanat.custody.v1.HeadQuery
-	(*AnnexLetter)(nil),           // 60: amanat.custody.v1.AnnexLetter
-	(*timestamppb.Timestamp)(nil), // 61: google.protobuf.Timestamp
-	(*v1.WorkerContact)(nil),      // 62: amanat.identity.v1.WorkerContact
+	(*HeadDigest)(nil),            // 60: amanat.custody.v1.HeadDigest
+	(*HeadList)(nil),              // 61: amanat.custody.v1.HeadList
+	(*SharedHead)(nil),            // 62: amanat.custody.v1.SharedHead
+	(*AnnexLetter)(nil),           // 63: amanat.custody.v1.AnnexLetter
+	(*timestamppb.Timestamp)(nil), // 64: google.protobuf.Timestamp
+	(*v1.WorkerContact)(nil),      // 65: amanat.identity.v1.WorkerContact
 }
 var file_amanat_custody_v1_custody_proto_depIdxs = []int32{
-	61, // 0: amanat.custody.v1.ConsentReceipt.record_time:type_name -> google.protobuf.Timestamp
-	61, // 1: amanat.custody.v1.ConsentReceipt.expire_time:type_name -> google.protobuf.Timestamp
+	64, // 0: amanat.custody.v1.ConsentReceipt.record_time:type_name -> google.protobuf.Timestamp
+	64, // 1: amanat.custody.v1.ConsentReceipt.expire_time:type_name -> google.protobuf.Timestamp
 	4,  // 2: amanat.custody.v1.Event.actor:type_name -> amanat.custody.v1.Actor
-	61, // 3: amanat.custody.v1.Event.time:type_name -> google.protobuf.Timestamp
+	64, // 3: amanat.custody.v1.Event.time:type_name -> google.protobuf.Timestamp
 	11, // 4: amanat.custody.v1.Event.submitted:type_name -> amanat.custody.v1.Submitted
 	12, // 5: amanat.custody.v1.Event.offered:type_name -> amanat.custody.v1.Offered
 	13, // 6: amanat.custody.v1.Event.reply_recorded:type_name -> amanat.custody.v1.ReplyRecorded
@@ -4921,21 +5111,21 @@ var file_amanat_custody_v1_custody_proto_depIdxs = []int32{
 	0,  // 30: amanat.custody.v1.Offered.kind:type_name -> amanat.custody.v1.ReferralKind
 	3,  // 31: amanat.custody.v1.Offered.urgency:type_name -> amanat.custody.v1.Urgency
 	5,  // 32: amanat.custody.v1.Offered.needs:type_name -> amanat.custody.v1.Needs
-	61, // 33: amanat.custody.v1.Offered.answer_by:type_name -> google.protobuf.Timestamp
+	64, // 33: amanat.custody.v1.Offered.answer_by:type_name -> google.protobuf.Timestamp
 	32, // 34: amanat.custody.v1.ReplyRecorded.reply:type_name -> amanat.custody.v1.SignedReply
-	61, // 35: amanat.custody.v1.Dispatched.expect_time:type_name -> google.protobuf.Timestamp
+	64, // 35: amanat.custody.v1.Dispatched.expect_time:type_name -> google.protobuf.Timestamp
 	32, // 36: amanat.custody.v1.HandoverRefused.refusal:type_name -> amanat.custody.v1.SignedReply
-	61, // 37: amanat.custody.v1.CheckedIn.check_time:type_name -> google.protobuf.Timestamp
-	61, // 38: amanat.custody.v1.CheckedIn.next_time:type_name -> google.protobuf.Timestamp
-	61, // 39: amanat.custody.v1.NoShow.last_contact_time:type_name -> google.protobuf.Timestamp
+	64, // 37: amanat.custody.v1.CheckedIn.check_time:type_name -> google.protobuf.Timestamp
+	64, // 38: amanat.custody.v1.CheckedIn.next_time:type_name -> google.protobuf.Timestamp
+	64, // 39: amanat.custody.v1.NoShow.last_contact_time:type_name -> google.protobuf.Timestamp
 	5,  // 40: amanat.custody.v1.Corrected.needs:type_name -> amanat.custody.v1.Needs
 	28, // 41: amanat.custody.v1.Corrected.arrived:type_name -> amanat.custody.v1.Arrived
 	29, // 42: amanat.custody.v1.Corrected.service_started:type_name -> amanat.custody.v1.ServiceStarted
 	30, // 43: amanat.custody.v1.Corrected.completed:type_name -> amanat.custody.v1.Completed
 	24, // 44: amanat.custody.v1.Corrected.no_show:type_name -> amanat.custody.v1.NoShow
-	61, // 45: amanat.custody.v1.Arrived.arrive_time:type_name -> google.protobuf.Timestamp
+	64, // 45: amanat.custody.v1.Arrived.arrive_time:type_name -> google.protobuf.Timestamp
 	4,  // 46: amanat.custody.v1.Reply.actor:type_name -> amanat.custody.v1.Actor
-	61, // 47: amanat.custody.v1.Reply.time:type_name -> google.protobuf.Timestamp
+	64, // 47: amanat.custody.v1.Reply.time:type_name -> google.protobuf.Timestamp
 	33, // 48: amanat.custody.v1.Reply.received:type_name -> amanat.custody.v1.Received
 	34, // 49: amanat.custody.v1.Reply.accepted:type_name -> amanat.custody.v1.Accepted
 	35, // 50: amanat.custody.v1.Reply.declined:type_name -> amanat.custody.v1.Declined
@@ -4954,26 +5144,27 @@ var file_amanat_custody_v1_custody_proto_depIdxs = []int32{
 	48, // 63: amanat.custody.v1.Reply.safety_information:type_name -> amanat.custody.v1.SafetyInformation
 	49, // 64: amanat.custody.v1.Reply.correction_requested:type_name -> amanat.custody.v1.CorrectionRequested
 	50, // 65: amanat.custody.v1.Reply.refused:type_name -> amanat.custody.v1.Refused
-	61, // 66: amanat.custody.v1.Accepted.hold_expire_time:type_name -> google.protobuf.Timestamp
+	64, // 66: amanat.custody.v1.Accepted.hold_expire_time:type_name -> google.protobuf.Timestamp
 	51, // 67: amanat.custody.v1.Accepted.fence:type_name -> amanat.custody.v1.Fence
 	51, // 68: amanat.custody.v1.Ready.fence:type_name -> amanat.custody.v1.Fence
-	61, // 69: amanat.custody.v1.Waitlisted.review_time:type_name -> google.protobuf.Timestamp
-	61, // 70: amanat.custody.v1.ScheduleProposed.meet_time:type_name -> google.protobuf.Timestamp
-	61, // 71: amanat.custody.v1.ArrivalAsserted.arrive_time:type_name -> google.protobuf.Timestamp
-	61, // 72: amanat.custody.v1.ConsentWithdrawn.withdraw_time:type_name -> google.protobuf.Timestamp
-	62, // 73: amanat.custody.v1.AnnexContent.worker:type_name -> amanat.identity.v1.WorkerContact
+	64, // 69: amanat.custody.v1.Waitlisted.review_time:type_name -> google.protobuf.Timestamp
+	64, // 70: amanat.custody.v1.ScheduleProposed.meet_time:type_name -> google.protobuf.Timestamp
+	64, // 71: amanat.custody.v1.ArrivalAsserted.arrive_time:type_name -> google.protobuf.Timestamp
+	64, // 72: amanat.custody.v1.ConsentWithdrawn.withdraw_time:type_name -> google.protobuf.Timestamp
+	65, // 73: amanat.custody.v1.AnnexContent.worker:type_name -> amanat.identity.v1.WorkerContact
 	55, // 74: amanat.custody.v1.AnnexContent.escort:type_name -> amanat.custody.v1.Escort
 	54, // 75: amanat.custody.v1.AnnexContent.destination:type_name -> amanat.custody.v1.Destination
-	61, // 76: amanat.custody.v1.Escort.meeting_time:type_name -> google.protobuf.Timestamp
+	64, // 76: amanat.custody.v1.Escort.meeting_time:type_name -> google.protobuf.Timestamp
 	9,  // 77: amanat.custody.v1.OfferLetter.offered:type_name -> amanat.custody.v1.SignedEvent
 	32, // 78: amanat.custody.v1.ReplyLetter.reply:type_name -> amanat.custody.v1.SignedReply
 	10, // 79: amanat.custody.v1.ChainLetter.chain:type_name -> amanat.custody.v1.Chain
-	52, // 80: amanat.custody.v1.AnnexLetter.annex:type_name -> amanat.custody.v1.Annex
-	81, // [81:81] is the sub-list for method output_type
-	81, // [81:81] is the sub-list for method input_type
-	81, // [81:81] is the sub-list for extension type_name
-	81, // [81:81] is the sub-list for extension extendee
-	0,  // [0:81] is the sub-list for field type_name
+	62, // 80: amanat.custody.v1.HeadList.heads:type_name -> amanat.custody.v1.SharedHead
+	52, // 81: amanat.custody.v1.AnnexLetter.annex:type_name -> amanat.custody.v1.Annex
+	82, // [82:82] is the sub-list for method output_type
+	82, // [82:82] is the sub-list for method input_type
+	82, // [82:82] is the sub-list for extension type_name
+	82, // [82:82] is the sub-list for extension extendee
+	0,  // [0:82] is the sub-list for field type_name
 }
 
 func init() { file_amanat_custody_v1_custody_proto_init() }
@@ -5040,7 +5231,7 @@ func file_amanat_custody_v1_custody_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_custody_v1_custody_proto_rawDesc), len(file_amanat_custody_v1_custody_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   57,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

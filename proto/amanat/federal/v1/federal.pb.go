@@ -510,7 +510,7 @@ var File_amanat_federal_v1_federal_proto protoreflect.FileDescriptor
 
 const file_amanat_federal_v1_federal_proto_rawDesc = "" +
 	"\n" +
-	"\x1famanat/federal/v1/federal.proto\x12\x11amanat.federal.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x02\n" +
+	"\x1famanat/federal/v1/federal.proto\x12\x11amanat.federal.v1\x1a\x1camanat/federal/v1/late.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x02\n" +
 	"\bFlowFact\x12 \n" +
 	"\aflow_id\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\x06flowId\x12:\n" +
 	"\x05stage\x18\x02 \x01(\x0e2\x18.amanat.federal.v1.StageB\n" +
@@ -550,9 +550,10 @@ const file_amanat_federal_v1_federal_proto_rawDesc = "" +
 	"\x0eSTAGE_ACCEPTED\x10\x03\x12\x14\n" +
 	"\x10STAGE_DISPATCHED\x10\x04\x12\x11\n" +
 	"\rSTAGE_ARRIVED\x10\x05\x12\x13\n" +
-	"\x0fSTAGE_COMPLETED\x10\x062\x8b\x01\n" +
+	"\x0fSTAGE_COMPLETED\x10\x062\x8f\x02\n" +
 	"\x0eFederalService\x12y\n" +
-	"\rListCorridors\x12'.amanat.federal.v1.ListCorridorsRequest\x1a(.amanat.federal.v1.ListCorridorsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/corridorsB2Z0amanat.example/proto/amanat/federal/v1;federalv1b\x06proto3"
+	"\rListCorridors\x12'.amanat.federal.v1.ListCorridorsRequest\x1a(.amanat.federal.v1.ListCorridorsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/corridors\x12\x81\x01\n" +
+	"\x0fListLateReports\x12).amanat.federal.v1.ListLateReportsRequest\x1a*.amanat.federal.v1.ListLateReportsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/lateReportsB2Z0amanat.example/proto/amanat/federal/v1;federalv1b\x06proto3"
 
 var (
 	file_amanat_federal_v1_federal_proto_rawDescOnce sync.Once
@@ -577,6 +578,8 @@ var file_amanat_federal_v1_federal_proto_goTypes = []any{
 	(*ListCorridorsResponse)(nil),       // 5: amanat.federal.v1.ListCorridorsResponse
 	(*ListCorridorsRequest_Filter)(nil), // 6: amanat.federal.v1.ListCorridorsRequest.Filter
 	(*timestamppb.Timestamp)(nil),       // 7: google.protobuf.Timestamp
+	(*ListLateReportsRequest)(nil),      // 8: amanat.federal.v1.ListLateReportsRequest
+	(*ListLateReportsResponse)(nil),     // 9: amanat.federal.v1.ListLateReportsResponse
 }
 var file_amanat_federal_v1_federal_proto_depIdxs = []int32{
 	0,  // 0: amanat.federal.v1.FlowFact.stage:type_name -> amanat.federal.v1.Stage
@@ -589,9 +592,11 @@ var file_amanat_federal_v1_federal_proto_depIdxs = []int32{
 	3,  // 7: amanat.federal.v1.ListCorridorsResponse.corridors:type_name -> amanat.federal.v1.Corridor
 	0,  // 8: amanat.federal.v1.ListCorridorsRequest.Filter.stage:type_name -> amanat.federal.v1.Stage
 	4,  // 9: amanat.federal.v1.FederalService.ListCorridors:input_type -> amanat.federal.v1.ListCorridorsRequest
-	5,  // 10: amanat.federal.v1.FederalService.ListCorridors:output_type -> amanat.federal.v1.ListCorridorsResponse
-	10, // [10:11] is the sub-list for method output_type
-	9,  // [9:10] is the sub-list for method input_type
+	8,  // 10: amanat.federal.v1.FederalService.ListLateReports:input_type -> amanat.federal.v1.ListLateReportsRequest
+	5,  // 11: amanat.federal.v1.FederalService.ListCorridors:output_type -> amanat.federal.v1.ListCorridorsResponse
+	9,  // 12: amanat.federal.v1.FederalService.ListLateReports:output_type -> amanat.federal.v1.ListLateReportsResponse
+	11, // [11:13] is the sub-list for method output_type
+	9,  // [9:11] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name
@@ -602,6 +607,7 @@ func file_amanat_federal_v1_federal_proto_init() {
 	if File_amanat_federal_v1_federal_proto != nil {
 		return
 	}
+	file_amanat_federal_v1_late_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

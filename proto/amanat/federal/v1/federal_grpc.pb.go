@@ -21,7 +21,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	FederalService_ListCorridors_FullMethodName = "/amanat.federal.v1.FederalService/ListCorridors"
+	FederalService_ListCorridors_FullMethodName   = "/amanat.federal.v1.FederalService/ListCorridors"
+	FederalService_ListLateReports_FullMethodName = "/amanat.federal.v1.FederalService/ListLateReports"
 )
 
 // FederalServiceClient is the client API for FederalService service.
@@ -32,6 +33,8 @@ const (
 type FederalServiceClient interface {
 	// Lists exact counts by corridor and stage: operational figures for the cell's own eyes.
 	ListCorridors(ctx context.Context, in *ListCorridorsRequest, opts ...grpc.CallOption) (*ListCorridorsResponse, error)
+	// Lists how many deadlines are missed at each node, by kind and age: who is to be asked, never about whom.
+	ListLateReports(ctx context.Context, in *ListLateReportsRequest, opts ...grpc.CallOption) (*ListLateReportsResponse, error)
 }
 
 type federalServiceClient struct {
@@ -52,6 +55,16 @@ func (c *federalServiceClient) ListCorridors(ctx context.Context, in *ListCorrid
 	return out, nil
 }
 
+func (c *federalServiceClient) ListLateReports(ctx context.Context, in *ListLateReportsRequest, opts ...grpc.CallOption) (*ListLateReportsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListLateReportsResponse)
+	err := c.cc.Invoke(ctx, FederalService_ListLateReports_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // FederalServiceServer is the server API for FederalService service.
 // All implementations must embed UnimplementedFederalServiceServer
 // for forward compatibility.
@@ -60,6 +73,8 @@ func (c *federalServiceClient) ListCorridors(ctx context.Context, in *ListCorrid
 type FederalServiceServer interface {
 	// Lists exact counts by corridor and stage: operational figures for the cell's own eyes.
 	ListCorridors(context.Context, *ListCorridorsRequest) (*ListCorridorsResponse, error)
+	// Lists how many deadlines are missed at each node, by kind and age: who is to be asked, never about whom.
+	ListLateReports(context.Context, *ListLateReportsRequest) (*ListLateReportsResponse, error)
 	mustEmbedUnimplementedFederalServiceServer()
 }
 
@@ -72,6 +87,9 @@ type UnimplementedFederalServiceServer struct{}
 
 func (UnimplementedFederalServiceServer) ListCorridors(context.Context, *ListCorridorsRequest) (*ListCorridorsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListCorridors not implemented")
+}
+func (UnimplementedFederalServiceServer) ListLateReports(context.Context, *ListLateReportsRequest) (*ListLateReportsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListLateReports not implemented")
 }
 func (UnimplementedFederalServiceServer) mustEmbedUnimplementedFederalServiceServer() {}
 func (UnimplementedFederalServiceServer) testEmbeddedByValue()                        {}
@@ -112,6 +130,24 @@ func _FederalService_ListCorridors_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _FederalService_ListLateReports_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListLateReportsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FederalServiceServer).ListLateReports(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FederalService_ListLateReports_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FederalServiceServer).ListLateReports(ctx, req.(*ListLateReportsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // FederalService_ServiceDesc is the grpc.ServiceDesc for FederalService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -122,6 +158,10 @@ var FederalService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListCorridors",
 			Handler:    _FederalService_ListCorridors_Handler,
+		},
+		{
+			MethodName: "ListLateReports",
+			Handler:    _FederalService_ListLateReports_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

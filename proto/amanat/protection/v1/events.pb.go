@@ -85,6 +85,70 @@ func (x *CaseChanged) GetReferral() string {
 	return ""
 }
 
+// DossierClosed is the data of `protection.dossier.closed.v1`: reading of what came with a referral has ended here.
+type DossierClosed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The referral.
+	Referral string `protobuf:"bytes,1,opt,name=referral,proto3" json:"referral,omitempty"`
+	// Code of the list `dossier_closing`.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The case that was made of it, which is closed for reading; empty where none was, and the dossier is erased.
+	Case          string `protobuf:"bytes,3,opt,name=case,proto3" json:"case,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DossierClosed) Reset() {
+	*x = DossierClosed{}
+	mi := &file_amanat_protection_v1_events_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DossierClosed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DossierClosed) ProtoMessage() {}
+
+func (x *DossierClosed) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_protection_v1_events_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DossierClosed.ProtoReflect.Descriptor instead.
+func (*DossierClosed) Descriptor() ([]byte, []int) {
+	return file_amanat_protection_v1_events_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DossierClosed) GetReferral() string {
+	if x != nil {
+		return x.Referral
+	}
+	return ""
+}
+
+func (x *DossierClosed) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DossierClosed) GetCase() string {
+	if x != nil {
+		return x.Case
+	}
+	return ""
+}
+
 // CaseDeadlineMissed is the data of `protection.deadline.missed.v1`.
 type CaseDeadlineMissed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -96,7 +160,7 @@ type CaseDeadlineMissed struct {
 
 func (x *CaseDeadlineMissed) Reset() {
 	*x = CaseDeadlineMissed{}
-	mi := &file_amanat_protection_v1_events_proto_msgTypes[1]
+	mi := &file_amanat_protection_v1_events_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -108,7 +172,7 @@ func (x *CaseDeadlineMissed) String() string {
 func (*CaseDeadlineMissed) ProtoMessage() {}
 
 func (x *CaseDeadlineMissed) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_events_proto_msgTypes[1]
+	mi := &file_amanat_protection_v1_events_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -121,7 +185,7 @@ func (x *CaseDeadlineMissed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaseDeadlineMissed.ProtoReflect.Descriptor instead.
 func (*CaseDeadlineMissed) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_events_proto_rawDescGZIP(), []int{1}
+	return file_amanat_protection_v1_events_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CaseDeadlineMissed) GetCaseDeadline() *CaseDeadline {
@@ -139,7 +203,11 @@ const file_amanat_protection_v1_events_proto_rawDesc = "" +
 	"\vCaseChanged\x12\x12\n" +
 	"\x04case\x18\x01 \x01(\tR\x04case\x12\x12\n" +
 	"\x04unit\x18\x02 \x01(\tR\x04unit\x12\x1a\n" +
-	"\breferral\x18\x03 \x01(\tR\breferral\"]\n" +
+	"\breferral\x18\x03 \x01(\tR\breferral\"W\n" +
+	"\rDossierClosed\x12\x1a\n" +
+	"\breferral\x18\x01 \x01(\tR\breferral\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04case\x18\x03 \x01(\tR\x04case\"]\n" +
 	"\x12CaseDeadlineMissed\x12G\n" +
 	"\rcase_deadline\x18\x01 \x01(\v2\".amanat.protection.v1.CaseDeadlineR\fcaseDeadlineB8Z6amanat.example/proto/amanat/protection/v1;protectionv1b\x06proto3"
 
@@ -155,14 +223,15 @@ func file_amanat_protection_v1_events_proto_rawDescGZIP() []byte {
 	return file_amanat_protection_v1_events_proto_rawDescData
 }
 
-var file_amanat_protection_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_amanat_protection_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_amanat_protection_v1_events_proto_goTypes = []any{
 	(*CaseChanged)(nil),        // 0: amanat.protection.v1.CaseChanged
-	(*CaseDeadlineMissed)(nil), // 1: amanat.protection.v1.CaseDeadlineMissed
-	(*CaseDeadline)(nil),       // 2: amanat.protection.v1.CaseDeadline
+	(*DossierClosed)(nil),      // 1: amanat.protection.v1.DossierClosed
+	(*CaseDeadlineMissed)(nil), // 2: amanat.protection.v1.CaseDeadlineMissed
+	(*CaseDeadline)(nil),       // 3: amanat.protection.v1.CaseDeadline
 }
 var file_amanat_protection_v1_events_proto_depIdxs = []int32{
-	2, // 0: amanat.protection.v1.CaseDeadlineMissed.case_deadline:type_name -> amanat.protection.v1.CaseDeadline
+	3, // 0: amanat.protection.v1.CaseDeadlineMissed.case_deadline:type_name -> amanat.protection.v1.CaseDeadline
 	1, // [1:1] is the sub-list for method output_type
 	1, // [1:1] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
@@ -182,7 +251,7 @@ func file_amanat_protection_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_protection_v1_events_proto_rawDesc), len(file_amanat_protection_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

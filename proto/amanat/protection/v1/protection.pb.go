@@ -197,6 +197,63 @@ func (Consent_Decision) EnumDescriptor() ([]byte, []int) {
 	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{4, 0}
 }
 
+// Duty is this node's, as the receiver.
+type ReceivedDossier_Duty int32
+
+const (
+	// Nothing was heard of it yet.
+	ReceivedDossier_DUTY_UNSPECIFIED ReceivedDossier_Duty = 0
+	// The person is to come, or to be served here. Reading ends when consent does.
+	ReceivedDossier_DUTY_PROMISED ReceivedDossier_Duty = 1
+	// The person is in this node's care.
+	ReceivedDossier_DUTY_CARE ReceivedDossier_Duty = 2
+	// None any more.
+	ReceivedDossier_DUTY_OVER ReceivedDossier_Duty = 3
+)
+
+// Enum value maps for ReceivedDossier_Duty.
+var (
+	ReceivedDossier_Duty_name = map[int32]string{
+		0: "DUTY_UNSPECIFIED",
+		1: "DUTY_PROMISED",
+		2: "DUTY_CARE",
+		3: "DUTY_OVER",
+	}
+	ReceivedDossier_Duty_value = map[string]int32{
+		"DUTY_UNSPECIFIED": 0,
+		"DUTY_PROMISED":    1,
+		"DUTY_CARE":        2,
+		"DUTY_OVER":        3,
+	}
+)
+
+func (x ReceivedDossier_Duty) Enum() *ReceivedDossier_Duty {
+	p := new(ReceivedDossier_Duty)
+	*p = x
+	return p
+}
+
+func (x ReceivedDossier_Duty) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReceivedDossier_Duty) Descriptor() protoreflect.EnumDescriptor {
+	return file_amanat_protection_v1_protection_proto_enumTypes[3].Descriptor()
+}
+
+func (ReceivedDossier_Duty) Type() protoreflect.EnumType {
+	return &file_amanat_protection_v1_protection_proto_enumTypes[3]
+}
+
+func (x ReceivedDossier_Duty) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReceivedDossier_Duty.Descriptor instead.
+func (ReceivedDossier_Duty) EnumDescriptor() ([]byte, []int) {
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{8, 0}
+}
+
 // Unit is a child protection unit.
 type Unit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -636,9 +693,14 @@ type Case struct {
 	// Why the referral service refused the last request; empty when it did not.
 	ReferFailure string `protobuf:"bytes,18,opt,name=refer_failure,json=referFailure,proto3" json:"refer_failure,omitempty"`
 	// Does the person move with its referral? Unspecified while there is none.
-	ReferralKind  v1.ReferralKind `protobuf:"varint,19,opt,name=referral_kind,json=referralKind,proto3,enum=amanat.custody.v1.ReferralKind" json:"referral_kind,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ReferralKind v1.ReferralKind `protobuf:"varint,19,opt,name=referral_kind,json=referralKind,proto3,enum=amanat.custody.v1.ReferralKind" json:"referral_kind,omitempty"`
+	// Why reading ended here, code of the list `dossier_closing`: the person came with a referral, and this node has no duty any more.
+	// The person is then not shown, and nothing can be changed. Empty while the case can be read.
+	ReadingClosed string `protobuf:"bytes,20,opt,name=reading_closed,json=readingClosed,proto3" json:"reading_closed,omitempty"`
+	// When reading ended.
+	ReadingCloseTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=reading_close_time,json=readingCloseTime,proto3" json:"reading_close_time,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Case) Reset() {
@@ -804,6 +866,20 @@ func (x *Case) GetReferralKind() v1.ReferralKind {
 	return v1.ReferralKind(0)
 }
 
+func (x *Case) GetReadingClosed() string {
+	if x != nil {
+		return x.ReadingClosed
+	}
+	return ""
+}
+
+func (x *Case) GetReadingCloseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReadingCloseTime
+	}
+	return nil
+}
+
 // Consent names what may be shared, with whom, for what, until when.
 type Consent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -826,7 +902,9 @@ type Consent struct {
 	// 32 random bytes: the receipt's salt. Sealed, since with it the commitment could be tried out.
 	Salt []byte `protobuf:"bytes,9,opt,name=salt,proto3" json:"salt,omitempty"`
 	// SHA-256 over salt and consent: what the receipt in the chain shows.
-	Commitment    []byte `protobuf:"bytes,10,opt,name=commitment,proto3" json:"commitment,omitempty"`
+	Commitment []byte `protobuf:"bytes,10,opt,name=commitment,proto3" json:"commitment,omitempty"`
+	// When it ended before its time, because it was withdrawn, here or at another node; absent while it stands.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -931,8 +1009,106 @@ func (x *Consent) GetCommitment() []byte {
 	return nil
 }
 
+func (x *Consent) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+// DossierConsent is the consent on which a dossier leaves, without who gave it: whoever hands the person on is bound by it.
+type DossierConsent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Code of the list `consent_basis`.
+	Basis string `protobuf:"bytes,1,opt,name=basis,proto3" json:"basis,omitempty"`
+	// Codes of the list `consent_purpose`.
+	Purposes []string `protobuf:"bytes,2,rep,name=purposes,proto3" json:"purposes,omitempty"`
+	// Codes of the list `consent_scope`.
+	Scopes []string `protobuf:"bytes,3,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// When it was recorded.
+	RecordTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=record_time,json=recordTime,proto3" json:"record_time,omitempty"`
+	// When it ends; absent while it has no end.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// What the receipt in the chain shows.
+	Commitment    []byte `protobuf:"bytes,6,opt,name=commitment,proto3" json:"commitment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DossierConsent) Reset() {
+	*x = DossierConsent{}
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DossierConsent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DossierConsent) ProtoMessage() {}
+
+func (x *DossierConsent) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DossierConsent.ProtoReflect.Descriptor instead.
+func (*DossierConsent) Descriptor() ([]byte, []int) {
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *DossierConsent) GetBasis() string {
+	if x != nil {
+		return x.Basis
+	}
+	return ""
+}
+
+func (x *DossierConsent) GetPurposes() []string {
+	if x != nil {
+		return x.Purposes
+	}
+	return nil
+}
+
+func (x *DossierConsent) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *DossierConsent) GetRecordTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RecordTime
+	}
+	return nil
+}
+
+func (x *DossierConsent) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *DossierConsent) GetCommitment() []byte {
+	if x != nil {
+		return x.Commitment
+	}
+	return nil
+}
+
 // Dossier is what the receiving unit learns of the person: only what consent covers. It leaves
-// after READY, sealed to the receiving protection service.
+// after READY, from the node that gives the person, sealed to the receiving protection service.
 type Dossier struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The referral it belongs to.
@@ -949,13 +1125,17 @@ type Dossier struct {
 	Urgency v1.Urgency `protobuf:"varint,6,opt,name=urgency,proto3,enum=amanat.custody.v1.Urgency" json:"urgency,omitempty"`
 	// District the person was found in.
 	FoundDistrict string `protobuf:"bytes,7,opt,name=found_district,json=foundDistrict,proto3" json:"found_district,omitempty"`
+	// The consent on which it leaves; absent where there is none that holds.
+	Consent *DossierConsent `protobuf:"bytes,8,opt,name=consent,proto3" json:"consent,omitempty"`
+	// Position in the chain of the event on which it leaves.
+	Sequence      uint64 `protobuf:"varint,9,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Dossier) Reset() {
 	*x = Dossier{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[5]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1147,7 @@ func (x *Dossier) String() string {
 func (*Dossier) ProtoMessage() {}
 
 func (x *Dossier) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[5]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1160,7 @@ func (x *Dossier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dossier.ProtoReflect.Descriptor instead.
 func (*Dossier) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{5}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Dossier) GetReferral() string {
@@ -1032,7 +1212,67 @@ func (x *Dossier) GetFoundDistrict() string {
 	return ""
 }
 
-// ReceivedDossier is a dossier at the receiving node.
+func (x *Dossier) GetConsent() *DossierConsent {
+	if x != nil {
+		return x.Consent
+	}
+	return nil
+}
+
+func (x *Dossier) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+// DossierWanted asks a node that may hold it for a dossier that is owed and did not come.
+type DossierWanted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The referral.
+	Referral      string `protobuf:"bytes,1,opt,name=referral,proto3" json:"referral,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DossierWanted) Reset() {
+	*x = DossierWanted{}
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DossierWanted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DossierWanted) ProtoMessage() {}
+
+func (x *DossierWanted) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DossierWanted.ProtoReflect.Descriptor instead.
+func (*DossierWanted) Descriptor() ([]byte, []int) {
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *DossierWanted) GetReferral() string {
+	if x != nil {
+		return x.Referral
+	}
+	return ""
+}
+
+// ReceivedDossier is what a node to which a person was referred holds of it, and has closed: one for a referral, for ever.
 type ReceivedDossier struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The dossier.
@@ -1052,14 +1292,30 @@ type ReceivedDossier struct {
 	// How far the referral's chain was heard of.
 	ReferralSequence uint64 `protobuf:"varint,8,opt,name=referral_sequence,json=referralSequence,proto3" json:"referral_sequence,omitempty"`
 	// Does the person move? In a referral for a service the person stays where the case was taken in.
-	ReferralKind  v1.ReferralKind `protobuf:"varint,9,opt,name=referral_kind,json=referralKind,proto3,enum=amanat.custody.v1.ReferralKind" json:"referral_kind,omitempty"`
+	ReferralKind v1.ReferralKind `protobuf:"varint,9,opt,name=referral_kind,json=referralKind,proto3,enum=amanat.custody.v1.ReferralKind" json:"referral_kind,omitempty"`
+	// This node's duty by the last that was heard.
+	Duty ReceivedDossier_Duty `protobuf:"varint,10,opt,name=duty,proto3,enum=amanat.protection.v1.ReceivedDossier_Duty" json:"duty,omitempty"`
+	// Offer on which the place is, or was last, promised here; empty for none.
+	PromisedOffer string `protobuf:"bytes,11,opt,name=promised_offer,json=promisedOffer,proto3" json:"promised_offer,omitempty"`
+	// Nodes from which a dossier may come; empty while nothing was heard.
+	OwnerNodes []string `protobuf:"bytes,12,rep,name=owner_nodes,json=ownerNodes,proto3" json:"owner_nodes,omitempty"`
+	// Node that owes the dossier; empty while none is known.
+	GiverNode string `protobuf:"bytes,13,opt,name=giver_node,json=giverNode,proto3" json:"giver_node,omitempty"`
+	// Consent has ended.
+	ConsentEnded bool `protobuf:"varint,14,opt,name=consent_ended,json=consentEnded,proto3" json:"consent_ended,omitempty"`
+	// What was closed here, in order.
+	Closings []*ReceivedDossier_Closing `protobuf:"bytes,15,rep,name=closings,proto3" json:"closings,omitempty"`
+	// Number of keys that were erased: each closing makes the next dossier one of its own.
+	Round uint32 `protobuf:"varint,16,opt,name=round,proto3" json:"round,omitempty"`
+	// When a dossier that is owed is asked for, or one that nobody here awaits is dropped; absent for never.
+	DueTime       *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=due_time,json=dueTime,proto3" json:"due_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReceivedDossier) Reset() {
 	*x = ReceivedDossier{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[6]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1071,7 +1327,7 @@ func (x *ReceivedDossier) String() string {
 func (*ReceivedDossier) ProtoMessage() {}
 
 func (x *ReceivedDossier) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[6]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1084,7 +1340,7 @@ func (x *ReceivedDossier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceivedDossier.ProtoReflect.Descriptor instead.
 func (*ReceivedDossier) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{6}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReceivedDossier) GetDossier() *Dossier {
@@ -1150,6 +1406,62 @@ func (x *ReceivedDossier) GetReferralKind() v1.ReferralKind {
 	return v1.ReferralKind(0)
 }
 
+func (x *ReceivedDossier) GetDuty() ReceivedDossier_Duty {
+	if x != nil {
+		return x.Duty
+	}
+	return ReceivedDossier_DUTY_UNSPECIFIED
+}
+
+func (x *ReceivedDossier) GetPromisedOffer() string {
+	if x != nil {
+		return x.PromisedOffer
+	}
+	return ""
+}
+
+func (x *ReceivedDossier) GetOwnerNodes() []string {
+	if x != nil {
+		return x.OwnerNodes
+	}
+	return nil
+}
+
+func (x *ReceivedDossier) GetGiverNode() string {
+	if x != nil {
+		return x.GiverNode
+	}
+	return ""
+}
+
+func (x *ReceivedDossier) GetConsentEnded() bool {
+	if x != nil {
+		return x.ConsentEnded
+	}
+	return false
+}
+
+func (x *ReceivedDossier) GetClosings() []*ReceivedDossier_Closing {
+	if x != nil {
+		return x.Closings
+	}
+	return nil
+}
+
+func (x *ReceivedDossier) GetRound() uint32 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+func (x *ReceivedDossier) GetDueTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DueTime
+	}
+	return nil
+}
+
 // Request to enter a unit.
 type CreateUnitRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1165,7 +1477,7 @@ type CreateUnitRequest struct {
 
 func (x *CreateUnitRequest) Reset() {
 	*x = CreateUnitRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[7]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1177,7 +1489,7 @@ func (x *CreateUnitRequest) String() string {
 func (*CreateUnitRequest) ProtoMessage() {}
 
 func (x *CreateUnitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[7]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1190,7 +1502,7 @@ func (x *CreateUnitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUnitRequest.ProtoReflect.Descriptor instead.
 func (*CreateUnitRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{7}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CreateUnitRequest) GetParent() string {
@@ -1225,7 +1537,7 @@ type GetUnitRequest struct {
 
 func (x *GetUnitRequest) Reset() {
 	*x = GetUnitRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[8]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1237,7 +1549,7 @@ func (x *GetUnitRequest) String() string {
 func (*GetUnitRequest) ProtoMessage() {}
 
 func (x *GetUnitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[8]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1250,7 +1562,7 @@ func (x *GetUnitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUnitRequest.ProtoReflect.Descriptor instead.
 func (*GetUnitRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{8}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetUnitRequest) GetName() string {
@@ -1275,7 +1587,7 @@ type ListUnitsRequest struct {
 
 func (x *ListUnitsRequest) Reset() {
 	*x = ListUnitsRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[9]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1599,7 @@ func (x *ListUnitsRequest) String() string {
 func (*ListUnitsRequest) ProtoMessage() {}
 
 func (x *ListUnitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[9]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1612,7 @@ func (x *ListUnitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUnitsRequest.ProtoReflect.Descriptor instead.
 func (*ListUnitsRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{9}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListUnitsRequest) GetParent() string {
@@ -1337,7 +1649,7 @@ type ListUnitsResponse struct {
 
 func (x *ListUnitsResponse) Reset() {
 	*x = ListUnitsResponse{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[10]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1661,7 @@ func (x *ListUnitsResponse) String() string {
 func (*ListUnitsResponse) ProtoMessage() {}
 
 func (x *ListUnitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[10]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1674,7 @@ func (x *ListUnitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUnitsResponse.ProtoReflect.Descriptor instead.
 func (*ListUnitsResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{10}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListUnitsResponse) GetUnits() []*Unit {
@@ -1394,7 +1706,7 @@ type UpdateUnitRequest struct {
 
 func (x *UpdateUnitRequest) Reset() {
 	*x = UpdateUnitRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[11]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1406,7 +1718,7 @@ func (x *UpdateUnitRequest) String() string {
 func (*UpdateUnitRequest) ProtoMessage() {}
 
 func (x *UpdateUnitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[11]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1419,7 +1731,7 @@ func (x *UpdateUnitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUnitRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUnitRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{11}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *UpdateUnitRequest) GetUnit() *Unit {
@@ -1458,7 +1770,7 @@ type UpdateWorkerRequest struct {
 
 func (x *UpdateWorkerRequest) Reset() {
 	*x = UpdateWorkerRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[12]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1782,7 @@ func (x *UpdateWorkerRequest) String() string {
 func (*UpdateWorkerRequest) ProtoMessage() {}
 
 func (x *UpdateWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[12]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1795,7 @@ func (x *UpdateWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateWorkerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{12}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *UpdateWorkerRequest) GetWorker() *Worker {
@@ -1522,7 +1834,7 @@ type CreateWorkerRequest struct {
 
 func (x *CreateWorkerRequest) Reset() {
 	*x = CreateWorkerRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[13]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1534,7 +1846,7 @@ func (x *CreateWorkerRequest) String() string {
 func (*CreateWorkerRequest) ProtoMessage() {}
 
 func (x *CreateWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[13]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1547,7 +1859,7 @@ func (x *CreateWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateWorkerRequest.ProtoReflect.Descriptor instead.
 func (*CreateWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{13}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CreateWorkerRequest) GetParent() string {
@@ -1586,7 +1898,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[14]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1598,7 +1910,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[14]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1611,7 +1923,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{14}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListWorkersRequest) GetParent() string {
@@ -1648,7 +1960,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[15]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1660,7 +1972,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[15]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1673,7 +1985,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{15}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*Worker {
@@ -1705,7 +2017,7 @@ type CreateCaseRequest struct {
 
 func (x *CreateCaseRequest) Reset() {
 	*x = CreateCaseRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[16]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1717,7 +2029,7 @@ func (x *CreateCaseRequest) String() string {
 func (*CreateCaseRequest) ProtoMessage() {}
 
 func (x *CreateCaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[16]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1730,7 +2042,7 @@ func (x *CreateCaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCaseRequest.ProtoReflect.Descriptor instead.
 func (*CreateCaseRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{16}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CreateCaseRequest) GetParent() string {
@@ -1765,7 +2077,7 @@ type GetCaseRequest struct {
 
 func (x *GetCaseRequest) Reset() {
 	*x = GetCaseRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[17]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1777,7 +2089,7 @@ func (x *GetCaseRequest) String() string {
 func (*GetCaseRequest) ProtoMessage() {}
 
 func (x *GetCaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[17]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1790,7 +2102,7 @@ func (x *GetCaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCaseRequest.ProtoReflect.Descriptor instead.
 func (*GetCaseRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{17}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetCaseRequest) GetName() string {
@@ -1817,7 +2129,7 @@ type ListCasesRequest struct {
 
 func (x *ListCasesRequest) Reset() {
 	*x = ListCasesRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[18]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +2141,7 @@ func (x *ListCasesRequest) String() string {
 func (*ListCasesRequest) ProtoMessage() {}
 
 func (x *ListCasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[18]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +2154,7 @@ func (x *ListCasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCasesRequest.ProtoReflect.Descriptor instead.
 func (*ListCasesRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{18}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListCasesRequest) GetParent() string {
@@ -1886,7 +2198,7 @@ type ListCasesResponse struct {
 
 func (x *ListCasesResponse) Reset() {
 	*x = ListCasesResponse{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[19]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1898,7 +2210,7 @@ func (x *ListCasesResponse) String() string {
 func (*ListCasesResponse) ProtoMessage() {}
 
 func (x *ListCasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[19]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1911,7 +2223,7 @@ func (x *ListCasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCasesResponse.ProtoReflect.Descriptor instead.
 func (*ListCasesResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{19}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListCasesResponse) GetCases() []*Case {
@@ -1943,7 +2255,7 @@ type RecordConsentRequest struct {
 
 func (x *RecordConsentRequest) Reset() {
 	*x = RecordConsentRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[20]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1955,7 +2267,7 @@ func (x *RecordConsentRequest) String() string {
 func (*RecordConsentRequest) ProtoMessage() {}
 
 func (x *RecordConsentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[20]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1968,7 +2280,7 @@ func (x *RecordConsentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordConsentRequest.ProtoReflect.Descriptor instead.
 func (*RecordConsentRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{20}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RecordConsentRequest) GetName() string {
@@ -2014,14 +2326,17 @@ type ReferCaseRequest struct {
 	// Free text to the other side; travels sealed.
 	Note string `protobuf:"bytes,9,opt,name=note,proto3" json:"note,omitempty"`
 	// The case as the caller knows it; refused when it changed since.
-	Etag          string `protobuf:"bytes,10,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,10,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Cases of those who go together with this one and are not parted: brothers and sisters, or a mother and her children. All are
+	// referred, for a place to stay with the same unit, or none. The note is for all of them.
+	Others        []*OtherCase `protobuf:"bytes,11,rep,name=others,proto3" json:"others,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReferCaseRequest) Reset() {
 	*x = ReferCaseRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[21]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2348,7 @@ func (x *ReferCaseRequest) String() string {
 func (*ReferCaseRequest) ProtoMessage() {}
 
 func (x *ReferCaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[21]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2361,7 @@ func (x *ReferCaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReferCaseRequest.ProtoReflect.Descriptor instead.
 func (*ReferCaseRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{21}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReferCaseRequest) GetName() string {
@@ -2119,6 +2434,86 @@ func (x *ReferCaseRequest) GetEtag() string {
 	return ""
 }
 
+func (x *ReferCaseRequest) GetOthers() []*OtherCase {
+	if x != nil {
+		return x.Others
+	}
+	return nil
+}
+
+// OtherCase is one of those who go together with another.
+type OtherCase struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/balochistan/cases/0192…`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The case as the caller knows it; refused when it changed since.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// What the place must offer to this person, without identity.
+	Needs *v1.Needs `protobuf:"bytes,3,opt,name=needs,proto3" json:"needs,omitempty"`
+	// A legal basis where this person's consent cannot be had; its reason belongs into the note.
+	Override      *v1.ConsentOverride `protobuf:"bytes,4,opt,name=override,proto3" json:"override,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OtherCase) Reset() {
+	*x = OtherCase{}
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OtherCase) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OtherCase) ProtoMessage() {}
+
+func (x *OtherCase) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OtherCase.ProtoReflect.Descriptor instead.
+func (*OtherCase) Descriptor() ([]byte, []int) {
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *OtherCase) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *OtherCase) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *OtherCase) GetNeeds() *v1.Needs {
+	if x != nil {
+		return x.Needs
+	}
+	return nil
+}
+
+func (x *OtherCase) GetOverride() *v1.ConsentOverride {
+	if x != nil {
+		return x.Override
+	}
+	return nil
+}
+
 // Request to record the outcome.
 type RecordOutcomeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2138,7 +2533,7 @@ type RecordOutcomeRequest struct {
 
 func (x *RecordOutcomeRequest) Reset() {
 	*x = RecordOutcomeRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[22]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2150,7 +2545,7 @@ func (x *RecordOutcomeRequest) String() string {
 func (*RecordOutcomeRequest) ProtoMessage() {}
 
 func (x *RecordOutcomeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[22]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2163,7 +2558,7 @@ func (x *RecordOutcomeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordOutcomeRequest.ProtoReflect.Descriptor instead.
 func (*RecordOutcomeRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{22}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RecordOutcomeRequest) GetName() string {
@@ -2216,7 +2611,7 @@ type ListAuditRowsRequest struct {
 
 func (x *ListAuditRowsRequest) Reset() {
 	*x = ListAuditRowsRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[23]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2228,7 +2623,7 @@ func (x *ListAuditRowsRequest) String() string {
 func (*ListAuditRowsRequest) ProtoMessage() {}
 
 func (x *ListAuditRowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[23]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2241,7 +2636,7 @@ func (x *ListAuditRowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRowsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRowsRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{23}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListAuditRowsRequest) GetParent() string {
@@ -2278,7 +2673,7 @@ type ListAuditRowsResponse struct {
 
 func (x *ListAuditRowsResponse) Reset() {
 	*x = ListAuditRowsResponse{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[24]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2290,7 +2685,7 @@ func (x *ListAuditRowsResponse) String() string {
 func (*ListAuditRowsResponse) ProtoMessage() {}
 
 func (x *ListAuditRowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[24]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2303,7 +2698,7 @@ func (x *ListAuditRowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRowsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditRowsResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{24}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListAuditRowsResponse) GetAuditRows() []*v11.AuditRow {
@@ -2318,6 +2713,106 @@ func (x *ListAuditRowsResponse) GetNextPageToken() string {
 		return x.NextPageToken
 	}
 	return ""
+}
+
+// Closing is the tombstone of what was here, or was to come.
+type ReceivedDossier_Closing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Offer on which it was, or was to be; empty for a person who came without one.
+	Offer string `protobuf:"bytes,1,opt,name=offer,proto3" json:"offer,omitempty"`
+	// Code of the list `dossier_closing`.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When.
+	CloseTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=close_time,json=closeTime,proto3" json:"close_time,omitempty"`
+	// How far the referral's chain was heard of then.
+	Sequence uint64 `protobuf:"varint,4,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// The case that was made of it; empty for none.
+	Case string `protobuf:"bytes,5,opt,name=case,proto3" json:"case,omitempty"`
+	// Node that sent the dossier; empty where none had come.
+	FromNode string `protobuf:"bytes,6,opt,name=from_node,json=fromNode,proto3" json:"from_node,omitempty"`
+	// Something was here, or has come since: it was said that it is closed.
+	Told          bool `protobuf:"varint,7,opt,name=told,proto3" json:"told,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReceivedDossier_Closing) Reset() {
+	*x = ReceivedDossier_Closing{}
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReceivedDossier_Closing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReceivedDossier_Closing) ProtoMessage() {}
+
+func (x *ReceivedDossier_Closing) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReceivedDossier_Closing.ProtoReflect.Descriptor instead.
+func (*ReceivedDossier_Closing) Descriptor() ([]byte, []int) {
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{8, 0}
+}
+
+func (x *ReceivedDossier_Closing) GetOffer() string {
+	if x != nil {
+		return x.Offer
+	}
+	return ""
+}
+
+func (x *ReceivedDossier_Closing) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ReceivedDossier_Closing) GetCloseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CloseTime
+	}
+	return nil
+}
+
+func (x *ReceivedDossier_Closing) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *ReceivedDossier_Closing) GetCase() string {
+	if x != nil {
+		return x.Case
+	}
+	return ""
+}
+
+func (x *ReceivedDossier_Closing) GetFromNode() string {
+	if x != nil {
+		return x.FromNode
+	}
+	return ""
+}
+
+func (x *ReceivedDossier_Closing) GetTold() bool {
+	if x != nil {
+		return x.Told
+	}
+	return false
 }
 
 // Narrows the list.
@@ -2335,7 +2830,7 @@ type ListCasesRequest_Filter struct {
 
 func (x *ListCasesRequest_Filter) Reset() {
 	*x = ListCasesRequest_Filter{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[25]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2347,7 +2842,7 @@ func (x *ListCasesRequest_Filter) String() string {
 func (*ListCasesRequest_Filter) ProtoMessage() {}
 
 func (x *ListCasesRequest_Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[25]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2360,7 +2855,7 @@ func (x *ListCasesRequest_Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCasesRequest_Filter.ProtoReflect.Descriptor instead.
 func (*ListCasesRequest_Filter) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{18, 0}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{20, 0}
 }
 
 func (x *ListCasesRequest_Filter) GetState() Case_State {
@@ -2439,7 +2934,8 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\tlanguages\x18\v \x03(\tB\x13\xbaH\f\x92\x01\t\x10\n" +
 	"\"\x05r\x03\x98\x01\x03\x88\x80\x19\x05R\tlanguages\x12$\n" +
 	"\x06health\x18\f \x01(\tB\f\xbaH\x05r\x03\x18\xd0\x0f\x88\x80\x19\x06R\x06health:S\xbaHP\x1aN\n" +
-	"\vperson.ages\x12!age_to must not be below age_from\x1a\x1cthis.age_to >= this.age_from\"\xea\t\n" +
+	"\vperson.ages\x12!age_to must not be below age_from\x1a\x1cthis.age_to >= this.age_from\"\xe5\n" +
+	"\n" +
 	"\x04Case\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12!\n" +
 	"\treference\x18\x02 \x01(\tB\x03\xe0A\x03R\treference\x12U\n" +
@@ -2464,7 +2960,9 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\x04etag\x18\x11 \x01(\tB\n" +
 	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12(\n" +
 	"\rrefer_failure\x18\x12 \x01(\tB\x03\xe0A\x03R\freferFailure\x12I\n" +
-	"\rreferral_kind\x18\x13 \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindB\x03\xe0A\x03R\freferralKind\"r\n" +
+	"\rreferral_kind\x18\x13 \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindB\x03\xe0A\x03R\freferralKind\x12*\n" +
+	"\x0ereading_closed\x18\x14 \x01(\tB\x03\xe0A\x03R\rreadingClosed\x12M\n" +
+	"\x12reading_close_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x10readingCloseTime\"r\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_ACTIVE\x10\x01\x12\x13\n" +
@@ -2474,7 +2972,7 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\x06Source\x12\x16\n" +
 	"\x12SOURCE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSOURCE_INTAKE\x10\x01\x12\x13\n" +
-	"\x0fSOURCE_REFERRAL\x10\x02\"\xd7\x04\n" +
+	"\x0fSOURCE_REFERRAL\x10\x02\"\x93\x05\n" +
 	"\aConsent\x12Q\n" +
 	"\bdecision\x18\x01 \x01(\x0e2&.amanat.protection.v1.Consent.DecisionB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\bdecision\x12\"\n" +
 	"\x05basis\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18<R\x05basis\x121\n" +
@@ -2494,11 +2992,25 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"commitment\x18\n" +
 	" \x01(\fB\n" +
 	"\xe0A\x03\xbaH\x04z\x02\x18 R\n" +
-	"commitment\"N\n" +
+	"commitment\x12:\n" +
+	"\bend_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\"N\n" +
 	"\bDecision\x12\x18\n" +
 	"\x14DECISION_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eDECISION_GIVEN\x10\x01\x12\x14\n" +
-	"\x10DECISION_REFUSED\x10\x02\"\xe5\x02\n" +
+	"\x10DECISION_REFUSED\x10\x02\"\xa6\x02\n" +
+	"\x0eDossierConsent\x12\x1d\n" +
+	"\x05basis\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18<R\x05basis\x12*\n" +
+	"\bpurposes\x18\x02 \x03(\tB\x0e\xbaH\v\x92\x01\b\x10\n" +
+	"\"\x04r\x02\x18<R\bpurposes\x12&\n" +
+	"\x06scopes\x18\x03 \x03(\tB\x0e\xbaH\v\x92\x01\b\x10\n" +
+	"\"\x04r\x02\x18<R\x06scopes\x12;\n" +
+	"\vrecord_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"recordTime\x12;\n" +
+	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12'\n" +
+	"\n" +
+	"commitment\x18\x06 \x01(\fB\a\xbaH\x04z\x02\x18 R\n" +
+	"commitment\"\xc1\x03\n" +
 	"\aDossier\x12$\n" +
 	"\breferral\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\breferral\x12\x1e\n" +
 	"\x05offer\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xac\x02R\x05offer\x12:\n" +
@@ -2507,7 +3019,11 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\x10\x0f\"\x06r\x04\x10\x01\x18<\x88\x80\x19\x06R\fexploitation\x12*\n" +
 	"\tnarrative\x18\x05 \x01(\tB\f\xbaH\x05r\x03\x18\xc0>\x88\x80\x19\aR\tnarrative\x12>\n" +
 	"\aurgency\x18\x06 \x01(\x0e2\x1a.amanat.custody.v1.UrgencyB\b\xbaH\x05\x82\x01\x02\x10\x01R\aurgency\x122\n" +
-	"\x0efound_district\x18\a \x01(\tB\v\xbaH\x04r\x02\x18\x14\x88\x80\x19\x04R\rfoundDistrict\"\xa4\x03\n" +
+	"\x0efound_district\x18\a \x01(\tB\v\xbaH\x04r\x02\x18\x14\x88\x80\x19\x04R\rfoundDistrict\x12>\n" +
+	"\aconsent\x18\b \x01(\v2$.amanat.protection.v1.DossierConsentR\aconsent\x12\x1a\n" +
+	"\bsequence\x18\t \x01(\x04R\bsequence\"5\n" +
+	"\rDossierWanted\x12$\n" +
+	"\breferral\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\breferral\"\xad\b\n" +
 	"\x0fReceivedDossier\x127\n" +
 	"\adossier\x18\x01 \x01(\v2\x1d.amanat.protection.v1.DossierR\adossier\x12\x1b\n" +
 	"\tfrom_node\x18\x02 \x01(\tR\bfromNode\x12=\n" +
@@ -2517,7 +3033,32 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\x04unit\x18\x06 \x01(\tR\x04unit\x12G\n" +
 	"\x0ereferral_state\x18\a \x01(\x0e2 .amanat.custody.v1.ReferralStateR\rreferralState\x12+\n" +
 	"\x11referral_sequence\x18\b \x01(\x04R\x10referralSequence\x12D\n" +
-	"\rreferral_kind\x18\t \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindR\freferralKind\"\xc9\x01\n" +
+	"\rreferral_kind\x18\t \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindR\freferralKind\x12>\n" +
+	"\x04duty\x18\n" +
+	" \x01(\x0e2*.amanat.protection.v1.ReceivedDossier.DutyR\x04duty\x12%\n" +
+	"\x0epromised_offer\x18\v \x01(\tR\rpromisedOffer\x12\x1f\n" +
+	"\vowner_nodes\x18\f \x03(\tR\n" +
+	"ownerNodes\x12\x1d\n" +
+	"\n" +
+	"giver_node\x18\r \x01(\tR\tgiverNode\x12#\n" +
+	"\rconsent_ended\x18\x0e \x01(\bR\fconsentEnded\x12I\n" +
+	"\bclosings\x18\x0f \x03(\v2-.amanat.protection.v1.ReceivedDossier.ClosingR\bclosings\x12\x14\n" +
+	"\x05round\x18\x10 \x01(\rR\x05round\x125\n" +
+	"\bdue_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\adueTime\x1a\xd3\x01\n" +
+	"\aClosing\x12\x14\n" +
+	"\x05offer\x18\x01 \x01(\tR\x05offer\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x129\n" +
+	"\n" +
+	"close_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tcloseTime\x12\x1a\n" +
+	"\bsequence\x18\x04 \x01(\x04R\bsequence\x12\x12\n" +
+	"\x04case\x18\x05 \x01(\tR\x04case\x12\x1b\n" +
+	"\tfrom_node\x18\x06 \x01(\tR\bfromNode\x12\x12\n" +
+	"\x04told\x18\a \x01(\bR\x04told\"M\n" +
+	"\x04Duty\x12\x14\n" +
+	"\x10DUTY_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rDUTY_PROMISED\x10\x01\x12\r\n" +
+	"\tDUTY_CARE\x10\x02\x12\r\n" +
+	"\tDUTY_OVER\x10\x03\"\xc9\x01\n" +
 	"\x11CreateUnitRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x129\n" +
 	"\aunit_id\x18\x02 \x01(\tB \xe0A\x02\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{1,60}$R\x06unitId\x129\n" +
@@ -2579,7 +3120,7 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\x14RecordConsentRequest\x12N\n" +
 	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/cases/[0-9a-f-]{36}$R\x04name\x12B\n" +
 	"\aconsent\x18\x02 \x01(\v2\x1d.amanat.protection.v1.ConsentB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\aconsent\x12 \n" +
-	"\x04etag\x18\x03 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\xe0\x04\n" +
+	"\x04etag\x18\x03 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\xa6\x05\n" +
 	"\x10ReferCaseRequest\x12N\n" +
 	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/cases/[0-9a-f-]{36}$R\x04name\x12B\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12&\n" +
@@ -2591,7 +3132,14 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\boverride\x18\b \x01(\v2\".amanat.custody.v1.ConsentOverrideB\x03\xe0A\x01R\boverride\x12#\n" +
 	"\x04note\x18\t \x01(\tB\x0f\xe0A\x01\xbaH\x05r\x03\x18\xa0\x1f\x88\x80\x19\aR\x04note\x12 \n" +
 	"\x04etag\x18\n" +
-	" \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\x90\x02\n" +
+	" \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x12D\n" +
+	"\x06others\x18\v \x03(\v2\x1f.amanat.protection.v1.OtherCaseB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\n" +
+	"R\x06others\"\xfd\x01\n" +
+	"\tOtherCase\x12N\n" +
+	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/cases/[0-9a-f-]{36}$R\x04name\x12 \n" +
+	"\x04etag\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x129\n" +
+	"\x05needs\x18\x03 \x01(\v2\x18.amanat.custody.v1.NeedsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05needs\x12C\n" +
+	"\boverride\x18\x04 \x01(\v2\".amanat.custody.v1.ConsentOverrideB\x03\xe0A\x01R\boverride\"\x90\x02\n" +
 	"\x14RecordOutcomeRequest\x12N\n" +
 	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/cases/[0-9a-f-]{36}$R\x04name\x12&\n" +
 	"\aoutcome\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18<R\aoutcome\x121\n" +
@@ -2647,161 +3195,178 @@ func file_amanat_protection_v1_protection_proto_rawDescGZIP() []byte {
 	return file_amanat_protection_v1_protection_proto_rawDescData
 }
 
-var file_amanat_protection_v1_protection_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_amanat_protection_v1_protection_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_amanat_protection_v1_protection_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_amanat_protection_v1_protection_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_amanat_protection_v1_protection_proto_goTypes = []any{
 	(Case_State)(0),                   // 0: amanat.protection.v1.Case.State
 	(Case_Source)(0),                  // 1: amanat.protection.v1.Case.Source
 	(Consent_Decision)(0),             // 2: amanat.protection.v1.Consent.Decision
-	(*Unit)(nil),                      // 3: amanat.protection.v1.Unit
-	(*Worker)(nil),                    // 4: amanat.protection.v1.Worker
-	(*Person)(nil),                    // 5: amanat.protection.v1.Person
-	(*Case)(nil),                      // 6: amanat.protection.v1.Case
-	(*Consent)(nil),                   // 7: amanat.protection.v1.Consent
-	(*Dossier)(nil),                   // 8: amanat.protection.v1.Dossier
-	(*ReceivedDossier)(nil),           // 9: amanat.protection.v1.ReceivedDossier
-	(*CreateUnitRequest)(nil),         // 10: amanat.protection.v1.CreateUnitRequest
-	(*GetUnitRequest)(nil),            // 11: amanat.protection.v1.GetUnitRequest
-	(*ListUnitsRequest)(nil),          // 12: amanat.protection.v1.ListUnitsRequest
-	(*ListUnitsResponse)(nil),         // 13: amanat.protection.v1.ListUnitsResponse
-	(*UpdateUnitRequest)(nil),         // 14: amanat.protection.v1.UpdateUnitRequest
-	(*UpdateWorkerRequest)(nil),       // 15: amanat.protection.v1.UpdateWorkerRequest
-	(*CreateWorkerRequest)(nil),       // 16: amanat.protection.v1.CreateWorkerRequest
-	(*ListWorkersRequest)(nil),        // 17: amanat.protection.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),       // 18: amanat.protection.v1.ListWorkersResponse
-	(*CreateCaseRequest)(nil),         // 19: amanat.protection.v1.CreateCaseRequest
-	(*GetCaseRequest)(nil),            // 20: amanat.protection.v1.GetCaseRequest
-	(*ListCasesRequest)(nil),          // 21: amanat.protection.v1.ListCasesRequest
-	(*ListCasesResponse)(nil),         // 22: amanat.protection.v1.ListCasesResponse
-	(*RecordConsentRequest)(nil),      // 23: amanat.protection.v1.RecordConsentRequest
-	(*ReferCaseRequest)(nil),          // 24: amanat.protection.v1.ReferCaseRequest
-	(*RecordOutcomeRequest)(nil),      // 25: amanat.protection.v1.RecordOutcomeRequest
-	(*ListAuditRowsRequest)(nil),      // 26: amanat.protection.v1.ListAuditRowsRequest
-	(*ListAuditRowsResponse)(nil),     // 27: amanat.protection.v1.ListAuditRowsResponse
-	(*ListCasesRequest_Filter)(nil),   // 28: amanat.protection.v1.ListCasesRequest.Filter
-	(*timestamppb.Timestamp)(nil),     // 29: google.protobuf.Timestamp
-	(*DutySpan)(nil),                  // 30: amanat.protection.v1.DutySpan
-	(*DutyException)(nil),             // 31: amanat.protection.v1.DutyException
-	(*QuietHours)(nil),                // 32: amanat.protection.v1.QuietHours
-	(*Leave)(nil),                     // 33: amanat.protection.v1.Leave
-	(*date.Date)(nil),                 // 34: google.type.Date
-	(v1.Urgency)(0),                   // 35: amanat.custody.v1.Urgency
-	(v1.ReferralState)(0),             // 36: amanat.custody.v1.ReferralState
-	(v1.ReferralKind)(0),              // 37: amanat.custody.v1.ReferralKind
-	(*fieldmaskpb.FieldMask)(nil),     // 38: google.protobuf.FieldMask
-	(*v1.Needs)(nil),                  // 39: amanat.custody.v1.Needs
-	(*v1.ConsentOverride)(nil),        // 40: amanat.custody.v1.ConsentOverride
-	(*v11.AuditRow)(nil),              // 41: amanat.privacy.v1.AuditRow
-	(*GetLadderRequest)(nil),          // 42: amanat.protection.v1.GetLadderRequest
-	(*UpdateLadderRequest)(nil),       // 43: amanat.protection.v1.UpdateLadderRequest
-	(*ListLimitsRequest)(nil),         // 44: amanat.protection.v1.ListLimitsRequest
-	(*ListCaseDeadlinesRequest)(nil),  // 45: amanat.protection.v1.ListCaseDeadlinesRequest
-	(*MeetDeadlineRequest)(nil),       // 46: amanat.protection.v1.MeetDeadlineRequest
-	(*RecordLegalEventRequest)(nil),   // 47: amanat.protection.v1.RecordLegalEventRequest
-	(*ListNoticesRequest)(nil),        // 48: amanat.protection.v1.ListNoticesRequest
-	(*AcknowledgeNoticeRequest)(nil),  // 49: amanat.protection.v1.AcknowledgeNoticeRequest
-	(*Ladder)(nil),                    // 50: amanat.protection.v1.Ladder
-	(*ListLimitsResponse)(nil),        // 51: amanat.protection.v1.ListLimitsResponse
-	(*ListCaseDeadlinesResponse)(nil), // 52: amanat.protection.v1.ListCaseDeadlinesResponse
-	(*CaseDeadline)(nil),              // 53: amanat.protection.v1.CaseDeadline
-	(*RecordLegalEventResponse)(nil),  // 54: amanat.protection.v1.RecordLegalEventResponse
-	(*ListNoticesResponse)(nil),       // 55: amanat.protection.v1.ListNoticesResponse
-	(*Notice)(nil),                    // 56: amanat.protection.v1.Notice
+	(ReceivedDossier_Duty)(0),         // 3: amanat.protection.v1.ReceivedDossier.Duty
+	(*Unit)(nil),                      // 4: amanat.protection.v1.Unit
+	(*Worker)(nil),                    // 5: amanat.protection.v1.Worker
+	(*Person)(nil),                    // 6: amanat.protection.v1.Person
+	(*Case)(nil),                      // 7: amanat.protection.v1.Case
+	(*Consent)(nil),                   // 8: amanat.protection.v1.Consent
+	(*DossierConsent)(nil),            // 9: amanat.protection.v1.DossierConsent
+	(*Dossier)(nil),                   // 10: amanat.protection.v1.Dossier
+	(*DossierWanted)(nil),             // 11: amanat.protection.v1.DossierWanted
+	(*ReceivedDossier)(nil),           // 12: amanat.protection.v1.ReceivedDossier
+	(*CreateUnitRequest)(nil),         // 13: amanat.protection.v1.CreateUnitRequest
+	(*GetUnitRequest)(nil),            // 14: amanat.protection.v1.GetUnitRequest
+	(*ListUnitsRequest)(nil),          // 15: amanat.protection.v1.ListUnitsRequest
+	(*ListUnitsResponse)(nil),         // 16: amanat.protection.v1.ListUnitsResponse
+	(*UpdateUnitRequest)(nil),         // 17: amanat.protection.v1.UpdateUnitRequest
+	(*UpdateWorkerRequest)(nil),       // 18: amanat.protection.v1.UpdateWorkerRequest
+	(*CreateWorkerRequest)(nil),       // 19: amanat.protection.v1.CreateWorkerRequest
+	(*ListWorkersRequest)(nil),        // 20: amanat.protection.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),       // 21: amanat.protection.v1.ListWorkersResponse
+	(*CreateCaseRequest)(nil),         // 22: amanat.protection.v1.CreateCaseRequest
+	(*GetCaseRequest)(nil),            // 23: amanat.protection.v1.GetCaseRequest
+	(*ListCasesRequest)(nil),          // 24: amanat.protection.v1.ListCasesRequest
+	(*ListCasesResponse)(nil),         // 25: amanat.protection.v1.ListCasesResponse
+	(*RecordConsentRequest)(nil),      // 26: amanat.protection.v1.RecordConsentRequest
+	(*ReferCaseRequest)(nil),          // 27: amanat.protection.v1.ReferCaseRequest
+	(*OtherCase)(nil),                 // 28: amanat.protection.v1.OtherCase
+	(*RecordOutcomeRequest)(nil),      // 29: amanat.protection.v1.RecordOutcomeRequest
+	(*ListAuditRowsRequest)(nil),      // 30: amanat.protection.v1.ListAuditRowsRequest
+	(*ListAuditRowsResponse)(nil),     // 31: amanat.protection.v1.ListAuditRowsResponse
+	(*ReceivedDossier_Closing)(nil),   // 32: amanat.protection.v1.ReceivedDossier.Closing
+	(*ListCasesRequest_Filter)(nil),   // 33: amanat.protection.v1.ListCasesRequest.Filter
+	(*timestamppb.Timestamp)(nil),     // 34: google.protobuf.Timestamp
+	(*DutySpan)(nil),                  // 35: amanat.protection.v1.DutySpan
+	(*DutyException)(nil),             // 36: amanat.protection.v1.DutyException
+	(*QuietHours)(nil),                // 37: amanat.protection.v1.QuietHours
+	(*Leave)(nil),                     // 38: amanat.protection.v1.Leave
+	(*date.Date)(nil),                 // 39: google.type.Date
+	(v1.Urgency)(0),                   // 40: amanat.custody.v1.Urgency
+	(v1.ReferralState)(0),             // 41: amanat.custody.v1.ReferralState
+	(v1.ReferralKind)(0),              // 42: amanat.custody.v1.ReferralKind
+	(*fieldmaskpb.FieldMask)(nil),     // 43: google.protobuf.FieldMask
+	(*v1.Needs)(nil),                  // 44: amanat.custody.v1.Needs
+	(*v1.ConsentOverride)(nil),        // 45: amanat.custody.v1.ConsentOverride
+	(*v11.AuditRow)(nil),              // 46: amanat.privacy.v1.AuditRow
+	(*GetLadderRequest)(nil),          // 47: amanat.protection.v1.GetLadderRequest
+	(*UpdateLadderRequest)(nil),       // 48: amanat.protection.v1.UpdateLadderRequest
+	(*ListLimitsRequest)(nil),         // 49: amanat.protection.v1.ListLimitsRequest
+	(*ListCaseDeadlinesRequest)(nil),  // 50: amanat.protection.v1.ListCaseDeadlinesRequest
+	(*MeetDeadlineRequest)(nil),       // 51: amanat.protection.v1.MeetDeadlineRequest
+	(*RecordLegalEventRequest)(nil),   // 52: amanat.protection.v1.RecordLegalEventRequest
+	(*ListNoticesRequest)(nil),        // 53: amanat.protection.v1.ListNoticesRequest
+	(*AcknowledgeNoticeRequest)(nil),  // 54: amanat.protection.v1.AcknowledgeNoticeRequest
+	(*Ladder)(nil),                    // 55: amanat.protection.v1.Ladder
+	(*ListLimitsResponse)(nil),        // 56: amanat.protection.v1.ListLimitsResponse
+	(*ListCaseDeadlinesResponse)(nil), // 57: amanat.protection.v1.ListCaseDeadlinesResponse
+	(*CaseDeadline)(nil),              // 58: amanat.protection.v1.CaseDeadline
+	(*RecordLegalEventResponse)(nil),  // 59: amanat.protection.v1.RecordLegalEventResponse
+	(*ListNoticesResponse)(nil),       // 60: amanat.protection.v1.ListNoticesResponse
+	(*Notice)(nil),                    // 61: amanat.protection.v1.Notice
 }
 var file_amanat_protection_v1_protection_proto_depIdxs = []int32{
-	29, // 0: amanat.protection.v1.Unit.create_time:type_name -> google.protobuf.Timestamp
-	30, // 1: amanat.protection.v1.Unit.duty:type_name -> amanat.protection.v1.DutySpan
-	31, // 2: amanat.protection.v1.Unit.duty_exceptions:type_name -> amanat.protection.v1.DutyException
-	29, // 3: amanat.protection.v1.Worker.create_time:type_name -> google.protobuf.Timestamp
-	32, // 4: amanat.protection.v1.Worker.quiet_hours:type_name -> amanat.protection.v1.QuietHours
-	33, // 5: amanat.protection.v1.Worker.leaves:type_name -> amanat.protection.v1.Leave
-	34, // 6: amanat.protection.v1.Person.birth_date:type_name -> google.type.Date
-	34, // 7: amanat.protection.v1.Person.age_as_of:type_name -> google.type.Date
-	5,  // 8: amanat.protection.v1.Case.person:type_name -> amanat.protection.v1.Person
-	35, // 9: amanat.protection.v1.Case.urgency:type_name -> amanat.custody.v1.Urgency
-	7,  // 10: amanat.protection.v1.Case.consent:type_name -> amanat.protection.v1.Consent
+	34, // 0: amanat.protection.v1.Unit.create_time:type_name -> google.protobuf.Timestamp
+	35, // 1: amanat.protection.v1.Unit.duty:type_name -> amanat.protection.v1.DutySpan
+	36, // 2: amanat.protection.v1.Unit.duty_exceptions:type_name -> amanat.protection.v1.DutyException
+	34, // 3: amanat.protection.v1.Worker.create_time:type_name -> google.protobuf.Timestamp
+	37, // 4: amanat.protection.v1.Worker.quiet_hours:type_name -> amanat.protection.v1.QuietHours
+	38, // 5: amanat.protection.v1.Worker.leaves:type_name -> amanat.protection.v1.Leave
+	39, // 6: amanat.protection.v1.Person.birth_date:type_name -> google.type.Date
+	39, // 7: amanat.protection.v1.Person.age_as_of:type_name -> google.type.Date
+	6,  // 8: amanat.protection.v1.Case.person:type_name -> amanat.protection.v1.Person
+	40, // 9: amanat.protection.v1.Case.urgency:type_name -> amanat.custody.v1.Urgency
+	8,  // 10: amanat.protection.v1.Case.consent:type_name -> amanat.protection.v1.Consent
 	0,  // 11: amanat.protection.v1.Case.state:type_name -> amanat.protection.v1.Case.State
 	1,  // 12: amanat.protection.v1.Case.source:type_name -> amanat.protection.v1.Case.Source
-	36, // 13: amanat.protection.v1.Case.referral_state:type_name -> amanat.custody.v1.ReferralState
-	29, // 14: amanat.protection.v1.Case.create_time:type_name -> google.protobuf.Timestamp
-	29, // 15: amanat.protection.v1.Case.update_time:type_name -> google.protobuf.Timestamp
-	37, // 16: amanat.protection.v1.Case.referral_kind:type_name -> amanat.custody.v1.ReferralKind
-	2,  // 17: amanat.protection.v1.Consent.decision:type_name -> amanat.protection.v1.Consent.Decision
-	29, // 18: amanat.protection.v1.Consent.expire_time:type_name -> google.protobuf.Timestamp
-	29, // 19: amanat.protection.v1.Consent.record_time:type_name -> google.protobuf.Timestamp
-	5,  // 20: amanat.protection.v1.Dossier.person:type_name -> amanat.protection.v1.Person
-	35, // 21: amanat.protection.v1.Dossier.urgency:type_name -> amanat.custody.v1.Urgency
-	8,  // 22: amanat.protection.v1.ReceivedDossier.dossier:type_name -> amanat.protection.v1.Dossier
-	29, // 23: amanat.protection.v1.ReceivedDossier.receive_time:type_name -> google.protobuf.Timestamp
-	36, // 24: amanat.protection.v1.ReceivedDossier.referral_state:type_name -> amanat.custody.v1.ReferralState
-	37, // 25: amanat.protection.v1.ReceivedDossier.referral_kind:type_name -> amanat.custody.v1.ReferralKind
-	3,  // 26: amanat.protection.v1.CreateUnitRequest.unit:type_name -> amanat.protection.v1.Unit
-	3,  // 27: amanat.protection.v1.ListUnitsResponse.units:type_name -> amanat.protection.v1.Unit
-	3,  // 28: amanat.protection.v1.UpdateUnitRequest.unit:type_name -> amanat.protection.v1.Unit
-	38, // 29: amanat.protection.v1.UpdateUnitRequest.update_mask:type_name -> google.protobuf.FieldMask
-	4,  // 30: amanat.protection.v1.UpdateWorkerRequest.worker:type_name -> amanat.protection.v1.Worker
-	38, // 31: amanat.protection.v1.UpdateWorkerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	4,  // 32: amanat.protection.v1.CreateWorkerRequest.worker:type_name -> amanat.protection.v1.Worker
-	4,  // 33: amanat.protection.v1.ListWorkersResponse.workers:type_name -> amanat.protection.v1.Worker
-	6,  // 34: amanat.protection.v1.CreateCaseRequest.case:type_name -> amanat.protection.v1.Case
-	28, // 35: amanat.protection.v1.ListCasesRequest.filter:type_name -> amanat.protection.v1.ListCasesRequest.Filter
-	6,  // 36: amanat.protection.v1.ListCasesResponse.cases:type_name -> amanat.protection.v1.Case
-	7,  // 37: amanat.protection.v1.RecordConsentRequest.consent:type_name -> amanat.protection.v1.Consent
-	37, // 38: amanat.protection.v1.ReferCaseRequest.kind:type_name -> amanat.custody.v1.ReferralKind
-	39, // 39: amanat.protection.v1.ReferCaseRequest.needs:type_name -> amanat.custody.v1.Needs
-	29, // 40: amanat.protection.v1.ReferCaseRequest.answer_by:type_name -> google.protobuf.Timestamp
-	40, // 41: amanat.protection.v1.ReferCaseRequest.override:type_name -> amanat.custody.v1.ConsentOverride
-	41, // 42: amanat.protection.v1.ListAuditRowsResponse.audit_rows:type_name -> amanat.privacy.v1.AuditRow
-	0,  // 43: amanat.protection.v1.ListCasesRequest.Filter.state:type_name -> amanat.protection.v1.Case.State
-	10, // 44: amanat.protection.v1.ProtectionService.CreateUnit:input_type -> amanat.protection.v1.CreateUnitRequest
-	11, // 45: amanat.protection.v1.ProtectionService.GetUnit:input_type -> amanat.protection.v1.GetUnitRequest
-	12, // 46: amanat.protection.v1.ProtectionService.ListUnits:input_type -> amanat.protection.v1.ListUnitsRequest
-	14, // 47: amanat.protection.v1.ProtectionService.UpdateUnit:input_type -> amanat.protection.v1.UpdateUnitRequest
-	16, // 48: amanat.protection.v1.ProtectionService.CreateWorker:input_type -> amanat.protection.v1.CreateWorkerRequest
-	15, // 49: amanat.protection.v1.ProtectionService.UpdateWorker:input_type -> amanat.protection.v1.UpdateWorkerRequest
-	17, // 50: amanat.protection.v1.ProtectionService.ListWorkers:input_type -> amanat.protection.v1.ListWorkersRequest
-	19, // 51: amanat.protection.v1.ProtectionService.CreateCase:input_type -> amanat.protection.v1.CreateCaseRequest
-	20, // 52: amanat.protection.v1.ProtectionService.GetCase:input_type -> amanat.protection.v1.GetCaseRequest
-	21, // 53: amanat.protection.v1.ProtectionService.ListCases:input_type -> amanat.protection.v1.ListCasesRequest
-	23, // 54: amanat.protection.v1.ProtectionService.RecordConsent:input_type -> amanat.protection.v1.RecordConsentRequest
-	24, // 55: amanat.protection.v1.ProtectionService.ReferCase:input_type -> amanat.protection.v1.ReferCaseRequest
-	25, // 56: amanat.protection.v1.ProtectionService.RecordOutcome:input_type -> amanat.protection.v1.RecordOutcomeRequest
-	42, // 57: amanat.protection.v1.ProtectionService.GetLadder:input_type -> amanat.protection.v1.GetLadderRequest
-	43, // 58: amanat.protection.v1.ProtectionService.UpdateLadder:input_type -> amanat.protection.v1.UpdateLadderRequest
-	44, // 59: amanat.protection.v1.ProtectionService.ListLimits:input_type -> amanat.protection.v1.ListLimitsRequest
-	45, // 60: amanat.protection.v1.ProtectionService.ListCaseDeadlines:input_type -> amanat.protection.v1.ListCaseDeadlinesRequest
-	46, // 61: amanat.protection.v1.ProtectionService.MeetDeadline:input_type -> amanat.protection.v1.MeetDeadlineRequest
-	47, // 62: amanat.protection.v1.ProtectionService.RecordLegalEvent:input_type -> amanat.protection.v1.RecordLegalEventRequest
-	48, // 63: amanat.protection.v1.ProtectionService.ListNotices:input_type -> amanat.protection.v1.ListNoticesRequest
-	49, // 64: amanat.protection.v1.ProtectionService.AcknowledgeNotice:input_type -> amanat.protection.v1.AcknowledgeNoticeRequest
-	26, // 65: amanat.protection.v1.ProtectionService.ListAuditRows:input_type -> amanat.protection.v1.ListAuditRowsRequest
-	3,  // 66: amanat.protection.v1.ProtectionService.CreateUnit:output_type -> amanat.protection.v1.Unit
-	3,  // 67: amanat.protection.v1.ProtectionService.GetUnit:output_type -> amanat.protection.v1.Unit
-	13, // 68: amanat.protection.v1.ProtectionService.ListUnits:output_type -> amanat.protection.v1.ListUnitsResponse
-	3,  // 69: amanat.protection.v1.ProtectionService.UpdateUnit:output_type -> amanat.protection.v1.Unit
-	4,  // 70: amanat.protection.v1.ProtectionService.CreateWorker:output_type -> amanat.protection.v1.Worker
-	4,  // 71: amanat.protection.v1.ProtectionService.UpdateWorker:output_type -> amanat.protection.v1.Worker
-	18, // 72: amanat.protection.v1.ProtectionService.ListWorkers:output_type -> amanat.protection.v1.ListWorkersResponse
-	6,  // 73: amanat.protection.v1.ProtectionService.CreateCase:output_type -> amanat.protection.v1.Case
-	6,  // 74: amanat.protection.v1.ProtectionService.GetCase:output_type -> amanat.protection.v1.Case
-	22, // 75: amanat.protection.v1.ProtectionService.ListCases:output_type -> amanat.protection.v1.ListCasesResponse
-	6,  // 76: amanat.protection.v1.ProtectionService.RecordConsent:output_type -> amanat.protection.v1.Case
-	6,  // 77: amanat.protection.v1.ProtectionService.ReferCase:output_type -> amanat.protection.v1.Case
-	6,  // 78: amanat.protection.v1.ProtectionService.RecordOutcome:output_type -> amanat.protection.v1.Case
-	50, // 79: amanat.protection.v1.ProtectionService.GetLadder:output_type -> amanat.protection.v1.Ladder
-	50, // 80: amanat.protection.v1.ProtectionService.UpdateLadder:output_type -> amanat.protection.v1.Ladder
-	51, // 81: amanat.protection.v1.ProtectionService.ListLimits:output_type -> amanat.protection.v1.ListLimitsResponse
-	52, // 82: amanat.protection.v1.ProtectionService.ListCaseDeadlines:output_type -> amanat.protection.v1.ListCaseDeadlinesResponse
-	53, // 83: amanat.protection.v1.ProtectionService.MeetDeadline:output_type -> amanat.protection.v1.CaseDeadline
-	54, // 84: amanat.protection.v1.ProtectionService.RecordLegalEvent:output_type -> amanat.protection.v1.RecordLegalEventResponse
-	55, // 85: amanat.protection.v1.ProtectionService.ListNotices:output_type -> amanat.protection.v1.ListNoticesResponse
-	56, // 86: amanat.protection.v1.ProtectionService.AcknowledgeNotice:output_type -> amanat.protection.v1.Notice
-	27, // 87: amanat.protection.v1.ProtectionService.ListAuditRows:output_type -> amanat.protection.v1.ListAuditRowsResponse
-	66, // [66:88] is the sub-list for method output_type
-	44, // [44:66] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	41, // 13: amanat.protection.v1.Case.referral_state:type_name -> amanat.custody.v1.ReferralState
+	34, // 14: amanat.protection.v1.Case.create_time:type_name -> google.protobuf.Timestamp
+	34, // 15: amanat.protection.v1.Case.update_time:type_name -> google.protobuf.Timestamp
+	42, // 16: amanat.protection.v1.Case.referral_kind:type_name -> amanat.custody.v1.ReferralKind
+	34, // 17: amanat.protection.v1.Case.reading_close_time:type_name -> google.protobuf.Timestamp
+	2,  // 18: amanat.protection.v1.Consent.decision:type_name -> amanat.protection.v1.Consent.Decision
+	34, // 19: amanat.protection.v1.Consent.expire_time:type_name -> google.protobuf.Timestamp
+	34, // 20: amanat.protection.v1.Consent.record_time:type_name -> google.protobuf.Timestamp
+	34, // 21: amanat.protection.v1.Consent.end_time:type_name -> google.protobuf.Timestamp
+	34, // 22: amanat.protection.v1.DossierConsent.record_time:type_name -> google.protobuf.Timestamp
+	34, // 23: amanat.protection.v1.DossierConsent.expire_time:type_name -> google.protobuf.Timestamp
+	6,  // 24: amanat.protection.v1.Dossier.person:type_name -> amanat.protection.v1.Person
+	40, // 25: amanat.protection.v1.Dossier.urgency:type_name -> amanat.custody.v1.Urgency
+	9,  // 26: amanat.protection.v1.Dossier.consent:type_name -> amanat.protection.v1.DossierConsent
+	10, // 27: amanat.protection.v1.ReceivedDossier.dossier:type_name -> amanat.protection.v1.Dossier
+	34, // 28: amanat.protection.v1.ReceivedDossier.receive_time:type_name -> google.protobuf.Timestamp
+	41, // 29: amanat.protection.v1.ReceivedDossier.referral_state:type_name -> amanat.custody.v1.ReferralState
+	42, // 30: amanat.protection.v1.ReceivedDossier.referral_kind:type_name -> amanat.custody.v1.ReferralKind
+	3,  // 31: amanat.protection.v1.ReceivedDossier.duty:type_name -> amanat.protection.v1.ReceivedDossier.Duty
+	32, // 32: amanat.protection.v1.ReceivedDossier.closings:type_name -> amanat.protection.v1.ReceivedDossier.Closing
+	34, // 33: amanat.protection.v1.ReceivedDossier.due_time:type_name -> google.protobuf.Timestamp
+	4,  // 34: amanat.protection.v1.CreateUnitRequest.unit:type_name -> amanat.protection.v1.Unit
+	4,  // 35: amanat.protection.v1.ListUnitsResponse.units:type_name -> amanat.protection.v1.Unit
+	4,  // 36: amanat.protection.v1.UpdateUnitRequest.unit:type_name -> amanat.protection.v1.Unit
+	43, // 37: amanat.protection.v1.UpdateUnitRequest.update_mask:type_name -> google.protobuf.FieldMask
+	5,  // 38: amanat.protection.v1.UpdateWorkerRequest.worker:type_name -> amanat.protection.v1.Worker
+	43, // 39: amanat.protection.v1.UpdateWorkerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	5,  // 40: amanat.protection.v1.CreateWorkerRequest.worker:type_name -> amanat.protection.v1.Worker
+	5,  // 41: amanat.protection.v1.ListWorkersResponse.workers:type_name -> amanat.protection.v1.Worker
+	7,  // 42: amanat.protection.v1.CreateCaseRequest.case:type_name -> amanat.protection.v1.Case
+	33, // 43: amanat.protection.v1.ListCasesRequest.filter:type_name -> amanat.protection.v1.ListCasesRequest.Filter
+	7,  // 44: amanat.protection.v1.ListCasesResponse.cases:type_name -> amanat.protection.v1.Case
+	8,  // 45: amanat.protection.v1.RecordConsentRequest.consent:type_name -> amanat.protection.v1.Consent
+	42, // 46: amanat.protection.v1.ReferCaseRequest.kind:type_name -> amanat.custody.v1.ReferralKind
+	44, // 47: amanat.protection.v1.ReferCaseRequest.needs:type_name -> amanat.custody.v1.Needs
+	34, // 48: amanat.protection.v1.ReferCaseRequest.answer_by:type_name -> google.protobuf.Timestamp
+	45, // 49: amanat.protection.v1.ReferCaseRequest.override:type_name -> amanat.custody.v1.ConsentOverride
+	28, // 50: amanat.protection.v1.ReferCaseRequest.others:type_name -> amanat.protection.v1.OtherCase
+	44, // 51: amanat.protection.v1.OtherCase.needs:type_name -> amanat.custody.v1.Needs
+	45, // 52: amanat.protection.v1.OtherCase.override:type_name -> amanat.custody.v1.ConsentOverride
+	46, // 53: amanat.protection.v1.ListAuditRowsResponse.audit_rows:type_name -> amanat.privacy.v1.AuditRow
+	34, // 54: amanat.protection.v1.ReceivedDossier.Closing.close_time:type_name -> google.protobuf.Timestamp
+	0,  // 55: amanat.protection.v1.ListCasesRequest.Filter.state:type_name -> amanat.protection.v1.Case.State
+	13, // 56: amanat.protection.v1.ProtectionService.CreateUnit:input_type -> amanat.protection.v1.CreateUnitRequest
+	14, // 57: amanat.protection.v1.ProtectionService.GetUnit:input_type -> amanat.protection.v1.GetUnitRequest
+	15, // 58: amanat.protection.v1.ProtectionService.ListUnits:input_type -> amanat.protection.v1.ListUnitsRequest
+	17, // 59: amanat.protection.v1.ProtectionService.UpdateUnit:input_type -> amanat.protection.v1.UpdateUnitRequest
+	19, // 60: amanat.protection.v1.ProtectionService.CreateWorker:input_type -> amanat.protection.v1.CreateWorkerRequest
+	18, // 61: amanat.protection.v1.ProtectionService.UpdateWorker:input_type -> amanat.protection.v1.UpdateWorkerRequest
+	20, // 62: amanat.protection.v1.ProtectionService.ListWorkers:input_type -> amanat.protection.v1.ListWorkersRequest
+	22, // 63: amanat.protection.v1.ProtectionService.CreateCase:input_type -> amanat.protection.v1.CreateCaseRequest
+	23, // 64: amanat.protection.v1.ProtectionService.GetCase:input_type -> amanat.protection.v1.GetCaseRequest
+	24, // 65: amanat.protection.v1.ProtectionService.ListCases:input_type -> amanat.protection.v1.ListCasesRequest
+	26, // 66: amanat.protection.v1.ProtectionService.RecordConsent:input_type -> amanat.protection.v1.RecordConsentRequest
+	27, // 67: amanat.protection.v1.ProtectionService.ReferCase:input_type -> amanat.protection.v1.ReferCaseRequest
+	29, // 68: amanat.protection.v1.ProtectionService.RecordOutcome:input_type -> amanat.protection.v1.RecordOutcomeRequest
+	47, // 69: amanat.protection.v1.ProtectionService.GetLadder:input_type -> amanat.protection.v1.GetLadderRequest
+	48, // 70: amanat.protection.v1.ProtectionService.UpdateLadder:input_type -> amanat.protection.v1.UpdateLadderRequest
+	49, // 71: amanat.protection.v1.ProtectionService.ListLimits:input_type -> amanat.protection.v1.ListLimitsRequest
+	50, // 72: amanat.protection.v1.ProtectionService.ListCaseDeadlines:input_type -> amanat.protection.v1.ListCaseDeadlinesRequest
+	51, // 73: amanat.protection.v1.ProtectionService.MeetDeadline:input_type -> amanat.protection.v1.MeetDeadlineRequest
+	52, // 74: amanat.protection.v1.ProtectionService.RecordLegalEvent:input_type -> amanat.protection.v1.RecordLegalEventRequest
+	53, // 75: amanat.protection.v1.ProtectionService.ListNotices:input_type -> amanat.protection.v1.ListNoticesRequest
+	54, // 76: amanat.protection.v1.ProtectionService.AcknowledgeNotice:input_type -> amanat.protection.v1.AcknowledgeNoticeRequest
+	30, // 77: amanat.protection.v1.ProtectionService.ListAuditRows:input_type -> amanat.protection.v1.ListAuditRowsRequest
+	4,  // 78: amanat.protection.v1.ProtectionService.CreateUnit:output_type -> amanat.protection.v1.Unit
+	4,  // 79: amanat.protection.v1.ProtectionService.GetUnit:output_type -> amanat.protection.v1.Unit
+	16, // 80: amanat.protection.v1.ProtectionService.ListUnits:output_type -> amanat.protection.v1.ListUnitsResponse
+	4,  // 81: amanat.protection.v1.ProtectionService.UpdateUnit:output_type -> amanat.protection.v1.Unit
+	5,  // 82: amanat.protection.v1.ProtectionService.CreateWorker:output_type -> amanat.protection.v1.Worker
+	5,  // 83: amanat.protection.v1.ProtectionService.UpdateWorker:output_type -> amanat.protection.v1.Worker
+	21, // 84: amanat.protection.v1.ProtectionService.ListWorkers:output_type -> amanat.protection.v1.ListWorkersResponse
+	7,  // 85: amanat.protection.v1.ProtectionService.CreateCase:output_type -> amanat.protection.v1.Case
+	7,  // 86: amanat.protection.v1.ProtectionService.GetCase:output_type -> amanat.protection.v1.Case
+	25, // 87: amanat.protection.v1.ProtectionService.ListCases:output_type -> amanat.protection.v1.ListCasesResponse
+	7,  // 88: amanat.protection.v1.ProtectionService.RecordConsent:output_type -> amanat.protection.v1.Case
+	7,  // 89: amanat.protection.v1.ProtectionService.ReferCase:output_type -> amanat.protection.v1.Case
+	7,  // 90: amanat.protection.v1.ProtectionService.RecordOutcome:output_type -> amanat.protection.v1.Case
+	55, // 91: amanat.protection.v1.ProtectionService.GetLadder:output_type -> amanat.protection.v1.Ladder
+	55, // 92: amanat.protection.v1.ProtectionService.UpdateLadder:output_type -> amanat.protection.v1.Ladder
+	56, // 93: amanat.protection.v1.ProtectionService.ListLimits:output_type -> amanat.protection.v1.ListLimitsResponse
+	57, // 94: amanat.protection.v1.ProtectionService.ListCaseDeadlines:output_type -> amanat.protection.v1.ListCaseDeadlinesResponse
+	58, // 95: amanat.protection.v1.ProtectionService.MeetDeadline:output_type -> amanat.protection.v1.CaseDeadline
+	59, // 96: amanat.protection.v1.ProtectionService.RecordLegalEvent:output_type -> amanat.protection.v1.RecordLegalEventResponse
+	60, // 97: amanat.protection.v1.ProtectionService.ListNotices:output_type -> amanat.protection.v1.ListNoticesResponse
+	61, // 98: amanat.protection.v1.ProtectionService.AcknowledgeNotice:output_type -> amanat.protection.v1.Notice
+	31, // 99: amanat.protection.v1.ProtectionService.ListAuditRows:output_type -> amanat.protection.v1.ListAuditRowsResponse
+	78, // [78:100] is the sub-list for method output_type
+	56, // [56:78] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_amanat_protection_v1_protection_proto_init() }
@@ -2816,8 +3381,8 @@ func file_amanat_protection_v1_protection_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_protection_v1_protection_proto_rawDesc), len(file_amanat_protection_v1_protection_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   26,
+			NumEnums:      4,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -73,8 +73,8 @@ type ProtectionServiceClient interface {
 	ListCases(ctx context.Context, in *ListCasesRequest, opts ...grpc.CallOption) (*ListCasesResponse, error)
 	// Records consent, or its refusal.
 	RecordConsent(ctx context.Context, in *RecordConsentRequest, opts ...grpc.CallOption) (*Case, error)
-	// Refers a case to a unit, as a rule of another province. The referral service is asked by a
-	// durable command; the call waits for it until its deadline.
+	// Refers a case to a unit, as a rule of another province; also several cases of people who go together. The referral service is asked
+	// by one durable command; the call waits for it until its deadline.
 	ReferCase(ctx context.Context, in *ReferCaseRequest, opts ...grpc.CallOption) (*Case, error)
 	// Records what became of the person, and reports it back to the origin.
 	RecordOutcome(ctx context.Context, in *RecordOutcomeRequest, opts ...grpc.CallOption) (*Case, error)
@@ -354,8 +354,8 @@ type ProtectionServiceServer interface {
 	ListCases(context.Context, *ListCasesRequest) (*ListCasesResponse, error)
 	// Records consent, or its refusal.
 	RecordConsent(context.Context, *RecordConsentRequest) (*Case, error)
-	// Refers a case to a unit, as a rule of another province. The referral service is asked by a
-	// durable command; the call waits for it until its deadline.
+	// Refers a case to a unit, as a rule of another province; also several cases of people who go together. The referral service is asked
+	// by one durable command; the call waits for it until its deadline.
 	ReferCase(context.Context, *ReferCaseRequest) (*Case, error)
 	// Records what became of the person, and reports it back to the origin.
 	RecordOutcome(context.Context, *RecordOutcomeRequest) (*Case, error)

@@ -30,12 +30,20 @@ type CaseRecord struct {
 	Case *Case `protobuf:"bytes,1,opt,name=case,proto3" json:"case,omitempty"`
 	// What was last asked of the referral service about it; absent while nothing was.
 	Asked *AskedCommand `protobuf:"bytes,2,opt,name=asked,proto3" json:"asked,omitempty"`
-	// Offer for which the dossier was last sent; empty while none was.
+	// Offer for which the dossier was last sent; empty while none was, or to one that has the person without an offer.
 	DossierOffer string `protobuf:"bytes,3,opt,name=dossier_offer,json=dossierOffer,proto3" json:"dossier_offer,omitempty"`
 	// How far its referral's chain was followed.
 	ReferralSequence uint64 `protobuf:"varint,4,opt,name=referral_sequence,json=referralSequence,proto3" json:"referral_sequence,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Node to which the dossier was last sent.
+	DossierNode string `protobuf:"bytes,5,opt,name=dossier_node,json=dossierNode,proto3" json:"dossier_node,omitempty"`
+	// Node that has the person, or is promised to, by its referral; a dossier is owed to it. Empty for none.
+	HolderNode string `protobuf:"bytes,6,opt,name=holder_node,json=holderNode,proto3" json:"holder_node,omitempty"`
+	// Offer on which it has; empty for none.
+	HolderOffer string `protobuf:"bytes,7,opt,name=holder_offer,json=holderOffer,proto3" json:"holder_offer,omitempty"`
+	// Referral whose chain says that consent has ended, or to which this node has said so.
+	ConsentEndedReferral string `protobuf:"bytes,8,opt,name=consent_ended_referral,json=consentEndedReferral,proto3" json:"consent_ended_referral,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *CaseRecord) Reset() {
@@ -94,6 +102,34 @@ func (x *CaseRecord) GetReferralSequence() uint64 {
 		return x.ReferralSequence
 	}
 	return 0
+}
+
+func (x *CaseRecord) GetDossierNode() string {
+	if x != nil {
+		return x.DossierNode
+	}
+	return ""
+}
+
+func (x *CaseRecord) GetHolderNode() string {
+	if x != nil {
+		return x.HolderNode
+	}
+	return ""
+}
+
+func (x *CaseRecord) GetHolderOffer() string {
+	if x != nil {
+		return x.HolderOffer
+	}
+	return ""
+}
+
+func (x *CaseRecord) GetConsentEndedReferral() string {
+	if x != nil {
+		return x.ConsentEndedReferral
+	}
+	return ""
 }
 
 // AskedCommand is a command to the referral service and how it ended, so that a call that is
@@ -585,13 +621,18 @@ var File_amanat_protection_v1_records_proto protoreflect.FileDescriptor
 
 const file_amanat_protection_v1_records_proto_rawDesc = "" +
 	"\n" +
-	"\"amanat/protection/v1/records.proto\x12\x14amanat.protection.v1\x1a\x1damanat/events/v1/events.proto\x1a\"amanat/protection/v1/notices.proto\x1a%amanat/protection/v1/protection.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc8\x01\n" +
+	"\"amanat/protection/v1/records.proto\x12\x14amanat.protection.v1\x1a\x1damanat/events/v1/events.proto\x1a\"amanat/protection/v1/notices.proto\x1a%amanat/protection/v1/protection.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x02\n" +
 	"\n" +
 	"CaseRecord\x12.\n" +
 	"\x04case\x18\x01 \x01(\v2\x1a.amanat.protection.v1.CaseR\x04case\x128\n" +
 	"\x05asked\x18\x02 \x01(\v2\".amanat.protection.v1.AskedCommandR\x05asked\x12#\n" +
 	"\rdossier_offer\x18\x03 \x01(\tR\fdossierOffer\x12+\n" +
-	"\x11referral_sequence\x18\x04 \x01(\x04R\x10referralSequence\"\xab\x02\n" +
+	"\x11referral_sequence\x18\x04 \x01(\x04R\x10referralSequence\x12!\n" +
+	"\fdossier_node\x18\x05 \x01(\tR\vdossierNode\x12\x1f\n" +
+	"\vholder_node\x18\x06 \x01(\tR\n" +
+	"holderNode\x12!\n" +
+	"\fholder_offer\x18\a \x01(\tR\vholderOffer\x124\n" +
+	"\x16consent_ended_referral\x18\b \x01(\tR\x14consentEndedReferral\"\xab\x02\n" +
 	"\fAskedCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x18\n" +

@@ -52,7 +52,13 @@ type ReferralChanged struct {
 	// The place chosen is the first owner's, which asked the person back.
 	Returning bool `protobuf:"varint,12,opt,name=returning,proto3" json:"returning,omitempty"`
 	// Position in the chain of the event that says so: what comes again, or late, is known by it.
-	Sequence      uint64 `protobuf:"varint,13,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Sequence uint64 `protobuf:"varint,13,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// Node that gives the person, or the case, to the place chosen, or gave it last: it owes that place the dossier. Empty for none.
+	GiverNode string `protobuf:"bytes,14,opt,name=giver_node,json=giverNode,proto3" json:"giver_node,omitempty"`
+	// Nodes that own it or owned it, the first owner at the front: a dossier may come from each of them.
+	OwnerNodes []string `protobuf:"bytes,15,rep,name=owner_nodes,json=ownerNodes,proto3" json:"owner_nodes,omitempty"`
+	// Consent has ended: nothing more of the person's data may be shared.
+	ConsentEnded  bool `protobuf:"varint,16,opt,name=consent_ended,json=consentEnded,proto3" json:"consent_ended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -176,6 +182,27 @@ func (x *ReferralChanged) GetSequence() uint64 {
 		return x.Sequence
 	}
 	return 0
+}
+
+func (x *ReferralChanged) GetGiverNode() string {
+	if x != nil {
+		return x.GiverNode
+	}
+	return ""
+}
+
+func (x *ReferralChanged) GetOwnerNodes() []string {
+	if x != nil {
+		return x.OwnerNodes
+	}
+	return nil
+}
+
+func (x *ReferralChanged) GetConsentEnded() bool {
+	if x != nil {
+		return x.ConsentEnded
+	}
+	return false
 }
 
 // OfferChanged is the data of `referral.offer.*.v1`, at the node that asks and at the node asked.
@@ -586,7 +613,7 @@ var File_amanat_referral_v1_events_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1famanat/referral/v1/events.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x03\n" +
+	"\x1famanat/referral/v1/events.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x04\n" +
 	"\x0fReferralChanged\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x126\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .amanat.custody.v1.ReferralStateR\x05state\x12\x1f\n" +
@@ -603,7 +630,12 @@ const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	" \x01(\tR\x06reason\x12\x1b\n" +
 	"\tcare_node\x18\v \x01(\tR\bcareNode\x12\x1c\n" +
 	"\treturning\x18\f \x01(\bR\treturning\x12\x1a\n" +
-	"\bsequence\x18\r \x01(\x04R\bsequence\"\xdc\x01\n" +
+	"\bsequence\x18\r \x01(\x04R\bsequence\x12\x1d\n" +
+	"\n" +
+	"giver_node\x18\x0e \x01(\tR\tgiverNode\x12\x1f\n" +
+	"\vowner_nodes\x18\x0f \x03(\tR\n" +
+	"ownerNodes\x12#\n" +
+	"\rconsent_ended\x18\x10 \x01(\bR\fconsentEnded\"\xdc\x01\n" +
 	"\fOfferChanged\x12\x14\n" +
 	"\x05offer\x18\x01 \x01(\tR\x05offer\x12\x1a\n" +
 	"\breferral\x18\x02 \x01(\tR\breferral\x123\n" +

@@ -2533,7 +2533,7 @@ var File_amanat_referral_v1_referral_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\n" +
-	"!amanat/referral/v1/referral.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/identity/v1/identity.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a$amanat/referral/v1/destination.proto\x1a!amanat/referral/v1/handover.proto\x1a\x1eamanat/referral/v1/owner.proto\x1a!amanat/referral/v1/recovery.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\n" +
+	"!amanat/referral/v1/referral.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/identity/v1/identity.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a$amanat/referral/v1/destination.proto\x1a amanat/referral/v1/dossier.proto\x1a!amanat/referral/v1/handover.proto\x1a\x1eamanat/referral/v1/owner.proto\x1a!amanat/referral/v1/recovery.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\n" +
 	"\n" +
 	"\bReferral\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12!\n" +
@@ -2764,7 +2764,7 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\tdeadlines\x18\x01 \x03(\v2\x1c.amanat.referral.v1.DeadlineR\tdeadlines\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"z\n" +
 	"\x0fGetAnnexRequest\x12g\n" +
-	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xe31\n" +
+	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xa33\n" +
 	"\x0fReferralService\x12\x8b\x01\n" +
 	"\x0eSubmitReferral\x12).amanat.referral.v1.SubmitReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"0\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{parent=nodes/*}/referrals:submit\x12{\n" +
 	"\vGetReferral\x12&.amanat.referral.v1.GetReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=nodes/*/referrals/*}\x12\x8c\x01\n" +
@@ -2783,7 +2783,9 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\x10DispatchReferral\x12+.amanat.referral.v1.DispatchReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"2\x82\xd3\xe4\x93\x02,:\x01*\"'/v1/{name=nodes/*/referrals/*}:dispatch\x12\x90\x01\n" +
 	"\rRecordArrival\x12(.amanat.referral.v1.RecordArrivalRequest\x1a\x1c.amanat.referral.v1.Referral\"7\x82\xd3\xe4\x93\x021:\x01*\",/v1/{name=nodes/*/referrals/*}:recordArrival\x12\x8d\x01\n" +
 	"\fStartService\x12'.amanat.referral.v1.StartServiceRequest\x1a\x1c.amanat.referral.v1.Referral\"6\x82\xd3\xe4\x93\x020:\x01*\"+/v1/{name=nodes/*/referrals/*}:startService\x12]\n" +
-	"\x10CompleteReferral\x12+.amanat.referral.v1.CompleteReferralRequest\x1a\x1c.amanat.referral.v1.Referral\x12\x8c\x01\n" +
+	"\x10CompleteReferral\x12+.amanat.referral.v1.CompleteReferralRequest\x1a\x1c.amanat.referral.v1.Referral\x12_\n" +
+	"\x13ReportDossierClosed\x12..amanat.referral.v1.ReportDossierClosedRequest\x1a\x18.amanat.referral.v1.Told\x12]\n" +
+	"\x12ReportConsentEnded\x12-.amanat.referral.v1.ReportConsentEndedRequest\x1a\x18.amanat.referral.v1.Told\x12\x8c\x01\n" +
 	"\rListDeadlines\x12(.amanat.referral.v1.ListDeadlinesRequest\x1a).amanat.referral.v1.ListDeadlinesResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=nodes/*}/deadlines\x12\x82\x01\n" +
 	"\bGetAnnex\x12#.amanat.referral.v1.GetAnnexRequest\x1a\x1f.amanat.custody.v1.AnnexContent\"0\x82\xd3\xe4\x93\x02*\x12(/v1/{name=nodes/*/referrals/*/annexes/*}\x12x\n" +
 	"\vGetRecovery\x12&.amanat.referral.v1.GetRecoveryRequest\x1a\x1c.amanat.referral.v1.Recovery\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{name=nodes/*/recovery}\x12\x84\x01\n" +
@@ -2874,37 +2876,39 @@ var file_amanat_referral_v1_referral_proto_goTypes = []any{
 	(*VerifyReferralRequest)(nil),       // 42: amanat.referral.v1.VerifyReferralRequest
 	(*ExportHandoverRequest)(nil),       // 43: amanat.referral.v1.ExportHandoverRequest
 	(*ImportHandoverRequest)(nil),       // 44: amanat.referral.v1.ImportHandoverRequest
-	(*GetRecoveryRequest)(nil),          // 45: amanat.referral.v1.GetRecoveryRequest
-	(*ExcusePeerRequest)(nil),           // 46: amanat.referral.v1.ExcusePeerRequest
-	(*WithdrawOfferRequest)(nil),        // 47: amanat.referral.v1.WithdrawOfferRequest
-	(*AnswerQuestionRequest)(nil),       // 48: amanat.referral.v1.AnswerQuestionRequest
-	(*GrantReleaseRequest)(nil),         // 49: amanat.referral.v1.GrantReleaseRequest
-	(*RefuseReleaseRequest)(nil),        // 50: amanat.referral.v1.RefuseReleaseRequest
-	(*CancelReferralRequest)(nil),       // 51: amanat.referral.v1.CancelReferralRequest
-	(*CheckInRequest)(nil),              // 52: amanat.referral.v1.CheckInRequest
-	(*RecordNoShowRequest)(nil),         // 53: amanat.referral.v1.RecordNoShowRequest
-	(*RequestReturnRequest)(nil),        // 54: amanat.referral.v1.RequestReturnRequest
-	(*RecordReturnRequest)(nil),         // 55: amanat.referral.v1.RecordReturnRequest
-	(*CorrectReferralRequest)(nil),      // 56: amanat.referral.v1.CorrectReferralRequest
-	(*EndConsentRequest)(nil),           // 57: amanat.referral.v1.EndConsentRequest
-	(*AskQuestionRequest)(nil),          // 58: amanat.referral.v1.AskQuestionRequest
-	(*WaitlistOfferRequest)(nil),        // 59: amanat.referral.v1.WaitlistOfferRequest
-	(*WithdrawAcceptanceRequest)(nil),   // 60: amanat.referral.v1.WithdrawAcceptanceRequest
-	(*RequestReleaseRequest)(nil),       // 61: amanat.referral.v1.RequestReleaseRequest
-	(*ProposeScheduleRequest)(nil),      // 62: amanat.referral.v1.ProposeScheduleRequest
-	(*GiveServiceRequest)(nil),          // 63: amanat.referral.v1.GiveServiceRequest
-	(*ReportOutcomeRequest)(nil),        // 64: amanat.referral.v1.ReportOutcomeRequest
-	(*AssertArrivalRequest)(nil),        // 65: amanat.referral.v1.AssertArrivalRequest
-	(*ReportSafetyRequest)(nil),         // 66: amanat.referral.v1.ReportSafetyRequest
-	(*RequestCorrectionRequest)(nil),    // 67: amanat.referral.v1.RequestCorrectionRequest
-	(*WithdrawConsentRequest)(nil),      // 68: amanat.referral.v1.WithdrawConsentRequest
-	(*v1.Chain)(nil),                    // 69: amanat.custody.v1.Chain
-	(*VerifyReferralResponse)(nil),      // 70: amanat.referral.v1.VerifyReferralResponse
-	(*ExportHandoverResponse)(nil),      // 71: amanat.referral.v1.ExportHandoverResponse
-	(*v1.AnnexContent)(nil),             // 72: amanat.custody.v1.AnnexContent
-	(*Recovery)(nil),                    // 73: amanat.referral.v1.Recovery
-	(*AssertedArrival)(nil),             // 74: amanat.referral.v1.AssertedArrival
-	(*Told)(nil),                        // 75: amanat.referral.v1.Told
+	(*ReportDossierClosedRequest)(nil),  // 45: amanat.referral.v1.ReportDossierClosedRequest
+	(*ReportConsentEndedRequest)(nil),   // 46: amanat.referral.v1.ReportConsentEndedRequest
+	(*GetRecoveryRequest)(nil),          // 47: amanat.referral.v1.GetRecoveryRequest
+	(*ExcusePeerRequest)(nil),           // 48: amanat.referral.v1.ExcusePeerRequest
+	(*WithdrawOfferRequest)(nil),        // 49: amanat.referral.v1.WithdrawOfferRequest
+	(*AnswerQuestionRequest)(nil),       // 50: amanat.referral.v1.AnswerQuestionRequest
+	(*GrantReleaseRequest)(nil),         // 51: amanat.referral.v1.GrantReleaseRequest
+	(*RefuseReleaseRequest)(nil),        // 52: amanat.referral.v1.RefuseReleaseRequest
+	(*CancelReferralRequest)(nil),       // 53: amanat.referral.v1.CancelReferralRequest
+	(*CheckInRequest)(nil),              // 54: amanat.referral.v1.CheckInRequest
+	(*RecordNoShowRequest)(nil),         // 55: amanat.referral.v1.RecordNoShowRequest
+	(*RequestReturnRequest)(nil),        // 56: amanat.referral.v1.RequestReturnRequest
+	(*RecordReturnRequest)(nil),         // 57: amanat.referral.v1.RecordReturnRequest
+	(*CorrectReferralRequest)(nil),      // 58: amanat.referral.v1.CorrectReferralRequest
+	(*EndConsentRequest)(nil),           // 59: amanat.referral.v1.EndConsentRequest
+	(*AskQuestionRequest)(nil),          // 60: amanat.referral.v1.AskQuestionRequest
+	(*WaitlistOfferRequest)(nil),        // 61: amanat.referral.v1.WaitlistOfferRequest
+	(*WithdrawAcceptanceRequest)(nil),   // 62: amanat.referral.v1.WithdrawAcceptanceRequest
+	(*RequestReleaseRequest)(nil),       // 63: amanat.referral.v1.RequestReleaseRequest
+	(*ProposeScheduleRequest)(nil),      // 64: amanat.referral.v1.ProposeScheduleRequest
+	(*GiveServiceRequest)(nil),          // 65: amanat.referral.v1.GiveServiceRequest
+	(*ReportOutcomeRequest)(nil),        // 66: amanat.referral.v1.ReportOutcomeRequest
+	(*AssertArrivalRequest)(nil),        // 67: amanat.referral.v1.AssertArrivalRequest
+	(*ReportSafetyRequest)(nil),         // 68: amanat.referral.v1.ReportSafetyRequest
+	(*RequestCorrectionRequest)(nil),    // 69: amanat.referral.v1.RequestCorrectionRequest
+	(*WithdrawConsentRequest)(nil),      // 70: amanat.referral.v1.WithdrawConsentRequest
+	(*v1.Chain)(nil),                    // 71: amanat.custody.v1.Chain
+	(*VerifyReferralResponse)(nil),      // 72: amanat.referral.v1.VerifyReferralResponse
+	(*ExportHandoverResponse)(nil),      // 73: amanat.referral.v1.ExportHandoverResponse
+	(*Told)(nil),                        // 74: amanat.referral.v1.Told
+	(*v1.AnnexContent)(nil),             // 75: amanat.custody.v1.AnnexContent
+	(*Recovery)(nil),                    // 76: amanat.referral.v1.Recovery
+	(*AssertedArrival)(nil),             // 77: amanat.referral.v1.AssertedArrival
 }
 var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
 	29, // 0: amanat.referral.v1.Referral.kind:type_name -> amanat.custody.v1.ReferralKind
@@ -2969,79 +2973,83 @@ var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
 	20, // 59: amanat.referral.v1.ReferralService.RecordArrival:input_type -> amanat.referral.v1.RecordArrivalRequest
 	21, // 60: amanat.referral.v1.ReferralService.StartService:input_type -> amanat.referral.v1.StartServiceRequest
 	22, // 61: amanat.referral.v1.ReferralService.CompleteReferral:input_type -> amanat.referral.v1.CompleteReferralRequest
-	23, // 62: amanat.referral.v1.ReferralService.ListDeadlines:input_type -> amanat.referral.v1.ListDeadlinesRequest
-	25, // 63: amanat.referral.v1.ReferralService.GetAnnex:input_type -> amanat.referral.v1.GetAnnexRequest
-	45, // 64: amanat.referral.v1.ReferralService.GetRecovery:input_type -> amanat.referral.v1.GetRecoveryRequest
-	46, // 65: amanat.referral.v1.ReferralService.ExcusePeer:input_type -> amanat.referral.v1.ExcusePeerRequest
-	5,  // 66: amanat.referral.v1.ReferralService.SubmitReferrals:input_type -> amanat.referral.v1.SubmitReferralsRequest
-	47, // 67: amanat.referral.v1.ReferralService.WithdrawOffer:input_type -> amanat.referral.v1.WithdrawOfferRequest
-	48, // 68: amanat.referral.v1.ReferralService.AnswerQuestion:input_type -> amanat.referral.v1.AnswerQuestionRequest
-	49, // 69: amanat.referral.v1.ReferralService.GrantRelease:input_type -> amanat.referral.v1.GrantReleaseRequest
-	50, // 70: amanat.referral.v1.ReferralService.RefuseRelease:input_type -> amanat.referral.v1.RefuseReleaseRequest
-	51, // 71: amanat.referral.v1.ReferralService.CancelReferral:input_type -> amanat.referral.v1.CancelReferralRequest
-	52, // 72: amanat.referral.v1.ReferralService.CheckIn:input_type -> amanat.referral.v1.CheckInRequest
-	53, // 73: amanat.referral.v1.ReferralService.RecordNoShow:input_type -> amanat.referral.v1.RecordNoShowRequest
-	54, // 74: amanat.referral.v1.ReferralService.RequestReturn:input_type -> amanat.referral.v1.RequestReturnRequest
-	55, // 75: amanat.referral.v1.ReferralService.RecordReturn:input_type -> amanat.referral.v1.RecordReturnRequest
-	56, // 76: amanat.referral.v1.ReferralService.CorrectReferral:input_type -> amanat.referral.v1.CorrectReferralRequest
-	57, // 77: amanat.referral.v1.ReferralService.EndConsent:input_type -> amanat.referral.v1.EndConsentRequest
-	58, // 78: amanat.referral.v1.ReferralService.AskQuestion:input_type -> amanat.referral.v1.AskQuestionRequest
-	59, // 79: amanat.referral.v1.ReferralService.WaitlistOffer:input_type -> amanat.referral.v1.WaitlistOfferRequest
-	60, // 80: amanat.referral.v1.ReferralService.WithdrawAcceptance:input_type -> amanat.referral.v1.WithdrawAcceptanceRequest
-	61, // 81: amanat.referral.v1.ReferralService.RequestRelease:input_type -> amanat.referral.v1.RequestReleaseRequest
-	62, // 82: amanat.referral.v1.ReferralService.ProposeSchedule:input_type -> amanat.referral.v1.ProposeScheduleRequest
-	63, // 83: amanat.referral.v1.ReferralService.GiveService:input_type -> amanat.referral.v1.GiveServiceRequest
-	64, // 84: amanat.referral.v1.ReferralService.ReportOutcome:input_type -> amanat.referral.v1.ReportOutcomeRequest
-	65, // 85: amanat.referral.v1.ReferralService.AssertArrival:input_type -> amanat.referral.v1.AssertArrivalRequest
-	66, // 86: amanat.referral.v1.ReferralService.ReportSafety:input_type -> amanat.referral.v1.ReportSafetyRequest
-	67, // 87: amanat.referral.v1.ReferralService.RequestCorrection:input_type -> amanat.referral.v1.RequestCorrectionRequest
-	68, // 88: amanat.referral.v1.ReferralService.WithdrawConsent:input_type -> amanat.referral.v1.WithdrawConsentRequest
-	1,  // 89: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 90: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
-	9,  // 91: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
-	69, // 92: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
-	70, // 93: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
-	71, // 94: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
-	1,  // 95: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
-	2,  // 96: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
-	13, // 97: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
-	2,  // 98: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
-	2,  // 99: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
-	1,  // 100: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 101: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 102: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 103: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
-	1,  // 104: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
-	1,  // 105: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
-	24, // 106: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
-	72, // 107: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
-	73, // 108: amanat.referral.v1.ReferralService.GetRecovery:output_type -> amanat.referral.v1.Recovery
-	73, // 109: amanat.referral.v1.ReferralService.ExcusePeer:output_type -> amanat.referral.v1.Recovery
-	6,  // 110: amanat.referral.v1.ReferralService.SubmitReferrals:output_type -> amanat.referral.v1.SubmitReferralsResponse
-	1,  // 111: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 112: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
-	1,  // 113: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 114: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 115: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 116: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
-	1,  // 117: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
-	1,  // 118: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 119: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 120: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 121: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
-	2,  // 122: amanat.referral.v1.ReferralService.AskQuestion:output_type -> amanat.referral.v1.Offer
-	2,  // 123: amanat.referral.v1.ReferralService.WaitlistOffer:output_type -> amanat.referral.v1.Offer
-	2,  // 124: amanat.referral.v1.ReferralService.WithdrawAcceptance:output_type -> amanat.referral.v1.Offer
-	2,  // 125: amanat.referral.v1.ReferralService.RequestRelease:output_type -> amanat.referral.v1.Offer
-	2,  // 126: amanat.referral.v1.ReferralService.ProposeSchedule:output_type -> amanat.referral.v1.Offer
-	2,  // 127: amanat.referral.v1.ReferralService.GiveService:output_type -> amanat.referral.v1.Offer
-	2,  // 128: amanat.referral.v1.ReferralService.ReportOutcome:output_type -> amanat.referral.v1.Offer
-	74, // 129: amanat.referral.v1.ReferralService.AssertArrival:output_type -> amanat.referral.v1.AssertedArrival
-	75, // 130: amanat.referral.v1.ReferralService.ReportSafety:output_type -> amanat.referral.v1.Told
-	75, // 131: amanat.referral.v1.ReferralService.RequestCorrection:output_type -> amanat.referral.v1.Told
-	75, // 132: amanat.referral.v1.ReferralService.WithdrawConsent:output_type -> amanat.referral.v1.Told
-	89, // [89:133] is the sub-list for method output_type
-	45, // [45:89] is the sub-list for method input_type
+	45, // 62: amanat.referral.v1.ReferralService.ReportDossierClosed:input_type -> amanat.referral.v1.ReportDossierClosedRequest
+	46, // 63: amanat.referral.v1.ReferralService.ReportConsentEnded:input_type -> amanat.referral.v1.ReportConsentEndedRequest
+	23, // 64: amanat.referral.v1.ReferralService.ListDeadlines:input_type -> amanat.referral.v1.ListDeadlinesRequest
+	25, // 65: amanat.referral.v1.ReferralService.GetAnnex:input_type -> amanat.referral.v1.GetAnnexRequest
+	47, // 66: amanat.referral.v1.ReferralService.GetRecovery:input_type -> amanat.referral.v1.GetRecoveryRequest
+	48, // 67: amanat.referral.v1.ReferralService.ExcusePeer:input_type -> amanat.referral.v1.ExcusePeerRequest
+	5,  // 68: amanat.referral.v1.ReferralService.SubmitReferrals:input_type -> amanat.referral.v1.SubmitReferralsRequest
+	49, // 69: amanat.referral.v1.ReferralService.WithdrawOffer:input_type -> amanat.referral.v1.WithdrawOfferRequest
+	50, // 70: amanat.referral.v1.ReferralService.AnswerQuestion:input_type -> amanat.referral.v1.AnswerQuestionRequest
+	51, // 71: amanat.referral.v1.ReferralService.GrantRelease:input_type -> amanat.referral.v1.GrantReleaseRequest
+	52, // 72: amanat.referral.v1.ReferralService.RefuseRelease:input_type -> amanat.referral.v1.RefuseReleaseRequest
+	53, // 73: amanat.referral.v1.ReferralService.CancelReferral:input_type -> amanat.referral.v1.CancelReferralRequest
+	54, // 74: amanat.referral.v1.ReferralService.CheckIn:input_type -> amanat.referral.v1.CheckInRequest
+	55, // 75: amanat.referral.v1.ReferralService.RecordNoShow:input_type -> amanat.referral.v1.RecordNoShowRequest
+	56, // 76: amanat.referral.v1.ReferralService.RequestReturn:input_type -> amanat.referral.v1.RequestReturnRequest
+	57, // 77: amanat.referral.v1.ReferralService.RecordReturn:input_type -> amanat.referral.v1.RecordReturnRequest
+	58, // 78: amanat.referral.v1.ReferralService.CorrectReferral:input_type -> amanat.referral.v1.CorrectReferralRequest
+	59, // 79: amanat.referral.v1.ReferralService.EndConsent:input_type -> amanat.referral.v1.EndConsentRequest
+	60, // 80: amanat.referral.v1.ReferralService.AskQuestion:input_type -> amanat.referral.v1.AskQuestionRequest
+	61, // 81: amanat.referral.v1.ReferralService.WaitlistOffer:input_type -> amanat.referral.v1.WaitlistOfferRequest
+	62, // 82: amanat.referral.v1.ReferralService.WithdrawAcceptance:input_type -> amanat.referral.v1.WithdrawAcceptanceRequest
+	63, // 83: amanat.referral.v1.ReferralService.RequestRelease:input_type -> amanat.referral.v1.RequestReleaseRequest
+	64, // 84: amanat.referral.v1.ReferralService.ProposeSchedule:input_type -> amanat.referral.v1.ProposeScheduleRequest
+	65, // 85: amanat.referral.v1.ReferralService.GiveService:input_type -> amanat.referral.v1.GiveServiceRequest
+	66, // 86: amanat.referral.v1.ReferralService.ReportOutcome:input_type -> amanat.referral.v1.ReportOutcomeRequest
+	67, // 87: amanat.referral.v1.ReferralService.AssertArrival:input_type -> amanat.referral.v1.AssertArrivalRequest
+	68, // 88: amanat.referral.v1.ReferralService.ReportSafety:input_type -> amanat.referral.v1.ReportSafetyRequest
+	69, // 89: amanat.referral.v1.ReferralService.RequestCorrection:input_type -> amanat.referral.v1.RequestCorrectionRequest
+	70, // 90: amanat.referral.v1.ReferralService.WithdrawConsent:input_type -> amanat.referral.v1.WithdrawConsentRequest
+	1,  // 91: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 92: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
+	9,  // 93: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
+	71, // 94: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
+	72, // 95: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
+	73, // 96: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
+	1,  // 97: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
+	2,  // 98: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
+	13, // 99: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
+	2,  // 100: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
+	2,  // 101: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
+	1,  // 102: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 103: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 104: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 105: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
+	1,  // 106: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
+	1,  // 107: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
+	74, // 108: amanat.referral.v1.ReferralService.ReportDossierClosed:output_type -> amanat.referral.v1.Told
+	74, // 109: amanat.referral.v1.ReferralService.ReportConsentEnded:output_type -> amanat.referral.v1.Told
+	24, // 110: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
+	75, // 111: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
+	76, // 112: amanat.referral.v1.ReferralService.GetRecovery:output_type -> amanat.referral.v1.Recovery
+	76, // 113: amanat.referral.v1.ReferralService.ExcusePeer:output_type -> amanat.referral.v1.Recovery
+	6,  // 114: amanat.referral.v1.ReferralService.SubmitReferrals:output_type -> amanat.referral.v1.SubmitReferralsResponse
+	1,  // 115: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 116: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
+	1,  // 117: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 118: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 119: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 120: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
+	1,  // 121: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
+	1,  // 122: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 123: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 124: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 125: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
+	2,  // 126: amanat.referral.v1.ReferralService.AskQuestion:output_type -> amanat.referral.v1.Offer
+	2,  // 127: amanat.referral.v1.ReferralService.WaitlistOffer:output_type -> amanat.referral.v1.Offer
+	2,  // 128: amanat.referral.v1.ReferralService.WithdrawAcceptance:output_type -> amanat.referral.v1.Offer
+	2,  // 129: amanat.referral.v1.ReferralService.RequestRelease:output_type -> amanat.referral.v1.Offer
+	2,  // 130: amanat.referral.v1.ReferralService.ProposeSchedule:output_type -> amanat.referral.v1.Offer
+	2,  // 131: amanat.referral.v1.ReferralService.GiveService:output_type -> amanat.referral.v1.Offer
+	2,  // 132: amanat.referral.v1.ReferralService.ReportOutcome:output_type -> amanat.referral.v1.Offer
+	77, // 133: amanat.referral.v1.ReferralService.AssertArrival:output_type -> amanat.referral.v1.AssertedArrival
+	74, // 134: amanat.referral.v1.ReferralService.ReportSafety:output_type -> amanat.referral.v1.Told
+	74, // 135: amanat.referral.v1.ReferralService.RequestCorrection:output_type -> amanat.referral.v1.Told
+	74, // 136: amanat.referral.v1.ReferralService.WithdrawConsent:output_type -> amanat.referral.v1.Told
+	91, // [91:137] is the sub-list for method output_type
+	45, // [45:91] is the sub-list for method input_type
 	45, // [45:45] is the sub-list for extension type_name
 	45, // [45:45] is the sub-list for extension extendee
 	0,  // [0:45] is the sub-list for field type_name
@@ -3053,6 +3061,7 @@ func file_amanat_referral_v1_referral_proto_init() {
 		return
 	}
 	file_amanat_referral_v1_destination_proto_init()
+	file_amanat_referral_v1_dossier_proto_init()
 	file_amanat_referral_v1_handover_proto_init()
 	file_amanat_referral_v1_owner_proto_init()
 	file_amanat_referral_v1_recovery_proto_init()

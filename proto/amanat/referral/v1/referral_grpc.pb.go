@@ -22,50 +22,52 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ReferralService_SubmitReferral_FullMethodName     = "/amanat.referral.v1.ReferralService/SubmitReferral"
-	ReferralService_GetReferral_FullMethodName        = "/amanat.referral.v1.ReferralService/GetReferral"
-	ReferralService_ListReferrals_FullMethodName      = "/amanat.referral.v1.ReferralService/ListReferrals"
-	ReferralService_GetCustodyChain_FullMethodName    = "/amanat.referral.v1.ReferralService/GetCustodyChain"
-	ReferralService_VerifyReferral_FullMethodName     = "/amanat.referral.v1.ReferralService/VerifyReferral"
-	ReferralService_ExportHandover_FullMethodName     = "/amanat.referral.v1.ReferralService/ExportHandover"
-	ReferralService_ImportHandover_FullMethodName     = "/amanat.referral.v1.ReferralService/ImportHandover"
-	ReferralService_GetOffer_FullMethodName           = "/amanat.referral.v1.ReferralService/GetOffer"
-	ReferralService_ListOffers_FullMethodName         = "/amanat.referral.v1.ReferralService/ListOffers"
-	ReferralService_AcceptOffer_FullMethodName        = "/amanat.referral.v1.ReferralService/AcceptOffer"
-	ReferralService_DeclineOffer_FullMethodName       = "/amanat.referral.v1.ReferralService/DeclineOffer"
-	ReferralService_OfferReferral_FullMethodName      = "/amanat.referral.v1.ReferralService/OfferReferral"
-	ReferralService_ConfirmOffer_FullMethodName       = "/amanat.referral.v1.ReferralService/ConfirmOffer"
-	ReferralService_DispatchReferral_FullMethodName   = "/amanat.referral.v1.ReferralService/DispatchReferral"
-	ReferralService_RecordArrival_FullMethodName      = "/amanat.referral.v1.ReferralService/RecordArrival"
-	ReferralService_StartService_FullMethodName       = "/amanat.referral.v1.ReferralService/StartService"
-	ReferralService_CompleteReferral_FullMethodName   = "/amanat.referral.v1.ReferralService/CompleteReferral"
-	ReferralService_ListDeadlines_FullMethodName      = "/amanat.referral.v1.ReferralService/ListDeadlines"
-	ReferralService_GetAnnex_FullMethodName           = "/amanat.referral.v1.ReferralService/GetAnnex"
-	ReferralService_GetRecovery_FullMethodName        = "/amanat.referral.v1.ReferralService/GetRecovery"
-	ReferralService_ExcusePeer_FullMethodName         = "/amanat.referral.v1.ReferralService/ExcusePeer"
-	ReferralService_SubmitReferrals_FullMethodName    = "/amanat.referral.v1.ReferralService/SubmitReferrals"
-	ReferralService_WithdrawOffer_FullMethodName      = "/amanat.referral.v1.ReferralService/WithdrawOffer"
-	ReferralService_AnswerQuestion_FullMethodName     = "/amanat.referral.v1.ReferralService/AnswerQuestion"
-	ReferralService_GrantRelease_FullMethodName       = "/amanat.referral.v1.ReferralService/GrantRelease"
-	ReferralService_RefuseRelease_FullMethodName      = "/amanat.referral.v1.ReferralService/RefuseRelease"
-	ReferralService_CancelReferral_FullMethodName     = "/amanat.referral.v1.ReferralService/CancelReferral"
-	ReferralService_CheckIn_FullMethodName            = "/amanat.referral.v1.ReferralService/CheckIn"
-	ReferralService_RecordNoShow_FullMethodName       = "/amanat.referral.v1.ReferralService/RecordNoShow"
-	ReferralService_RequestReturn_FullMethodName      = "/amanat.referral.v1.ReferralService/RequestReturn"
-	ReferralService_RecordReturn_FullMethodName       = "/amanat.referral.v1.ReferralService/RecordReturn"
-	ReferralService_CorrectReferral_FullMethodName    = "/amanat.referral.v1.ReferralService/CorrectReferral"
-	ReferralService_EndConsent_FullMethodName         = "/amanat.referral.v1.ReferralService/EndConsent"
-	ReferralService_AskQuestion_FullMethodName        = "/amanat.referral.v1.ReferralService/AskQuestion"
-	ReferralService_WaitlistOffer_FullMethodName      = "/amanat.referral.v1.ReferralService/WaitlistOffer"
-	ReferralService_WithdrawAcceptance_FullMethodName = "/amanat.referral.v1.ReferralService/WithdrawAcceptance"
-	ReferralService_RequestRelease_FullMethodName     = "/amanat.referral.v1.ReferralService/RequestRelease"
-	ReferralService_ProposeSchedule_FullMethodName    = "/amanat.referral.v1.ReferralService/ProposeSchedule"
-	ReferralService_GiveService_FullMethodName        = "/amanat.referral.v1.ReferralService/GiveService"
-	ReferralService_ReportOutcome_FullMethodName      = "/amanat.referral.v1.ReferralService/ReportOutcome"
-	ReferralService_AssertArrival_FullMethodName      = "/amanat.referral.v1.ReferralService/AssertArrival"
-	ReferralService_ReportSafety_FullMethodName       = "/amanat.referral.v1.ReferralService/ReportSafety"
-	ReferralService_RequestCorrection_FullMethodName  = "/amanat.referral.v1.ReferralService/RequestCorrection"
-	ReferralService_WithdrawConsent_FullMethodName    = "/amanat.referral.v1.ReferralService/WithdrawConsent"
+	ReferralService_SubmitReferral_FullMethodName      = "/amanat.referral.v1.ReferralService/SubmitReferral"
+	ReferralService_GetReferral_FullMethodName         = "/amanat.referral.v1.ReferralService/GetReferral"
+	ReferralService_ListReferrals_FullMethodName       = "/amanat.referral.v1.ReferralService/ListReferrals"
+	ReferralService_GetCustodyChain_FullMethodName     = "/amanat.referral.v1.ReferralService/GetCustodyChain"
+	ReferralService_VerifyReferral_FullMethodName      = "/amanat.referral.v1.ReferralService/VerifyReferral"
+	ReferralService_ExportHandover_FullMethodName      = "/amanat.referral.v1.ReferralService/ExportHandover"
+	ReferralService_ImportHandover_FullMethodName      = "/amanat.referral.v1.ReferralService/ImportHandover"
+	ReferralService_GetOffer_FullMethodName            = "/amanat.referral.v1.ReferralService/GetOffer"
+	ReferralService_ListOffers_FullMethodName          = "/amanat.referral.v1.ReferralService/ListOffers"
+	ReferralService_AcceptOffer_FullMethodName         = "/amanat.referral.v1.ReferralService/AcceptOffer"
+	ReferralService_DeclineOffer_FullMethodName        = "/amanat.referral.v1.ReferralService/DeclineOffer"
+	ReferralService_OfferReferral_FullMethodName       = "/amanat.referral.v1.ReferralService/OfferReferral"
+	ReferralService_ConfirmOffer_FullMethodName        = "/amanat.referral.v1.ReferralService/ConfirmOffer"
+	ReferralService_DispatchReferral_FullMethodName    = "/amanat.referral.v1.ReferralService/DispatchReferral"
+	ReferralService_RecordArrival_FullMethodName       = "/amanat.referral.v1.ReferralService/RecordArrival"
+	ReferralService_StartService_FullMethodName        = "/amanat.referral.v1.ReferralService/StartService"
+	ReferralService_CompleteReferral_FullMethodName    = "/amanat.referral.v1.ReferralService/CompleteReferral"
+	ReferralService_ReportDossierClosed_FullMethodName = "/amanat.referral.v1.ReferralService/ReportDossierClosed"
+	ReferralService_ReportConsentEnded_FullMethodName  = "/amanat.referral.v1.ReferralService/ReportConsentEnded"
+	ReferralService_ListDeadlines_FullMethodName       = "/amanat.referral.v1.ReferralService/ListDeadlines"
+	ReferralService_GetAnnex_FullMethodName            = "/amanat.referral.v1.ReferralService/GetAnnex"
+	ReferralService_GetRecovery_FullMethodName         = "/amanat.referral.v1.ReferralService/GetRecovery"
+	ReferralService_ExcusePeer_FullMethodName          = "/amanat.referral.v1.ReferralService/ExcusePeer"
+	ReferralService_SubmitReferrals_FullMethodName     = "/amanat.referral.v1.ReferralService/SubmitReferrals"
+	ReferralService_WithdrawOffer_FullMethodName       = "/amanat.referral.v1.ReferralService/WithdrawOffer"
+	ReferralService_AnswerQuestion_FullMethodName      = "/amanat.referral.v1.ReferralService/AnswerQuestion"
+	ReferralService_GrantRelease_FullMethodName        = "/amanat.referral.v1.ReferralService/GrantRelease"
+	ReferralService_RefuseRelease_FullMethodName       = "/amanat.referral.v1.ReferralService/RefuseRelease"
+	ReferralService_CancelReferral_FullMethodName      = "/amanat.referral.v1.ReferralService/CancelReferral"
+	ReferralService_CheckIn_FullMethodName             = "/amanat.referral.v1.ReferralService/CheckIn"
+	ReferralService_RecordNoShow_FullMethodName        = "/amanat.referral.v1.ReferralService/RecordNoShow"
+	ReferralService_RequestReturn_FullMethodName       = "/amanat.referral.v1.ReferralService/RequestReturn"
+	ReferralService_RecordReturn_FullMethodName        = "/amanat.referral.v1.ReferralService/RecordReturn"
+	ReferralService_CorrectReferral_FullMethodName     = "/amanat.referral.v1.ReferralService/CorrectReferral"
+	ReferralService_EndConsent_FullMethodName          = "/amanat.referral.v1.ReferralService/EndConsent"
+	ReferralService_AskQuestion_FullMethodName         = "/amanat.referral.v1.ReferralService/AskQuestion"
+	ReferralService_WaitlistOffer_FullMethodName       = "/amanat.referral.v1.ReferralService/WaitlistOffer"
+	ReferralService_WithdrawAcceptance_FullMethodName  = "/amanat.referral.v1.ReferralService/WithdrawAcceptance"
+	ReferralService_RequestRelease_FullMethodName      = "/amanat.referral.v1.ReferralService/RequestRelease"
+	ReferralService_ProposeSchedule_FullMethodName     = "/amanat.referral.v1.ReferralService/ProposeSchedule"
+	ReferralService_GiveService_FullMethodName         = "/amanat.referral.v1.ReferralService/GiveService"
+	ReferralService_ReportOutcome_FullMethodName       = "/amanat.referral.v1.ReferralService/ReportOutcome"
+	ReferralService_AssertArrival_FullMethodName       = "/amanat.referral.v1.ReferralService/AssertArrival"
+	ReferralService_ReportSafety_FullMethodName        = "/amanat.referral.v1.ReferralService/ReportSafety"
+	ReferralService_RequestCorrection_FullMethodName   = "/amanat.referral.v1.ReferralService/RequestCorrection"
+	ReferralService_WithdrawConsent_FullMethodName     = "/amanat.referral.v1.ReferralService/WithdrawConsent"
 )
 
 // ReferralServiceClient is the client API for ReferralService service.
@@ -110,6 +112,12 @@ type ReferralServiceClient interface {
 	StartService(ctx context.Context, in *StartServiceRequest, opts ...grpc.CallOption) (*Referral, error)
 	// Closes the referral with its outcome. Protection calls it when it records the outcome.
 	CompleteReferral(ctx context.Context, in *CompleteReferralRequest, opts ...grpc.CallOption) (*Referral, error)
+	// Says that reading of what came of the person has ended at this node. It is signed and goes to the owner, into the chain; the same
+	// words again are a no-op. For the protection service, which holds dossiers.
+	ReportDossierClosed(ctx context.Context, in *ReportDossierClosedRequest, opts ...grpc.CallOption) (*Told, error)
+	// Says that consent was withdrawn at this node: its owner writes it into the chain, all others tell the owner. Saying it again is a
+	// no-op. For the protection service, which holds consent.
+	ReportConsentEnded(ctx context.Context, in *ReportConsentEndedRequest, opts ...grpc.CallOption) (*Told, error)
 	// Lists what is due, the most overdue first.
 	ListDeadlines(ctx context.Context, in *ListDeadlinesRequest, opts ...grpc.CallOption) (*ListDeadlinesResponse, error)
 	// Reads what people wrote beside an event or a reply.
@@ -344,6 +352,26 @@ func (c *referralServiceClient) CompleteReferral(ctx context.Context, in *Comple
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Referral)
 	err := c.cc.Invoke(ctx, ReferralService_CompleteReferral_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) ReportDossierClosed(ctx context.Context, in *ReportDossierClosedRequest, opts ...grpc.CallOption) (*Told, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Told)
+	err := c.cc.Invoke(ctx, ReferralService_ReportDossierClosed_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) ReportConsentEnded(ctx context.Context, in *ReportConsentEndedRequest, opts ...grpc.CallOption) (*Told, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Told)
+	err := c.cc.Invoke(ctx, ReferralService_ReportConsentEnded_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -662,6 +690,12 @@ type ReferralServiceServer interface {
 	StartService(context.Context, *StartServiceRequest) (*Referral, error)
 	// Closes the referral with its outcome. Protection calls it when it records the outcome.
 	CompleteReferral(context.Context, *CompleteReferralRequest) (*Referral, error)
+	// Says that reading of what came of the person has ended at this node. It is signed and goes to the owner, into the chain; the same
+	// words again are a no-op. For the protection service, which holds dossiers.
+	ReportDossierClosed(context.Context, *ReportDossierClosedRequest) (*Told, error)
+	// Says that consent was withdrawn at this node: its owner writes it into the chain, all others tell the owner. Saying it again is a
+	// no-op. For the protection service, which holds consent.
+	ReportConsentEnded(context.Context, *ReportConsentEndedRequest) (*Told, error)
 	// Lists what is due, the most overdue first.
 	ListDeadlines(context.Context, *ListDeadlinesRequest) (*ListDeadlinesResponse, error)
 	// Reads what people wrote beside an event or a reply.
@@ -782,6 +816,12 @@ func (UnimplementedReferralServiceServer) StartService(context.Context, *StartSe
 }
 func (UnimplementedReferralServiceServer) CompleteReferral(context.Context, *CompleteReferralRequest) (*Referral, error) {
 	return nil, status.Error(codes.Unimplemented, "method CompleteReferral not implemented")
+}
+func (UnimplementedReferralServiceServer) ReportDossierClosed(context.Context, *ReportDossierClosedRequest) (*Told, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportDossierClosed not implemented")
+}
+func (UnimplementedReferralServiceServer) ReportConsentEnded(context.Context, *ReportConsentEndedRequest) (*Told, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportConsentEnded not implemented")
 }
 func (UnimplementedReferralServiceServer) ListDeadlines(context.Context, *ListDeadlinesRequest) (*ListDeadlinesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListDeadlines not implemented")
@@ -1187,6 +1227,42 @@ func _ReferralService_CompleteReferral_Handler(srv interface{}, ctx context.Cont
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ReferralServiceServer).CompleteReferral(ctx, req.(*CompleteReferralRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_ReportDossierClosed_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportDossierClosedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).ReportDossierClosed(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_ReportDossierClosed_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).ReportDossierClosed(ctx, req.(*ReportDossierClosedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_ReportConsentEnded_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportConsentEndedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).ReportConsentEnded(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_ReportConsentEnded_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).ReportConsentEnded(ctx, req.(*ReportConsentEndedRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1751,6 +1827,14 @@ var ReferralService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CompleteReferral",
 			Handler:    _ReferralService_CompleteReferral_Handler,
+		},
+		{
+			MethodName: "ReportDossierClosed",
+			Handler:    _ReferralService_ReportDossierClosed_Handler,
+		},
+		{
+			MethodName: "ReportConsentEnded",
+			Handler:    _ReferralService_ReportConsentEnded_Handler,
 		},
 		{
 			MethodName: "ListDeadlines",

@@ -8,11 +8,30 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	federalv1 "amanat.example/proto/amanat/federal/v1"
+	"amanat.example/services/kit/codes"
 )
 
 // Fits says whether the parts of a fact go together, beyond what the contract's own rules hold.
 func Fits(f *federalv1.FlowFact) bool {
 	return f.GetTime().IsValid() && (f.GetStage() != federalv1.Stage_STAGE_IDENTIFIED || f.GetToNode() == "")
+}
+
+// FitsLate says whether late counts are what they should be, beyond what the contract's own rules hold: steps of the list, each with
+// each age once.
+func FitsLate(l *federalv1.LateCounts) bool {
+	type cell struct {
+		step string
+		age  federalv1.LateAge
+	}
+	seen := map[cell]bool{}
+	for _, c := range l.GetCounts() {
+		at := cell{c.GetStep(), c.GetAge()}
+		if seen[at] || codes.CheckField("step", codes.Deadline, c.GetStep()) != nil {
+			return false
+		}
+		seen[at] = true
+	}
+	return l.GetCountTime().IsValid()
 }
 
 // Add is a corridor with one more flow. c is nil for the first.

@@ -12,10 +12,10 @@ import (
 
 // Policy says who may call what: exact counts are for the cell's own eyes.
 func Policy() rpc.Policy {
+	analysts := rpc.Row{Callers: []string{"gateway", "operator"}, Roles: []string{codes.RoleFederalAnalyst, codes.RoleOperator}}
 	return rpc.Policy{
-		federalv1.FederalService_ListCorridors_FullMethodName: {
-			Callers: []string{"gateway", "operator"}, Roles: []string{codes.RoleFederalAnalyst, codes.RoleOperator},
-		},
+		federalv1.FederalService_ListCorridors_FullMethodName:   analysts,
+		federalv1.FederalService_ListLateReports_FullMethodName: analysts,
 	}
 }
 
@@ -33,4 +33,9 @@ func New(a *app.App) *Server { return &Server{app: a} }
 // ListCorridors implements the RPC.
 func (s *Server) ListCorridors(ctx context.Context, r *federalv1.ListCorridorsRequest) (*federalv1.ListCorridorsResponse, error) {
 	return s.app.ListCorridors(ctx, r)
+}
+
+// ListLateReports implements the RPC.
+func (s *Server) ListLateReports(ctx context.Context, r *federalv1.ListLateReportsRequest) (*federalv1.ListLateReportsResponse, error) {
+	return s.app.ListLateReports(ctx, r)
 }

@@ -68,6 +68,9 @@ func newSuite(t testing.TB) *rpctest.Suite {
 			"ListCorridors": {Requests: func(testing.TB) []proto.Message {
 				return []proto.Message{&federalv1.ListCorridorsRequest{PageSize: 1, Filter: &federalv1.ListCorridorsRequest_Filter{FromNode: "sindh"}}}
 			}},
+			"ListLateReports": {Requests: func(testing.TB) []proto.Message {
+				return []proto.Message{&federalv1.ListLateReportsRequest{PageSize: 1, Filter: &federalv1.ListLateReportsRequest_Filter{Node: "sindh"}}}
+			}},
 		},
 	}
 }

@@ -17,6 +17,8 @@ var (
 	Flows = store.NewTable[*federalv1.FlowRecord](Schema, "flows")
 	// Corridors: what the facts add up to, under CorridorKey.
 	Corridors = store.NewTable[*federalv1.Corridor](Schema, "corridors")
+	// Late: (node, service) → what it last told of missed deadlines.
+	Late = store.NewTable[*federalv1.LateReport](Schema, "late_reports")
 	// Post: letters from the nodes.
 	Post = post.Declare(Schema)
 	// Events: none are published; the frame of every service has a log.

@@ -163,9 +163,12 @@ func (a *App) nextReference(tx *kitstore.Tx, now time.Time) (string, error) {
 
 func etag(version uint64) string { return strconv.FormatUint(version, 10) }
 
-// show is a stored case as it is shown: with the row's version as etag.
+// show is a stored case as it is shown: with the row's version as etag, and without the person where reading has ended.
 func show(row privacy.Row[*protectionv1.CaseRecord]) *protectionv1.Case {
 	c := row.Value.GetCase()
+	if c.GetReadingClosed() != "" {
+		c = privacy.Redact(c)
+	}
 	c.Etag = etag(row.Version)
 	return c
 }
@@ -178,11 +181,15 @@ func (a *App) getCase(r kitstore.Reader, name string) (privacy.Row[*protectionv1
 	return row, err
 }
 
-// openCase is getCase for a change: of an erased person nothing can be written any more.
+// openCase is getCase for a change: of an erased person, or where reading has ended, nothing can be written any more.
 func (a *App) openCase(r kitstore.Reader, name string) (privacy.Row[*protectionv1.CaseRecord], error) {
 	row, err := a.getCase(r, name)
 	if err == nil && row.Erased {
 		err = fault.New(fault.WrongState, "The person's data was erased; the case cannot change any more.", "state", "ERASED")
+	}
+	if err == nil && row.Value.GetCase().GetReadingClosed() != "" {
+		err = fault.New(fault.WrongState, "Reading of the case has ended here, since the person is in the care of others; it cannot change any more.",
+			"state", "READING_CLOSED")
 	}
 	return row, err
 }

@@ -146,17 +146,24 @@ func TestDestination(t *testing.T) {
 	}
 }
 
-// A dossier is taken only from the node at which the referral began.
+// A dossier makes a case only where it came from a node that began the referral, or owned it: while the chain is not known it waits, and
+// is gone when the chain says that its sender had no part.
 func TestForeignDossier(t *testing.T) {
 	b := newApp(t, away)
-	for _, from := range []*postv1.Address{{Node: "sindh", Service: "protection"}, {Node: home, Service: "referral"}} {
-		if err := b.deliver(from, &protectionv1.Dossier{Referral: referral}); err == nil {
-			t.Fatalf("taken from %v", from)
-		}
+	d := &protectionv1.Dossier{Referral: referral, Offer: referral + "/offers/aa", Person: &protectionv1.Person{GivenName: canary}}
+	if err := b.deliver(&postv1.Address{Node: home, Service: "referral"}, d); err == nil {
+		t.Fatal("taken from another service")
 	}
+	stranger := &postv1.Address{Node: "sindh", Service: "protection"}
+	must(t, b.deliver(stranger, d))
 	b.hear("arrived", arrived)
-	if listed := b.list(nil); len(listed) != 0 {
-		t.Fatalf("a case was made: %v", listed)
+	must(t, b.deliver(stranger, d))
+	if listed := b.list(nil); len(listed) != 0 || b.dossier().GetReceiveTime() != nil {
+		t.Fatalf("a stranger's dossier stands: %v, cases %v", b.dossier(), listed)
+	}
+	must(t, b.deliver(&postv1.Address{Node: home, Service: "protection"}, d))
+	if listed := b.list(nil); len(listed) != 1 {
+		t.Fatalf("the giver's dossier made %v", listed)
 	}
 }
 
@@ -324,7 +331,7 @@ func TestErased(t *testing.T) {
 	if shown.GetPerson() != nil || shown.GetReference() != c.GetReference() || len(b.letters.of("protection.dossier.v1")) != 0 {
 		t.Fatalf("%v, letters %v", shown, b.letters.sent)
 	}
-	if _, err := b.RecordConsent(t.Context(), consent(shown)); reason(err) != fault.WrongState {
+	if _, err := b.RecordConsent(t.Context(), consent(shown), actor); reason(err) != fault.WrongState {
 		t.Fatalf("changed: %v", err)
 	}
 }
@@ -373,7 +380,7 @@ func TestWithinOneNode(t *testing.T) {
 		for _, state := range []custodyv1.ReferralState{ready, inTransit, arrived, inService} {
 			b.happens("moved", &referralv1.ReferralChanged{
 				Referral: referral, State: state, OriginNode: home, OwnerNode: home, ToNode: home,
-				Offer: referral + "/offers/aa", Unit: b.parent() + "/units/other",
+				Offer: referral + "/offers/aa", Unit: b.parent() + "/units/other", GiverNode: home, CareNode: home, OwnerNodes: []string{home},
 			})
 		}
 		for _, l := range b.letters.of("protection.dossier.v1") {

@@ -42,7 +42,7 @@ func (a *App) ask(ctx context.Context, q call) (*protectionv1.Case, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := q.verb + "-" + q.name[len(a.parent()+"/cases/"):] + "-" + q.etag
+	id := a.commandID(q.verb, q.name, q.etag)
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error { return a.queue(tx, q, id, digest) })
 	if err != nil {
 		return nil, err
@@ -53,6 +53,11 @@ func (a *App) ask(ctx context.Context, q call) (*protectionv1.Case, error) {
 	return a.answer(ctx, q.name, id)
 }
 
+// commandID names a command: the same call, made with the same etag, is the same command.
+func (a *App) commandID(verb, name, tag string) string {
+	return verb + "-" + name[len(a.parent()+"/cases/"):] + "-" + tag
+}
+
 func (a *App) queue(tx *kitstore.Tx, q call, id string, digest []byte) error {
 	now := a.Now()
 	row, err := a.openCase(tx, q.name)
@@ -60,14 +65,12 @@ func (a *App) queue(tx *kitstore.Tx, q call, id string, digest []byte) error {
 		return err
 	}
 	record := row.Value
-	c, asked := record.GetCase(), record.GetAsked()
-	switch {
-	case asked.GetId() == id && bytes.Equal(asked.GetDigest(), digest):
+	c := record.GetCase()
+	if asked := record.GetAsked(); asked.GetId() == id && bytes.Equal(asked.GetDigest(), digest) {
 		return nil // asked before
-	case q.etag != etag(row.Version):
-		return fault.StaleEtag()
-	case asked.GetPending():
-		return fault.New(fault.WrongState, "The referral service has not answered yet what was asked before. Read the case again in a while.", "state", "PENDING")
+	}
+	if err := mayAsk(row, q.etag); err != nil {
+		return err
 	}
 	request, err := q.decide(c, id, now)
 	if err != nil {
@@ -76,9 +79,26 @@ func (a *App) queue(tx *kitstore.Tx, q call, id string, digest []byte) error {
 	if err := a.Commands.Queue(tx, outbox.Command{ID: id, Method: q.method, Subject: q.name, Request: request, OnBehalfOf: q.person}); err != nil {
 		return err
 	}
+	return a.putAsked(tx, record, id, digest)
+}
+
+// mayAsk refuses where a case has changed, or where what was asked before is not answered yet.
+func mayAsk(row privacy.Row[*protectionv1.CaseRecord], tag string) error {
+	switch {
+	case tag != etag(row.Version):
+		return fault.StaleEtag()
+	case row.Value.GetAsked().GetPending():
+		return fault.New(fault.WrongState, "The referral service has not answered yet what was asked before. Read the case again in a while.", "state", "PENDING")
+	}
+	return nil
+}
+
+// putAsked stores a case about which a command was queued.
+func (a *App) putAsked(tx *kitstore.Tx, record *protectionv1.CaseRecord, id string, digest []byte) error {
+	now, c := a.Now(), record.GetCase()
 	c.ReferFailure, c.UpdateTime = "", timestamppb.New(now)
 	record.Asked = &protectionv1.AskedCommand{Id: id, Digest: digest, Pending: true}
-	_, err = a.putCase(tx, record, "", now)
+	_, err := a.putCase(tx, record, "", now)
 	return err
 }
 
@@ -126,8 +146,8 @@ func refusal(asked *protectionv1.AskedCommand) error {
 
 // take notes how a command about a case ended, and gives the case to what follows; nil when the
 // person was erased meanwhile, or the case is not here any more.
-func (a *App) take(tx *kitstore.Tx, result outbox.Result) (*protectionv1.CaseRecord, error) {
-	row, err := store.Cases.Row(tx, a.Keys, kitstore.K(result.Command.Subject))
+func (a *App) take(tx *kitstore.Tx, name string, result outbox.Result) (*protectionv1.CaseRecord, error) {
+	row, err := store.Cases.Row(tx, a.Keys, kitstore.K(name))
 	if errors.Is(err, kitstore.ErrNotFound) || row.Erased {
 		return nil, nil
 	}

@@ -149,7 +149,11 @@ func newApp(t *testing.T, node string) *bench {
 		Connections: map[string]grpc.ClientConnInterface{"referral": b.referral},
 		Targets: map[string]outbox.Target{
 			referralv1.ReferralService_SubmitReferral_FullMethodName:   {Service: "referral", Result: b.TakeReferred},
+			referralv1.ReferralService_SubmitReferrals_FullMethodName:  {Service: "referral", Result: b.TakeReferredTogether},
 			referralv1.ReferralService_CompleteReferral_FullMethodName: {Service: "referral", Result: b.TakeCompleted},
+
+			referralv1.ReferralService_ReportDossierClosed_FullMethodName: {Service: "referral", Result: b.TakeReported},
+			referralv1.ReferralService_ReportConsentEnded_FullMethodName:  {Service: "referral", Result: b.TakeReported},
 		},
 	})
 	if err != nil {
@@ -224,7 +228,7 @@ func consent(c *protectionv1.Case) *protectionv1.RecordConsentRequest {
 
 func (b *bench) consented() *protectionv1.Case {
 	b.t.Helper()
-	c, err := b.RecordConsent(context.Background(), consent(b.taken()))
+	c, err := b.RecordConsent(context.Background(), consent(b.taken()), actor)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -260,13 +264,15 @@ func (b *bench) referred() *protectionv1.Case {
 // hear gives the app an event of the referral, with the owner that goes with the state.
 func (b *bench) hear(word string, state custodyv1.ReferralState) {
 	b.t.Helper()
-	owner := home
-	if state >= custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT {
-		owner = away
-	}
 	e := &referralv1.ReferralChanged{
-		Referral: referral, State: state, OriginNode: home, OwnerNode: owner, ToNode: away, Offer: referral + "/offers/aa",
-		Unit: b.parent() + "/units/hub",
+		Referral: referral, State: state, OriginNode: home, OwnerNode: home, ToNode: away, Offer: referral + "/offers/aa",
+		Unit: b.parent() + "/units/hub", GiverNode: home, OwnerNodes: []string{home}, CareNode: home,
+	}
+	if state >= custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT {
+		e.OwnerNode, e.OwnerNodes = away, []string{home, away}
+	}
+	if state >= custodyv1.ReferralState_REFERRAL_STATE_ARRIVED {
+		e.CareNode = away
 	}
 	if state == custodyv1.ReferralState_REFERRAL_STATE_COMPLETED {
 		e.Outcome = "REUNIFIED"
@@ -279,12 +285,18 @@ func (b *bench) happens(word string, e *referralv1.ReferralChanged) {
 	if e.GetSequence() == 0 { // of a chain that went through every state once
 		e.Sequence = uint64(10 + e.GetState())
 	}
+	b.event("referral.referral."+word+".v1", e)
+}
+
+// event gives the app an event of the referral service.
+func (b *bench) event(kind string, e proto.Message) {
+	b.t.Helper()
 	data, err := anypb.New(e)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	err = b.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
-		return b.FollowReferral(tx, &eventsv1.Event{Type: "referral.referral." + word + ".v1", Data: data})
+		return b.FollowReferral(tx, &eventsv1.Event{Type: kind, Data: data})
 	})
 	if err != nil {
 		b.t.Fatal(err)
@@ -301,6 +313,20 @@ func (b *bench) deliver(from *postv1.Address, d *protectionv1.Dossier) error {
 	return b.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
 		return handler(tx, from, &postv1.Letter{Body: body})
 	})
+}
+
+// dossier is what this node holds of the referral as a receiver.
+func (b *bench) dossier() *protectionv1.ReceivedDossier {
+	b.t.Helper()
+	var row privacy.Row[*protectionv1.ReceivedDossier]
+	err := b.DB.View(context.Background(), func(r kitstore.Reader) (err error) {
+		row, err = store.Dossiers.Row(r, b.Keys, kitstore.K(referral))
+		return err
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return row.Value
 }
 
 func (b *bench) get(name string) *protectionv1.Case {

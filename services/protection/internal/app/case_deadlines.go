@@ -88,6 +88,7 @@ func (a *App) endDeadlines(tx *kitstore.Tx, subject string, now time.Time) error
 		if err := store.CaseDeadlines.Put(tx, key, d); err != nil {
 			return err
 		}
+		tx.AfterCommit(a.Wake)
 	}
 	return nil
 }
@@ -145,6 +146,7 @@ func (a *App) MeetDeadline(ctx context.Context, request *protectionv1.MeetDeadli
 		if err := store.CaseDeadlines.Put(tx, key, row.Value); err != nil {
 			return err
 		}
+		tx.AfterCommit(a.Wake)
 		row, err = store.CaseDeadlines.Row(tx, key)
 		met = shownDeadline(row)
 		return err

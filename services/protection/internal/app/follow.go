@@ -7,20 +7,15 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	eventsv1 "amanat.example/proto/amanat/events/v1"
-	postv1 "amanat.example/proto/amanat/post/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
-	"amanat.example/services/kit/post"
+	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/privacy"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/protection/internal/rules"
 	"amanat.example/services/protection/internal/store"
 )
-
-// kindDossier is the letter with what the receiving unit may learn of a person.
-const kindDossier = "protection.dossier.v1"
 
 // FollowReferral takes in an event of this node's referral service, in the transaction that moves
 // the mark. An event may come twice.
@@ -28,8 +23,23 @@ func (a *App) FollowReferral(tx *kitstore.Tx, event *eventsv1.Event) error {
 	if event.GetType() == "referral.deadline.missed.v1" {
 		return a.missedReferral(tx, event)
 	}
-	// A fork is for people to judge; it moves no case.
-	if !strings.HasPrefix(event.GetType(), "referral.referral.") || event.GetType() == "referral.referral.forked.v1" {
+	switch event.GetType() {
+	case "referral.referral.forked.v1": // a fork is for people to judge; it moves no case
+		return nil
+	case "referral.offer.withdrawn.v1", "referral.offer.expired.v1", "referral.offer.declined.v1", "referral.offer.acceptance-withdrawn.v1":
+		e := &referralv1.OfferChanged{}
+		if err := event.GetData().UnmarshalTo(e); err != nil {
+			return fmt.Errorf("event %s: %w", event.GetId(), err)
+		}
+		return a.followOffer(tx, e)
+	case "referral.handover.refused.v1":
+		e := &referralv1.HandoverRefused{}
+		if err := event.GetData().UnmarshalTo(e); err != nil {
+			return fmt.Errorf("event %s: %w", event.GetId(), err)
+		}
+		return a.followRefusal(tx, e)
+	}
+	if !strings.HasPrefix(event.GetType(), "referral.referral.") {
 		return nil
 	}
 	e := &referralv1.ReferralChanged{}
@@ -37,34 +47,52 @@ func (a *App) FollowReferral(tx *kitstore.Tx, event *eventsv1.Event) error {
 		return fmt.Errorf("event %s: %w", event.GetId(), err)
 	}
 	if rules.Began(e, a.Node) {
-		if err := a.followAs(tx, protectionv1.Case_SOURCE_INTAKE, e, a.hear); err != nil {
+		if err := a.followBegun(tx, e); err != nil {
 			return err
 		}
 	}
-	if rules.Arriving(e, a.Node) {
-		return a.followAs(tx, protectionv1.Case_SOURCE_REFERRAL, e, a.arrive)
+	if err := a.followReceived(tx, e); err != nil {
+		return err
+	}
+	return a.sendOwed(tx, e)
+}
+
+// followRefusal takes in that a handover was refused: what came here ends, and to a node that refuses nothing is owed.
+func (a *App) followRefusal(tx *kitstore.Tx, e *referralv1.HandoverRefused) error {
+	if e.GetNode() == a.Node {
+		return a.endOffer(tx, e.GetReferral(), "", codes.DossierClosingOfferEnded)
+	}
+	for _, source := range []protectionv1.Case_Source{protectionv1.Case_SOURCE_INTAKE, protectionv1.Case_SOURCE_REFERRAL} {
+		row, err := a.caseOf(tx, e.GetReferral(), source)
+		if err != nil {
+			return err
+		}
+		if row.Value == nil || row.Erased || row.Value.GetHolderNode() != e.GetNode() {
+			continue
+		}
+		row.Value.HolderNode, row.Value.HolderOffer = "", ""
+		if _, err := a.putCase(tx, row.Value, "", a.Now()); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// followAs moves the case of a source that belongs to the referral; without one, otherwise is what
-// is done.
-func (a *App) followAs(tx *kitstore.Tx, source protectionv1.Case_Source, e *referralv1.ReferralChanged,
-	otherwise func(*kitstore.Tx, *referralv1.ReferralChanged) error,
-) error {
-	row, err := a.caseOf(tx, e.GetReferral(), source)
+// followBegun moves the case that was taken in here. While it is not known which that is, the event is kept.
+func (a *App) followBegun(tx *kitstore.Tx, e *referralv1.ReferralChanged) error {
+	row, err := a.caseOf(tx, e.GetReferral(), protectionv1.Case_SOURCE_INTAKE)
 	switch {
 	case err != nil || row.Erased:
 		return err
 	case row.Value == nil:
-		return otherwise(tx, e)
+		return a.hear(tx, e)
 	}
 	return a.advance(tx, row.Value, e)
 }
 
-// caseOf is the case of a referral and a source; without a value when there is none.
+// caseOf is the last case of a referral and a source; without a value when there is none.
 func (a *App) caseOf(r kitstore.Reader, referral string, source protectionv1.Case_Source) (privacy.Row[*protectionv1.CaseRecord], error) {
-	row, err := store.CasesByReferral.First(r, a.Keys, kitstore.Range{Prefix: kitstore.K(referral, uint32(source))})
+	row, err := store.CasesByReferral.First(r, a.Keys, kitstore.Range{Prefix: kitstore.K(referral, uint32(source)), Reverse: true})
 	if errors.Is(err, kitstore.ErrNotFound) {
 		return privacy.Row[*protectionv1.CaseRecord]{}, nil
 	}
@@ -83,32 +111,21 @@ func (a *App) hear(tx *kitstore.Tx, e *referralv1.ReferralChanged) error {
 	return store.Heard.Put(tx, kitstore.K(e.GetReferral()), e)
 }
 
-// advance moves a case as its referral went, and sends the dossier when it is due.
+// advance moves a case as its referral went.
 func (a *App) advance(tx *kitstore.Tx, record *protectionv1.CaseRecord, e *referralv1.ReferralChanged) error {
-	now, c := a.Now(), record.GetCase()
+	now := a.Now()
 	changed, closed := rules.Follow(record, e)
-	if changed && rules.OwesDossier(record, e, a.Node) {
-		lane := postv1.Lane_LANE_BULK
-		if c.GetUrgency() == custodyv1.Urgency_URGENCY_HIGH {
-			lane = postv1.Lane_LANE_URGENT
-		}
-		err := a.Post.Queue(tx, post.Outgoing{
-			To: &postv1.Address{Node: e.GetToNode(), Service: "protection"}, Lane: lane, Kind: kindDossier,
-			Subject: e.GetReferral(), Body: rules.Dossier(c, e.GetReferral(), e.GetOffer(), now), Sealed: true,
-		})
-		if err != nil {
-			return err
-		}
-		record.DossierOffer = e.GetOffer()
-	}
 	if !changed {
 		return nil
+	}
+	if e.GetConsentEnded() {
+		rules.EndConsent(record, now)
 	}
 	word := ""
 	if closed {
 		word = "closed"
 	}
-	c.UpdateTime = timestamppb.New(now)
+	record.GetCase().UpdateTime = timestamppb.New(now)
 	_, err := a.putCase(tx, record, word, now)
 	return err
 }

@@ -2,17 +2,22 @@ package app
 
 import (
 	"context"
+	"strings"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/outbox"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/protection/internal/rules"
 )
 
-// RecordConsent records consent, or its refusal, in place of what was recorded before.
-func (a *App) RecordConsent(ctx context.Context, request *protectionv1.RecordConsentRequest) (shown *protectionv1.Case, err error) {
+// RecordConsent records consent, or its refusal, in place of what was recorded before. A refusal ends the consent that a referral goes
+// by: all who hold something of the person hear of it through the chain.
+func (a *App) RecordConsent(ctx context.Context, request *protectionv1.RecordConsentRequest, actor *custodyv1.Actor) (shown *protectionv1.Case, err error) {
 	if err := a.checkNode("name", request.GetName()); err != nil {
 		return nil, err
 	}
@@ -37,6 +42,9 @@ func (a *App) RecordConsent(ctx context.Context, request *protectionv1.RecordCon
 			return err
 		}
 		c.UpdateTime = timestamppb.New(now)
+		if err := a.tellWithdrawn(tx, row.Value, actor.GetPerson()); err != nil {
+			return err
+		}
 		shown, err = a.putCase(tx, row.Value, "consented", now)
 		return err
 	})
@@ -44,4 +52,21 @@ func (a *App) RecordConsent(ctx context.Context, request *protectionv1.RecordCon
 		return nil, err
 	}
 	return shown, nil
+}
+
+// tellWithdrawn says to the referral of a case, once, that its consent was withdrawn. The caller stores the case.
+func (a *App) tellWithdrawn(tx *kitstore.Tx, record *protectionv1.CaseRecord, person string) error {
+	if !rules.Withdraws(record) {
+		return nil
+	}
+	c := record.GetCase()
+	record.ConsentEndedReferral = c.GetReferral()
+	return a.Commands.Queue(tx, outbox.Command{
+		ID:     "end-consent-" + c.GetReferral()[strings.LastIndex(c.GetReferral(), "/")+1:],
+		Method: referralv1.ReferralService_ReportConsentEnded_FullMethodName, Subject: c.GetReferral(), OnBehalfOf: person,
+		Request: &referralv1.ReportConsentEndedRequest{
+			Name: c.GetReferral(), WithdrawTime: c.GetConsent().GetRecordTime(),
+			Actor: &custodyv1.Actor{Person: person, Unit: c.GetUnit(), Service: "protection"},
+		},
+	})
 }

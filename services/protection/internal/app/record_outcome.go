@@ -41,7 +41,7 @@ func (a *App) RecordOutcome(ctx context.Context, request *protectionv1.RecordOut
 
 // TakeCompleted takes in what the referral service answered to RecordOutcome.
 func (a *App) TakeCompleted(tx *kitstore.Tx, result outbox.Result) error {
-	record, err := a.take(tx, result)
+	record, err := a.take(tx, result.Command.Subject, result)
 	if record == nil || err != nil {
 		return err
 	}

@@ -18,8 +18,11 @@ import (
 )
 
 // ReferCase asks the referral service to begin a referral of a case, on its consent or on a legal
-// basis.
+// basis; of those who go together, one for each by one command.
 func (a *App) ReferCase(ctx context.Context, request *protectionv1.ReferCaseRequest, actor *custodyv1.Actor) (*protectionv1.Case, error) {
+	if len(request.GetOthers()) > 0 {
+		return a.referTogether(ctx, request, actor)
+	}
 	return a.ask(ctx, call{
 		verb: "refer", name: request.GetName(), etag: request.GetEtag(), request: request, person: actor.GetPerson(),
 		method: referralv1.ReferralService_SubmitReferral_FullMethodName,
@@ -30,24 +33,38 @@ func (a *App) ReferCase(ctx context.Context, request *protectionv1.ReferCaseRequ
 			if err := rules.CheckRefer(c, request.GetOverride(), now); err != nil {
 				return nil, err
 			}
-			submit := &referralv1.SubmitReferralRequest{
-				Parent: a.parent(), Kind: request.GetKind(), Service: request.GetService(), Urgency: c.GetUrgency(),
-				Reasons: request.GetReasons(), Needs: request.GetNeeds(), Unit: c.GetUnit(), ToUnit: request.GetToUnit(),
-				AnswerBy: request.GetAnswerBy(), Note: request.GetNote(), RequestId: id, Actor: actor,
-			}
-			if request.GetOverride() != nil {
-				submit.Ground = &referralv1.SubmitReferralRequest_Override{Override: request.GetOverride()}
-			} else {
-				submit.Ground = &referralv1.SubmitReferralRequest_Consent{Consent: rules.Receipt(c.GetConsent())}
-			}
-			return submit, nil
+			return a.submission(request, c, id, actor), nil
 		},
 	})
 }
 
+// submission is what is asked of the referral service for one case.
+func (a *App) submission(request *protectionv1.ReferCaseRequest, c *protectionv1.Case, id string, actor *custodyv1.Actor) *referralv1.SubmitReferralRequest {
+	submit := &referralv1.SubmitReferralRequest{
+		Parent: a.parent(), Kind: request.GetKind(), Service: request.GetService(), Urgency: c.GetUrgency(),
+		Reasons: request.GetReasons(), Needs: request.GetNeeds(), Unit: c.GetUnit(), ToUnit: request.GetToUnit(),
+		AnswerBy: request.GetAnswerBy(), Note: request.GetNote(), RequestId: id, Actor: actor,
+	}
+	if request.GetOverride() != nil {
+		submit.Ground = &referralv1.SubmitReferralRequest_Override{Override: request.GetOverride()}
+	} else {
+		submit.Ground = &referralv1.SubmitReferralRequest_Consent{Consent: rules.Receipt(c.GetConsent())}
+	}
+	return submit
+}
+
 // TakeReferred takes in what the referral service answered to ReferCase.
 func (a *App) TakeReferred(tx *kitstore.Tx, result outbox.Result) error {
-	record, err := a.take(tx, result)
+	referral, ok := result.Reply.(*referralv1.Referral)
+	if !ok && result.Fault == nil {
+		return fmt.Errorf("the reply to %s is a %T", result.Command.Method, result.Reply)
+	}
+	return a.takeReferred(tx, result.Command.Subject, referral, result)
+}
+
+// takeReferred takes in the referral of one case, or that there is none.
+func (a *App) takeReferred(tx *kitstore.Tx, name string, referral *referralv1.Referral, result outbox.Result) error {
+	record, err := a.take(tx, name, result)
 	if record == nil || err != nil {
 		return err
 	}
@@ -57,16 +74,15 @@ func (a *App) TakeReferred(tx *kitstore.Tx, result outbox.Result) error {
 		_, err := a.putCase(tx, record, "", now)
 		return err
 	}
-	referral, ok := result.Reply.(*referralv1.Referral)
-	if !ok {
-		return fmt.Errorf("the reply to %s is a %T", result.Command.Method, result.Reply)
-	}
 	if c.GetReferral() != referral.GetName() { // the one before, if any, is over
-		record.ReferralSequence, record.DossierOffer = 0, ""
+		record.ReferralSequence, record.DossierOffer, record.DossierNode, record.HolderNode, record.HolderOffer = 0, "", "", "", ""
 	}
 	c.Referral, c.ReferralKind = referral.GetName(), referral.GetKind()
-	if referral.GetSequence() > record.GetReferralSequence() {
-		c.ReferralState, record.ReferralSequence = referral.GetState(), referral.GetSequence()
+	if referral.GetSequence() > record.GetReferralSequence() { // the event that made it so is still to be heard
+		c.ReferralState, record.ReferralSequence = referral.GetState(), referral.GetSequence()-1
+	}
+	if err := a.tellWithdrawn(tx, record, result.Command.OnBehalfOf); err != nil { // consent may have been refused meanwhile
+		return err
 	}
 	if _, err := a.putCase(tx, record, "referred", now); err != nil {
 		return err
@@ -82,5 +98,8 @@ func (a *App) TakeReferred(tx *kitstore.Tx, result outbox.Result) error {
 	if err := store.Heard.Delete(tx, kitstore.K(referral.GetName())); err != nil {
 		return err
 	}
-	return a.advance(tx, record, heard)
+	if err := a.advance(tx, record, heard); err != nil {
+		return err
+	}
+	return a.sendOwed(tx, heard)
 }

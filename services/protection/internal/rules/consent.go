@@ -43,7 +43,7 @@ func CheckConsent(c *protectionv1.Consent, now time.Time) error {
 // the custody chain.
 func Record(given *protectionv1.Consent, salt []byte, now time.Time) (*protectionv1.Consent, error) {
 	c := proto.CloneOf(given)
-	c.Salt, c.Commitment, c.RecordTime = nil, nil, nil
+	c.EndTime = nil
 	commitment, err := Commit(c, salt)
 	if err != nil {
 		return nil, err
@@ -53,10 +53,10 @@ func Record(given *protectionv1.Consent, salt []byte, now time.Time) (*protectio
 }
 
 // Commit is SHA-256 over domain, salt and the consent as given: without salt, commitment and the
-// time of recording.
+// times of recording and withdrawal.
 func Commit(c *protectionv1.Consent, salt []byte) ([]byte, error) {
 	bare := proto.CloneOf(c)
-	bare.Salt, bare.Commitment, bare.RecordTime = nil, nil, nil
+	bare.Salt, bare.Commitment, bare.RecordTime, bare.EndTime = nil, nil, nil, nil
 	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(bare)
 	if err != nil {
 		return nil, fmt.Errorf("marshal the consent: %w", err)
@@ -70,8 +70,30 @@ func Commit(c *protectionv1.Consent, salt []byte) ([]byte, error) {
 
 // Holds says whether consent was given and has not ended.
 func Holds(c *protectionv1.Consent, now time.Time) bool {
-	return c.GetDecision() == protectionv1.Consent_DECISION_GIVEN &&
+	return c.GetDecision() == protectionv1.Consent_DECISION_GIVEN && c.GetEndTime() == nil &&
 		(c.GetExpireTime() == nil || c.GetExpireTime().AsTime().After(now))
+}
+
+// EndConsent notes, once for a referral, that its chain says consent has ended. What is recorded later is another consent.
+func EndConsent(r *protectionv1.CaseRecord, now time.Time) {
+	c := r.GetCase()
+	if c.GetReferral() == "" || r.GetConsentEndedReferral() == c.GetReferral() {
+		return
+	}
+	r.ConsentEndedReferral = c.GetReferral()
+	if c.GetConsent() != nil && c.GetConsent().GetEndTime() == nil {
+		c.Consent.EndTime = timestamppb.New(now)
+	}
+}
+
+// Withdraws says that a consent as recorded now ends what a referral of the case goes by: it was refused while the referral goes on,
+// and the chain does not say so yet.
+func Withdraws(r *protectionv1.CaseRecord) bool {
+	c := r.GetCase()
+	if c.GetConsent().GetDecision() != protectionv1.Consent_DECISION_REFUSED || c.GetReferral() == "" || r.GetConsentEndedReferral() == c.GetReferral() {
+		return false
+	}
+	return !Vain(c.GetReferralState()) && c.GetReferralState() != custodyv1.ReferralState_REFERRAL_STATE_COMPLETED
 }
 
 // Receipt proves consent to other nodes without saying by whom or for whom.

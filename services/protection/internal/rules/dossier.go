@@ -11,9 +11,15 @@ import (
 )
 
 // Dossier is what the receiving unit may learn of a case: only what consent covers now. A field
-// that no scope names stays here.
+// that no scope names stays here. The consent goes with it, for it binds whoever hands the person on.
 func Dossier(c *protectionv1.Case, referral, offer string, now time.Time) *protectionv1.Dossier {
 	d := &protectionv1.Dossier{Referral: referral, Offer: offer, Urgency: c.GetUrgency()}
+	if given := c.GetConsent(); Holds(given, now) {
+		d.Consent = &protectionv1.DossierConsent{
+			Basis: given.GetBasis(), Purposes: given.GetPurposes(), Scopes: given.GetScopes(),
+			RecordTime: given.GetRecordTime(), ExpireTime: given.GetExpireTime(), Commitment: given.GetCommitment(),
+		}
+	}
 	from, to := c.GetPerson(), &protectionv1.Person{}
 	covered := func(scope string) bool {
 		return Holds(c.GetConsent(), now) && slices.Contains(c.GetConsent().GetScopes(), scope)
@@ -38,4 +44,16 @@ func Dossier(c *protectionv1.Case, referral, offer string, now time.Time) *prote
 		d.Person = to
 	}
 	return proto.CloneOf(d)
+}
+
+// ConsentOf is the consent that came with a dossier, as the receiving case has it: who gave it stays with the node that recorded it.
+func ConsentOf(d *protectionv1.Dossier) *protectionv1.Consent {
+	given := d.GetConsent()
+	if given == nil {
+		return nil
+	}
+	return &protectionv1.Consent{
+		Decision: protectionv1.Consent_DECISION_GIVEN, Basis: given.GetBasis(), Purposes: given.GetPurposes(), Scopes: given.GetScopes(),
+		RecordTime: given.GetRecordTime(), ExpireTime: given.GetExpireTime(), Commitment: given.GetCommitment(),
+	}
 }

@@ -9,26 +9,6 @@ import (
 // Began says that a referral began at this node: its case was taken in here.
 func Began(e *referralv1.ReferralChanged, own string) bool { return e.GetOriginNode() == own }
 
-// Arriving says that a person is in the care of this node, which was asked for a place. Who comes back is in the care of it already.
-func Arriving(e *referralv1.ReferralChanged, own string) bool {
-	if Service(e.GetKind()) {
-		return Serving(e, own)
-	}
-	return e.GetToNode() == own && e.GetOwnerNode() == own && came(e.GetState()) && !e.GetReturning()
-}
-
-// Serving says that this node is chosen to give a service to a person of another node.
-func Serving(e *referralv1.ReferralChanged, own string) bool {
-	if !Service(e.GetKind()) || e.GetToNode() != own || e.GetOriginNode() == own {
-		return false
-	}
-	switch e.GetState() {
-	case custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED, custodyv1.ReferralState_REFERRAL_STATE_READY:
-		return true
-	}
-	return came(e.GetState())
-}
-
 // came says that in a state of a referral its person is with the node that was asked, or is served there.
 func came(s custodyv1.ReferralState) bool {
 	switch s {
@@ -60,6 +40,7 @@ func Follow(r *protectionv1.CaseRecord, e *referralv1.ReferralChanged) (changed,
 	}
 	c := r.GetCase()
 	r.ReferralSequence, c.ReferralState = e.GetSequence(), e.GetState()
+	r.HolderNode, r.HolderOffer = Holder(e)
 	if e.GetKind() != 0 {
 		c.ReferralKind = e.GetKind()
 	}
@@ -96,10 +77,15 @@ func followService(c *protectionv1.Case, e *referralv1.ReferralChanged) (closed 
 	return closed
 }
 
-// OwesDossier says that the receiving node is to get the dossier now: the place is promised, and
-// it did not go out on this offer yet.
-func OwesDossier(r *protectionv1.CaseRecord, e *referralv1.ReferralChanged, own string) bool {
-	due := e.GetState() >= custodyv1.ReferralState_REFERRAL_STATE_READY && e.GetState() < custodyv1.ReferralState_REFERRAL_STATE_COMPLETED
-	home := Began(e, own) && r.GetCase().GetSource() == protectionv1.Case_SOURCE_INTAKE
-	return due && home && !e.GetReturning() && e.GetToNode() != "" && e.GetOffer() != "" && e.GetOffer() != r.GetDossierOffer()
+// Owes says that a node gives a person, and to whom its case is owed as a dossier, on which offer: the place is promised, or the person
+// is there already, and it did not go out to that place yet. An event that is not the last its case heard of owes nothing.
+func Owes(r *protectionv1.CaseRecord, e *referralv1.ReferralChanged, own string) (node, offer string, owed bool) {
+	node, offer = Holder(e)
+	if r.GetCase().GetSource() == protectionv1.Case_SOURCE_REFERRAL && node == own {
+		return "", "", false // within this node: it is the case that is there
+	}
+	if node == "" || e.GetGiverNode() != own || e.GetSequence() != r.GetReferralSequence() {
+		return "", "", false
+	}
+	return node, offer, node != r.GetDossierNode() || offer != r.GetDossierOffer()
 }

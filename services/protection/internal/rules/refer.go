@@ -1,8 +1,13 @@
 package rules
 
 import (
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
@@ -78,4 +83,50 @@ func CheckOutcome(c *protectionv1.Case) error {
 			"referral_state", c.GetReferralState().String())
 	}
 	return nil
+}
+
+// Together are the calls that refer each of those who go together by itself, the case named first at the front.
+func Together(r *protectionv1.ReferCaseRequest, now time.Time) ([]*protectionv1.ReferCaseRequest, error) {
+	if Service(r.GetKind()) {
+		return nil, fault.InvalidField("kind", "must be PLACEMENT for those who go together, since they move")
+	}
+	names := []string{r.GetName()}
+	first := proto.CloneOf(r)
+	first.Others = nil
+	parts := []*protectionv1.ReferCaseRequest{first}
+	for i, other := range r.GetOthers() {
+		if slices.Contains(names, other.GetName()) {
+			return nil, fault.InvalidField(fmt.Sprintf("others[%d].name", i), "must be another case: each of them goes once")
+		}
+		names = append(names, other.GetName())
+		part := proto.CloneOf(first)
+		part.Name, part.Etag, part.Needs, part.Override = other.GetName(), other.GetEtag(), other.GetNeeds(), other.GetOverride()
+		parts = append(parts, part)
+	}
+	for i, part := range parts {
+		if err := CheckCodes(part, now); err != nil {
+			return nil, OfOther(i, err)
+		}
+	}
+	return parts, nil
+}
+
+// OfOther says of which of those who go together a fault is; 0 is the case named first.
+func OfOther(i int, err error) error {
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok || i == 0 {
+		return err
+	}
+	at := fmt.Sprintf("others[%d].", i-1)
+	if len(f.Fields()) == 0 { // a state, or an etag
+		return fault.New(f.Reason(), f.Sentence(), "field", at+"name").Wrap(err)
+	}
+	var fields []fault.Violation
+	for _, v := range f.Fields() {
+		if v.Field != "note" { // which all of them have in common
+			v.Field = at + v.Field
+		}
+		fields = append(fields, v)
+	}
+	return fault.New(f.Reason(), f.Sentence()).Wrap(err).WithFields(fields...)
 }

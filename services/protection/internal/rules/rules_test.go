@@ -65,6 +65,9 @@ func TestDossier(t *testing.T) {
 		c.want.Referral, c.want.Offer, c.want.Urgency = "referral", "offer", custodyv1.Urgency_URGENCY_HIGH
 		from := full()
 		from.Consent = &protectionv1.Consent{Decision: c.decision, Scopes: c.scopes, ExpireTime: c.expire}
+		if rules.Holds(from.GetConsent(), now) {
+			c.want.Consent = &protectionv1.DossierConsent{Scopes: c.scopes, ExpireTime: c.expire}
+		}
 		if got := rules.Dossier(from, "referral", "offer", now); !proto.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
@@ -193,20 +196,28 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// The dossier is owed from READY to the end, by the origin, once for an offer.
-func TestOwesDossier(t *testing.T) {
+// The dossier is owed by the giver alone, from READY on while somebody has the person or waits for them, once to each place.
+func TestOwes(t *testing.T) {
 	for state := range custodyv1.ReferralState_name {
 		s := custodyv1.ReferralState(state)
-		e := &referralv1.ReferralChanged{State: s, OriginNode: "balochistan", ToNode: "punjab", Offer: "offer"}
+		e := &referralv1.ReferralChanged{State: s, OriginNode: "balochistan", OwnerNode: "punjab", ToNode: "punjab", GiverNode: "balochistan", Offer: "offer", Sequence: 3}
 		want := s >= custodyv1.ReferralState_REFERRAL_STATE_READY && s < custodyv1.ReferralState_REFERRAL_STATE_COMPLETED
-		if got := rules.OwesDossier(&protectionv1.CaseRecord{Case: full()}, e, "balochistan"); got != want {
-			t.Errorf("%v: %t", s, got)
-		}
-		if rules.OwesDossier(&protectionv1.CaseRecord{Case: full(), DossierOffer: "offer"}, e, "balochistan") {
-			t.Errorf("%v: sent twice", s)
-		}
-		if rules.OwesDossier(&protectionv1.CaseRecord{Case: full()}, e, "punjab") {
-			t.Errorf("%v: sent by another node", s)
+		for name, c := range map[string]struct {
+			record *protectionv1.CaseRecord
+			own    string
+			want   bool
+		}{
+			"the giver":                  {&protectionv1.CaseRecord{ReferralSequence: 3}, "balochistan", want},
+			"sent on another offer":      {&protectionv1.CaseRecord{ReferralSequence: 3, DossierNode: "punjab", DossierOffer: "other"}, "balochistan", want},
+			"sent":                       {&protectionv1.CaseRecord{ReferralSequence: 3, DossierNode: "punjab", DossierOffer: "offer"}, "balochistan", false},
+			"an event that comes late":   {&protectionv1.CaseRecord{ReferralSequence: 4}, "balochistan", false},
+			"somebody else":              {&protectionv1.CaseRecord{ReferralSequence: 3}, "sindh", false},
+			"the node that has the case": {&protectionv1.CaseRecord{ReferralSequence: 3}, "punjab", false},
+		} {
+			c.record.Case = full()
+			if node, offer, owed := rules.Owes(c.record, e, c.own); owed != c.want || owed && (node != "punjab" || offer != "offer") {
+				t.Errorf("%v, %s: %s, %s, %t", s, name, node, offer, owed)
+			}
 		}
 	}
 }

@@ -19,7 +19,7 @@ const (
 func TestServiceInEveryState(t *testing.T) {
 	serving := map[custodyv1.ReferralState]bool{
 		custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED: true, custodyv1.ReferralState_REFERRAL_STATE_READY: true,
-		custodyv1.ReferralState_REFERRAL_STATE_ARRIVED: true, custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE: true, completed: true,
+		custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE: true,
 	}
 	for number := range custodyv1.ReferralState_name {
 		state := custodyv1.ReferralState(number)
@@ -38,9 +38,15 @@ func TestServiceInEveryState(t *testing.T) {
 				t.Errorf("%v, heard %d times: where the service is given the case is %v", state, again+1, there)
 			}
 		}
-		serves := serving[state]
-		if rules.Arriving(e, "punjab") != serves || rules.Arriving(e, "balochistan") || rules.Arriving(e, "sindh") {
-			t.Errorf("%v: who gives the service is mistaken", state)
+		duty := protectionv1.ReceivedDossier_DUTY_UNSPECIFIED
+		if serving[state] {
+			duty = rules.Promised
+		}
+		for node, want := range map[string]protectionv1.ReceivedDossier_Duty{"punjab": duty, "balochistan": 0, "sindh": 0} {
+			d := &protectionv1.ReceivedDossier{}
+			if rules.Hear(d, e, node); d.GetDuty() != want || d.GetArrived() != (want != 0) {
+				t.Errorf("%v: at %s the duty is %v", state, node, d)
+			}
 		}
 	}
 }

@@ -150,7 +150,9 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 			"ReferCase": {Requests: func(t testing.TB) []proto.Message {
 				overridden := refer(w.taken(t))
 				overridden.Override = &custodyv1.ConsentOverride{LegalBasis: "IMMINENT_DANGER", Approver: "nodes/balochistan/workers/s"}
-				return []proto.Message{refer(w.consented(t)), overridden}
+				together, other := refer(w.consented(t)), w.taken(t)
+				together.Others = []*protectionv1.OtherCase{{Name: other.GetName(), Etag: other.GetEtag(), Needs: together.GetNeeds(), Override: overridden.GetOverride()}}
+				return []proto.Message{refer(w.consented(t)), overridden, together}
 			}},
 			"RecordOutcome": {Requests: one(func(t testing.TB) proto.Message { return outcome(w.received(t, inService)) })},
 			"ListAuditRows": {Requests: one(func(testing.TB) proto.Message {

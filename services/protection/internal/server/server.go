@@ -108,7 +108,7 @@ func (s *Server) ListCases(ctx context.Context, r *protectionv1.ListCasesRequest
 
 // RecordConsent implements the RPC.
 func (s *Server) RecordConsent(ctx context.Context, r *protectionv1.RecordConsentRequest) (*protectionv1.Case, error) {
-	return s.app.RecordConsent(ctx, r)
+	return s.app.RecordConsent(ctx, r, actor(ctx))
 }
 
 // ReferCase implements the RPC.

@@ -102,8 +102,18 @@ func (w *world) Wait(ctx context.Context, _ string) error {
 		if refuse == nil {
 			result.Reply = &referralv1.Referral{Name: w.newReferral(), State: custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED}
 		}
-		if c.Method == referralv1.ReferralService_SubmitReferral_FullMethodName {
+		switch r := c.Request.(type) {
+		case *referralv1.SubmitReferralRequest:
 			take = w.app.TakeReferred
+		case *referralv1.SubmitReferralsRequest:
+			take = w.app.TakeReferredTogether
+			begun := &referralv1.SubmitReferralsResponse{}
+			for range r.GetRequests() {
+				begun.Referrals = append(begun.Referrals, &referralv1.Referral{Name: w.newReferral(), State: custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED})
+			}
+			if refuse == nil {
+				result.Reply = begun
+			}
 		}
 		if err := w.db.Update(ctx, func(tx *kitstore.Tx) error { return take(tx, result) }); err != nil {
 			return err
@@ -210,7 +220,7 @@ func consent(c *protectionv1.Case) *protectionv1.RecordConsentRequest {
 
 func (w *world) consented(t testing.TB) *protectionv1.Case {
 	t.Helper()
-	c, err := w.app.RecordConsent(context.Background(), consent(w.taken(t)))
+	c, err := w.app.RecordConsent(context.Background(), consent(w.taken(t)), nil)
 	must(t, err)
 	return c
 }
@@ -240,6 +250,7 @@ func (w *world) received(t testing.TB, state custodyv1.ReferralState) *protectio
 	for s := custodyv1.ReferralState_REFERRAL_STATE_ARRIVED; s <= state; s++ {
 		data, err := anypb.New(&referralv1.ReferralChanged{
 			Referral: referral, State: s, OriginNode: "punjab", OwnerNode: "balochistan", ToNode: "balochistan", Offer: referral + "/offers/aa", Unit: hub, Sequence: uint64(s),
+			GiverNode: "punjab", CareNode: "balochistan", OwnerNodes: []string{"punjab", "balochistan"},
 		})
 		must(t, err)
 		must(t, w.db.Update(ctx, func(tx *kitstore.Tx) error {

@@ -2,6 +2,7 @@
 package store
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/kit/audit"
 	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/late"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/privacy"
@@ -30,10 +32,8 @@ var (
 	Workers = privacy.NewSealedTable(Schema, "workers", func(w *protectionv1.Worker) string { return KeyName(w.GetName()) })
 	// Cases: the person's data lies sealed under the case's own key.
 	Cases = privacy.NewSealedTable(Schema, "cases", func(r *protectionv1.CaseRecord) string { return KeyName(r.GetCase().GetName()) })
-	// Dossiers: (referral) → what came of it from another node, until a case is made of it.
-	Dossiers = privacy.NewSealedTable(Schema, "dossiers", func(d *protectionv1.ReceivedDossier) string {
-		return DossierKeyName(d.GetDossier().GetReferral())
-	})
+	// Dossiers: (referral) → what came of it from another node, until a case is made of it, and what was closed; kept for ever.
+	Dossiers = privacy.NewSealedTable(Schema, "dossiers", DossierKeyName)
 	// Requests: (request id) → the case a call made, for ever.
 	Requests = store.NewTable[*protectionv1.CaseRequest](Schema, "case_requests")
 	// Heard: (referral) → what was heard of a referral of this node before the answer that says
@@ -63,6 +63,7 @@ var (
 		"protection.case.referred.v1":   &protectionv1.CaseChanged{},
 		"protection.case.received.v1":   &protectionv1.CaseChanged{},
 		"protection.case.closed.v1":     &protectionv1.CaseChanged{},
+		"protection.dossier.closed.v1":  &protectionv1.DossierClosed{},
 		"protection.deadline.missed.v1": &protectionv1.CaseDeadlineMissed{},
 	})
 	// Audit: who read a person's data.
@@ -71,6 +72,8 @@ var (
 	Letters = post.Declare(Schema)
 	// Commands owed to the node's referral service.
 	Commands = outbox.Declare(Schema)
+	// Late: what the federal cell was told of missed deadlines.
+	Late = late.Declare(Schema)
 )
 
 // Indexes.
@@ -90,6 +93,14 @@ var (
 	})
 )
 
+// DossiersByDueTime: (due time, referral) of those about which something is to be done.
+var DossiersByDueTime = privacy.NewSealedIndex(Dossiers, "dossiers_by_due_time", func(d *protectionv1.ReceivedDossier) []store.Key {
+	if d.GetDueTime() == nil {
+		return nil
+	}
+	return []store.Key{store.K(d.GetDueTime().AsTime(), d.GetDossier().GetReferral())}
+})
+
 // Indexes of what must be done, and of who was told.
 var (
 	// WorkersByUnit: (unit, name).
@@ -103,12 +114,12 @@ var (
 		}
 		return []store.Key{store.K(d.GetNextTime().AsTime(), d.GetName())}
 	})
-	// DeadlinesMissed: (times missed) of open deadlines that were.
-	DeadlinesMissed = store.NewIndex(CaseDeadlines, "case_deadlines_missed", func(d *protectionv1.CaseDeadline) []store.Key {
+	// LateDeadlines: (due time, name) of open deadlines that were missed.
+	LateDeadlines = store.NewIndex(CaseDeadlines, "case_deadlines_late", func(d *protectionv1.CaseDeadline) []store.Key {
 		if d.GetState() != protectionv1.CaseDeadline_STATE_OPEN || d.GetMissed() == 0 {
 			return nil
 		}
-		return []store.Key{store.K(uint32(d.GetMissed()))}
+		return []store.Key{store.K(d.GetDueTime().AsTime(), d.GetName())}
 	})
 	// DeadlinesBySubject: (subject, step, event time): of one event a step is owed once.
 	DeadlinesBySubject = store.NewIndex(CaseDeadlines, "case_deadlines_by_subject", func(d *protectionv1.CaseDeadline) []store.Key {
@@ -161,18 +172,24 @@ func KeyName(resource string) string {
 	return parts[len(parts)-1]
 }
 
-// DossierKeyName is the name of the key that seals what came of a referral. Referrals are named by
-// other nodes, so their whole name is in it.
-func DossierKeyName(referral string) string { return "dossiers/" + referral }
+// DossierKeyName is the name of the key that seals what came of a referral. Referrals are named by other nodes, so their whole name is in
+// it. A key that was erased never comes back, so each that follows has a number.
+func DossierKeyName(d *protectionv1.ReceivedDossier) string {
+	name := "dossiers/" + d.GetDossier().GetReferral()
+	if d.GetRound() > 0 {
+		name += "/" + strconv.FormatUint(uint64(d.GetRound()), 10)
+	}
+	return name
+}
 
 // Status adds to the service's status the open deadlines of cases that were missed, and those of them of which the focal point
 // was told.
 func Status(r store.Reader, into *statusv1.Status) error {
-	missed, err := DeadlinesMissed.Count(r, store.Range{})
-	if err != nil {
-		return err
-	}
-	unheeded, err := DeadlinesMissed.Count(r, store.Range{After: store.K(uint32(protectionv1.Notice_LEVEL_FOCAL_POINT))})
-	into.MissedDeadlines, into.UnheededDeadlines = uint64(missed), uint64(unheeded)
-	return err
+	return LateDeadlines.Scan(r, store.Range{}, func(_ store.Key, d *protectionv1.CaseDeadline) error {
+		into.MissedDeadlines++
+		if d.GetMissed() >= int32(protectionv1.Notice_LEVEL_FOCAL_POINT) {
+			into.UnheededDeadlines++
+		}
+		return nil
+	})
 }

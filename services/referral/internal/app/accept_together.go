@@ -39,6 +39,9 @@ func (o *received) also(request *referralv1.AcceptOfferRequest) (all []*received
 		if err != nil {
 			return nil, err
 		}
+		if offered := other.event.GetOffered(); other.event.GetOwner() != o.event.GetOwner() || !slices.Contains(offered.GetTogether(), o.event.GetReferral()) || !other.placement() {
+			return nil, fault.InvalidField(field, "must be an offer of the same owner, for a placement together with this one")
+		}
 		again, err := rules.Accept(other.record.GetState())
 		switch {
 		case err != nil:

@@ -72,7 +72,10 @@ func (a *App) checkAssertion(r *referralv1.AssertArrivalRequest) error {
 	case r.GetNeeds() != nil:
 		return codes.CheckNeeds("needs", r.GetNeeds())
 	}
-	return a.checkTakesPart("name", r.GetName())
+	if _, known := a.Roster.Node(rules.UnitNode(r.GetName())); !known { // one that is suspended is told once it is back
+		return unknownNode("name")
+	}
+	return nil
 }
 
 // asserted is an arrival at this node, inside a transaction.
@@ -315,9 +318,10 @@ func (g *asserted) takeIn(request *referralv1.AssertArrivalRequest) error {
 	})
 }
 
-// admitAtOnce turns a hold into a stay though nobody has chosen it yet: one that is tentative is confirmed first.
+// admitAtOnce turns a hold into a stay though nobody has chosen it yet: one that may be tentative is confirmed first, whatever became of
+// this person's own offer, since it may be held for those who go together with them.
 func (o *received) admitAtOnce(b bedState) error {
-	if b == heldBed && o.record.GetState() == custodyv1.OfferState_OFFER_STATE_ACCEPTED {
+	if b == heldBed && !rules.Promised(o.record.GetState()) {
 		if err := o.confirmHold("confirm-arrival-"); err != nil {
 			return err
 		}

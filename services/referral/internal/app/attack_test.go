@@ -2,7 +2,9 @@ package app_test
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -12,6 +14,7 @@ import (
 	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/referral/internal/store"
 )
@@ -146,5 +149,77 @@ func TestWhatIsKnownOfThePersonGoesToNoForger(t *testing.T) {
 			}
 		}
 		net.settle()
+	}
+}
+
+// A unit that was asked says more and more, and longer and longer things: the chain stays one that can be sent, and the person is handed
+// over and comes.
+func TestNobodyFillsAChain(t *testing.T) {
+	net := newNetwork(t)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	v := net.walk(submitted)
+	name := v.GetName()
+	_, err := origin.ask(name, karachi)
+	must(t, err)
+	net.settle()
+	say := func(i, length int) *custodyv1.ReplyLetter {
+		return net.signed("sindh", name, &custodyv1.Reply{Body: &custodyv1.Reply_SafetyInformation{
+			SafetyInformation: &custodyv1.SafetyInformation{Code: fmt.Sprint(i, strings.Repeat("X", length))},
+		}})
+	}
+	net.unmoved(origin, "custody.reply.v1: reply-not-valid", func() { net.brings("sindh", "balochistan", "custody.reply.v1", say(0, 5000)) })
+	refusals := 0
+	for i := range 200 {
+		net.refused = nil
+		net.brings("sindh", "balochistan", "custody.reply.v1", say(i, 3000))
+		refusals += len(net.refused)
+	}
+	if refusals == 0 {
+		t.Error("a unit that was asked says what it likes, for ever")
+	}
+	net.refused, net.sent = nil, nil
+	punjab.accept(v.GetOffers()[0].GetName())
+	net.settle()
+	must(t, origin.confirm(v.GetOffers()[0].GetName()))
+	net.settle()
+	must(t, origin.dispatch(name))
+	net.settle()
+	must(t, punjab.arrive(name))
+	net.settle()
+	net.checkState(name, hasCome, "balochistan", "punjab")
+	// An owner that makes its chain so long is not followed into that.
+	long := net.chain(punjab, name).Clone()
+	for proto.Size(long.Message()) < 300<<10 {
+		_, err := long.Append(punjab.Signer, "punjab", &custodyv1.Event{Actor: actor, Time: timestamppb.New(net.now), Body: &custodyv1.Event_ConsentEnded{ConsentEnded: &custodyv1.ConsentEnded{}}})
+		must(t, err)
+	}
+	net.unmoved(origin, "custody.chain.v1: chain-not-valid", func() {
+		net.brings("punjab", "balochistan", "custody.chain.v1", &custodyv1.ChainLetter{Referral: name, Chain: long.Message()})
+	})
+}
+
+// Sindh names another's referral among those that go together with its own: their beds are not bound to each other by that.
+func TestNobodyBindsAnothersReferral(t *testing.T) {
+	net := newNetwork(t)
+	punjab, sindh := net.nodes["punjab"], net.nodes["sindh"]
+	v := net.walk(submitted)
+	r := submitRequest()
+	r.Parent, r.Unit = "nodes/sindh", karachi
+	own, err := sindh.SubmitReferral(background, r)
+	must(t, err)
+	net.sent = nil
+	e := proto.CloneOf(net.chain(sindh, own.GetName()).Links()[1].Event)
+	e.GetOffered().Together = []string{v.GetName()}
+	raw, err := proto.Marshal(e)
+	must(t, err)
+	net.brings("sindh", "punjab", "custody.offer.v1", &custodyv1.OfferLetter{Offered: &custodyv1.SignedEvent{Event: raw, Signature: sindh.Signer.Sign(custody.DomainEvent, raw)}})
+	net.sent = nil
+	request := acceptRequest(store.OfferName(own.GetName(), custody.HashOf(raw).String()))
+	request.Also = []*referralv1.AcceptedWith{{Offer: v.GetOffers()[0].GetName(), Group: request.GetGroup()}}
+	before := punjab.dump()
+	_, err = punjab.AcceptOffer(background, request, actor)
+	wrong(t, err, fault.Field, "also[0].offer")
+	if !bytes.Equal(before, punjab.dump()) {
+		t.Error("a refused acceptance changed something")
 	}
 }

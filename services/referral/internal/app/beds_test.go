@@ -179,3 +179,27 @@ func TestHoldThatEndsBehindItsConfirmation(t *testing.T) {
 		t.Errorf("the origin sees %v", origin.get(referral))
 	}
 }
+
+// One whose offer was taken back is there, while the bed is still held, tentatively, for those who go together with them: it is confirmed
+// before it is made a stay, for the shelter admits nobody to a tentative hold.
+func TestATentativeHoldIsConfirmedForWhoIsThere(t *testing.T) {
+	for who := range 3 {
+		net, origin, punjab, _ := newOwnerNetwork(t)
+		net.again = false
+		origin.AutoConfirm = false
+		family := net.family()
+		net.acceptAll(punjab, family)
+		must(t, origin.withdraw(origin.lastOffer(family[who].GetName()).GetName(), "NEEDS_CHANGED"))
+		net.deliver(slices.IndexFunc(net.sent, func(m mail) bool { return m.out.Subject == family[who].GetName() }))
+		if o := punjab.offer(family[who].GetOffers()[0].GetName()); o.GetState() != offerWithdrawn || punjab.count("ReleaseHold") != 0 {
+			t.Fatalf("punjab sees %v; the shelter was asked %v", o, punjab.calls)
+		}
+		_, err := punjab.assert(family[who].GetName())
+		must(t, err)
+		net.settle()
+		net.came(family[who].GetName(), "punjab")
+		if want := []string{"PlaceHold", "ConfirmHold", "AdmitHold"}; !slices.Equal(punjab.calls, want) {
+			t.Errorf("the shelter was asked %v", punjab.calls)
+		}
+	}
+}

@@ -54,6 +54,9 @@ func (w *work) confirmAll(actor *custodyv1.Actor, offer *custody.Offer) error {
 
 // confirm chooses an acceptance; the other units that were asked get word that they are not needed.
 func (w *work) confirm(actor *custodyv1.Actor, offer *custody.Offer) error {
+	if err := w.checkTakesPart("name", offer.Offered.GetToUnit()); err != nil {
+		return err
+	}
 	if offer.State == custodyv1.OfferState_OFFER_STATE_ACCEPTED {
 		if err := w.withdrawOthers(actor, offer, codes.WithdrawalOtherChosen); err != nil {
 			return err

@@ -56,7 +56,15 @@ func (a *App) fireDue(tx *kitstore.Tx) error {
 		if now.Before(store.DueTime(row.Value)) {
 			break
 		}
-		if err := a.fire(tx, row, now); err != nil {
+		// One that fires may end another: an offer made to this node itself, or for those who go together.
+		stands, err := optional(store.Deadlines.Get(tx, row.Key))
+		switch {
+		case err != nil:
+			return err
+		case stands == nil || now.Before(store.DueTime(stands)):
+			continue
+		}
+		if err := a.fire(tx, row.Key, stands, now); err != nil {
 			return err
 		}
 	}
@@ -65,9 +73,9 @@ func (a *App) fireDue(tx *kitstore.Tx) error {
 
 // fire tells that a deadline was missed and moves it to its next step, or lets end what ends by itself by now. Whoever is not the
 // owner also asks the owner for the chain, and says again what is not answered.
-func (a *App) fire(tx *kitstore.Tx, row kitstore.Row[*referralv1.DeadlineRecord], now time.Time) error {
-	d := row.Value.GetDeadline()
-	if at := row.Value.GetExpireTime(); at != nil && !now.Before(at.AsTime()) {
+func (a *App) fire(tx *kitstore.Tx, key kitstore.Key, record *referralv1.DeadlineRecord, now time.Time) error {
+	d := record.GetDeadline()
+	if at := record.GetExpireTime(); at != nil && !now.Before(at.AsTime()) {
 		w, err := a.begin(tx, d.GetReferral())
 		if err != nil {
 			return err
@@ -75,25 +83,26 @@ func (a *App) fire(tx *kitstore.Tx, row kitstore.Row[*referralv1.DeadlineRecord]
 		if still, err := w.still(); err != nil || !still {
 			return errors.Join(err, w.expire())
 		}
-		row.Value.ExpireTime = timestamppb.New(now.Add(askAgain)) // what ends by itself ends when the referral goes on
-		return store.Deadlines.Put(tx, row.Key, row.Value)
+		record.ExpireTime = timestamppb.New(now.Add(askAgain)) // what ends by itself ends when the referral goes on
+		return store.Deadlines.Put(tx, key, record)
 	}
 	subject := d.GetReferral()
 	if d.GetOffer() != "" {
 		subject = d.GetOffer()
 	}
 	fired := proto.CloneOf(d)
-	rules.Miss(row.Value, now, a.Limits)
+	rules.Miss(record, now, a.Limits)
 	fired.Missed = d.GetMissed() // who is told this time
 	err := a.Events.Append(tx, "referral.deadline.missed.v1", subject, now, &referralv1.DeadlineMissed{
-		Deadline: fired, FirstDueTime: row.Value.GetFirstDueTime(), Urgency: row.Value.GetUrgency(), Reference: row.Value.GetReference(),
+		Deadline: fired, FirstDueTime: record.GetFirstDueTime(), Urgency: record.GetUrgency(), Reference: record.GetReference(),
 	})
 	if err != nil {
 		return err
 	}
-	if err := store.Deadlines.Put(tx, row.Key, row.Value); err != nil {
+	if err := store.Deadlines.Put(tx, key, record); err != nil {
 		return err
 	}
+	tx.AfterCommit(a.Wake) // the federal cell is told that something is late
 	switch {
 	case d.GetKind() == referralv1.Deadline_KIND_FOLLOW_PERSON:
 		return a.assertAgain(tx, d.GetReferral())
@@ -103,7 +112,8 @@ func (a *App) fire(tx *kitstore.Tx, row kitstore.Row[*referralv1.DeadlineRecord]
 	return nil
 }
 
-// askHead asks the owner of a referral for its chain, where that is another node.
+// askHead asks the owner of a referral for its chain, where that is another node, and shows its own: the owner may not have been reached by
+// the handover yet, and would not know what it is asked for.
 func (a *App) askHead(tx *kitstore.Tx, referral string) error {
 	w, err := a.begin(tx, referral)
 	if err != nil || w.chain.State().Owner == a.Node {
@@ -112,7 +122,10 @@ func (a *App) askHead(tx *kitstore.Tx, referral string) error {
 	if err := w.repeatReturn(); err != nil {
 		return err
 	}
-	return a.Post.Queue(tx, post.Outgoing{
+	if err := w.sendChain(w.lane(), w.chain.State().Owner); err != nil {
+		return err
+	}
+	return a.mail(tx, post.Outgoing{
 		To: referralAt(w.chain.State().Owner), Lane: w.lane(), Kind: kindHead, Subject: referral,
 		Body: &custodyv1.HeadQuery{Referral: referral},
 	})

@@ -339,8 +339,9 @@ func (net *network) randomMove(rnd *mathrand.Rand, origin *node, names *[]string
 		}
 		return "shelters answer"
 	}
+	net.deliverAny(rnd) // a word takes its chain with it
 	net.deliverAny(rnd)
-	return "a letter comes"
+	return "letters come"
 }
 
 // randomDecision lets any node try what an owner, or the first owner, may do.

@@ -55,6 +55,9 @@ func (w *work) dispatch(request *referralv1.DispatchReferralRequest, actor *cust
 	body := &custodyv1.Dispatched{Documents: request.GetDocuments(), ExpectTime: request.GetExpectTime()}
 	if chosen := w.chain.State().Chosen(); chosen != nil {
 		body.Offer, body.ToNode = chosen.Hash.Bytes(), chosen.Offered.GetToNode()
+		if err := w.checkTakesPart("name", chosen.Offered.GetToUnit()); err != nil {
+			return err
+		}
 	}
 	_, err := w.append(actor, commitment(annex), &custodyv1.Event{Body: &custodyv1.Event_Dispatched{Dispatched: body}})
 	if err != nil {

@@ -396,3 +396,22 @@ func TestTheOwnerSaysThatAPersonIsFound(t *testing.T) {
 		t.Errorf("the giver sees %v", got)
 	}
 }
+
+// Within one node the offer's deadline at the unit asked and the end of the offer at its owner are due at once: what has ended reminds nobody.
+func TestAnOfferWithinOneNodeExpiresOnce(t *testing.T) {
+	net := newNetwork(t)
+	n := net.nodes["punjab"]
+	r := submitRequest()
+	r.Parent, r.Unit = "nodes/punjab", "nodes/punjab/units/multan"
+	v, err := n.SubmitReferral(background, r)
+	must(t, err)
+	net.settle()
+	offer := v.GetOffers()[0]
+	net.now = offer.GetAnswerBy().AsTime()
+	n.fire()
+	net.settle()
+	if o := n.offer(offer.GetName()); o.GetState() != offerExpired || n.deadline(offer.GetName()) != nil {
+		t.Errorf("the offer is %v, and %v is due", o.GetState(), n.deadline(offer.GetName()))
+	}
+	net.checkDeadlines("expired")
+}

@@ -66,7 +66,7 @@ func (o *received) reply(r *custodyv1.Reply) error {
 	if err := store.Replies.Insert(o.tx, kitstore.K(o.name, o.record.GetReplies()), signed); err != nil {
 		return err
 	}
-	err = o.Post.Queue(o.tx, post.Outgoing{
+	err = o.mail(o.tx, post.Outgoing{
 		To: referralAt(o.event.GetOwner()), Lane: lane(o.event.GetOffered().GetUrgency()), Kind: kindReply,
 		Subject: o.event.GetReferral(), Body: &custodyv1.ReplyLetter{Reply: signed},
 	})
@@ -207,7 +207,7 @@ func (o *received) confirmHold(command string) error {
 	}
 	return o.Commands.Queue(o.tx, outbox.Command{
 		ID: command + o.hash(), Method: shelterv1.ShelterService_ConfirmHold_FullMethodName, Subject: o.name,
-		Request: &shelterv1.ConfirmHoldRequest{Name: lead.record.GetHold(), Fence: o.record.GetFence()},
+		Request: &shelterv1.ConfirmHoldRequest{Name: lead.record.GetHold(), Fence: lead.record.GetFence()},
 	})
 }
 

@@ -36,7 +36,7 @@ type Handler func(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) 
 // Handlers are the letters this service takes, by kind.
 func (a *App) Handlers() map[string]Handler {
 	all := map[string]Handler{}
-	for _, kind := range []string{kindOffer, kindReply, kindChain, kindHead, kindAnnex, kindQuery, kindPart, kindAnswer, kindVoid} {
+	for _, kind := range []string{kindOffer, kindReply, kindChain, kindHead, kindAnnex, kindDigest, kindHeads, kindQuery, kindPart, kindAnswer, kindVoid} {
 		apply := a.apply(kind)
 		all[kind] = func(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
 			waits, err := a.waits(tx, from.GetNode(), kind, letter.GetSubject())
@@ -65,6 +65,10 @@ func (a *App) apply(kind string) Handler {
 		return handle(a.answerHead)
 	case kindAnnex:
 		return handle(a.receiveAnnex)
+	case kindDigest:
+		return handle(a.receiveDigest)
+	case kindHeads:
+		return handle(a.receiveHeads)
 	case kindQuery:
 		return handle(a.receiveQuery)
 	case kindPart:

@@ -81,6 +81,20 @@ func (r ring) box(node string) (cipher.AEAD, error) {
 	return chacha20poly1305.NewX(key[:])
 }
 
+// members is the roster of a network in which nodes may be suspended.
+type members struct {
+	ring
+	net *network
+}
+
+func (m members) Node(name string) (*identityv1.RosterNode, bool) {
+	n, known := m.ring.Node(name)
+	if m.net.suspended[name] {
+		n.State = identityv1.RosterNode_STATE_SUSPENDED
+	}
+	return n, known
+}
+
 // opener opens what was sealed to a node.
 type opener struct {
 	ring ring
@@ -160,9 +174,15 @@ func (n *node) Append(tx *kitstore.Tx, kind, subject string, now time.Time, data
 type poster struct{ n *node }
 
 func (p poster) Queue(tx *kitstore.Tx, o post.Outgoing) error {
+	if to := o.To.GetNode(); p.n.net.suspended[to] {
+		return errors.New("the roster names no such service at an active node " + to) // as the post does
+	}
 	raw, err := proto.Marshal(o.Body)
 	if err != nil {
 		return err
+	}
+	if len(raw) > post.MaxBody {
+		return errors.New("field body: it has too many bytes")
 	}
 	tx.AfterCommit(func() {
 		p.n.net.sent = append(p.n.net.sent, mail{from: p.n.Node, out: o, body: raw, life: p.n.DB.Incarnation()})
@@ -225,6 +245,9 @@ func (n *node) shelter(c outbox.Command) (proto.Message, *fault.Error) {
 		return h, nil
 	case *shelterv1.ConfirmHoldRequest:
 		h := n.holds[r.GetName()]
+		if h.GetState() != shelterv1.Hold_STATE_HELD && h.GetState() != shelterv1.Hold_STATE_CONFIRMED {
+			return nil, fault.New(fault.HoldEnded, "Ended.")
+		}
 		h.State, h.Location = shelterv1.Hold_STATE_CONFIRMED, &shelterv1.Location{Address: shelterAddress, Phone: "+924211111111"}
 		return h, nil
 	case *shelterv1.ReleaseHoldRequest:
@@ -233,6 +256,9 @@ func (n *node) shelter(c outbox.Command) (proto.Message, *fault.Error) {
 		return n.holds[r.GetName()], nil
 	case *shelterv1.AdmitHoldRequest:
 		h := n.holds[r.GetName()]
+		if h.GetState() == shelterv1.Hold_STATE_EXPIRED { // the shelter ended it before its turn came
+			return nil, fault.New(fault.HoldEnded, "Ended.")
+		}
 		if h.GetState() != shelterv1.Hold_STATE_CONFIRMED && !(h.GetState() == shelterv1.Hold_STATE_OCCUPIED && n.restored) {
 			n.t.Errorf("%s: a hold that is %v is to be admitted", n.Node, h.GetState())
 		}
@@ -251,6 +277,8 @@ type network struct {
 	refused       []string
 	// again delivers each letter a second time at once, and holds that nothing changes.
 	again bool
+	// suspended are nodes that take no part for now.
+	suspended map[string]bool
 	// later delivers each letter a second time, behind all that are on their way.
 	later bool
 }
@@ -259,7 +287,7 @@ func newNetwork(t testing.TB) *network { return newNetworkOn(t, false) }
 
 // newNetworkOn keeps the stores in memory, which is ten times as quick as files.
 func newNetworkOn(t testing.TB, memory bool) *network {
-	net := &network{t: t, now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), nodes: map[string]*node{}}
+	net := &network{t: t, now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), nodes: map[string]*node{}, suspended: map[string]bool{}}
 	keys := ring{}
 	for _, name := range []string{"balochistan", "punjab", "sindh"} {
 		_, key, err := ed25519.GenerateKey(nil)
@@ -272,7 +300,7 @@ func newNetworkOn(t testing.TB, memory bool) *network {
 			refuse: map[string]*fault.Error{}, heard: map[string]uint64{}, holds: map[string]*shelterv1.Hold{}, released: map[string]bool{},
 		}
 		n.App = &app.App{
-			Node: name, Now: func() time.Time { return net.now }, Random: rand.Reader, Signer: signer{key}, Roster: keys, Opener: opener{keys, name},
+			Node: name, Now: func() time.Time { return net.now }, Random: rand.Reader, Signer: signer{key}, Roster: members{keys, net}, Opener: opener{keys, name},
 			NewID: func() (string, error) {
 				id, err := uuid.NewV7()
 				return id.String(), err

@@ -11,6 +11,7 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/custody"
 )
 
 // onTheWayBack takes a referral of a medium risk, whose letters take the bulk lane, to punjab, and back on the road to the origin.
@@ -78,7 +79,7 @@ func TestAForkEndsTheRound(t *testing.T) {
 		_, err := n.assert(name)
 		must(t, err)
 	}
-	asserted := net.sent
+	asserted := slices.DeleteFunc(net.sent, func(m mail) bool { return m.out.Kind != "custody.reply.v1" })
 	net.sent = nil
 	for i, to := range []string{"punjab", "balochistan"} { // each is shown the other's
 		forked := net.chain(sindh, name).Clone()
@@ -153,5 +154,60 @@ func TestAnOldAnswerIsNoneToANewQuestion(t *testing.T) {
 	again()
 	if o := punjab.offer(offer); o.GetReleaseReason() == "" || origin.get(referral).GetNextDeadline().GetKind() != referralv1.Deadline_KIND_RELEASE {
 		t.Errorf("the second request was refused by the first refusal: %v", o)
+	}
+}
+
+// Punjab hands the person to sindh, where they are. The origin has it from punjab and speaks to sindh at once, by a link on which the
+// handover does not come: what it says of the person is taken all the same, with what was written beside it.
+func TestAWordComesBeforeTheHandover(t *testing.T) {
+	for what, say := range map[string]func(n *node, name string) error{
+		"safety": func(n *node, name string) error {
+			_, err := n.ReportSafety(background, &referralv1.ReportSafetyRequest{Name: name, Code: "THREAT", Note: theNote}, actor)
+			return err
+		},
+		"consent": func(n *node, name string) error {
+			_, err := n.WithdrawConsent(background, &referralv1.WithdrawConsentRequest{Name: name, Note: theNote}, actor)
+			return err
+		},
+		"return": func(n *node, name string) error { return n.askBack(name) },
+		"its watch": func(n *node, name string) error { // which only asks
+			n.net.now = n.get(name).GetNextDeadline().GetDueTime().AsTime()
+			_, err := n.FireDeadlines(background)
+			return err
+		},
+	} {
+		net := newNetwork(t)
+		origin, sindh := net.nodes["balochistan"], net.nodes["sindh"]
+		name := net.walk(hasCome).GetName()
+		_, err := sindh.assert(name)
+		must(t, err)
+		slow := func(m mail) bool { return m.from == "punjab" && m.out.To.GetNode() == "sindh" }
+		for i := 0; i >= 0; i = slices.IndexFunc(net.sent, func(m mail) bool { return !slow(m) }) {
+			net.deliver(i)
+		}
+		if origin.get(name).GetOwnerNode() != "sindh" || sindh.holdsChain(name) || len(net.sent) == 0 {
+			t.Fatalf("the handover came: %d letters are on their way", len(net.sent))
+		}
+		must(t, say(origin, name))
+		late := net.sent
+		net.sent = slices.DeleteFunc(slices.Clone(late), slow)
+		net.settle()
+		if len(net.refused) > 0 {
+			t.Errorf("%s: refused %v", what, net.refused)
+		}
+		said := what == "its watch"
+		for _, l := range net.chain(sindh, name).Links() {
+			if _, by := custody.Said(l); by == "balochistan" {
+				said = slices.Contains(sindh.annexes(name), custody.Hash(l.Event.GetAnnexCommitment()).String())
+			}
+		}
+		if !said {
+			t.Errorf("%s: it is not in the chain with its note", what)
+		}
+		net.sent = append(net.sent, slices.DeleteFunc(late, func(m mail) bool { return !slow(m) })...)
+		net.settle()
+		if len(net.refused) > 0 {
+			t.Errorf("%s: at last, refused %v", what, net.refused)
+		}
 	}
 }

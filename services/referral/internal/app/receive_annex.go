@@ -61,7 +61,7 @@ func (a *App) receiveAnnex(tx *kitstore.Tx, from string, letter *custodyv1.Annex
 	if named || slices.Contains([]string{a.Node, from}, s.Owner) {
 		return nil // what came beside a reply that was not recorded is dropped with it
 	}
-	return a.Post.Queue(tx, post.Outgoing{
+	return a.mail(tx, post.Outgoing{
 		To: referralAt(s.Owner), Lane: lane(s.Submitted.GetUrgency()), Kind: kindAnnex, Subject: referral, Body: letter, Sealed: true,
 	})
 }

@@ -2,6 +2,9 @@ package app
 
 import (
 	"errors"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
@@ -41,6 +44,9 @@ func (a *App) receiveChain(tx *kitstore.Tx, from string, letter *custodyv1.Chain
 
 // verifyChain verifies a chain that came, and that both who sends it and who takes it are party to it.
 func (a *App) verifyChain(from string, letter *custodyv1.ChainLetter, held *custody.Chain) (*custody.Chain, error) {
+	if proto.Size(letter.GetChain()) > maxChain {
+		return nil, refuse(reasonChain)
+	}
 	came, err := custody.Verify(a.Roster, letter.GetChain().GetEvents(), held)
 	if err != nil {
 		return nil, refuse(reasonChain)
@@ -82,9 +88,14 @@ func (w *work) take(held *custody.Chain) error {
 
 // tellOwnAgain has those hear again who should have heard of events that this node wrote and had lost: the letters may be lost with them.
 func (w *work) tellOwnAgain() {
-	for i, l := range w.chain.Links() {
-		if i >= w.stored && l.Event.GetOwner() == w.Node {
-			w.hear(l, w.chain.HearsAt(i))
+	links := w.chain.Links()
+	own := func(l custody.Link) bool { return l.Event.GetOwner() == w.Node }
+	if !slices.ContainsFunc(links[w.stored:], own) {
+		return // as ever, but for a store that was restored
+	}
+	for i, before := range w.chain.Prefixes() {
+		if i >= w.stored && own(links[i]) {
+			w.hear(links[i], before.Hears())
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	if reply.GetNode() != from && !s.Owned(from) { // a former owner passes on what others said
 		return refuse(reasonSender)
 	}
-	if err := w.knows(reply); err != nil {
+	if err := w.knows(reply, letter.GetReply()); err != nil {
 		return err
 	}
 	switch {
@@ -69,10 +69,13 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	return err
 }
 
-// knows refuses a reply of somebody whom nobody asked. An arrival can be asserted by whoever has the person.
-func (w *work) knows(r *custodyv1.Reply) error {
+// knows refuses a reply of somebody whom nobody asked. An arrival can be asserted by whoever has the person. Nobody fills the chain
+// with what they say.
+func (w *work) knows(r *custodyv1.Reply, signed *custodyv1.SignedReply) error {
 	s := w.chain.State()
 	switch {
+	case w.saidTooMuch(r, signed):
+		return refuse(reasonReply)
 	case custody.AboutOffer(r):
 		if o := s.Offer(r.GetOffer()); o == nil || o.Offered.GetToNode() != r.GetNode() {
 			return refuse(reasonSender)
@@ -105,7 +108,7 @@ func (w *work) passOn(r *custodyv1.Reply, letter *custodyv1.ReplyLetter) error {
 		if err := w.sendChain(lane, s.Owner); err != nil {
 			return err
 		}
-		err := w.Post.Queue(w.tx, post.Outgoing{
+		err := w.mail(w.tx, post.Outgoing{
 			To: referralAt(s.Owner), Lane: lane, Kind: kindReply, Subject: s.Referral, Body: letter,
 		})
 		if err != nil {

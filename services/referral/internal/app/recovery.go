@@ -93,10 +93,17 @@ func (a *App) recovery(r kitstore.Reader) (*referralv1.RecoveryRecord, error) {
 // Recovering says that referrals of before a restore stand still, or that what waited is not all done.
 func (a *App) Recovering() bool { return a.recovering.Load() }
 
-// still says that what came to this store before its recovery stands still; newIn is the incarnation noted with what came since.
-func (a *App) still(r kitstore.Reader, newIn uint64) (bool, error) {
+// still says that a referral which came to this store before its recovery stands still; newIn is the incarnation noted with what came
+// since. When all have answered it goes on once what was put off is done (goOn), so that nothing overtakes an answer that is owed.
+func (a *App) still(r kitstore.Reader, referral string, newIn uint64) (bool, error) {
 	record, err := a.recovery(r)
-	return record != nil && record.GetThawTime() == nil && newIn != record.GetIncarnation(), err
+	if record == nil || err != nil {
+		return false, err
+	}
+	if record.GetThawTime() == nil {
+		return newIn != record.GetIncarnation(), nil
+	}
+	return store.Waiting.Has(r, waitingFor(a.Node, referral))
 }
 
 // still says that the referral stands still.
@@ -108,10 +115,12 @@ func (w *work) still() (bool, error) {
 	if err != nil || record == nil && !w.recalled {
 		return false, err // it begins in this transaction
 	}
-	return w.App.still(w.tx, record.GetNewIn())
+	return w.App.still(w.tx, w.chain.State().Referral, record.GetNewIn())
 }
 
-func (o *received) still() (bool, error) { return o.App.still(o.tx, o.record.GetNewIn()) }
+func (o *received) still() (bool, error) {
+	return o.App.still(o.tx, o.event.GetReferral(), o.record.GetNewIn())
+}
 
 // moving refuses what a referral that stands still cannot do.
 func moving(still bool, err error) error {

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -21,15 +23,23 @@ const debtPage = 64
 func (a *App) receiveQuery(tx *kitstore.Tx, from string, query *custodyv1.RecoveryQuery) error {
 	a.Log.Warn("another node was restored, and asks what this one holds", logging.Peer(from, "referral"))
 	tx.AfterCommit(a.WakeRecovery)
+	if err := a.endEarlierLife(tx, from, incarnationOf(query.GetKnown(), from)); err != nil {
+		return err
+	}
 	return store.Debts.Put(tx, kitstore.K(from), &referralv1.DebtRecord{Node: from, Incarnation: incarnationOf(query.GetKnown(), from)})
 }
 
-// payDebts tells restored nodes what this one holds, a page in each transaction.
-func (a *App) payDebts(ctx context.Context) error {
+// payDebts tells restored nodes what this one holds, a page in each transaction. later is when to come again for one that takes no part
+// now; zero for no such.
+func (a *App) payDebts(ctx context.Context) (later time.Time, err error) {
 	var owed []string
-	err := a.DB.View(ctx, func(r kitstore.Reader) error {
+	err = a.DB.View(ctx, func(r kitstore.Reader) error {
 		return store.Debts.Scan(r, kitstore.Range{}, func(_ kitstore.Key, d *referralv1.DebtRecord) error {
-			if !d.GetPaid() {
+			switch {
+			case d.GetPaid():
+			case !a.takesPart(d.GetNode()):
+				later = a.Now().Add(askAgain)
+			default:
 				owed = append(owed, d.GetNode())
 			}
 			return nil
@@ -50,7 +60,7 @@ func (a *App) payDebts(ctx context.Context) error {
 			})
 		}
 	}
-	return err
+	return later, err
 }
 
 // pay tells one page: the chains in which the node takes part, then the offers it made to this one, then that this is all.
@@ -95,7 +105,7 @@ func (a *App) endAnswer(tx *kitstore.Tx, node string) error {
 	if err != nil {
 		return err
 	}
-	return a.Post.Queue(tx, toRestored(node, kindAnswer, "", &custodyv1.RecoveryAnswer{Known: known, Restored: own.GetBeginTime() != nil}))
+	return a.mail(tx, toRestored(node, kindAnswer, "", &custodyv1.RecoveryAnswer{Known: known, Restored: own.GetBeginTime() != nil}))
 }
 
 // tellChain tells a node what the chain of a referral holds for it: all, when it is a party, else what was said to it and by it.
@@ -111,12 +121,14 @@ func (a *App) tellChain(tx *kitstore.Tx, node, referral string) error {
 		part.Chain = chain.Message()
 	case s.Asked(node):
 		for _, step := range stepsOf(chain, node) {
-			part.Steps = append(part.Steps, step.message())
+			if step.Event.GetConfirmed() == nil { // which proves nothing without its chain; it is over, else the node were a party
+				part.Steps = append(part.Steps, step.message())
+			}
 		}
 	default:
 		return nil
 	}
-	if err := a.Post.Queue(tx, toRestored(node, kindPart, referral, part)); err != nil {
+	if err := a.mail(tx, toRestored(node, kindPart, referral, part)); err != nil {
 		return err
 	}
 	return a.tellWords(tx, node, chain)
@@ -161,7 +173,7 @@ func (a *App) sayAgain(tx *kitstore.Tx, node, referral string, signed *custodyv1
 	if err := proto.Unmarshal(signed.GetReply(), reply); err != nil {
 		return nil, err
 	}
-	return reply.GetAnnexCommitment(), a.Post.Queue(tx, toRestored(node, kindReply, referral, &custodyv1.ReplyLetter{Reply: signed}))
+	return reply.GetAnnexCommitment(), a.mail(tx, toRestored(node, kindReply, referral, &custodyv1.ReplyLetter{Reply: signed}))
 }
 
 func (a *App) sendAnnexes(tx *kitstore.Tx, node, referral string, commitments [][]byte) error {
@@ -178,7 +190,7 @@ func (a *App) sendAnnexes(tx *kitstore.Tx, node, referral string, commitments []
 		}
 		letter := toRestored(node, kindAnnex, referral, annex)
 		letter.Sealed = true
-		if err := a.Post.Queue(tx, letter); err != nil {
+		if err := a.mail(tx, letter); err != nil {
 			return err
 		}
 	}
@@ -198,7 +210,7 @@ func (a *App) tellMade(tx *kitstore.Tx, node string, record *referralv1.OfferRec
 	part := &custodyv1.RecoveryPart{Referral: event.GetReferral(), Steps: []*custodyv1.RecoveryStep{
 		{Step: &custodyv1.RecoveryStep_Event{Event: record.GetOffered()}},
 	}}
-	if err := a.Post.Queue(tx, toRestored(node, kindPart, event.GetReferral(), part)); err != nil {
+	if err := a.mail(tx, toRestored(node, kindPart, event.GetReferral(), part)); err != nil {
 		return err
 	}
 	name := store.OfferName(event.GetReferral(), custody.HashOf(record.GetOffered().GetEvent()).String())
@@ -237,13 +249,15 @@ func offersMadeTo(s *custody.State, node string) (names []string) {
 
 // commitmentsFor are those of annexes that a node wrote or was given: beside its own events and replies, and beside what it heard.
 func commitmentsFor(chain *custody.Chain, node string) (all [][]byte) {
-	for i, l := range chain.Links() {
+	links := chain.Links()
+	for i, before := range chain.Prefixes() {
+		l, hears := links[i], before.Hears()
 		reply := &custodyv1.Reply{}
 		_ = proto.Unmarshal(l.Event.GetReplyRecorded().GetReply().GetReply(), reply) // of another event: none
 		switch {
 		case reply.GetNode() == node || l.Event.GetReplyRecorded() != nil && l.Event.GetOwner() == node:
 			all = append(all, reply.GetAnnexCommitment())
-		case l.Event.GetReplyRecorded() == nil && (l.Event.GetOwner() == node || chain.Heard(i, node)):
+		case l.Event.GetReplyRecorded() == nil && (l.Event.GetOwner() == node || hears.Alone == node || slices.Contains(hears.Chain, node)):
 			all = append(all, l.Event.GetAnnexCommitment())
 		}
 	}

@@ -15,7 +15,8 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
-	statusv1 "amanat.example/proto/amanat/status/v1"
+	"amanat.example/services/custody"
+	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/soaktest"
 	kitstore "amanat.example/services/kit/store"
@@ -275,6 +276,7 @@ func restoredOnce(t *testing.T, name string, from, to int, lost, resend bool) {
 	if referral == "" {
 		return
 	}
+	n.tryAll(referral)
 	ended := net.finish(referral)
 	var head []byte
 	for _, n := range net.nodes {
@@ -324,33 +326,260 @@ func (n *node) firstOffer(referral string) (o *referralv1.Offer) {
 	return o
 }
 
-// The operator sees whose answers a restored node awaits, and nobody any more once all have answered or were excused.
-func TestStatusNamesTheAwaited(t *testing.T) {
-	net := newNetworkOn(t, true)
-	n := net.nodes["balochistan"]
-	check := func(when string, want ...string) {
-		t.Helper()
-		must(t, n.DB.View(t.Context(), func(r kitstore.Reader) error {
-			var s statusv1.Status
-			err := store.Status(r, &s)
-			if !slices.Equal(s.GetAwaitedNodes(), want) {
-				t.Errorf("%s: %v are awaited, want %v", when, s.GetAwaitedNodes(), want)
+// stories are lives of referrals with other turns than the plain path: those who go together, a child who travels first, a return.
+var stories = map[string]func(net *network) []func(){
+	"together": func(net *network) []func() {
+		origin, dest := net.nodes["balochistan"], net.nodes["punjab"]
+		var family []*referralv1.Referral
+		return []func(){
+			func() { family = net.family() },
+			func() { net.acceptAll(dest, family) },
+			net.settle,
+			func() { must(net.t, origin.dispatch(family[0].GetName())) },
+			net.settle,
+			func() { must(net.t, dest.arrive(family[0].GetName())) },
+			func() { must(net.t, dest.arrive(family[1].GetName())) },
+			net.settle,
+		}
+	},
+	"travelled first": func(net *network) []func() {
+		origin, elsewhere := net.nodes["balochistan"], net.nodes["sindh"]
+		var name string
+		return []func(){
+			func() { name = net.submit().GetName() },
+			net.settle,
+			func() {
+				_, err := elsewhere.AssertArrival(context.Background(), &referralv1.AssertArrivalRequest{
+					Name: name, Unit: karachi, Identification: []string{"REFERRAL_SLIP"},
+				}, actor)
+				must(net.t, err)
+			},
+			net.settle,
+			func() { must(net.t, elsewhere.serve(name)) },
+			net.settle,
+			func() { must(net.t, origin.askBack(name)) },
+			net.settle,
+		}
+	},
+	"there and back": func(net *network) []func() {
+		origin, dest := net.nodes["balochistan"], net.nodes["punjab"]
+		var name string
+		return []func(){
+			func() { name = net.walk(custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE).GetName() },
+			func() { must(net.t, origin.askBack(name)) },
+			net.settle,
+			func() { must(net.t, dest.confirm(dest.lastOffer(name).GetName())) },
+			net.settle,
+			func() { must(net.t, dest.dispatch(name)) },
+			net.settle,
+			func() { must(net.t, origin.arrive(name)) },
+			net.settle,
+		}
+	},
+}
+
+// In lives with other turns, with one or two nodes restored at any moment, and letters of earlier lives that come when all is over: nobody
+// writes two events at one position, and all who have or had the person know the same in the end.
+func TestRestoredInOtherLives(t *testing.T) {
+	names := []string{"balochistan", "punjab", "sindh"}
+	var all []func() bool
+	for story, make := range stories {
+		steps := len(make(newNetworkOn(t, true)))
+		for from := range steps {
+			for to := from + 1; to <= steps; to++ {
+				for i, name := range names {
+					for _, also := range []string{"", names[(i+1)%3]} {
+						all = append(all, func() bool {
+							what := fmt.Sprintf("%s: %s %s from %d at %d", story, name, also, from, to)
+							return t.Run(what, func(t *testing.T) { restoredIn(t, make, []string{name, also}, from, to) })
+						})
+					}
+				}
 			}
-			return err
-		}))
+		}
 	}
-	old := n.copy()
-	net.submit()
-	net.settle()
-	check("before")
-	n.restore(old, true, true)
-	others := slices.DeleteFunc(slices.Sorted(maps.Keys(net.nodes)), func(name string) bool { return name == n.Node })
-	check("after the restore", others...)
-	_, err := n.ExcusePeer(t.Context(), &referralv1.ExcusePeerRequest{
-		Name: "nodes/balochistan/recovery", Node: others[0], Reason: referralv1.ExcuseReason_EXCUSE_REASON_ENDED,
-	}, actor)
-	must(t, err)
-	check("one is excused", others[1:]...)
+	mathrand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	runs := 0
+	for n := range soaktest.Rounds(t, len(all)/6, len(all)) {
+		if runs++; n >= len(all) || !all[n]() {
+			break
+		}
+	}
+	t.Logf("%d of %d restores", runs, len(all))
+}
+
+func restoredIn(t *testing.T, story func(net *network) []func(), names []string, from, to int) {
+	net := newNetworkOn(t, true)
+	steps := story(net)
+	for _, step := range steps[:from] {
+		step()
+	}
+	copies := map[string]copied{}
+	for _, name := range names {
+		if name != "" {
+			copies[name] = net.nodes[name].copy()
+		}
+	}
+	for _, step := range steps[from:to] {
+		step()
+	}
+	if len(net.sent) > 1 { // of what is under way one letter came
+		net.deliver((from + to) % len(net.sent))
+	}
+	var late []mail
+	for _, name := range slices.Sorted(maps.Keys(copies)) {
+		for _, m := range net.sent {
+			if m.from == name {
+				late = append(late, m)
+			}
+		}
+		net.nodes[name].restore(copies[name], true, false)
+	}
+	for name := range copies {
+		for _, referral := range net.all() {
+			net.nodes[name].tryAll(referral)
+		}
+	}
 	net.heal()
-	check("all have answered")
+	net.agreed()
+	net.sent = append(net.sent, late...)
+	net.heal()
+	net.agreed()
+}
+
+// tryAll has the people of a restored node go on as if nothing had happened, whatever the service says to it.
+func (n *node) tryAll(referral string) {
+	n.t.Helper()
+	ctx := context.Background()
+	allowed := func(err error) {
+		n.t.Helper()
+		if reason := fault.ReasonOf(err); err != nil && reason != fault.Recovering && reason != fault.WrongState && reason != fault.Missing && reason != fault.NotOwner {
+			n.t.Errorf("%s: %v", n.Node, err)
+		}
+	}
+	if o := n.firstOffer(referral); o != nil {
+		_, err := n.DeclineOffer(ctx, &referralv1.DeclineOfferRequest{Name: o.GetName(), Reason: "TOO_FAR"}, actor)
+		allowed(err)
+	}
+	if !n.holdsChain(referral) {
+		return
+	}
+	for _, do := range []func() error{
+		func() error { return n.dispatch(referral) },
+		func() error { return n.arrive(referral) },
+		func() error { return n.serve(referral) },
+		func() error { _, err := n.CompleteReferral(ctx, completeRequest(referral)); return err },
+		func() error { return n.askBack(referral) },
+		func() error { return n.cancel(referral) },
+	} {
+		allowed(do())
+	}
+}
+
+// all are the referrals that somebody knows of.
+func (net *network) all() (names []string) {
+	for _, n := range net.nodes {
+		list, err := n.ListReferrals(context.Background(), &referralv1.ListReferralsRequest{Parent: "nodes/" + n.Node})
+		must(net.t, err)
+		for _, v := range list.GetReferrals() {
+			if !slices.Contains(names, v.GetName()) {
+				names = append(names, v.GetName())
+			}
+		}
+	}
+	return names
+}
+
+// agreed holds that nobody was given chains that contradict each other, and that who has or had a person knows the same of it.
+func (net *network) agreed() {
+	net.t.Helper()
+	for _, n := range net.nodes {
+		if len(n.eventsOf("referral.referral.forked.v1")) > 0 {
+			net.t.Errorf("%s was given two chains that contradict each other", n.Node)
+		}
+		list, err := n.ListReferrals(context.Background(), &referralv1.ListReferralsRequest{Parent: "nodes/" + n.Node})
+		must(net.t, err)
+		for _, v := range list.GetReferrals() {
+			mine := n.chain(v.GetName())
+			for _, other := range net.nodes {
+				if other == n || !mine.State().Owned(other.Node) {
+					continue
+				}
+				if !other.holdsChain(v.GetName()) {
+					net.t.Errorf("%s does not know the referral it has or had by %s", other.Node, n.Node)
+					continue
+				}
+				a, _ := mine.Shared(n.Node, other.Node)
+				b, _ := other.chain(v.GetName()).Shared(n.Node, other.Node)
+				if a != b {
+					net.t.Errorf("%s and %s do not know the same of %s", n.Node, other.Node, v.GetName())
+				}
+			}
+		}
+	}
+}
+
+// chain is what a node holds.
+func (n *node) chain(name string) *custody.Chain {
+	n.t.Helper()
+	m, err := n.GetCustodyChain(context.Background(), name)
+	must(n.t, err)
+	c, err := custody.Load(m.GetEvents()...)
+	must(n.t, err)
+	return c
+}
+
+// A node that will not answer is excused by a named person, once and for the record; until then what was known before stands still, and
+// what is new goes on.
+func TestAnAbsentNodeIsExcused(t *testing.T) {
+	net := newNetworkOn(t, true)
+	origin := net.nodes["balochistan"]
+	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
+	origin.restore(origin.copy(), true, false)
+	absent := func(m mail) bool { return m.out.To.GetNode() == "sindh" || m.from == "sindh" }
+	carry := func() {
+		net.sent = slices.DeleteFunc(net.sent, absent)
+		for len(net.sent) > 0 || slices.ContainsFunc(slices.Collect(maps.Values(net.nodes)), func(n *node) bool { return len(n.queue) > 0 }) {
+			net.settle()
+			net.sent = slices.DeleteFunc(net.sent, absent)
+		}
+	}
+	_, err := origin.Recover(context.Background())
+	must(t, err)
+	carry()
+	wrong(t, origin.dispatch(v.GetName()), fault.Recovering, "restored")
+	if err := origin.cancel(v.GetName()); fault.ReasonOf(err) != fault.Recovering {
+		t.Errorf("cancelled while it stands still: %v", err)
+	}
+	request := submitRequest()
+	request.RequestId = "request-2"
+	fresh, err := origin.SubmitReferral(context.Background(), request)
+	must(t, err)
+	carry()
+	if got := origin.get(fresh.GetName()).GetOffers()[0].GetState(); got != custodyv1.OfferState_OFFER_STATE_RECEIVED {
+		t.Errorf("a new referral does not go on: its offer is %v", got)
+	}
+	excuse := &referralv1.ExcusePeerRequest{Name: "nodes/balochistan/recovery", Node: "sindh", Reason: referralv1.ExcuseReason_EXCUSE_REASON_UNREACHABLE}
+	for range 2 {
+		shown, err := origin.ExcusePeer(context.Background(), excuse, actor)
+		must(t, err)
+		if got := shown.GetPeers()[1]; got.GetNode() != "sindh" || got.GetExcusedBy().GetPerson() != actor.GetPerson() {
+			t.Errorf("shown is %v", shown)
+		}
+	}
+	rows := 0
+	must(t, origin.DB.View(context.Background(), func(r kitstore.Reader) error {
+		audit, err := store.Audit.Page(r, 0, 10)
+		rows = len(audit)
+		return err
+	}))
+	if rows != 1 {
+		t.Errorf("%d rows in the audit log", rows)
+	}
+	net.heal()
+	must(t, origin.dispatch(v.GetName()))
+	wrong(t, func() error {
+		_, err := origin.ExcusePeer(context.Background(), &referralv1.ExcusePeerRequest{Name: excuse.GetName(), Node: "punjab", Reason: excuse.GetReason()}, actor)
+		return err
+	}(), fault.WrongState, "nobody")
 }

@@ -22,6 +22,13 @@ import (
 
 // waitFor puts off what cannot be done while referrals stand still, behind what waits of the same node and referral.
 func (a *App) waitFor(tx *kitstore.Tx, w *referralv1.WaitingRecord) error {
+	if w.GetKind() != "" {
+		known, err := a.known(tx)
+		if err != nil {
+			return err
+		}
+		w.Incarnation = known[w.GetFromNode()]
+	}
 	number := uint64(0)
 	waits := kitstore.Range{Prefix: kitstore.K(w.GetFromNode(), w.GetReferral())}
 	if err := store.Waiting.Scan(tx, waits, func(_ kitstore.Key, _ *referralv1.WaitingRecord) error { number++; return nil }); err != nil {
@@ -45,9 +52,12 @@ func (a *App) waitReply(tx *kitstore.Tx, from, referral string, letter *custodyv
 	return a.waitFor(tx, &referralv1.WaitingRecord{FromNode: from, Referral: referral, Kind: kindReply, Body: raw})
 }
 
+// waitingFor is the key of a referral that is to be looked at when all have answered.
+func waitingFor(node, referral string) kitstore.Key { return kitstore.K(node, referral, uint64(1)) }
+
 // wait has the referral looked at again when all have answered.
 func (a *App) wait(tx *kitstore.Tx, referral string) error {
-	key := kitstore.K(a.Node, referral, uint64(1))
+	key := waitingFor(a.Node, referral)
 	if has, err := store.Waiting.Has(tx, key); has || err != nil {
 		return err
 	}
@@ -57,6 +67,41 @@ func (a *App) wait(tx *kitstore.Tx, referral string) error {
 func (w *work) wait() error { return w.App.wait(w.tx, w.chain.State().Referral) }
 
 func (o *received) wait() error { return o.App.wait(o.tx, o.event.GetReferral()) }
+
+// endEarlierLife does away with letters that wait of an earlier life of a node which was restored itself: what this one answers is all
+// that the node will hear of that life, and letters applied later would contradict what it writes then. Their chains are taken in now,
+// so that they are in the answer; annexes contradict nothing and stay.
+func (a *App) endEarlierLife(tx *kitstore.Tx, node string, incarnation uint64) error {
+	var keys []kitstore.Key
+	var letters []*referralv1.WaitingRecord
+	err := store.Waiting.Scan(tx, kitstore.Range{Prefix: kitstore.K(node)}, func(key kitstore.Key, w *referralv1.WaitingRecord) error {
+		if w.GetKind() != "" && w.GetKind() != kindAnnex && w.GetIncarnation() < incarnation {
+			keys, letters = append(keys, key), append(letters, w)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, w := range letters {
+		if err := store.Waiting.Delete(tx, keys[i]); err != nil {
+			return err
+		}
+		letter := &custodyv1.ChainLetter{}
+		if w.GetKind() != kindChain || proto.Unmarshal(w.GetBody(), letter) != nil {
+			continue
+		}
+		err := a.recallChain(tx, node, letter)
+		if _, refused := errors.AsType[*Refused](err); refused {
+			a.Log.Warn("a chain that waited can never be applied", logging.Referral(w.GetReferral()), logging.Err(err))
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // waits says that a letter must wait: its sender has not answered yet, so nothing of it is applied, or an earlier one of the same sender
 // and referral waits. What recovery itself sends never waits.
@@ -81,9 +126,19 @@ func (a *App) waits(tx *kitstore.Tx, from, kind, referral string) (bool, error) 
 // Recover does what is to be done for restored nodes, this one included: it tells, asks, and does what waited. next is when a node is to
 // be asked again; zero for not before something happens.
 func (a *App) Recover(ctx context.Context) (next time.Time, err error) {
-	if err := a.payDebts(ctx); err != nil || !a.Recovering() {
-		return time.Time{}, err
+	later, err := a.payDebts(ctx)
+	if err != nil || !a.Recovering() {
+		return later, err
 	}
+	next, err = a.recover(ctx)
+	if next.IsZero() || !later.IsZero() && later.Before(next) {
+		next = later
+	}
+	return next, err
+}
+
+// recover does what is to be done for this node.
+func (a *App) recover(ctx context.Context) (next time.Time, err error) {
 	var record *referralv1.RecoveryRecord
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		if record, err = a.recovery(tx); err != nil || record.GetThawTime() != nil {
@@ -98,26 +153,28 @@ func (a *App) Recover(ctx context.Context) (next time.Time, err error) {
 		return next, err
 	}
 	if record.GetThawTime() == nil {
-		return next, a.doWaiting(ctx, false)
+		return next, a.doWaiting(ctx, kitstore.Range{}, false)
 	}
 	if err := a.joinOffers(ctx); err != nil {
 		return next, err
 	}
-	if err := a.doWaiting(ctx, true); err != nil {
-		return next, err
+	// What this node owes goes first: before that the referral stands still for the others' letters too.
+	for _, whose := range []kitstore.Range{{Prefix: kitstore.K(a.Node)}, {}} {
+		if err := a.doWaiting(ctx, whose, true); err != nil {
+			return next, err
+		}
 	}
 	return time.Time{}, a.endRecovery(ctx)
 }
 
 // doWaiting does what waited, in order for each node and referral. Before the thaw only what nothing stands in the way of.
-func (a *App) doWaiting(ctx context.Context, thawed bool) error {
-	var after kitstore.Key
+func (a *App) doWaiting(ctx context.Context, whose kitstore.Range, thawed bool) error {
 	blocked := map[[2]string]bool{}
 	for {
 		var rows []kitstore.Row[*referralv1.WaitingRecord]
 		var next kitstore.Key
 		err := a.DB.View(ctx, func(r kitstore.Reader) (err error) {
-			rows, next, err = store.Waiting.Page(r, kitstore.Range{After: after}, sweep)
+			rows, next, err = store.Waiting.Page(r, whose, sweep)
 			return err
 		})
 		if err != nil {
@@ -137,7 +194,7 @@ func (a *App) doWaiting(ctx context.Context, thawed bool) error {
 		if next == nil {
 			return nil
 		}
-		after = next
+		whose.After = next
 	}
 }
 
@@ -186,7 +243,7 @@ func (a *App) mayGo(tx *kitstore.Tx, w *referralv1.WaitingRecord) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	still, err := a.still(tx, held.GetNewIn())
+	still, err := a.still(tx, w.GetReferral(), held.GetNewIn())
 	return !still, err
 }
 
@@ -295,7 +352,7 @@ func (a *App) voidOffer(tx *kitstore.Tx, w *referralv1.WaitingRecord) error {
 		return nil
 	}
 	a.Log.Warn("another node holds an offer of which this one has lost the referral", logging.Referral(w.GetReferral()), logging.Peer(w.GetFromNode(), "referral"))
-	return a.Post.Queue(tx, toRestored(w.GetFromNode(), kindVoid, w.GetReferral(), &custodyv1.OfferVoid{Referral: w.GetReferral(), Offer: hash.Bytes()}))
+	return a.mail(tx, toRestored(w.GetFromNode(), kindVoid, w.GetReferral(), &custodyv1.OfferVoid{Referral: w.GetReferral(), Offer: hash.Bytes()}))
 }
 
 // receiveVoid ends an offer that its owner's chain does not hold any more.

@@ -65,6 +65,9 @@ func TestHandoverThatWasNeverPromisedIsRefused(t *testing.T) {
 			got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_ASK_AGAIN || got.GetOffers()[0].GetState() != custodyv1.OfferState_OFFER_STATE_DECLINED {
 			t.Fatalf("%v: the origin sees %v", state, got)
 		}
+		if giver := net.chain(origin, referral).State().Giver; giver != "" {
+			t.Errorf("%v: a handover that was none was given by %s", state, giver)
+		}
 		if len(origin.eventsOf("referral.handover.refused.v1")) != 1 || len(dest.eventsOf("referral.handover.refused.v1")) != 1 {
 			t.Errorf("%v: nobody is told", state)
 		}

@@ -90,7 +90,12 @@ func (w *work) say(record *referralv1.ReferralRecord, r *custodyv1.Reply) (*cust
 
 func (w *work) sendReply(signed *custodyv1.SignedReply, r *custodyv1.Reply) error {
 	s := w.chain.State()
-	return w.Post.Queue(w.tx, post.Outgoing{
+	if !custody.AboutOffer(r) { // as sendWord does
+		if err := w.sendChain(laneOfReply(r, w.lane()), s.Owner); err != nil {
+			return err
+		}
+	}
+	return w.mail(w.tx, post.Outgoing{
 		To: referralAt(s.Owner), Lane: laneOfReply(r, w.lane()), Kind: kindReply, Subject: s.Referral, Body: &custodyv1.ReplyLetter{Reply: signed},
 	})
 }

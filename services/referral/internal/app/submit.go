@@ -181,12 +181,20 @@ func (a *App) checkAsked(unit string) error { return a.checkTakesPart("to_unit",
 
 // checkTakesPart refuses a name of a node that takes no part.
 func (a *App) checkTakesPart(field, name string) error {
-	node, known := a.Roster.Node(rules.UnitNode(name))
-	if !known || node.GetState() != identityv1.RosterNode_STATE_ACTIVE {
-		return fault.New(fault.UnknownNode, "The node takes no part in this network. Choose one that does.", "field", field).
-			WithFields(fault.Violation{Field: field, Sentence: "must be of a node that takes part in this network"})
+	if !a.takesPart(rules.UnitNode(name)) {
+		return unknownNode(field)
 	}
 	return nil
+}
+
+func unknownNode(field string) error {
+	return fault.New(fault.UnknownNode, "The node takes no part in this network. Choose one that does.", "field", field).
+		WithFields(fault.Violation{Field: field, Sentence: "must be of a node that takes part in this network"})
+}
+
+func (a *App) takesPart(node string) bool {
+	n, known := a.Roster.Node(node)
+	return known && n.GetState() == identityv1.RosterNode_STATE_ACTIVE
 }
 
 // offer appends an offer to a unit; together are the referrals for which it is asked besides.

@@ -112,9 +112,20 @@ func (a *App) assertAgain(tx *kitstore.Tx, referral string) error {
 	return g.say()
 }
 
-// sendWord sends what this node says of a referral as a whole.
+// sendWord sends what this node says of a referral as a whole. To a new owner the chain goes ahead: by this node's link it may come before
+// the handover comes by its writer's.
 func (a *App) sendWord(tx *kitstore.Tx, to string, signed *custodyv1.SignedReply, r *custodyv1.Reply) error {
-	return a.Post.Queue(tx, post.Outgoing{
+	chain, err := chainOf(tx, r.GetReferral())
+	if err != nil {
+		return err
+	}
+	if chain != nil && chain.State().Owner == to && chain.State().Party(a.Node) {
+		w := &work{App: a, tx: tx, chain: chain}
+		if err := w.sendChain(laneOfReply(r, postv1.Lane_LANE_BULK), to); err != nil {
+			return err
+		}
+	}
+	return a.mail(tx, post.Outgoing{
 		To: referralAt(to), Lane: laneOfReply(r, postv1.Lane_LANE_BULK), Kind: kindReply, Subject: r.GetReferral(),
 		Body: &custodyv1.ReplyLetter{Reply: signed},
 	})

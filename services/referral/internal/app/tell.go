@@ -1,6 +1,7 @@
 package app
 
 import (
+	"slices"
 	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -17,11 +18,7 @@ func (w *work) tell(l custody.Link) error {
 		return err
 	}
 	state, word := wordOf(l.Event)
-	if recorded := l.Event.GetReplyRecorded(); recorded != nil {
-		reply, err := custody.OpenReply(w.Roster, recorded.GetReply())
-		if err != nil {
-			return err
-		}
+	if reply := custody.Recorded(l.Event); reply != nil {
 		state, word = wordOfReply(s, reply)
 		if err := w.tellReply(l, reply); err != nil {
 			return err
@@ -89,9 +86,12 @@ func (w *work) changed(l custody.Link, state custodyv1.ReferralState) *referralv
 	data := &referralv1.ReferralChanged{
 		Referral: s.Referral, State: state, OriginNode: s.Origin, OwnerNode: s.Owner,
 		Unit: s.UnitAt(w.Node), Outcome: s.Completed.GetOutcome(), Reason: s.Reason, CareNode: s.Care, Kind: s.Submitted.GetKind(),
-		Sequence: l.Event.GetSequence(),
+		Sequence: l.Event.GetSequence(), GiverNode: s.Giver, OwnerNodes: owners(s), ConsentEnded: s.ConsentEnded,
 	}
 	if chosen := s.Chosen(); chosen != nil {
+		if chosen.Live() || !placement(s) {
+			data.GiverNode = chosen.By
+		}
 		data.Returning = chosen.Return
 		data.ToNode, data.Offer = chosen.Offered.GetToNode(), store.OfferName(s.Referral, chosen.Hash.String())
 		if data.Unit == "" && data.GetToNode() == w.Node {
@@ -99,6 +99,21 @@ func (w *work) changed(l custody.Link, state custodyv1.ReferralState) *referralv
 		}
 	}
 	return data
+}
+
+// owners are the nodes that own a referral or owned it, the first owner at the front.
+func owners(s *custody.State) []string {
+	all := []string{s.Origin}
+	for _, node := range append(slices.Clone(s.Former), s.Owner) {
+		if !slices.Contains(all, node) {
+			all = append(all, node)
+		}
+	}
+	return all
+}
+
+func placement(s *custody.State) bool {
+	return s.Submitted.GetKind() == custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT
 }
 
 // tellOwn says what the owner did with an offer. The unit asked says it itself when it hears of it; a first owner that asked for

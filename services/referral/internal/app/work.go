@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -30,6 +29,9 @@ const (
 	kindHead  = "custody.head.v1"
 	kindAnnex = "custody.annex.v1"
 	kindFlow  = "federal.flow.v1"
+
+	kindDigest = "custody.head.digest.v1"
+	kindHeads  = "custody.head.list.v1"
 
 	kindQuery  = "custody.recovery.query.v1"
 	kindPart   = "custody.recovery.part.v1"
@@ -153,7 +155,7 @@ func (w *work) send() error {
 		if node == "" {
 			node = s.Offer(custody.OfferOf(l.Event)).Offered.GetToNode()
 		}
-		err := w.Post.Queue(w.tx, post.Outgoing{
+		err := w.mail(w.tx, post.Outgoing{
 			To: referralAt(node), Lane: w.lane(), Kind: kindOffer, Subject: s.Referral, Body: &custodyv1.OfferLetter{Offered: l.Signed},
 		})
 		if err != nil {
@@ -208,7 +210,8 @@ func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, err
 	if err := w.promiseReturn(record); err != nil {
 		return nil, err
 	}
-	if err := store.Referrals.Put(w.tx, kitstore.K(s.Referral), record); err != nil {
+	key := kitstore.K(s.Referral)
+	if err := store.Referrals.Put(w.tx, key, record); err != nil {
 		return nil, err
 	}
 	if err := w.send(); err != nil {
@@ -225,11 +228,11 @@ func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, err
 			return nil, err
 		}
 	}
-	row, err := store.Referrals.Row(w.tx, kitstore.K(s.Referral))
+	version, err := store.Referrals.Version(w.tx, key)
 	if err != nil {
 		return nil, err
 	}
-	return w.show(w.tx, row)
+	return w.show(w.tx, kitstore.Row[*referralv1.ReferralRecord]{Key: key, Value: record, Version: version})
 }
 
 // close is end for what nobody waits for.
@@ -287,6 +290,15 @@ func referralAt(node string) *postv1.Address {
 	return &postv1.Address{Node: node, Service: "referral"}
 }
 
+// mail queues a letter to another referral service. A node that takes no part in the network now gets none, and keeps nobody from
+// writing: when it is readmitted its deadlines ask for what it missed, and what it says too late is answered.
+func (a *App) mail(tx *kitstore.Tx, o post.Outgoing) error {
+	if !a.takesPart(o.To.GetNode()) {
+		return nil
+	}
+	return a.Post.Queue(tx, o)
+}
+
 // others are the nodes that hear of handover, arrival and end: the origin, the former owners and
 // the owner, without this one.
 func (w *work) others() []string {
@@ -308,7 +320,7 @@ func (w *work) sendChain(lane postv1.Lane, nodes ...string) error {
 		if n == w.Node {
 			continue
 		}
-		err := w.Post.Queue(w.tx, post.Outgoing{
+		err := w.mail(w.tx, post.Outgoing{
 			To: referralAt(n), Lane: lane, Kind: kindChain, Subject: s.Referral,
 			Body: &custodyv1.ChainLetter{Referral: s.Referral, Chain: w.chain.Message()},
 		})
@@ -331,7 +343,7 @@ func (a *App) sendAnnex(tx *kitstore.Tx, lane postv1.Lane, annex *custodyv1.Anne
 		if n == a.Node {
 			continue
 		}
-		err := a.Post.Queue(tx, post.Outgoing{
+		err := a.mail(tx, post.Outgoing{
 			To: referralAt(n), Lane: lane, Kind: kindAnnex, Subject: annex.GetReferral(), Body: annex, Sealed: true,
 		})
 		if err != nil {
@@ -364,14 +376,13 @@ func (w *work) sendFlow(stage federalv1.Stage, to string) error {
 
 // stageOf is the stage of a flow that an event says was reached; unspecified for most.
 func stageOf(e *custodyv1.Event) federalv1.Stage {
-	switch b := e.GetBody().(type) {
+	switch e.GetBody().(type) {
 	case *custodyv1.Event_Dispatched:
 		return federalv1.Stage_STAGE_DISPATCHED
 	case *custodyv1.Event_Arrived:
 		return federalv1.Stage_STAGE_ARRIVED
 	case *custodyv1.Event_ReplyRecorded:
-		reply := &custodyv1.Reply{}
-		if proto.Unmarshal(b.ReplyRecorded.GetReply().GetReply(), reply) == nil && reply.GetAccepted() != nil {
+		if custody.Recorded(e).GetAccepted() != nil {
 			return federalv1.Stage_STAGE_ACCEPTED
 		}
 	}

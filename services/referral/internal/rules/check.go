@@ -103,6 +103,11 @@ func WithdrawTime(asked *timestamppb.Timestamp, now time.Time) (time.Time, error
 	return past("withdraw_time", asked, now)
 }
 
+// CloseTime is when reading ended: never in the future.
+func CloseTime(asked *timestamppb.Timestamp, now time.Time) (time.Time, error) {
+	return past("close_time", asked, now)
+}
+
 // ArriveTime is when the person came: never in the future.
 func ArriveTime(asked *timestamppb.Timestamp, now time.Time) (time.Time, error) {
 	return past("arrive_time", asked, now)

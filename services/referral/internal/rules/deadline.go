@@ -149,13 +149,15 @@ func askedStep(s *custody.State, now time.Time, l Limit) (next step, open bool) 
 	return next, open
 }
 
-// roadStep: somebody on the road is heard of when that was agreed, and is there at last.
+// roadStep: somebody on the road is heard of when that was agreed, and is there at last. Another node wrote when, so it is not believed
+// beyond the longest road.
 func roadStep(s *custody.State, now time.Time) step {
+	longest := now.Add(MaxRoad)
 	expected := s.Dispatched.GetExpectTime().AsTime()
 	if check := s.CheckedIn.GetNextTime(); check != nil && check.AsTime().Before(expected.Add(Overdue)) {
-		return step{kind: checkIn, due: later(now, check.AsTime()), agreed: check.AsTime()}
+		return step{kind: checkIn, due: earlier(later(now, check.AsTime()), longest), agreed: check.AsTime()}
 	}
-	return step{kind: arrive, due: later(now, expected).Add(Overdue), agreed: expected}
+	return step{kind: arrive, due: earlier(later(now, expected), longest).Add(Overdue), agreed: expected}
 }
 
 // watchStep gives the owner the time to write, and the letter the time to come.
@@ -175,7 +177,7 @@ func watchStep(s *custody.State, now time.Time, l Limit) step {
 func answerUntil(o *custody.Offer, l Limit) time.Time {
 	until := o.Offered.GetAnswerBy().AsTime()
 	if o.Waitlisted != nil && o.State == custodyv1.OfferState_OFFER_STATE_WAITLISTED {
-		until = later(until, o.Waitlisted.GetReviewTime().AsTime().Add(l.Answer))
+		until = later(until, earlier(o.Waitlisted.GetReviewTime().AsTime(), o.Listed.Add(MaxReview)).Add(l.Answer))
 	}
 	if !o.Answered.IsZero() {
 		until = later(until, o.Answered.Add(l.Answer))
@@ -223,6 +225,13 @@ func Expired(s *custody.State, now time.Time, limits Limits) (offers []*custody.
 	return offers, len(offers) == 0
 }
 
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
@@ -240,7 +249,7 @@ func NextOffer(name string, offered *custodyv1.Event, r *referralv1.OfferRecord,
 	o := offered.GetOffered()
 	kind, due := offerStep(o, r, now, limits.of(o.GetUrgency()))
 	switch {
-	case due.IsZero():
+	case kind == referralv1.Deadline_KIND_UNSPECIFIED:
 		return nil
 	case stands(held, kind, due, now):
 		return held
@@ -253,14 +262,16 @@ func NextOffer(name string, offered *custodyv1.Event, r *referralv1.OfferRecord,
 	}
 }
 
-// offerStep is what is due in an offer made to this node; without a time when nothing is.
+// offerStep is what is due in an offer made to this node; without a kind when nothing is. Another node wrote by when it is to be answered,
+// so that is not believed beyond the longest time to answer.
 func offerStep(o *custodyv1.Offered, r *referralv1.OfferRecord, now time.Time, l Limit) (kind referralv1.Deadline_Kind, due time.Time) {
 	forService := o.GetKind() == custodyv1.ReferralKind_REFERRAL_KIND_SERVICE
+	answerBy := earlier(o.GetAnswerBy().AsTime(), now.Add(MaxAnswer))
 	switch r.GetState() {
 	case custodyv1.OfferState_OFFER_STATE_RECEIVED, custodyv1.OfferState_OFFER_STATE_ACCEPTING:
-		return answer, o.GetAnswerBy().AsTime()
+		return answer, answerBy
 	case custodyv1.OfferState_OFFER_STATE_INFORMATION_REQUESTED:
-		return inform, later(now.Add(l.Acknowledge), o.GetAnswerBy().AsTime())
+		return inform, later(now.Add(l.Acknowledge), answerBy)
 	case custodyv1.OfferState_OFFER_STATE_WAITLISTED:
 		return review, r.GetReviewTime().AsTime()
 	case custodyv1.OfferState_OFFER_STATE_ACCEPTED:

@@ -162,3 +162,33 @@ func TestNextOfAService(t *testing.T) {
 		}
 	}
 }
+
+// What another node wrote makes no deadline that nobody lives to see, and none that is forgotten.
+func TestTimesOfOthersAreBounded(t *testing.T) {
+	never, limits := &timestamppb.Timestamp{Seconds: 253402300799}, rules.DefaultLimits() // the year 9999
+	within := func(what string, d *referralv1.DeadlineRecord, most time.Duration) {
+		t.Helper()
+		if due := d.GetDeadline().GetDueTime().AsTime(); d == nil || due.After(now.Add(most)) {
+			t.Errorf("%s is due in %v", what, d)
+		}
+		if at := d.GetExpireTime(); at != nil && at.AsTime().After(now.Add(most)) {
+			t.Errorf("%s ends by itself in %v", what, at)
+		}
+	}
+	for _, by := range []*timestamppb.Timestamp{never, timestamppb.New(time.Time{})} {
+		event := &custodyv1.Event{Body: &custodyv1.Event_Offered{Offered: &custodyv1.Offered{ToUnit: "nodes/punjab/units/lahore", AnswerBy: by}}}
+		for _, state := range []custodyv1.OfferState{received, accepting, asked} {
+			within("an offer", rules.NextOffer("offer", event, &referralv1.OfferRecord{State: state}, nil, now, limits), rules.MaxAnswer)
+		}
+	}
+	listed := offerTo(waiting)
+	listed.Waitlisted, listed.Listed = &custodyv1.Waitlisted{ReviewTime: never}, now
+	within("a waiting list", rules.Next(referralIn(isSubmitted, listed), "balochistan", false, nil, now, limits), rules.MaxReview+limits[custodyv1.Urgency_URGENCY_HIGH].Answer)
+	for _, node := range []string{"balochistan", "punjab", "sindh"} {
+		s := referralIn(onTheRoad)
+		s.Dispatched.ExpectTime = never
+		within("a person on the road", rules.Next(s, node, false, nil, now, limits), rules.MaxRoad+rules.Overdue)
+		s.CheckedIn = &custodyv1.CheckedIn{NextTime: never}
+		within("who is heard of", rules.Next(s, node, false, nil, now, limits), rules.MaxRoad+rules.Overdue+limits[custodyv1.Urgency_URGENCY_HIGH].Acknowledge)
+	}
+}

@@ -182,7 +182,7 @@ func TestWhatWasAgreedAnewBeginsAnew(t *testing.T) {
 
 func TestWhatEndsByItself(t *testing.T) {
 	waitlisted, answered := offerTo(waiting), offerTo(received)
-	waitlisted.Waitlisted = &custodyv1.Waitlisted{ReviewTime: timestamppb.New(now.Add(9 * time.Hour))}
+	waitlisted.Waitlisted, waitlisted.Listed = &custodyv1.Waitlisted{ReviewTime: timestamppb.New(now.Add(9 * time.Hour))}, now
 	answered.Answered = now.Add(time.Hour)
 	for name, c := range map[string]struct {
 		s      *custody.State

@@ -61,6 +61,10 @@ func destinationCalls(w *world) map[string]rpctest.Call {
 			Needs: &custodyv1.Needs{Gender: "Feminine", AgeFrom: 9, AgeTo: 10, Languages: []string{"bal"}, Services: []string{"SHELTER"}, ExcludedDistricts: []string{"PK-BA-HUB"}},
 		}
 	})
+	consent := one(func(t testing.TB) proto.Message {
+		return &referralv1.ReportConsentEndedRequest{Name: w.abroad(t).GetName(), WithdrawTime: ahead(-time.Minute), Actor: completion("").GetActor()}
+	})
+	consent.Except = map[string]rpctest.Exception{"actor.person unknown": anyActor, "actor.unit unknown": anyActor, "actor.service unknown": anyActor}
 	return map[string]rpctest.Call{
 		"AskQuestion": one(func(t testing.TB) proto.Message {
 			o := offer(t, asked)
@@ -96,6 +100,10 @@ func destinationCalls(w *world) map[string]rpctest.Call {
 			v := w.abroad(t)
 			return &referralv1.RequestCorrectionRequest{Name: v.GetName(), Event: v.GetHead(), Note: "A note.", Etag: v.GetEtag()}
 		}),
+		"ReportDossierClosed": one(func(t testing.TB) proto.Message {
+			return &referralv1.ReportDossierClosedRequest{Name: w.abroad(t).GetName(), Reason: "MOVED_ON", CloseTime: ahead(-time.Minute)}
+		}),
+		"ReportConsentEnded": consent,
 		"WithdrawConsent": one(func(t testing.TB) proto.Message {
 			v := w.abroad(t)
 			return &referralv1.WithdrawConsentRequest{Name: v.GetName(), WithdrawTime: ahead(-time.Minute), Note: "A note.", Etag: v.GetEtag()}

@@ -27,6 +27,10 @@ func Policy() rpc.Policy {
 		method("SubmitReferral"):   {Callers: byService},
 		method("SubmitReferrals"):  {Callers: byService},
 		method("CompleteReferral"): {Callers: byService},
+
+		method("ReportDossierClosed"): {Callers: byService},
+		method("ReportConsentEnded"):  {Callers: byService},
+
 		method("GetReferral"):      {Callers: byPerson, Roles: readers},
 		method("ListReferrals"):    {Callers: byPerson, Roles: readers},
 		method("GetCustodyChain"):  {Callers: byPerson, Roles: readers},

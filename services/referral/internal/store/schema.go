@@ -13,6 +13,7 @@ import (
 	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/kit/audit"
 	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/late"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/privacy"
@@ -105,6 +106,8 @@ var (
 	Letters = post.Declare(Schema)
 	// Commands owed to the node's shelter service.
 	Commands = outbox.Declare(Schema)
+	// Late: what the federal cell was told of missed deadlines.
+	Late = late.Declare(Schema)
 )
 
 // KeyName is whose key seals a referral's annexes.
@@ -141,27 +144,28 @@ var (
 	DeadlinesByTime = store.NewIndex(Deadlines, "deadlines_by_time", func(r *referralv1.DeadlineRecord) []store.Key {
 		return []store.Key{store.K(DueTime(r))}
 	})
-	// DeadlinesMissed: (times missed) of those that were.
-	DeadlinesMissed = store.NewIndex(Deadlines, "deadlines_missed", func(r *referralv1.DeadlineRecord) []store.Key {
+	// LateDeadlines: (when it was due at first) of those that were missed.
+	LateDeadlines = store.NewIndex(Deadlines, "deadlines_late", func(r *referralv1.DeadlineRecord) []store.Key {
 		if r.GetDeadline().GetMissed() == 0 {
 			return nil
 		}
-		return []store.Key{store.K(uint32(r.GetDeadline().GetMissed()))}
+		return []store.Key{store.K(r.GetFirstDueTime().AsTime())}
 	})
 )
 
 // Status adds to the service's status the deadlines that were missed, those of them of which the focal point was told, and whose
 // answers are awaited after a restore.
 func Status(r store.Reader, into *statusv1.Status) error {
-	missed, err := DeadlinesMissed.Count(r, store.Range{})
+	err := LateDeadlines.Scan(r, store.Range{}, func(_ store.Key, d *referralv1.DeadlineRecord) error {
+		into.MissedDeadlines++
+		if d.GetDeadline().GetMissed() >= 3 { // after worker and supervisor the focal point was told
+			into.UnheededDeadlines++
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	unheeded, err := DeadlinesMissed.Count(r, store.Range{After: store.K(uint32(3))})
-	if err != nil {
-		return err
-	}
-	into.MissedDeadlines, into.UnheededDeadlines = uint64(missed), uint64(unheeded)
 	recovery, err := Recovery.Get(r, RecoveryKey)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil // it has not begun to run yet

@@ -396,6 +396,21 @@ func TestRolledBackUnannouncedIsNoticed(t *testing.T) {
 	}
 }
 
+func TestReceiverRolledBackUnannouncedIsNoticed(t *testing.T) {
+	w := newWorld(time.Hour)
+	w.queue()
+	w.rCopy = w.r.copy()
+	w.send(9, false)
+	w.deliver(w.parcels[0])
+	w.count(w.receipts[0])
+	w.r = w.rCopy.copy() // the file was put back; the incarnation stayed
+	w.queue()
+	w.send(9, false)
+	if _, acc := Accept(w.r.state, w.rInc, w.parcels[1].header, w.now); acc.Verdict != Overtaken {
+		t.Fatalf("the sender holds a receipt for a letter that this end does not have: %s", acc.Verdict)
+	}
+}
+
 func TestOldIncarnationsAreNotBelieved(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	sending := &postv1.SendingState{OwnIncarnation: 5, PeerIncarnation: 7, NextSequence: 10, ReceiptedSequence: 3, FloorSequence: 1}

@@ -47,6 +47,11 @@ func Accept(state *postv1.ReceivingState, own uint64, header *postv1.ParcelHeade
 		out.MissedFrom, out.MissedTo = next.GetMark()+1, floor-1
 		next.Mark, next.MarkLetterId = floor-1, nil
 	}
+	// What the sender holds receipted it has from this end's own receipts, in the lives both are in: beyond the mark it is of letters that
+	// this end has lost.
+	if header.GetReceiverIncarnation() == own && header.GetReceiptedSequence() > next.GetMark() {
+		return state, Accepted{Verdict: Overtaken}
+	}
 	switch {
 	case header.GetFirstSequence() > next.GetMark()+1:
 		out.Verdict = Gap

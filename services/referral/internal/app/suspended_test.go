@@ -1,0 +1,71 @@
+package app_test
+
+import (
+	"testing"
+	"time"
+
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/kit/fault"
+)
+
+// A former owner is suspended: the owner goes on without it, and arrivals are taken; readmitted, it asks for what it missed.
+func TestASuspendedNodeHoldsUpNobody(t *testing.T) {
+	net := newNetwork(t)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	name := net.walk(inTransit).GetName()
+	net.suspended["balochistan"] = true
+	must(t, punjab.arrive(name))
+	net.settle()
+	must(t, punjab.serve(name))
+	_, err := punjab.CompleteReferral(background, completeRequest(name))
+	must(t, err)
+	net.settle()
+	net.suspended["balochistan"] = false
+	net.now = net.now.Add(60 * 24 * time.Hour)
+	origin.fire()
+	net.settle()
+	net.checkState(name, completed, "balochistan", "punjab")
+}
+
+// The slip names a node that is suspended: the arrival is asserted all the same, and said again until that node is back.
+func TestAnArrivalFromASuspendedNode(t *testing.T) {
+	net := newNetwork(t)
+	name, sindh := net.walk(submitted).GetName(), net.nodes["sindh"]
+	net.suspended["balochistan"] = true
+	shown, err := sindh.assert(name)
+	must(t, err)
+	net.settle()
+	net.suspended["balochistan"] = false
+	net.now = shown.GetDueTime().AsTime()
+	sindh.fire()
+	net.settle()
+	net.came(name, "sindh")
+}
+
+// A chosen place is suspended before the person leaves: nobody is sent there, and the offer is taken back.
+func TestNobodyIsSentToASuspendedNode(t *testing.T) {
+	net := newNetwork(t)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	origin.AutoConfirm = false
+	v := net.walk(submitted)
+	offer := v.GetOffers()[0].GetName()
+	punjab.accept(offer)
+	net.settle()
+	net.suspended["punjab"] = true
+	wrong(t, origin.confirm(offer), fault.UnknownNode, "name")
+	net.suspended["punjab"] = false
+	must(t, origin.confirm(offer))
+	net.settle()
+	net.suspended["punjab"] = true
+	wrong(t, origin.dispatch(v.GetName()), fault.UnknownNode, "name")
+	must(t, origin.withdraw(offer, "NEEDS_CHANGED"))
+	net.settle()
+	net.checkState(v.GetName(), submitted, "balochistan")
+	net.suspended["punjab"] = false // its beds are given back when it hears, at the latest by what it says too late
+	_, err := punjab.RequestRelease(background, &referralv1.RequestReleaseRequest{Name: offer, Reason: "NO_CAPACITY"}, actor)
+	must(t, err)
+	net.settle()
+	if o := punjab.offer(offer); o.GetState() != offerWithdrawn {
+		t.Errorf("punjab sees %v", o)
+	}
+}

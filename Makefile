@@ -46,7 +46,7 @@ MINUTES ?= 5
 
 soak: need-go ## Repeat the random tests for MINUTES=n each: programs, histories, kills, callers for one bed; explore chains further
 	cd services && SOAK_MINUTES=$(MINUTES) go test $(RACE) -count=1 -v -p 1 -timeout $$((4 * $(MINUTES) + 30))m \
-		-run 'RandomPrograms|HistoriesAreLinearizable|KilledUnderLoad|OneBed|EveryReachable' ./shelter/... ./custody
+		-run 'RandomPrograms|HistoriesAreLinearizable|KilledUnderLoad|OneBed|EveryReachable|Restored' ./shelter/... ./custody ./referral/internal/app
 	cd deploy && SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run Explore ./simulation
 
 bench: need-go ## Run the benchmarks of every package

@@ -29,7 +29,7 @@ run: need-go ## Run the demo: three provinces and the federal cell on this machi
 
 test: need-go ## Run every test with the race detector, and build each module alone
 	@test -n "$(RACE)" || echo 'no C compiler, so no race detector: apt-get install gcc libc6-dev'
-	go test $(RACE) -count=1 work
+	go test $(RACE) -count=1 -timeout 25m work
 	go test -count=1 -v -run Explore ./deploy/simulation
 	go test -count=1 -v -tags mutants -run Mutants ./deploy/simulation
 	$(TOOLS_GO) vet ./...
@@ -46,7 +46,7 @@ MINUTES ?= 5
 
 soak: need-go ## Repeat the random tests for MINUTES=n each: programs, histories, kills, callers for one bed; explore chains further
 	cd services && SOAK_MINUTES=$(MINUTES) go test $(RACE) -count=1 -v -p 1 -timeout $$((4 * $(MINUTES) + 30))m \
-		-run 'RandomPrograms|HistoriesAreLinearizable|KilledUnderLoad|OneBed|EveryReachable' ./shelter/... ./custody
+		-run 'RandomPrograms|HistoriesAreLinearizable|KilledUnderLoad|OneBed|EveryReachable|Restored' ./shelter/... ./custody ./referral/internal/app
 	cd deploy && SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run Explore ./simulation
 
 bench: need-go ## Run the benchmarks of every package

@@ -314,3 +314,24 @@ func TestFullMailboxIsNoticed(t *testing.T) {
 	punjab.Start()
 	posttest.Wait(t, "both arrive", func() bool { return len(punjab.Received()) == 2 && sindh.Unreceipted() == 0 })
 }
+
+// A service that dies again and again before it has told the hub of what it read is not kept waiting for that: its mailbox goes on.
+func TestDyingServiceReadsOn(t *testing.T) {
+	h := startHub(t, posttest.Network(t))
+	const subject = "amanat.post.punjab." + posttest.Service + ".bulk.sindh." + posttest.Service
+	for range 250 {
+		_, err := h.admin.Request(subject, []byte("x"), 5*time.Second)
+		must(t, err)
+	}
+	for life := range 10 {
+		transport := h.Transport(t, "punjab", posttest.Service)
+		late := time.NewTimer(15 * time.Second)
+		select {
+		case <-transport.Mail(postv1.Lane_LANE_BULK): // and not a word to the hub
+		case <-late.C:
+			t.Fatalf("life %d reads nothing", life)
+		}
+		late.Stop()
+		transport.(*post.NATS).Close()
+	}
+}

@@ -25,6 +25,7 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 
 	"amanat.example/deploy/network"
+	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/rpc"
 )
@@ -221,6 +222,10 @@ func ask[Q, A any](ctx context.Context, d *desk, role, unit string, call func(co
 		switch status.Code(err) {
 		case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.ResourceExhausted:
 			if wait(ctx) == nil {
+				continue
+			}
+		case codes.FailedPrecondition: // a node that was restored asks the others what it lost; its people try again
+			if rpc.Fault(err).Reason() == fault.Recovering && wait(ctx) == nil {
 				continue
 			}
 		}

@@ -22,6 +22,9 @@ const (
 	maxPerSubject = 256
 	maxMessage    = 1 << 20
 	redeliver     = 30 * time.Second
+	// What a service read and died before it told comes again after redeliver. Until then it is given more, up to so much: far more
+	// than it reads ahead in some lives.
+	maxUntold = 4096
 )
 
 func durableName(node, service string, lane postv1.Lane) string {
@@ -60,7 +63,7 @@ func ProvisionHub(ctx context.Context, js jetstream.JetStream, nodes []*identity
 				AckPolicy:     jetstream.AckExplicitPolicy,
 				AckWait:       redeliver,
 				MaxDeliver:    -1,
-				MaxAckPending: 4 * pullMessages,
+				MaxAckPending: maxUntold,
 			})
 			if err != nil {
 				return fmt.Errorf("make the mailbox %s: %w", name, err)

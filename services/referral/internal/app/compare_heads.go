@@ -26,7 +26,7 @@ const maxHeads = 1000
 func (a *App) CompareHeads(ctx context.Context) error {
 	digests := map[string]*custodyv1.HeadDigest{}
 	for _, node := range a.Roster.Nodes() {
-		if node.GetNode() != a.Node && node.GetState() == identityv1.RosterNode_STATE_ACTIVE && hasReferral(node) {
+		if node.GetNode() != a.Node && node.GetState() == identityv1.RosterNode_STATE_ACTIVE && refers(node) {
 			digests[node.GetNode()] = &custodyv1.HeadDigest{Digest: make([]byte, sha256.Size)}
 		}
 	}

@@ -64,7 +64,7 @@ func (a *App) restored(tx *kitstore.Tx, own uint64) error {
 	now := timestamppb.New(a.Now())
 	record := &referralv1.RecoveryRecord{Incarnation: own, BeginTime: now}
 	for _, node := range a.Roster.Nodes() {
-		if node.GetNode() != a.Node && !mutant.Off("roster") && node.GetState() != identityv1.RosterNode_STATE_RETIRED && hasReferral(node) {
+		if node.GetNode() != a.Node && !mutant.Off("roster") && node.GetState() != identityv1.RosterNode_STATE_RETIRED && refers(node) {
 			record.Peers = append(record.Peers, &referralv1.PeerRecord{Peer: &referralv1.RecoveryPeer{Node: node.GetNode()}, AskTime: now})
 		}
 	}
@@ -79,8 +79,9 @@ func (a *App) restored(tx *kitstore.Tx, own uint64) error {
 	return a.judgeAnswers(tx, record)
 }
 
-func hasReferral(node *identityv1.RosterNode) bool {
-	return slices.ContainsFunc(node.GetServices(), func(s *identityv1.RosterService) bool { return s.GetService() == "referral" })
+// refers says that a node has people to refer: the federal one, without a province, has keys for every service and none.
+func refers(node *identityv1.RosterNode) bool {
+	return node.GetProvince() != "" && slices.ContainsFunc(node.GetServices(), func(s *identityv1.RosterService) bool { return s.GetService() == "referral" })
 }
 
 // recovery is the record while the recovery goes on; nil else.

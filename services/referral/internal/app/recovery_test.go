@@ -13,6 +13,7 @@ import (
 	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	identityv1 "amanat.example/proto/amanat/identity/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
@@ -20,6 +21,7 @@ import (
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/soaktest"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/app"
 	"amanat.example/services/referral/internal/store"
 )
 
@@ -582,4 +584,25 @@ func TestAnAbsentNodeIsExcused(t *testing.T) {
 		_, err := origin.ExcusePeer(context.Background(), &referralv1.ExcusePeerRequest{Name: excuse.GetName(), Node: "punjab", Reason: excuse.GetReason()}, actor)
 		return err
 	}(), fault.WrongState, "nobody")
+}
+
+// The federal node has keys for every service, runs no referral service, and would never answer: it is not asked.
+func TestTheFederalNodeIsNotAsked(t *testing.T) {
+	net := newNetworkOn(t, true)
+	n := net.nodes["balochistan"]
+	n.Roster = withFederal{n.Roster}
+	n.restore(n.copy(), true, false)
+	shown, err := n.GetRecovery(context.Background(), "nodes/balochistan/recovery")
+	must(t, err)
+	if len(shown.GetPeers()) != 2 {
+		t.Errorf("asked are %v", shown.GetPeers())
+	}
+}
+
+type withFederal struct{ app.Roster }
+
+func (f withFederal) Nodes() []*identityv1.RosterNode {
+	return append(f.Roster.Nodes(), &identityv1.RosterNode{
+		Node: "federal", State: identityv1.RosterNode_STATE_ACTIVE, Services: []*identityv1.RosterService{{Service: "referral"}, {Service: "federal"}},
+	})
 }

@@ -27,9 +27,11 @@ run: need-go ## Run the demo: three provinces and the federal cell on this machi
 	go build -o $(BIN)/amanat ./deploy/amanat
 	@$(BIN)/amanat demo
 
+# Whole networks of processes are tested by themselves, when no other test takes the machine from them.
 test: need-go ## Run every test with the race detector, and build each module alone
 	@test -n "$(RACE)" || echo 'no C compiler, so no race detector: apt-get install gcc libc6-dev'
-	go test $(RACE) -count=1 -timeout 25m work
+	go test $(RACE) -count=1 -timeout 25m $$(go list work | grep -v /deploy/e2e)
+	go test $(RACE) -count=1 -timeout 25m ./deploy/e2e
 	go test -count=1 -v -run Explore ./deploy/simulation
 	go test -count=1 -v -tags mutants -run Mutants ./deploy/simulation
 	$(TOOLS_GO) vet ./...

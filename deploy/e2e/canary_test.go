@@ -35,7 +35,7 @@ const (
 	awayUnit    = "nodes/punjab/units/lahore"
 	beds        = "nodes/punjab/shelters/lahore-girls/groups/girls"
 	offered     = custodyv1.OfferState_OFFER_STATE_RECEIVED
-	testTimeout = 2 * time.Minute
+	testTimeout = 6 * time.Minute
 )
 
 // canaries is a run in which every marked field of every request holds one.

@@ -18,7 +18,7 @@ func TestRolledBackUnannounced(t *testing.T) {
 		t.Skip("needs real processes for some time; run without -short")
 	}
 	c := startCountry(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	must(t, c.stage.Furnish(ctx, 6))
 	var names []string

@@ -51,7 +51,7 @@ type fault struct {
 	// at is the share of the work, from 0 to 1, at which it happens; after is how much later still.
 	at    float64
 	after time.Duration
-	// For is how long a cut lasts.
+	// lasts is how long a cut lasts.
 	lasts time.Duration
 }
 

@@ -6,12 +6,14 @@
 package late
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	federalv1 "amanat.example/proto/amanat/federal/v1"
@@ -57,6 +59,13 @@ type Reporter struct {
 	// Each calls fn for every deadline that is missed and open, with its step, a code of the list `deadline`, and when it was due at
 	// first; it passes on fn's error, [store.Stop] among them.
 	Each func(r store.Reader, fn func(step string, due time.Time) error) error
+}
+
+// Rows are the Each of an index whose rows are the deadlines that are missed and open. of says step and due time of one.
+func Rows[M proto.Message](index *store.Index[M], of func(M) (step string, due time.Time)) func(store.Reader, func(string, time.Time) error) error {
+	return func(r store.Reader, fn func(step string, due time.Time) error) error {
+		return index.Scan(r, store.Range{}, func(_ store.Key, m M) error { return fn(of(m)) })
+	}
 }
 
 // Report tells what there is to tell now, and answers when there is more at the latest. It may be called whenever a deadline has changed.
@@ -133,15 +142,7 @@ func (p *Reporter) count(r store.Reader, now time.Time) (counts []*federalv1.Lat
 		found[cell{step, Age(now.Sub(due))}]++
 		return nil
 	})
-	order := func(a, b cell) int {
-		if a.step != b.step {
-			if a.step < b.step {
-				return -1
-			}
-			return 1
-		}
-		return int(a.age - b.age)
-	}
+	order := func(a, b cell) int { return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(a.age, b.age)) }
 	for _, c := range slices.SortedFunc(maps.Keys(found), order) {
 		counts = append(counts, &federalv1.LateCount{Step: c.step, Age: c.age, Count: found[c]})
 	}

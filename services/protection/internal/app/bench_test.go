@@ -77,11 +77,16 @@ func (s *referralService) NewStream(context.Context, *grpc.StreamDesc, string, .
 type letters struct {
 	mu   sync.Mutex
 	sent []post.Outgoing
+	// suspended are nodes that take no part for now: the roster says so, and the post takes nothing for them.
+	suspended map[string]bool
 }
 
 func (l *letters) Queue(tx *kitstore.Tx, o post.Outgoing) error {
 	if !o.Sealed && privacy.Marked(o.Body.ProtoReflect().Descriptor()) {
 		return errors.New("a letter with personal data is not sealed")
+	}
+	if l.suspended[o.To.GetNode()] {
+		return errors.New("field to: the roster names no such service at an active node")
 	}
 	o.Body = proto.CloneOf(o.Body)
 	tx.AfterCommit(func() {
@@ -103,10 +108,14 @@ func (l *letters) of(kind string) (found []post.Outgoing) {
 	return found
 }
 
-type roster struct{ node string }
+type roster struct{ letters *letters }
 
 func (r roster) Node(name string) (*identityv1.RosterNode, bool) {
-	return &identityv1.RosterNode{Node: name, Province: map[string]string{home: "PK-BA", away: "PK-PB"}[name]}, name == r.node
+	n := &identityv1.RosterNode{Node: name, Province: map[string]string{home: "PK-BA", away: "PK-PB"}[name], State: identityv1.RosterNode_STATE_ACTIVE}
+	if r.letters.suspended[name] {
+		n.State = identityv1.RosterNode_STATE_SUSPENDED
+	}
+	return n, true
 }
 
 type bench struct {
@@ -121,7 +130,7 @@ type bench struct {
 // newApp is the use cases of a node over real files, a real outbox and the real event log.
 func newApp(t *testing.T, node string) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: t.TempDir(), letters: &letters{}, referral: &referralService{}}
+	b := &bench{t: t, dir: t.TempDir(), letters: &letters{suspended: map[string]bool{}}, referral: &referralService{}}
 	db, err := kitstore.Open(context.Background(), kitstore.Options{Path: filepath.Join(b.dir, "protection.db"), Schema: store.Schema})
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +150,7 @@ func newApp(t *testing.T, node string) *bench {
 		DB: db, Node: node, Federal: "federal", Keys: keys, Events: store.Events, Post: b.letters, Random: rand.Reader,
 		Now:    func() time.Time { mu.Lock(); defer mu.Unlock(); return now },
 		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
-		Roster: roster{node}, Tokens: paging.New([]byte("test")),
+		Roster: roster{b.letters}, Tokens: paging.New([]byte("test")),
 		Rules: resources, Limits: limits.Default(), Wake: func() {}, Log: logging.Discard(),
 	}
 	commands, err := outbox.New(outbox.Config{

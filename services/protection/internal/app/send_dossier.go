@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	identityv1 "amanat.example/proto/amanat/identity/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
@@ -68,9 +69,18 @@ func (a *App) sendDossier(tx *kitstore.Tx, record *protectionv1.CaseRecord, node
 	}
 	d := rules.Dossier(c, c.GetReferral(), offer, a.Now())
 	d.Sequence = record.GetReferralSequence()
-	return a.Post.Queue(tx, post.Outgoing{
+	return a.mail(tx, post.Outgoing{
 		To: &postv1.Address{Node: node, Service: "protection"}, Lane: lane, Kind: kindDossier, Subject: c.GetReferral(), Body: d, Sealed: true,
 	})
+}
+
+// mail queues a letter to another protection service. A node that takes no part in the network now gets none, and keeps nobody here from
+// working: when it is readmitted, who lacks a dossier asks for it.
+func (a *App) mail(tx *kitstore.Tx, o post.Outgoing) error {
+	if node, known := a.Roster.Node(o.To.GetNode()); !known || node.GetState() != identityv1.RosterNode_STATE_ACTIVE {
+		return nil
+	}
+	return a.Post.Queue(tx, o)
 }
 
 // answerWanted sends a dossier again that did not come, or that a restored node has lost, while this node's own view of the referral
@@ -145,7 +155,7 @@ func (a *App) tend(tx *kitstore.Tx, referral string) error {
 	}
 	d.DueTime = timestamppb.New(a.Now().Add(rules.AskedAgain))
 	for _, node := range rules.MayHold(d) {
-		err := a.Post.Queue(tx, post.Outgoing{
+		err := a.mail(tx, post.Outgoing{
 			To: &postv1.Address{Node: node, Service: "protection"}, Lane: postv1.Lane_LANE_BULK, Kind: kindWanted, Subject: referral,
 			Body: &protectionv1.DossierWanted{Referral: referral},
 		})

@@ -207,6 +207,37 @@ func TestTheDossierFollowsAnAssertedArrival(t *testing.T) {
 	}
 }
 
+// A node that may hold a lost dossier is suspended: the others are asked all the same, and it too once it is readmitted. One to which a
+// dossier is owed gets it when it asks then.
+func TestASuspendedNodeHoldsUpNobody(t *testing.T) {
+	b := newApp(t, third)
+	b.letters.suspended[away] = true
+	b.tell(movedOn)
+	b.passes(15 * time.Minute)
+	b.letters.suspended[away] = false
+	b.passes(6 * time.Hour)
+	var asked []string
+	for _, l := range b.letters.of("protection.dossier-wanted.v1") {
+		asked = append(asked, l.To.GetNode())
+	}
+	if !slices.Equal(asked, []string{home, away, home}) {
+		t.Errorf("asked of %v", asked)
+	}
+
+	origin := newApp(t, home)
+	origin.letters.suspended[away] = true
+	origin.referred()
+	origin.hear("ready", ready)
+	if got := origin.sentTo(); len(got) != 0 {
+		t.Errorf("sent to %v, which takes no part", got)
+	}
+	origin.letters.suspended[away] = false
+	must(t, origin.wants(&postv1.Address{Node: away, Service: "protection"}))
+	if got := origin.sentTo(); !slices.Equal(got, []string{away}) {
+		t.Errorf("sent to %v when it asked", got)
+	}
+}
+
 // A dossier that does not come is asked for, of the giver and the first owner, until it is here; it is answered while it is owed, by
 // those to whom the person was given.
 func TestALostDossierIsAskedFor(t *testing.T) {

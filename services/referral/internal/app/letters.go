@@ -33,11 +33,10 @@ const (
 // error says that the letter can never be applied; any other that it should be tried again.
 type Handler func(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error
 
-// Handlers are the letters this service takes, by kind.
+// Handlers are the letters this service takes, by kind. One may have to wait while this node, restored, asks the others.
 func (a *App) Handlers() map[string]Handler {
 	all := map[string]Handler{}
-	for _, kind := range []string{kindOffer, kindReply, kindChain, kindHead, kindAnnex, kindDigest, kindHeads, kindQuery, kindPart, kindAnswer, kindVoid} {
-		apply := a.apply(kind)
+	for kind, apply := range a.kinds() {
 		all[kind] = func(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
 			waits, err := a.waits(tx, from.GetNode(), kind, letter.GetSubject())
 			switch {
@@ -52,33 +51,21 @@ func (a *App) Handlers() map[string]Handler {
 	return all
 }
 
-// apply applies a kind of letter at once.
-func (a *App) apply(kind string) Handler {
-	switch kind {
-	case kindOffer:
-		return handle(a.receiveOffer)
-	case kindReply:
-		return handle(a.recordReply)
-	case kindChain:
-		return handle(a.receiveChain)
-	case kindHead:
-		return handle(a.answerHead)
-	case kindAnnex:
-		return handle(a.receiveAnnex)
-	case kindDigest:
-		return handle(a.receiveDigest)
-	case kindHeads:
-		return handle(a.receiveHeads)
-	case kindQuery:
-		return handle(a.receiveQuery)
-	case kindPart:
-		return handle(a.receivePart)
-	case kindAnswer:
-		return handle(a.receiveAnswer)
-	case kindVoid:
-		return handle(a.receiveVoid)
+// kinds apply each kind of letter at once.
+func (a *App) kinds() map[string]Handler {
+	return map[string]Handler{
+		kindOffer:  handle(a.receiveOffer),
+		kindReply:  handle(a.recordReply),
+		kindChain:  handle(a.receiveChain),
+		kindHead:   handle(a.answerHead),
+		kindAnnex:  handle(a.receiveAnnex),
+		kindDigest: handle(a.receiveDigest),
+		kindHeads:  handle(a.receiveHeads),
+		kindQuery:  handle(a.receiveQuery),
+		kindPart:   handle(a.receivePart),
+		kindAnswer: handle(a.receiveAnswer),
+		kindVoid:   handle(a.receiveVoid),
 	}
-	return nil
 }
 
 // handle decodes a letter's body. Only referral services write to this one.

@@ -18,6 +18,11 @@ import (
 // receiveChain takes what is new in a chain. Who sends it and who takes it must both be party to
 // it; every signature in it is verified.
 func (a *App) receiveChain(tx *kitstore.Tx, from string, letter *custodyv1.ChainLetter) error {
+	return a.takeChain(tx, from, letter, false)
+}
+
+// takeChain takes a chain in. One that a node tells which this one, restored, has asked is recalled: nothing is judged before all have answered.
+func (a *App) takeChain(tx *kitstore.Tx, from string, letter *custodyv1.ChainLetter, recalled bool) error {
 	held, err := chainOf(tx, letter.GetReferral())
 	if err != nil {
 		return err
@@ -26,13 +31,17 @@ func (a *App) receiveChain(tx *kitstore.Tx, from string, letter *custodyv1.Chain
 	if err != nil {
 		return err
 	}
-	w := &work{App: a, tx: tx, now: a.Now(), chain: came}
+	w := &work{App: a, tx: tx, now: a.Now(), chain: came, recalled: recalled}
 	switch custody.Compare(held, came) {
 	case custody.Forked:
 		return w.forked(letter)
 	case custody.Ahead:
-		if still, err := w.still(); still || err != nil {
-			return errors.Join(err, w.recall(held)) // what this node promised may be among what it lost
+		still, err := w.still()
+		if err != nil {
+			return err
+		}
+		if still || recalled { // what this node promised may be among what it lost
+			return w.recall(held)
 		}
 		if refused, err := w.refuseHandover(); refused || err != nil {
 			return err

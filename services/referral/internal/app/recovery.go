@@ -1,7 +1,6 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -133,6 +132,13 @@ func moving(still bool, err error) error {
 	return err
 }
 
+// unheard says that a node has not answered at all yet, and that nobody excused it: nothing of it is applied.
+func unheard(record *referralv1.RecoveryRecord, node string) bool {
+	return slices.ContainsFunc(record.GetPeers(), func(p *referralv1.PeerRecord) bool {
+		return p.GetPeer().GetNode() == node && p.GetPeer().GetAnswerTime() == nil && p.GetPeer().GetExcusedBy() == nil
+	})
+}
+
 // newIn is what a record that begins now notes.
 func (a *App) newIn() uint64 {
 	if !a.recovering.Load() {
@@ -150,22 +156,9 @@ func (a *App) known(r kitstore.Reader) (map[string]uint64, error) {
 	return known, err
 }
 
-func (a *App) knownList(r kitstore.Reader) (list []*custodyv1.Incarnation, err error) {
-	known, err := a.known(r)
-	for node, incarnation := range known {
-		list = append(list, &custodyv1.Incarnation{Node: node, Incarnation: incarnation})
-	}
-	slices.SortFunc(list, func(x, y *custodyv1.Incarnation) int { return cmp.Compare(x.GetNode(), y.GetNode()) })
-	return list, err
-}
-
 // askPeers asks the nodes whose time has come; next is when another is to be asked. One that the roster has not active is asked later.
 func (a *App) askPeers(tx *kitstore.Tx, record *referralv1.RecoveryRecord) (next time.Time, err error) {
 	now := a.Now()
-	known, err := a.knownList(tx)
-	if err != nil {
-		return next, err
-	}
 	for _, p := range record.GetPeers() {
 		if p.GetAnswered() || p.GetAskTime() == nil || p.GetPeer().GetExcusedBy() != nil {
 			continue
@@ -175,7 +168,7 @@ func (a *App) askPeers(tx *kitstore.Tx, record *referralv1.RecoveryRecord) (next
 		case now.Before(due):
 		case node.GetState() == identityv1.RosterNode_STATE_ACTIVE:
 			p.AskTime = nil
-			if err := a.Post.Queue(tx, toRestored(p.GetPeer().GetNode(), kindQuery, "", &custodyv1.RecoveryQuery{Known: known})); err != nil {
+			if err := a.Post.Queue(tx, toRestored(p.GetPeer().GetNode(), kindQuery, "", &custodyv1.RecoveryQuery{})); err != nil {
 				return next, err
 			}
 			continue

@@ -69,7 +69,7 @@ func (a *App) receivePart(tx *kitstore.Tx, from string, part *custodyv1.Recovery
 		return err // it was told again, and is known by now
 	}
 	if part.GetChain() != nil {
-		return a.recallChain(tx, from, &custodyv1.ChainLetter{Referral: part.GetReferral(), Chain: part.GetChain()})
+		return a.takeChain(tx, from, &custodyv1.ChainLetter{Referral: part.GetReferral(), Chain: part.GetChain()}, true)
 	}
 	steps, err := a.openSteps(part)
 	if err != nil {
@@ -114,28 +114,8 @@ func (a *App) openSteps(part *custodyv1.RecoveryPart) (steps []step, err error) 
 	return steps, nil
 }
 
-// recallChain takes in a longer chain, whatever it says: nothing is judged before all have answered. Offers made to this node, its
-// replies to them and its requests are written down again from what the chain holds.
-func (a *App) recallChain(tx *kitstore.Tx, from string, letter *custodyv1.ChainLetter) error {
-	held, err := chainOf(tx, letter.GetReferral())
-	if err != nil {
-		return err
-	}
-	came, err := a.verifyChain(from, letter, held)
-	if err != nil {
-		return err
-	}
-	w := &work{App: a, tx: tx, now: a.Now(), chain: came, recalled: true}
-	switch custody.Compare(held, came) {
-	case custody.Forked:
-		return w.forked(letter)
-	case custody.Ahead:
-		return w.recall(held)
-	}
-	return nil
-}
-
-// recall stores a chain that continues the one held, in a recovery.
+// recall stores a chain that continues the one held, in a recovery, whatever it says. Offers made to this node, its replies to them and its
+// requests are written down again from what the chain holds.
 func (w *work) recall(held *custody.Chain) error {
 	steps := stepsOf(w.chain, w.Node)
 	for i, s := range steps {

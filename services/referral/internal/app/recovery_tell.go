@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -20,10 +21,10 @@ const debtPage = 64
 
 // receiveQuery notes that a restored node is owed an answer. That the query came says that nothing of an earlier life of the asker is
 // applied any more: the post sees to it. So what is told from now on is all there will be.
-func (a *App) receiveQuery(tx *kitstore.Tx, from string, query *custodyv1.RecoveryQuery) error {
+func (a *App) receiveQuery(tx *kitstore.Tx, from string, _ *custodyv1.RecoveryQuery) error {
 	a.Log.Warn("another node was restored, and asks what this one holds", logging.Peer(from, "referral"))
 	tx.AfterCommit(a.WakeRecovery)
-	return store.Debts.Put(tx, kitstore.K(from), &referralv1.DebtRecord{Node: from, Incarnation: incarnationOf(query.GetKnown(), from)})
+	return store.Debts.Put(tx, kitstore.K(from), &referralv1.DebtRecord{Node: from})
 }
 
 // payDebts tells restored nodes what this one holds, a page in each transaction. later is when to come again for one that takes no part
@@ -94,15 +95,19 @@ func (a *App) pay(tx *kitstore.Tx, node string, d *referralv1.DebtRecord) error 
 }
 
 func (a *App) endAnswer(tx *kitstore.Tx, node string) error {
-	known, err := a.knownList(tx)
+	known, err := a.known(tx)
 	if err != nil {
 		return err
+	}
+	list := make([]*custodyv1.Incarnation, 0, len(known))
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		list = append(list, &custodyv1.Incarnation{Node: name, Incarnation: known[name]})
 	}
 	own, err := store.Recovery.Get(tx, store.RecoveryKey)
 	if err != nil {
 		return err
 	}
-	return a.mail(tx, toRestored(node, kindAnswer, "", &custodyv1.RecoveryAnswer{Known: known, Restored: own.GetBeginTime() != nil}))
+	return a.mail(tx, toRestored(node, kindAnswer, "", &custodyv1.RecoveryAnswer{Known: list, Restored: own.GetBeginTime() != nil}))
 }
 
 // tellChain tells a node what the chain of a referral holds for it: all, when it is a party, else what was said to it and by it.

@@ -76,10 +76,8 @@ func (a *App) waits(tx *kitstore.Tx, from, kind, referral string) (bool, error) 
 	if err != nil || record == nil || mutant.Off("hold") || kind == kindQuery || kind == kindPart || kind == kindAnswer || kind == kindVoid {
 		return false, err
 	}
-	for _, p := range record.GetPeers() {
-		if p.GetPeer().GetNode() == from && p.GetPeer().GetAnswerTime() == nil && p.GetPeer().GetExcusedBy() == nil {
-			return true, nil
-		}
+	if unheard(record, from) {
+		return true, nil
 	}
 	found := false
 	err = store.Waiting.Scan(tx, kitstore.Range{Prefix: kitstore.K(from, referral)}, func(kitstore.Key, *referralv1.WaitingRecord) error {
@@ -211,13 +209,8 @@ func (a *App) mayGo(tx *kitstore.Tx, w *referralv1.WaitingRecord) (bool, error) 
 		return false, nil
 	}
 	record, err := a.recovery(tx)
-	if err != nil {
+	if err != nil || unheard(record, w.GetFromNode()) {
 		return false, err
-	}
-	for _, p := range record.GetPeers() {
-		if p.GetPeer().GetNode() == w.GetFromNode() && p.GetPeer().GetAnswerTime() == nil && p.GetPeer().GetExcusedBy() == nil {
-			return false, nil
-		}
 	}
 	if w.GetKind() != kindReply {
 		return true, nil
@@ -238,7 +231,7 @@ func (a *App) doWaited(tx *kitstore.Tx, w *referralv1.WaitingRecord) error {
 		return a.voidOffer(tx, w)
 	case w.GetKind() != "":
 		letter := &postv1.Letter{Kind: w.GetKind(), Subject: w.GetReferral(), Body: w.GetBody()}
-		return a.apply(w.GetKind())(tx, referralAt(w.GetFromNode()), letter)
+		return a.kinds()[w.GetKind()](tx, referralAt(w.GetFromNode()), letter)
 	}
 	return a.goOn(tx, w.GetReferral())
 }
@@ -340,6 +333,9 @@ func (a *App) voidOffer(tx *kitstore.Tx, w *referralv1.WaitingRecord) error {
 
 // receiveVoid ends an offer that its owner's chain does not hold any more.
 func (a *App) receiveVoid(tx *kitstore.Tx, from string, void *custodyv1.OfferVoid) error {
+	if len(void.GetOffer()) != len(custody.Hash{}) {
+		return refuse(reasonBody)
+	}
 	record, err := optional(store.Offers.Get(tx, kitstore.K(void.GetReferral(), custody.Hash(void.GetOffer()).String())))
 	if err != nil || record == nil {
 		return err

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,6 +86,8 @@ func (w *World) Parcels(id ID) []ID {
 			k.greets = append(k.greets, w.keepMail(m))
 		}
 	}
+	byLink := func(a, b ID) int { return cmp.Compare(w.messages[a].subject, w.messages[b].subject) }
+	slices.SortStableFunc(k.greets, byLink) // the post writes receipts in no order
 	if after := s.done(); after != id {
 		w.t.Fatalf("the relay of %s changed its store", k.place)
 	}

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	identityv1 "amanat.example/proto/amanat/identity/v1"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/logging"
@@ -186,16 +187,32 @@ func (m *method) admit(ctx context.Context, c *call) error {
 		return fault.New(fault.NotAllowed, "Services of another node are reached by the post alone.", "node", node)
 	}
 	c.caller = service
-	roles, ok := m.row.May(service)
-	if !ok {
-		return fault.New(fault.NotAllowed, "The service "+service+" may not call this method.", "caller", service, "method", m.name)
-	}
-	if s.closed != nil && !m.row.Early {
-		if err := s.closed(); err != nil {
-			return err
-		}
+	roles, err := s.mayCall(m.row, service, m.name)
+	if err != nil {
+		return err
 	}
 	return m.admitPerson(ctx, c, roles)
+}
+
+// mayCall is which roles a person must have one of for whom a service calls a method; none: any, and nobody need be named. It refuses a
+// service that the policy does not list, and everything but early methods while the service is closed.
+func (s *Server) mayCall(row Row, service, method string) (roles []string, err error) {
+	roles, ok := row.May(service)
+	if !ok {
+		return nil, fault.New(fault.NotAllowed, "The service "+service+" may not call this method.", "caller", service, "method", method)
+	}
+	if s.closed != nil && !row.Early {
+		return roles, s.closed()
+	}
+	return roles, nil
+}
+
+// haveRole refuses a person who has none of the roles, where there are any.
+func haveRole(person *identityv1.PersonToken, roles []string, method string) error {
+	if len(roles) > 0 && !slices.ContainsFunc(person.GetRoles(), func(role string) bool { return slices.Contains(roles, role) }) {
+		return fault.New(fault.NotAllowed, "Your role does not allow this.", "method", method)
+	}
+	return nil
 }
 
 var errNoPeer = fault.New(fault.Unauthenticated, "The connection shows no certificate of this node.")
@@ -218,10 +235,7 @@ func (m *method) admitPerson(ctx context.Context, c *call, roles []string) error
 		return fault.New(fault.Unauthenticated, "The person token is refused: "+err.Error()+". Sign in again.").Wrap(err)
 	}
 	c.person = person
-	if len(roles) > 0 && !slices.ContainsFunc(person.GetRoles(), func(role string) bool { return slices.Contains(roles, role) }) {
-		return fault.New(fault.NotAllowed, "Your role does not allow this.", "method", m.name)
-	}
-	return nil
+	return haveRole(person, roles, m.name)
 }
 
 // check refuses a request that is not well-formed or breaks a rule of its proto.

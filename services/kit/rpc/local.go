@@ -3,8 +3,6 @@ package rpc
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -16,7 +14,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	identityv1 "amanat.example/proto/amanat/identity/v1"
-	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/logging"
 )
 
@@ -101,7 +98,11 @@ func (c *localConn) Invoke(ctx context.Context, name string, request, reply any,
 }
 
 func (c *localConn) serve(ctx context.Context, name string, row Row, m localMethod, request proto.Message) (proto.Message, error) {
-	if err := c.admit(row, name); err != nil {
+	roles, err := c.server.mayCall(row, c.caller, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := haveRole(c.person, roles, name); err != nil {
 		return nil, err
 	}
 	if err := m.rules.check(request); err != nil {
@@ -121,23 +122,6 @@ func (c *localConn) serve(ctx context.Context, name string, row Row, m localMeth
 		return nil, err
 	}
 	return answer.(proto.Message), checkReply(answer)
-}
-
-// admit is what method.admit judges once the caller is known.
-func (c *localConn) admit(row Row, name string) error {
-	roles, ok := row.May(c.caller)
-	if !ok {
-		return fault.New(fault.NotAllowed, "The service "+c.caller+" may not call this method.", "method", name)
-	}
-	if c.server.closed != nil && !row.Early {
-		if err := c.server.closed(); err != nil {
-			return err
-		}
-	}
-	if len(roles) > 0 && !slices.ContainsFunc(c.person.GetRoles(), func(role string) bool { return slices.Contains(roles, role) }) {
-		return fault.New(fault.NotAllowed, "Your role does not allow this.", "method", strings.TrimPrefix(name, "/"))
-	}
-	return nil
 }
 
 var errNoStreams = errors.New("rpc: a local connection serves no streams")

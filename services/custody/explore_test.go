@@ -307,6 +307,8 @@ func broken(before, after *custody.Chain, m move) string {
 		return "I7: a former owner is forgotten"
 	case slices.Contains(is.Former, is.Owner):
 		return "the owner is a former owner"
+	case was.Terminal() && !is.Terminal() && m.event.GetReplyRecorded() != nil:
+		return "a reply reopened what was over"
 	case is.State == custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT && m.event.GetDispatched() != nil && len(m.event.GetDispatched().GetArrival()) == 0 && was.State != custodyv1.ReferralState_REFERRAL_STATE_READY:
 		return "dispatched to a place that was not promised"
 	}

@@ -247,6 +247,8 @@ func (s *State) takeAnswer(l Link, r *custodyv1.Reply, hash Hash) error {
 	}
 	if k := replyKind(r); (k == serviceGiven || k == outcomeReported) && s.Submitted.GetKind() != service {
 		return illegal(l.Event, "the referral is not for a service")
+	} else if k == serviceGiven && s.Terminal() { // what is over is not reopened
+		return illegal(l.Event, s.is())
 	}
 	switch b := r.GetBody().(type) {
 	case *custodyv1.Reply_Accepted:

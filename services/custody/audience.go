@@ -45,6 +45,10 @@ func (c *Chain) Hears() Audience {
 		if r, err := decodeReply(b.ReplyRecorded.GetReply()); err != nil || r.GetSafetyInformation() == nil {
 			return Audience{}
 		}
+	case *custodyv1.Event_ExternalAnswered: // as a reply; but whoever had the person hears where the person is
+		if b.ExternalAnswered.GetArrived() == nil {
+			return Audience{}
+		}
 	case *custodyv1.Event_Offered:
 		return Audience{Alone: b.Offered.GetToNode()}
 	case *custodyv1.Event_Confirmed:

@@ -16,16 +16,17 @@ import (
 )
 
 // bounds of an exploration: the states are those of a chain with at most so many offers, requests to return among them, and so
-// many ownerships. Unless all is wanted, what only delays an answer is left out: question, waitlist, request for release, check-in.
+// many ownerships; outside says that one of them, at most, goes to an agency outside the network. Unless all is wanted, what only delays an answer is left out: question, waitlist, request for release, check-in.
 type bounds struct {
-	kind   custodyv1.ReferralKind
-	offers int
-	epochs uint32
-	all    bool
+	kind    custodyv1.ReferralKind
+	offers  int
+	epochs  uint32
+	all     bool
+	outside bool
 }
 
 func (b bounds) String() string {
-	return fmt.Sprintf("%v, at most %d offers and %d ownerships, all replies: %v", b.kind, b.offers, b.epochs, b.all)
+	return fmt.Sprintf("%v, at most %d offers and %d ownerships, all replies: %v, an agency outside: %v", b.kind, b.offers, b.epochs, b.all, b.outside)
 }
 
 // plainSigner signs nothing: who signs is not what is explored.
@@ -82,6 +83,11 @@ func moves(c *custody.Chain, bound bounds) (all []move) {
 			for _, to := range nodes {
 				add(event("offer to "+to, node, offer(to)))
 			}
+			if bound.outside && !slices.ContainsFunc(s.Offers, (*custody.Offer).External) {
+				e := offer("")
+				e.GetOffered().ToUnit, e.GetOffered().External = "", &custodyv1.ExternalAgency{Kind: "NGO", Asking: make([]byte, 16)}
+				add(event("offer to an agency", node, e))
+			}
 		}
 		add(
 			event("arrive", node, &custodyv1.Event{Body: &custodyv1.Event_Arrived{Arrived: &custodyv1.Arrived{}}}),
@@ -112,8 +118,17 @@ func moves(c *custody.Chain, bound bounds) (all []move) {
 				"dispatch": {Body: &custodyv1.Event_Dispatched{Dispatched: &custodyv1.Dispatched{
 					Offer: o.Hash.Bytes(), ToNode: o.Offered.GetToNode(), ExpectTime: timestamppb.New(now),
 				}}},
+				"dispatch at home": {Body: &custodyv1.Event_Dispatched{Dispatched: &custodyv1.Dispatched{
+					Offer: o.Hash.Bytes(), ToNode: s.Owner, ExpectTime: timestamppb.New(now),
+				}}},
 			} {
 				add(event(fmt.Sprintf("%s %d", name, i+1), node, e))
+			}
+			if bound.outside { // for a unit of the network too, to see it refused
+				for name, b := range entries(now) {
+					b.Offer = o.Hash.Bytes()
+					add(event(fmt.Sprintf("%s %d entered", name, i+1), node, &custodyv1.Event{Body: &custodyv1.Event_ExternalAnswered{ExternalAnswered: b}}))
+				}
 			}
 			for name, r := range answers(now) {
 				r.Offer = o.Hash.Bytes()
@@ -148,6 +163,25 @@ func answers(at time.Time) map[string]*custodyv1.Reply {
 	}
 }
 
+// entries are what can be entered for an agency outside the network.
+func entries(at time.Time) map[string]*custodyv1.ExternalAnswered {
+	all := map[string]*custodyv1.ExternalAnswered{
+		"received":  {Body: &custodyv1.ExternalAnswered_Received{Received: &custodyv1.Received{}}},
+		"waitlist":  {Body: &custodyv1.ExternalAnswered_Waitlisted{Waitlisted: &custodyv1.Waitlisted{ReviewTime: timestamppb.New(at)}}},
+		"accepted":  {Body: &custodyv1.ExternalAnswered_Accepted{Accepted: &custodyv1.Accepted{}}},
+		"declined":  {Body: &custodyv1.ExternalAnswered_Declined{Declined: &custodyv1.Declined{}}},
+		"withdrawn": {Body: &custodyv1.ExternalAnswered_AcceptanceWithdrawn{AcceptanceWithdrawn: &custodyv1.AcceptanceWithdrawn{}}},
+		"ready":     {Body: &custodyv1.ExternalAnswered_Ready{Ready: &custodyv1.Ready{}}},
+		"came":      {Body: &custodyv1.ExternalAnswered_Arrived{Arrived: &custodyv1.Arrived{}}},
+		"service":   {Body: &custodyv1.ExternalAnswered_ServiceGiven{ServiceGiven: &custodyv1.ServiceGiven{}}},
+		"outcome":   {Body: &custodyv1.ExternalAnswered_OutcomeReported{OutcomeReported: &custodyv1.OutcomeReported{}}},
+	}
+	for _, b := range all {
+		b.SayTime, b.Means = timestamppb.New(at), "PHONE"
+	}
+	return all
+}
+
 // summary is all of a state that decides what may follow. The two nodes that are not the origin can stand for each other.
 func summary(c *custody.Chain) string {
 	one := summaryOf(c)
@@ -162,7 +196,7 @@ func summaryOf(c *custody.Chain, swapped ...string) string {
 	}
 	s := c.State()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d %s %s %d %v|", s.State, s.Owner, s.Care, s.Epoch, s.Handover != nil)
+	fmt.Fprintf(&b, "%d %s %s %d %v %v|", s.State, s.Owner, s.Care, s.Epoch, s.Handover != nil, s.Outside)
 	for _, o := range s.Offers {
 		fmt.Fprintf(&b, "%s %d %v %v %v;", o.Offered.GetToNode(), o.State, o.Return, o.ReleaseRequested != nil, o.Outcome != nil)
 	}
@@ -218,12 +252,12 @@ func TestEveryReachableState(t *testing.T) {
 	placement, service := custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, custodyv1.ReferralKind_REFERRAL_KIND_SERVICE
 	const usual = 3 // the others take minutes
 	all := []bounds{
-		{placement, 1, 3, true},
-		{placement, 2, 2, false},
-		{service, 2, 2, true},
-		{placement, 2, 2, true},
-		{placement, 2, 3, false},
-		{placement, 3, 2, false},
+		{placement, 1, 3, true, true},
+		{placement, 2, 2, false, true},
+		{service, 2, 2, true, true},
+		{placement, 2, 2, true, true},
+		{placement, 2, 3, false, true},
+		{placement, 3, 2, false, false},
 	}
 	for n := range soaktest.Rounds(t, usual, len(all)) {
 		if n == len(all) {
@@ -309,6 +343,12 @@ func broken(before, after *custody.Chain, m move) string {
 		return "the owner is a former owner"
 	case was.Terminal() && !is.Terminal() && m.event.GetReplyRecorded() != nil:
 		return "a reply reopened what was over"
+	case is.Outside && (is.Owner != is.Origin || is.Care != is.Origin || is.Handover != nil):
+		return "I1, I6: an agency outside the network has taken something over"
+	case m.event.GetExternalAnswered() != nil && !before.State().Offer(m.event.GetExternalAnswered().GetOffer()).External():
+		return "I3: an answer was entered for a unit of the network"
+	case m.event.GetReplyRecorded() != nil && before.State().Offer(custody.Recorded(m.event).GetOffer()) != nil && before.State().Offer(custody.Recorded(m.event).GetOffer()).External():
+		return "a node answered for an agency outside the network"
 	case is.State == custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT && m.event.GetDispatched() != nil && len(m.event.GetDispatched().GetArrival()) == 0 && was.State != custodyv1.ReferralState_REFERRAL_STATE_READY:
 		return "dispatched to a place that was not promised"
 	}
@@ -358,7 +398,8 @@ func arrivalIsTaken(t *testing.T, all map[string]*explored, at string) {
 	for _, node := range nodes {
 		c := all[at].chain.Clone()
 		s := c.State()
-		if s.Care == node {
+		onTheRoad := s.State == custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT || s.State == custodyv1.ReferralState_REFERRAL_STATE_NO_SHOW
+		if s.Care == node && !(s.Outside && onTheRoad) { // who was sent to an agency may turn round
 			continue
 		}
 		write := func(by string, e *custodyv1.Event) custody.Link {
@@ -377,7 +418,7 @@ func arrivalIsTaken(t *testing.T, all map[string]*explored, at string) {
 			write(s.Owner, &custodyv1.Event{Body: &custodyv1.Event_Dispatched{Dispatched: &custodyv1.Dispatched{ToNode: node, Arrival: hash.Bytes()}}})
 		}
 		write(node, &custodyv1.Event{Body: &custodyv1.Event_Arrived{Arrived: &custodyv1.Arrived{}}})
-		if c.State().Care != node || c.State().Owner != node {
+		if c.State().Care != node || c.State().Owner != node || c.State().Outside {
 			t.Fatalf("an arrival at %s is not taken in; after %s", node, trace(all, at))
 		}
 	}

@@ -54,6 +54,8 @@ func Name(e *custodyv1.Event) string {
 		return "end of consent"
 	case *custodyv1.Event_Corrected:
 		return "correction"
+	case *custodyv1.Event_ExternalAnswered:
+		return entryName(e)
 	}
 	return "an event of a later version"
 }
@@ -117,6 +119,8 @@ func (s *State) foldBody(l Link) error {
 		return nil
 	case *custodyv1.Event_Corrected:
 		return s.foldCorrected(l, b.Corrected)
+	case *custodyv1.Event_ExternalAnswered:
+		return s.foldExternalAnswered(l, b.ExternalAnswered)
 	}
 	return illegal(l.Event, "this version does not know it")
 }
@@ -168,11 +172,15 @@ func (s *State) foldServiceStarted(l Link, b *custodyv1.ServiceStarted) error {
 	if s.State != isArrived {
 		return illegal(l.Event, s.is())
 	}
+	if s.Outside {
+		return illegal(l.Event, "the person is with an agency outside the network, whose word is entered for it")
+	}
 	s.State, s.ServiceStarted = isInService, b
 	return nil
 }
 
-// foldCompleted closes the loop. A referral for a service is closed with the destination's own word.
+// foldCompleted closes the loop. A referral for a service is closed with the destination's own word, and so is one whose person is with an
+// agency outside the network: with that the duty of care of the origin ends.
 func (s *State) foldCompleted(l Link, b *custodyv1.Completed) error {
 	if s.State != isInService {
 		return illegal(l.Event, s.is())
@@ -180,8 +188,8 @@ func (s *State) foldCompleted(l Link, b *custodyv1.Completed) error {
 	if err := s.alone(l, nil); err != nil {
 		return err
 	}
-	if s.Submitted.GetKind() == service && s.Chosen().Outcome == nil {
-		return illegal(l.Event, "the unit that gives the service has not said what came of it")
+	if (s.Submitted.GetKind() == service || s.Outside) && s.Chosen().Outcome == nil {
+		return illegal(l.Event, "whoever gives the service has not said what came of it")
 	}
 	s.State, s.Completed = isCompleted, b
 	return nil
@@ -199,18 +207,19 @@ func (s *State) foldEnd(l Link, to custodyv1.ReferralState, reason string) error
 	return nil
 }
 
-// foldReturned ends a referral whose person is back: a handover to the origin like any other has come before.
+// foldReturned ends a referral whose person is back: a handover to the origin like any other has come before, or the person was with an agency
+// outside the network, and nothing was handed over.
 func (s *State) foldReturned(l Link, b *custodyv1.Returned) error {
 	switch {
 	case s.State != isArrived && s.State != isInService:
 		return illegal(l.Event, s.is())
-	case (s.Owner != s.Origin || s.Care != s.Origin || len(s.Former) == 0) && !mutant.Off("ret"):
+	case (s.Owner != s.Origin || s.Care != s.Origin || len(s.Former) == 0 && !s.wentOutside()) && !mutant.Off("ret"):
 		return illegal(l.Event, "the person is not back with the origin")
 	}
 	if err := s.alone(l, nil); err != nil {
 		return err
 	}
-	s.State, s.Reason = isReturned, b.GetReason()
+	s.State, s.Reason, s.Outside = isReturned, b.GetReason(), false
 	if mutant.Off("ret") {
 		s.Care = s.Origin
 	}
@@ -242,7 +251,7 @@ func (s *State) foldCorrected(l Link, b *custodyv1.Corrected) error {
 		s.Submitted = proto.CloneOf(s.Submitted)
 		s.Submitted.Needs = c.Needs
 	case *custodyv1.Corrected_Arrived:
-		if was.GetArrived() == nil {
+		if was.GetArrived() == nil && was.GetExternalAnswered().GetArrived() == nil {
 			return illegal(l.Event, "the event is no arrival")
 		}
 		if stands {
@@ -281,11 +290,19 @@ func (s *State) stands(e *custodyv1.Event) bool {
 		e = s.events[Hash(e.GetCorrected().GetSupersedes())]
 	}
 	for _, other := range s.events {
-		if other.GetSequence() > e.GetSequence() && Name(other) == Name(e) {
+		if other.GetSequence() > e.GetSequence() && sameFact(other, e) {
 			return false
 		}
 	}
 	return true
+}
+
+// sameFact says that two events tell the same kind of thing. An arrival is one, whoever said it.
+func sameFact(a, b *custodyv1.Event) bool {
+	came := func(e *custodyv1.Event) bool {
+		return e.GetArrived() != nil || e.GetExternalAnswered().GetArrived() != nil
+	}
+	return came(a) && came(b) || Name(a) == Name(b)
 }
 
 // setBody makes an event of the kind that a correction corrects.

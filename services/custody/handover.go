@@ -22,7 +22,7 @@ func (s *State) foldDispatched(l Link, b *custodyv1.Dispatched) error {
 		return notIn(l, o)
 	case s.Submitted.GetKind() != placement:
 		return illegal(l.Event, "nobody moves in a referral for a service")
-	case b.GetToNode() != o.Offered.GetToNode():
+	case b.GetToNode() != s.receiver(o):
 		return illegal(l.Event, "it names another node than the offer")
 	case b.GetExpectTime() == nil:
 		return illegal(l.Event, "it says no time at which the person should be there")
@@ -30,7 +30,18 @@ func (s *State) foldDispatched(l Link, b *custodyv1.Dispatched) error {
 	from := s.fallback
 	o.State, o.ReleaseRequested = offerFulfilled, nil
 	s.handOver(l, b, from)
+	if o.External() { // nobody is there who could refuse it
+		s.Outside, s.Handover = true, nil
+	}
 	return nil
+}
+
+// receiver is the next owner when an offer is fulfilled: the owner itself, where the person goes to an agency outside the network.
+func (s *State) receiver(o *Offer) string {
+	if o.External() {
+		return s.Owner
+	}
+	return o.Offered.GetToNode()
 }
 
 // foldDispatchedAfterArrival follows the person. It needs no promise, and no state of the referral stands in its way.
@@ -64,9 +75,9 @@ func (s *State) answers(a Assertion) bool {
 }
 
 func (s *State) handOver(l Link, b *custodyv1.Dispatched, from custodyv1.ReferralState) {
-	s.Handover = &Handover{By: s.Owner, Event: l.Hash, from: from, giver: s.Giver, former: slices.Clone(s.Former), before: s.Dispatched}
+	s.Handover = &Handover{By: s.Owner, Event: l.Hash, from: from, giver: s.Giver, former: slices.Clone(s.Former), before: s.Dispatched, outside: s.Outside}
 	s.Giver = s.Owner
-	s.Dispatched, s.CheckedIn = b, nil
+	s.Dispatched, s.CheckedIn, s.Outside = b, nil, false
 	s.State, s.fallback = isInTransit, isInTransit
 	s.Epoch, s.Returns = s.Epoch+1, 0
 	s.passTo(b.GetToNode())
@@ -90,7 +101,7 @@ func (s *State) foldHandoverRefused() error {
 	}
 	s.State, s.fallback, s.Giver = h.from, h.from, h.giver
 	s.Epoch, s.Returns = s.Epoch+1, 0
-	s.Owner, s.Former, s.Dispatched = h.By, h.former, h.before
+	s.Owner, s.Former, s.Dispatched, s.Outside = h.By, h.former, h.before, h.outside
 	return nil
 }
 
@@ -106,7 +117,7 @@ func (s *State) foldArrived(l Link, b *custodyv1.Arrived) error {
 		back.State, back.Ready, back.ReleaseRequested = offerAccepted, nil, nil
 	}
 	s.State, s.fallback, s.Arrived, s.NoShow, s.Found = isArrived, isArrived, b, nil, false
-	s.Care = s.Owner
+	s.Care, s.Outside = s.Owner, false
 	s.Arrivals[s.Owner]++
 	return nil
 }

@@ -8,7 +8,9 @@ import (
 
 func checkOffered(b *custodyv1.Offered) error {
 	switch {
-	case b.GetToNode() == "" || nodeOf(unitName, b.GetToUnit()) != b.GetToNode(): // else nobody there would answer for it
+	case b.GetExternal() != nil && checkExternal(b) != nil:
+		return checkExternal(b)
+	case b.GetExternal() == nil && (b.GetToNode() == "" || nodeOf(unitName, b.GetToUnit()) != b.GetToNode()): // else nobody there would answer for it
 		return &Illegal{why: "offer is not possible: it must name a node and a unit of it"}
 	case b.GetKind() != placement && b.GetKind() != service:
 		return &Illegal{why: "offer is not possible: it is neither for a placement nor for a service"}
@@ -31,6 +33,9 @@ func (s *State) foldOffered(l Link, b *custodyv1.Offered) error {
 	}
 	if s.Care != s.Owner {
 		return illegal(l.Event, "its writer does not have the person")
+	}
+	if b.GetExternal() != nil && s.Owner != s.Origin {
+		return illegal(l.Event, "only the first owner asks an agency outside the network")
 	}
 	if err := checkOffered(b); err != nil {
 		return err

@@ -250,6 +250,12 @@ func (s *State) takeAnswer(l Link, r *custodyv1.Reply, hash Hash) error {
 	} else if k == serviceGiven && s.Terminal() { // what is over is not reopened
 		return illegal(l.Event, s.is())
 	}
+	s.move(l, o, next, r, hash)
+	return nil
+}
+
+// move takes an answer in that an offer may get. hash names the answer.
+func (s *State) move(l Link, o *Offer, next custodyv1.OfferState, r *custodyv1.Reply, hash Hash) {
 	switch b := r.GetBody().(type) {
 	case *custodyv1.Reply_Accepted:
 		o.Accepted = b.Accepted
@@ -273,7 +279,6 @@ func (s *State) takeAnswer(l Link, r *custodyv1.Reply, hash Hash) error {
 		o.Outcome = b.OutcomeReported
 	}
 	o.State = next
-	return nil
 }
 
 // together are services given before and now, each once.

@@ -59,6 +59,8 @@ type State struct {
 	Completed *custodyv1.Completed
 	// Reason is why it was cancelled or returned, a code.
 	Reason string
+	// Outside says that the person is with an agency outside the network, or on the way to it. Owner and Care are the origin then.
+	Outside bool
 	// ConsentEnded says that nothing more of the person's data may be shared.
 	ConsentEnded bool
 	// Begin and Last are the times of the first and the last event, as their writers said.
@@ -82,6 +84,8 @@ type Handover struct {
 	// former are the former owners before it, and before the last handover before it.
 	former []string
 	before *custodyv1.Dispatched
+	// outside says that the person was with an agency outside the network.
+	outside bool
 }
 
 // Assertion is an arrival that was asserted.

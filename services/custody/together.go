@@ -6,38 +6,38 @@ import "fmt"
 // Their owner confirms them, falls back with them and dispatches them in one transaction, all or none.
 type Together []*Chain
 
-// Confirmable answers the offers to confirm so that all go to one unit: one acceptance of it in every chain. The error says what
-// is missing.
-func (t Together) Confirmable(unit string) ([]*Offer, error) {
+// Confirmable answers the offers to confirm so that all go to one place (Offer.Place): one acceptance of it in every chain. The error says
+// what is missing.
+func (t Together) Confirmable(place string) ([]*Offer, error) {
 	return t.each(func(s *State) (*Offer, error) {
 		for _, o := range s.LiveOffers() {
-			if o.Offered.GetToUnit() == unit && o.State == offerAccepted {
+			if o.Place() == place && o.State == offerAccepted {
 				return o, nil
 			}
 		}
-		return nil, fmt.Errorf("%s has no acceptance by that unit", s.Submitted.GetReference())
+		return nil, fmt.Errorf("%s has no acceptance there", s.Submitted.GetReference())
 	})
 }
 
-// Ready answers the promised offers, of one unit in every chain. The error says who has none yet.
+// Ready answers the promised offers, of one place in every chain. The error says who has none yet.
 func (t Together) Ready() ([]*Offer, error) {
-	unit := ""
+	place := ""
 	return t.each(func(s *State) (*Offer, error) {
 		chosen := s.Chosen()
 		switch {
 		case s.State != isReady || chosen == nil:
 			return nil, fmt.Errorf("%s is %s", s.Submitted.GetReference(), StateName(s.State))
-		case unit != "" && chosen.Offered.GetToUnit() != unit:
+		case place != "" && chosen.Place() != place:
 			return nil, fmt.Errorf("%s is promised a place elsewhere", s.Submitted.GetReference())
 		}
-		unit = chosen.Offered.GetToUnit()
+		place = chosen.Place()
 		return chosen, nil
 	})
 }
 
-// Fallen are the units that fell out for a person in the events of a chain from the nth on, counted from 0: the offer there was taken
-// back, declined, or ended in another way. Nobody goes alone: the others' offers to these units are taken back too.
-func Fallen(c *Chain, n int) (units []string) {
+// Fallen are the places (Offer.Place) that fell out for a person in the events of a chain from the nth on, counted from 0: the offer there
+// was taken back, declined, or ended in another way. Nobody goes alone: the others' offers to these places are taken back too.
+func Fallen(c *Chain, n int) (places []string) {
 	for _, l := range c.links[n:] {
 		hash := OfferOf(l.Event)
 		if recorded := l.Event.GetReplyRecorded(); recorded != nil {
@@ -45,11 +45,14 @@ func Fallen(c *Chain, n int) (units []string) {
 				hash = r.GetOffer()
 			}
 		}
+		if entered := l.Event.GetExternalAnswered(); entered != nil {
+			hash = entered.GetOffer()
+		}
 		if o := c.state.Offer(hash); o != nil && !o.Live() {
-			units = append(units, o.Offered.GetToUnit())
+			places = append(places, o.Place())
 		}
 	}
-	return units
+	return places
 }
 
 func (t Together) each(find func(s *State) (*Offer, error)) ([]*Offer, error) {

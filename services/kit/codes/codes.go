@@ -15,6 +15,7 @@ type List string
 // The lists.
 const (
 	Absence             List = "absence"
+	Agency              List = "agency" // outside the network
 	Cancellation        List = "cancellation"
 	ConsentBasis        List = "consent_basis"
 	ConsentPurpose      List = "consent_purpose"
@@ -31,6 +32,7 @@ const (
 	Identification      List = "identification"
 	Language            List = "language" // ISO 639-2, else 639-3
 	LegalBasis          List = "legal_basis"
+	Means               List = "means" // how something was said
 	Outage              List = "outage"
 	Outcome             List = "outcome"
 	Province            List = "province" // ISO 3166-2
@@ -50,7 +52,7 @@ const (
 // Lists answers all lists, in order of name.
 func Lists() []List {
 	return []List{
-		Absence, Cancellation, ConsentBasis, ConsentPurpose, ConsentScope, Deadline, Decline, Discharge, District, Document, DossierClosing, Exploitation, Gender, HeadcountDifference, Identification, Language, LegalBasis, Outage, Outcome, Province, Question, ReferralReason, ReleaseRefusal, Return, Role, Safety, Service, SpecialNeed, Suspension, WaitlistClose, Withdrawal,
+		Absence, Agency, Cancellation, ConsentBasis, ConsentPurpose, ConsentScope, Deadline, Decline, Discharge, District, Document, DossierClosing, Exploitation, Gender, HeadcountDifference, Identification, Language, LegalBasis, Means, Outage, Outcome, Province, Question, ReferralReason, ReleaseRefusal, Return, Role, Safety, Service, SpecialNeed, Suspension, WaitlistClose, Withdrawal,
 	}
 }
 

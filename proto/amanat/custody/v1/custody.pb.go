@@ -688,6 +688,7 @@ type Event struct {
 	//	*Event_Returned
 	//	*Event_ConsentEnded
 	//	*Event_Corrected
+	//	*Event_ExternalAnswered
 	Body          isEvent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -966,6 +967,15 @@ func (x *Event) GetCorrected() *Corrected {
 	return nil
 }
 
+func (x *Event) GetExternalAnswered() *ExternalAnswered {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ExternalAnswered); ok {
+			return x.ExternalAnswered
+		}
+	}
+	return nil
+}
+
 type isEvent_Body interface {
 	isEvent_Body()
 }
@@ -1070,6 +1080,11 @@ type Event_Corrected struct {
 	Corrected *Corrected `protobuf:"bytes,29,opt,name=corrected,proto3,oneof"`
 }
 
+type Event_ExternalAnswered struct {
+	// What an agency outside the network said, entered for it by the owner.
+	ExternalAnswered *ExternalAnswered `protobuf:"bytes,30,opt,name=external_answered,json=externalAnswered,proto3,oneof"`
+}
+
 func (*Event_Submitted) isEvent_Body() {}
 
 func (*Event_Offered) isEvent_Body() {}
@@ -1109,6 +1124,8 @@ func (*Event_Returned) isEvent_Body() {}
 func (*Event_ConsentEnded) isEvent_Body() {}
 
 func (*Event_Corrected) isEvent_Body() {}
+
+func (*Event_ExternalAnswered) isEvent_Body() {}
 
 // SignedEvent is an event as it is stored and shipped.
 type SignedEvent struct {
@@ -1380,12 +1397,13 @@ func (*Submitted_Consent) isSubmitted_Ground() {}
 
 func (*Submitted_Override) isSubmitted_Ground() {}
 
-// Offered asks one unit. It stands alone: the asked unit gets this event and not the chain.
+// Offered asks one unit. It stands alone: the asked unit gets this event and not the chain. Or it asks an agency outside the network: then it goes
+// nowhere by itself, and somebody brings it there.
 type Offered struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Node asked.
+	// Node asked; empty for an agency outside the network.
 	ToNode string `protobuf:"bytes,1,opt,name=to_node,json=toNode,proto3" json:"to_node,omitempty"`
-	// Unit asked, such as `nodes/punjab/units/lahore`.
+	// Unit asked, such as `nodes/punjab/units/lahore`; empty for an agency outside the network.
 	ToUnit string `protobuf:"bytes,2,opt,name=to_unit,json=toUnit,proto3" json:"to_unit,omitempty"`
 	// Does the person move?
 	Kind ReferralKind `protobuf:"varint,3,opt,name=kind,proto3,enum=amanat.custody.v1.ReferralKind" json:"kind,omitempty"`
@@ -1402,7 +1420,9 @@ type Offered struct {
 	// What a person can say on the phone.
 	Reference string `protobuf:"bytes,9,opt,name=reference,proto3" json:"reference,omitempty"`
 	// Other referrals for which the same unit is asked at once: they are taken together with this one or not at all.
-	Together      []string `protobuf:"bytes,10,rep,name=together,proto3" json:"together,omitempty"`
+	Together []string `protobuf:"bytes,10,rep,name=together,proto3" json:"together,omitempty"`
+	// The agency outside the network that is asked instead of a unit; absent for a unit. Only the first owner asks one.
+	External      *ExternalAgency `protobuf:"bytes,11,opt,name=external,proto3" json:"external,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1507,6 +1527,305 @@ func (x *Offered) GetTogether() []string {
 	return nil
 }
 
+func (x *Offered) GetExternal() *ExternalAgency {
+	if x != nil {
+		return x.External
+	}
+	return nil
+}
+
+// ExternalAgency marks an offer to an agency outside the network, and says nothing of which one: its name and how to reach it lie in the
+// annex (Agency).
+type ExternalAgency struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Code of the list `agency`.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// 16 random bytes, made for this asking. The offers with which one agency is asked for all who go together have the same.
+	Asking        []byte `protobuf:"bytes,2,opt,name=asking,proto3" json:"asking,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExternalAgency) Reset() {
+	*x = ExternalAgency{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExternalAgency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExternalAgency) ProtoMessage() {}
+
+func (x *ExternalAgency) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExternalAgency.ProtoReflect.Descriptor instead.
+func (*ExternalAgency) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ExternalAgency) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ExternalAgency) GetAsking() []byte {
+	if x != nil {
+		return x.Asking
+	}
+	return nil
+}
+
+// ExternalAnswered enters what an agency outside the network said to an offer made to it: an answer that its giver did not sign, on the word
+// of the owner's worker. Who said it, and what people wrote down, lie in the annex. The agency takes over neither ownership nor, in the
+// record, the duty of care: where the person moves, the owner's Dispatched names the owner itself as the next owner, and the origin keeps the duty
+// until COMPLETED.
+type ExternalAnswered struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Hash of the Offered event.
+	Offer []byte `protobuf:"bytes,1,opt,name=offer,proto3" json:"offer,omitempty"`
+	// When it was said; the writer's word.
+	SayTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=say_time,json=sayTime,proto3" json:"say_time,omitempty"`
+	// How, code of the list `means`.
+	Means string `protobuf:"bytes,3,opt,name=means,proto3" json:"means,omitempty"`
+	// What it said.
+	//
+	// Types that are valid to be assigned to Body:
+	//
+	//	*ExternalAnswered_Received
+	//	*ExternalAnswered_Accepted
+	//	*ExternalAnswered_Declined
+	//	*ExternalAnswered_AcceptanceWithdrawn
+	//	*ExternalAnswered_Ready
+	//	*ExternalAnswered_Waitlisted
+	//	*ExternalAnswered_Arrived
+	//	*ExternalAnswered_ServiceGiven
+	//	*ExternalAnswered_OutcomeReported
+	Body          isExternalAnswered_Body `protobuf_oneof:"body"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExternalAnswered) Reset() {
+	*x = ExternalAnswered{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExternalAnswered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExternalAnswered) ProtoMessage() {}
+
+func (x *ExternalAnswered) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExternalAnswered.ProtoReflect.Descriptor instead.
+func (*ExternalAnswered) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ExternalAnswered) GetOffer() []byte {
+	if x != nil {
+		return x.Offer
+	}
+	return nil
+}
+
+func (x *ExternalAnswered) GetSayTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SayTime
+	}
+	return nil
+}
+
+func (x *ExternalAnswered) GetMeans() string {
+	if x != nil {
+		return x.Means
+	}
+	return ""
+}
+
+func (x *ExternalAnswered) GetBody() isExternalAnswered_Body {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *ExternalAnswered) GetReceived() *Received {
+	if x != nil {
+		if x, ok := x.Body.(*ExternalAnswered_Received); ok {
+			return x.Received
+		}
+	}
+	return nil
+}
+
+func (x *ExternalAnswered) GetAccepted() *Accepted {
+	if x != nil {
+		if x, ok := x.Body.(*ExternalAnswered_Accepted); ok {
+			return x.Accepted
+		}
+	}
+	return nil
+}
+
+func (x *ExternalAnswered) GetDeclined() *Declined {
+	if x != nil {
+		if x, ok := x.Body.(*ExternalAnswered_Declined); ok {
+			return x.Declined
+		}
+	}
+	return nil
+}
+
+func (x *ExternalAnswered) GetAcceptanceWithdrawn() *AcceptanceWithdrawn {
+	if x != nil {
+		if x, ok := x.Body.(*ExternalAnswered_AcceptanceWithdrawn); ok {
+			return x.AcceptanceWithdrawn
+		}
+	}
+	return nil
+}
+
+func (x *ExternalAnswered) GetReady() *Ready {
+	if x != nil {
+		if x, ok := x.Body.(*ExternalAnswered_Ready); ok {
+			return x.Ready
+		}
+	}
+	return nil
+}
+
+func (x *ExternalAnswered) GetWaitlisted() *Waitlisted {
+	if x != nil {
+		if x, ok := x.Body.(*ExternalAnswered_Waitlisted); ok {
+			return x.Waitlisted
+		}
+	}
+	return nil
+}
+
+func (x *ExternalAnswered) GetArrived() *Arrived {
+	if x != nil {
+		if x, ok := x.Body.(*ExternalAnswered_Arrived); ok {
+			return x.Arrived
+		}
+	}
+	return nil
+}
+
+func (x *ExternalAnswered) GetServiceGiven() *ServiceGiven {
+	if x != nil {
+		if x, ok := x.Body.(*ExternalAnswered_ServiceGiven); ok {
+			return x.ServiceGiven
+		}
+	}
+	return nil
+}
+
+func (x *ExternalAnswered) GetOutcomeReported() *OutcomeReported {
+	if x != nil {
+		if x, ok := x.Body.(*ExternalAnswered_OutcomeReported); ok {
+			return x.OutcomeReported
+		}
+	}
+	return nil
+}
+
+type isExternalAnswered_Body interface {
+	isExternalAnswered_Body()
+}
+
+type ExternalAnswered_Received struct {
+	// The offer came.
+	Received *Received `protobuf:"bytes,10,opt,name=received,proto3,oneof"`
+}
+
+type ExternalAnswered_Accepted struct {
+	// Accepted; there is no hold that this network knows of.
+	Accepted *Accepted `protobuf:"bytes,11,opt,name=accepted,proto3,oneof"`
+}
+
+type ExternalAnswered_Declined struct {
+	// Not accepted.
+	Declined *Declined `protobuf:"bytes,12,opt,name=declined,proto3,oneof"`
+}
+
+type ExternalAnswered_AcceptanceWithdrawn struct {
+	// The acceptance, or the promise, no longer stands. Nobody can hold an agency outside the network to its promise.
+	AcceptanceWithdrawn *AcceptanceWithdrawn `protobuf:"bytes,13,opt,name=acceptance_withdrawn,json=acceptanceWithdrawn,proto3,oneof"`
+}
+
+type ExternalAnswered_Ready struct {
+	// It was told that it is chosen, and keeps the place.
+	Ready *Ready `protobuf:"bytes,14,opt,name=ready,proto3,oneof"`
+}
+
+type ExternalAnswered_Waitlisted struct {
+	// No place now; looked at again on a date.
+	Waitlisted *Waitlisted `protobuf:"bytes,15,opt,name=waitlisted,proto3,oneof"`
+}
+
+type ExternalAnswered_Arrived struct {
+	// The person is there, in a referral for a placement.
+	Arrived *Arrived `protobuf:"bytes,16,opt,name=arrived,proto3,oneof"`
+}
+
+type ExternalAnswered_ServiceGiven struct {
+	// A service was given.
+	ServiceGiven *ServiceGiven `protobuf:"bytes,17,opt,name=service_given,json=serviceGiven,proto3,oneof"`
+}
+
+type ExternalAnswered_OutcomeReported struct {
+	// What came of it.
+	OutcomeReported *OutcomeReported `protobuf:"bytes,18,opt,name=outcome_reported,json=outcomeReported,proto3,oneof"`
+}
+
+func (*ExternalAnswered_Received) isExternalAnswered_Body() {}
+
+func (*ExternalAnswered_Accepted) isExternalAnswered_Body() {}
+
+func (*ExternalAnswered_Declined) isExternalAnswered_Body() {}
+
+func (*ExternalAnswered_AcceptanceWithdrawn) isExternalAnswered_Body() {}
+
+func (*ExternalAnswered_Ready) isExternalAnswered_Body() {}
+
+func (*ExternalAnswered_Waitlisted) isExternalAnswered_Body() {}
+
+func (*ExternalAnswered_Arrived) isExternalAnswered_Body() {}
+
+func (*ExternalAnswered_ServiceGiven) isExternalAnswered_Body() {}
+
+func (*ExternalAnswered_OutcomeReported) isExternalAnswered_Body() {}
+
 // ReplyRecorded takes a signed reply into the chain, as it came.
 type ReplyRecorded struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1518,7 +1837,7 @@ type ReplyRecorded struct {
 
 func (x *ReplyRecorded) Reset() {
 	*x = ReplyRecorded{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[9]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1530,7 +1849,7 @@ func (x *ReplyRecorded) String() string {
 func (*ReplyRecorded) ProtoMessage() {}
 
 func (x *ReplyRecorded) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[9]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1543,7 +1862,7 @@ func (x *ReplyRecorded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplyRecorded.ProtoReflect.Descriptor instead.
 func (*ReplyRecorded) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{9}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReplyRecorded) GetReply() *SignedReply {
@@ -1564,7 +1883,7 @@ type Confirmed struct {
 
 func (x *Confirmed) Reset() {
 	*x = Confirmed{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[10]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1895,7 @@ func (x *Confirmed) String() string {
 func (*Confirmed) ProtoMessage() {}
 
 func (x *Confirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[10]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1908,7 @@ func (x *Confirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Confirmed.ProtoReflect.Descriptor instead.
 func (*Confirmed) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{10}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Confirmed) GetOffer() []byte {
@@ -1599,12 +1918,13 @@ func (x *Confirmed) GetOffer() []byte {
 	return nil
 }
 
-// Dispatched hands ownership over. Escort, meeting place and documents lie in the annex.
+// Dispatched hands ownership over. Escort, meeting place and documents lie in the annex. To an agency outside the network nothing is handed over: the
+// person leaves, and the owner goes on as owner.
 type Dispatched struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Hash of the Offered event it fulfils; empty when it follows an asserted arrival.
 	Offer []byte `protobuf:"bytes,1,opt,name=offer,proto3" json:"offer,omitempty"`
-	// The next owner.
+	// The next owner; the writer itself where the person goes to an agency outside the network.
 	ToNode string `protobuf:"bytes,2,opt,name=to_node,json=toNode,proto3" json:"to_node,omitempty"`
 	// Codes of the list `document` that travel with the person.
 	Documents []string `protobuf:"bytes,3,rep,name=documents,proto3" json:"documents,omitempty"`
@@ -1618,7 +1938,7 @@ type Dispatched struct {
 
 func (x *Dispatched) Reset() {
 	*x = Dispatched{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[11]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1630,7 +1950,7 @@ func (x *Dispatched) String() string {
 func (*Dispatched) ProtoMessage() {}
 
 func (x *Dispatched) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[11]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1643,7 +1963,7 @@ func (x *Dispatched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dispatched.ProtoReflect.Descriptor instead.
 func (*Dispatched) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{11}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Dispatched) GetOffer() []byte {
@@ -1694,7 +2014,7 @@ type OfferWithdrawn struct {
 
 func (x *OfferWithdrawn) Reset() {
 	*x = OfferWithdrawn{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[12]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1706,7 +2026,7 @@ func (x *OfferWithdrawn) String() string {
 func (*OfferWithdrawn) ProtoMessage() {}
 
 func (x *OfferWithdrawn) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[12]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1719,7 +2039,7 @@ func (x *OfferWithdrawn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferWithdrawn.ProtoReflect.Descriptor instead.
 func (*OfferWithdrawn) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{12}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OfferWithdrawn) GetOffer() []byte {
@@ -1747,7 +2067,7 @@ type OfferExpired struct {
 
 func (x *OfferExpired) Reset() {
 	*x = OfferExpired{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[13]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1759,7 +2079,7 @@ func (x *OfferExpired) String() string {
 func (*OfferExpired) ProtoMessage() {}
 
 func (x *OfferExpired) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[13]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1772,7 +2092,7 @@ func (x *OfferExpired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferExpired.ProtoReflect.Descriptor instead.
 func (*OfferExpired) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{13}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *OfferExpired) GetOffer() []byte {
@@ -1795,7 +2115,7 @@ type Answered struct {
 
 func (x *Answered) Reset() {
 	*x = Answered{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[14]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1807,7 +2127,7 @@ func (x *Answered) String() string {
 func (*Answered) ProtoMessage() {}
 
 func (x *Answered) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[14]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1820,7 +2140,7 @@ func (x *Answered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answered.ProtoReflect.Descriptor instead.
 func (*Answered) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{14}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Answered) GetOffer() []byte {
@@ -1850,7 +2170,7 @@ type ReleaseRefused struct {
 
 func (x *ReleaseRefused) Reset() {
 	*x = ReleaseRefused{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[15]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +2182,7 @@ func (x *ReleaseRefused) String() string {
 func (*ReleaseRefused) ProtoMessage() {}
 
 func (x *ReleaseRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[15]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +2195,7 @@ func (x *ReleaseRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRefused.ProtoReflect.Descriptor instead.
 func (*ReleaseRefused) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{15}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReleaseRefused) GetOffer() []byte {
@@ -1903,7 +2223,7 @@ type Cancelled struct {
 
 func (x *Cancelled) Reset() {
 	*x = Cancelled{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[16]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1915,7 +2235,7 @@ func (x *Cancelled) String() string {
 func (*Cancelled) ProtoMessage() {}
 
 func (x *Cancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[16]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1928,7 +2248,7 @@ func (x *Cancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancelled.ProtoReflect.Descriptor instead.
 func (*Cancelled) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{16}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Cancelled) GetReason() string {
@@ -1947,7 +2267,7 @@ type Expired struct {
 
 func (x *Expired) Reset() {
 	*x = Expired{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[17]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1959,7 +2279,7 @@ func (x *Expired) String() string {
 func (*Expired) ProtoMessage() {}
 
 func (x *Expired) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[17]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1972,7 +2292,7 @@ func (x *Expired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expired.ProtoReflect.Descriptor instead.
 func (*Expired) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{17}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{19}
 }
 
 // HandoverRefused takes a handover back: only its writer writes it, with the signed refusal of whoever it was meant for.
@@ -1986,7 +2306,7 @@ type HandoverRefused struct {
 
 func (x *HandoverRefused) Reset() {
 	*x = HandoverRefused{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[18]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1998,7 +2318,7 @@ func (x *HandoverRefused) String() string {
 func (*HandoverRefused) ProtoMessage() {}
 
 func (x *HandoverRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[18]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2011,7 +2331,7 @@ func (x *HandoverRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandoverRefused.ProtoReflect.Descriptor instead.
 func (*HandoverRefused) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{18}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *HandoverRefused) GetRefusal() *SignedReply {
@@ -2036,7 +2356,7 @@ type CheckedIn struct {
 
 func (x *CheckedIn) Reset() {
 	*x = CheckedIn{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[19]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2048,7 +2368,7 @@ func (x *CheckedIn) String() string {
 func (*CheckedIn) ProtoMessage() {}
 
 func (x *CheckedIn) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[19]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2061,7 +2381,7 @@ func (x *CheckedIn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckedIn.ProtoReflect.Descriptor instead.
 func (*CheckedIn) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{19}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CheckedIn) GetCheckTime() *timestamppb.Timestamp {
@@ -2096,7 +2416,7 @@ type NoShow struct {
 
 func (x *NoShow) Reset() {
 	*x = NoShow{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[20]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2108,7 +2428,7 @@ func (x *NoShow) String() string {
 func (*NoShow) ProtoMessage() {}
 
 func (x *NoShow) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[20]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2121,7 +2441,7 @@ func (x *NoShow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoShow.ProtoReflect.Descriptor instead.
 func (*NoShow) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{20}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *NoShow) GetLastContactTime() *timestamppb.Timestamp {
@@ -2142,7 +2462,7 @@ type Returned struct {
 
 func (x *Returned) Reset() {
 	*x = Returned{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[21]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2154,7 +2474,7 @@ func (x *Returned) String() string {
 func (*Returned) ProtoMessage() {}
 
 func (x *Returned) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[21]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2167,7 +2487,7 @@ func (x *Returned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Returned.ProtoReflect.Descriptor instead.
 func (*Returned) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{21}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Returned) GetReason() string {
@@ -2186,7 +2506,7 @@ type ConsentEnded struct {
 
 func (x *ConsentEnded) Reset() {
 	*x = ConsentEnded{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[22]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2198,7 +2518,7 @@ func (x *ConsentEnded) String() string {
 func (*ConsentEnded) ProtoMessage() {}
 
 func (x *ConsentEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[22]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2211,7 +2531,7 @@ func (x *ConsentEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsentEnded.ProtoReflect.Descriptor instead.
 func (*ConsentEnded) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{22}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{24}
 }
 
 // Corrected names the event it supersedes and says what should have stood there. The other stays where it is.
@@ -2235,7 +2555,7 @@ type Corrected struct {
 
 func (x *Corrected) Reset() {
 	*x = Corrected{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[23]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2247,7 +2567,7 @@ func (x *Corrected) String() string {
 func (*Corrected) ProtoMessage() {}
 
 func (x *Corrected) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[23]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2260,7 +2580,7 @@ func (x *Corrected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Corrected.ProtoReflect.Descriptor instead.
 func (*Corrected) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{23}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Corrected) GetSupersedes() []byte {
@@ -2332,7 +2652,7 @@ type Corrected_Needs struct {
 }
 
 type Corrected_Arrived struct {
-	// For Arrived.
+	// For Arrived, and for an arrival that was entered for an agency outside the network.
 	Arrived *Arrived `protobuf:"bytes,11,opt,name=arrived,proto3,oneof"`
 }
 
@@ -2361,7 +2681,7 @@ func (*Corrected_Completed) isCorrected_Body() {}
 
 func (*Corrected_NoShow) isCorrected_Body() {}
 
-// Arrived says that the person is there, and takes the duty of care.
+// Arrived says that the person is there, and takes the duty of care. Entered for an agency outside the network it takes no duty.
 type Arrived struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How the person was identified, codes of the list `identification`.
@@ -2374,7 +2694,7 @@ type Arrived struct {
 
 func (x *Arrived) Reset() {
 	*x = Arrived{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[24]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2386,7 +2706,7 @@ func (x *Arrived) String() string {
 func (*Arrived) ProtoMessage() {}
 
 func (x *Arrived) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[24]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2399,7 +2719,7 @@ func (x *Arrived) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arrived.ProtoReflect.Descriptor instead.
 func (*Arrived) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{24}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Arrived) GetIdentification() []string {
@@ -2427,7 +2747,7 @@ type ServiceStarted struct {
 
 func (x *ServiceStarted) Reset() {
 	*x = ServiceStarted{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[25]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2439,7 +2759,7 @@ func (x *ServiceStarted) String() string {
 func (*ServiceStarted) ProtoMessage() {}
 
 func (x *ServiceStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[25]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2452,7 +2772,7 @@ func (x *ServiceStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStarted.ProtoReflect.Descriptor instead.
 func (*ServiceStarted) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{25}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ServiceStarted) GetServices() []string {
@@ -2475,7 +2795,7 @@ type Completed struct {
 
 func (x *Completed) Reset() {
 	*x = Completed{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[26]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2487,7 +2807,7 @@ func (x *Completed) String() string {
 func (*Completed) ProtoMessage() {}
 
 func (x *Completed) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[26]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2500,7 +2820,7 @@ func (x *Completed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Completed.ProtoReflect.Descriptor instead.
 func (*Completed) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{26}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Completed) GetOutcome() string {
@@ -2561,7 +2881,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[27]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2573,7 +2893,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[27]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2586,7 +2906,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{27}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Reply) GetReferral() string {
@@ -2943,7 +3263,7 @@ type SignedReply struct {
 
 func (x *SignedReply) Reset() {
 	*x = SignedReply{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[28]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2955,7 +3275,7 @@ func (x *SignedReply) String() string {
 func (*SignedReply) ProtoMessage() {}
 
 func (x *SignedReply) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[28]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2968,7 +3288,7 @@ func (x *SignedReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedReply.ProtoReflect.Descriptor instead.
 func (*SignedReply) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{28}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SignedReply) GetReply() []byte {
@@ -2994,7 +3314,7 @@ type Received struct {
 
 func (x *Received) Reset() {
 	*x = Received{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[29]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3006,7 +3326,7 @@ func (x *Received) String() string {
 func (*Received) ProtoMessage() {}
 
 func (x *Received) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[29]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3019,7 +3339,7 @@ func (x *Received) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Received.ProtoReflect.Descriptor instead.
 func (*Received) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{29}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{31}
 }
 
 // Accepted names the hold. The receiving worker and a telephone that is answered are in the annex.
@@ -3037,7 +3357,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[30]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3049,7 +3369,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[30]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3062,7 +3382,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{30}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Accepted) GetHold() string {
@@ -3097,7 +3417,7 @@ type Declined struct {
 
 func (x *Declined) Reset() {
 	*x = Declined{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[31]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3109,7 +3429,7 @@ func (x *Declined) String() string {
 func (*Declined) ProtoMessage() {}
 
 func (x *Declined) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[31]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3122,7 +3442,7 @@ func (x *Declined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Declined.ProtoReflect.Descriptor instead.
 func (*Declined) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{31}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Declined) GetReason() string {
@@ -3143,7 +3463,7 @@ type AcceptanceWithdrawn struct {
 
 func (x *AcceptanceWithdrawn) Reset() {
 	*x = AcceptanceWithdrawn{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[32]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3155,7 +3475,7 @@ func (x *AcceptanceWithdrawn) String() string {
 func (*AcceptanceWithdrawn) ProtoMessage() {}
 
 func (x *AcceptanceWithdrawn) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[32]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3168,7 +3488,7 @@ func (x *AcceptanceWithdrawn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptanceWithdrawn.ProtoReflect.Descriptor instead.
 func (*AcceptanceWithdrawn) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{32}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AcceptanceWithdrawn) GetReason() string {
@@ -3191,7 +3511,7 @@ type Ready struct {
 
 func (x *Ready) Reset() {
 	*x = Ready{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[33]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3203,7 +3523,7 @@ func (x *Ready) String() string {
 func (*Ready) ProtoMessage() {}
 
 func (x *Ready) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[33]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3216,7 +3536,7 @@ func (x *Ready) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ready.ProtoReflect.Descriptor instead.
 func (*Ready) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{33}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Ready) GetHold() string {
@@ -3244,7 +3564,7 @@ type Question struct {
 
 func (x *Question) Reset() {
 	*x = Question{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[34]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3256,7 +3576,7 @@ func (x *Question) String() string {
 func (*Question) ProtoMessage() {}
 
 func (x *Question) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[34]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3269,7 +3589,7 @@ func (x *Question) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Question.ProtoReflect.Descriptor instead.
 func (*Question) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{34}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Question) GetTopic() string {
@@ -3290,7 +3610,7 @@ type Waitlisted struct {
 
 func (x *Waitlisted) Reset() {
 	*x = Waitlisted{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[35]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3302,7 +3622,7 @@ func (x *Waitlisted) String() string {
 func (*Waitlisted) ProtoMessage() {}
 
 func (x *Waitlisted) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[35]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3315,7 +3635,7 @@ func (x *Waitlisted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Waitlisted.ProtoReflect.Descriptor instead.
 func (*Waitlisted) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{35}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Waitlisted) GetReviewTime() *timestamppb.Timestamp {
@@ -3336,7 +3656,7 @@ type ReleaseRequested struct {
 
 func (x *ReleaseRequested) Reset() {
 	*x = ReleaseRequested{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[36]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3348,7 +3668,7 @@ func (x *ReleaseRequested) String() string {
 func (*ReleaseRequested) ProtoMessage() {}
 
 func (x *ReleaseRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[36]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3361,7 +3681,7 @@ func (x *ReleaseRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequested.ProtoReflect.Descriptor instead.
 func (*ReleaseRequested) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{36}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ReleaseRequested) GetReason() string {
@@ -3382,7 +3702,7 @@ type ScheduleProposed struct {
 
 func (x *ScheduleProposed) Reset() {
 	*x = ScheduleProposed{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[37]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3394,7 +3714,7 @@ func (x *ScheduleProposed) String() string {
 func (*ScheduleProposed) ProtoMessage() {}
 
 func (x *ScheduleProposed) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[37]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3407,7 +3727,7 @@ func (x *ScheduleProposed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleProposed.ProtoReflect.Descriptor instead.
 func (*ScheduleProposed) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{37}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ScheduleProposed) GetMeetTime() *timestamppb.Timestamp {
@@ -3434,7 +3754,7 @@ type ArrivalAsserted struct {
 
 func (x *ArrivalAsserted) Reset() {
 	*x = ArrivalAsserted{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[38]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3446,7 +3766,7 @@ func (x *ArrivalAsserted) String() string {
 func (*ArrivalAsserted) ProtoMessage() {}
 
 func (x *ArrivalAsserted) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[38]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3459,7 +3779,7 @@ func (x *ArrivalAsserted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArrivalAsserted.ProtoReflect.Descriptor instead.
 func (*ArrivalAsserted) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{38}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ArrivalAsserted) GetOrdinal() uint32 {
@@ -3501,7 +3821,7 @@ type ServiceGiven struct {
 
 func (x *ServiceGiven) Reset() {
 	*x = ServiceGiven{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[39]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3513,7 +3833,7 @@ func (x *ServiceGiven) String() string {
 func (*ServiceGiven) ProtoMessage() {}
 
 func (x *ServiceGiven) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[39]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3526,7 +3846,7 @@ func (x *ServiceGiven) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceGiven.ProtoReflect.Descriptor instead.
 func (*ServiceGiven) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{39}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ServiceGiven) GetServices() []string {
@@ -3549,7 +3869,7 @@ type OutcomeReported struct {
 
 func (x *OutcomeReported) Reset() {
 	*x = OutcomeReported{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[40]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3561,7 +3881,7 @@ func (x *OutcomeReported) String() string {
 func (*OutcomeReported) ProtoMessage() {}
 
 func (x *OutcomeReported) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[40]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3574,7 +3894,7 @@ func (x *OutcomeReported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutcomeReported.ProtoReflect.Descriptor instead.
 func (*OutcomeReported) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{40}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *OutcomeReported) GetOutcome() string {
@@ -3608,7 +3928,7 @@ type ReturnRequested struct {
 
 func (x *ReturnRequested) Reset() {
 	*x = ReturnRequested{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[41]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3620,7 +3940,7 @@ func (x *ReturnRequested) String() string {
 func (*ReturnRequested) ProtoMessage() {}
 
 func (x *ReturnRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[41]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3633,7 +3953,7 @@ func (x *ReturnRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnRequested.ProtoReflect.Descriptor instead.
 func (*ReturnRequested) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{41}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReturnRequested) GetEpoch() uint32 {
@@ -3675,7 +3995,7 @@ type ConsentWithdrawn struct {
 
 func (x *ConsentWithdrawn) Reset() {
 	*x = ConsentWithdrawn{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[42]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3687,7 +4007,7 @@ func (x *ConsentWithdrawn) String() string {
 func (*ConsentWithdrawn) ProtoMessage() {}
 
 func (x *ConsentWithdrawn) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[42]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3700,7 +4020,7 @@ func (x *ConsentWithdrawn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsentWithdrawn.ProtoReflect.Descriptor instead.
 func (*ConsentWithdrawn) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{42}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ConsentWithdrawn) GetWithdrawTime() *timestamppb.Timestamp {
@@ -3721,7 +4041,7 @@ type DossierClosed struct {
 
 func (x *DossierClosed) Reset() {
 	*x = DossierClosed{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[43]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3733,7 +4053,7 @@ func (x *DossierClosed) String() string {
 func (*DossierClosed) ProtoMessage() {}
 
 func (x *DossierClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[43]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3746,7 +4066,7 @@ func (x *DossierClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DossierClosed.ProtoReflect.Descriptor instead.
 func (*DossierClosed) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{43}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *DossierClosed) GetReason() string {
@@ -3769,7 +4089,7 @@ type SafetyInformation struct {
 
 func (x *SafetyInformation) Reset() {
 	*x = SafetyInformation{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[44]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3781,7 +4101,7 @@ func (x *SafetyInformation) String() string {
 func (*SafetyInformation) ProtoMessage() {}
 
 func (x *SafetyInformation) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[44]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3794,7 +4114,7 @@ func (x *SafetyInformation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SafetyInformation.ProtoReflect.Descriptor instead.
 func (*SafetyInformation) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{44}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SafetyInformation) GetCode() string {
@@ -3822,7 +4142,7 @@ type CorrectionRequested struct {
 
 func (x *CorrectionRequested) Reset() {
 	*x = CorrectionRequested{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[45]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3834,7 +4154,7 @@ func (x *CorrectionRequested) String() string {
 func (*CorrectionRequested) ProtoMessage() {}
 
 func (x *CorrectionRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[45]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3847,7 +4167,7 @@ func (x *CorrectionRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CorrectionRequested.ProtoReflect.Descriptor instead.
 func (*CorrectionRequested) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{45}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CorrectionRequested) GetEvent() []byte {
@@ -3870,7 +4190,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[46]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3882,7 +4202,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[46]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3895,7 +4215,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{46}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Refused) GetDispatched() []byte {
@@ -3925,7 +4245,7 @@ type Fence struct {
 
 func (x *Fence) Reset() {
 	*x = Fence{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[47]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3937,7 +4257,7 @@ func (x *Fence) String() string {
 func (*Fence) ProtoMessage() {}
 
 func (x *Fence) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[47]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3950,7 +4270,7 @@ func (x *Fence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fence.ProtoReflect.Descriptor instead.
 func (*Fence) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{47}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Fence) GetIncarnation() uint64 {
@@ -3980,7 +4300,7 @@ type Annex struct {
 
 func (x *Annex) Reset() {
 	*x = Annex{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[48]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3992,7 +4312,7 @@ func (x *Annex) String() string {
 func (*Annex) ProtoMessage() {}
 
 func (x *Annex) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[48]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4005,7 +4325,7 @@ func (x *Annex) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Annex.ProtoReflect.Descriptor instead.
 func (*Annex) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{48}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Annex) GetSalt() []byte {
@@ -4032,14 +4352,16 @@ type AnnexContent struct {
 	// How the person travels.
 	Escort *Escort `protobuf:"bytes,3,opt,name=escort,proto3" json:"escort,omitempty"`
 	// Where to bring the person. It goes with the promise of the place, to the owner alone.
-	Destination   *Destination `protobuf:"bytes,4,opt,name=destination,proto3" json:"destination,omitempty"`
+	Destination *Destination `protobuf:"bytes,4,opt,name=destination,proto3" json:"destination,omitempty"`
+	// The agency outside the network that is asked.
+	Agency        *Agency `protobuf:"bytes,5,opt,name=agency,proto3" json:"agency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AnnexContent) Reset() {
 	*x = AnnexContent{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[49]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4051,7 +4373,7 @@ func (x *AnnexContent) String() string {
 func (*AnnexContent) ProtoMessage() {}
 
 func (x *AnnexContent) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[49]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4064,7 +4386,7 @@ func (x *AnnexContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnexContent.ProtoReflect.Descriptor instead.
 func (*AnnexContent) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{49}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *AnnexContent) GetNote() string {
@@ -4095,6 +4417,95 @@ func (x *AnnexContent) GetDestination() *Destination {
 	return nil
 }
 
+func (x *AnnexContent) GetAgency() *Agency {
+	if x != nil {
+		return x.Agency
+	}
+	return nil
+}
+
+// Agency is one outside the network that is asked, and how it is reached: by telephone or at an address.
+type Agency struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Code of the list `agency`.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// What it calls itself.
+	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// Who speaks for it; empty for not known.
+	ContactDisplayName string `protobuf:"bytes,3,opt,name=contact_display_name,json=contactDisplayName,proto3" json:"contact_display_name,omitempty"`
+	// Telephone that is answered there, E.164; empty for none.
+	Phone string `protobuf:"bytes,4,opt,name=phone,proto3" json:"phone,omitempty"`
+	// Postal address; empty for none.
+	Address       string `protobuf:"bytes,5,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Agency) Reset() {
+	*x = Agency{}
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Agency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Agency) ProtoMessage() {}
+
+func (x *Agency) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Agency.ProtoReflect.Descriptor instead.
+func (*Agency) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *Agency) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Agency) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *Agency) GetContactDisplayName() string {
+	if x != nil {
+		return x.ContactDisplayName
+	}
+	return ""
+}
+
+func (x *Agency) GetPhone() string {
+	if x != nil {
+		return x.Phone
+	}
+	return ""
+}
+
+func (x *Agency) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
 // Destination is where a person is to be brought.
 type Destination struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4108,7 +4519,7 @@ type Destination struct {
 
 func (x *Destination) Reset() {
 	*x = Destination{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[50]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4120,7 +4531,7 @@ func (x *Destination) String() string {
 func (*Destination) ProtoMessage() {}
 
 func (x *Destination) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[50]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4133,7 +4544,7 @@ func (x *Destination) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Destination.ProtoReflect.Descriptor instead.
 func (*Destination) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{50}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Destination) GetAddress() string {
@@ -4169,7 +4580,7 @@ type Escort struct {
 
 func (x *Escort) Reset() {
 	*x = Escort{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[51]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4181,7 +4592,7 @@ func (x *Escort) String() string {
 func (*Escort) ProtoMessage() {}
 
 func (x *Escort) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[51]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4194,7 +4605,7 @@ func (x *Escort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Escort.ProtoReflect.Descriptor instead.
 func (*Escort) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{51}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Escort) GetDisplayName() string {
@@ -4243,7 +4654,7 @@ type OfferLetter struct {
 
 func (x *OfferLetter) Reset() {
 	*x = OfferLetter{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[52]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4255,7 +4666,7 @@ func (x *OfferLetter) String() string {
 func (*OfferLetter) ProtoMessage() {}
 
 func (x *OfferLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[52]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4268,7 +4679,7 @@ func (x *OfferLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferLetter.ProtoReflect.Descriptor instead.
 func (*OfferLetter) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{52}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *OfferLetter) GetOffered() *SignedEvent {
@@ -4289,7 +4700,7 @@ type ReplyLetter struct {
 
 func (x *ReplyLetter) Reset() {
 	*x = ReplyLetter{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[53]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4301,7 +4712,7 @@ func (x *ReplyLetter) String() string {
 func (*ReplyLetter) ProtoMessage() {}
 
 func (x *ReplyLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[53]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4314,7 +4725,7 @@ func (x *ReplyLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplyLetter.ProtoReflect.Descriptor instead.
 func (*ReplyLetter) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{53}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ReplyLetter) GetReply() *SignedReply {
@@ -4338,7 +4749,7 @@ type ChainLetter struct {
 
 func (x *ChainLetter) Reset() {
 	*x = ChainLetter{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[54]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4350,7 +4761,7 @@ func (x *ChainLetter) String() string {
 func (*ChainLetter) ProtoMessage() {}
 
 func (x *ChainLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[54]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4363,7 +4774,7 @@ func (x *ChainLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChainLetter.ProtoReflect.Descriptor instead.
 func (*ChainLetter) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{54}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ChainLetter) GetReferral() string {
@@ -4391,7 +4802,7 @@ type HeadQuery struct {
 
 func (x *HeadQuery) Reset() {
 	*x = HeadQuery{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[55]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4403,7 +4814,7 @@ func (x *HeadQuery) String() string {
 func (*HeadQuery) ProtoMessage() {}
 
 func (x *HeadQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[55]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4416,7 +4827,7 @@ func (x *HeadQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadQuery.ProtoReflect.Descriptor instead.
 func (*HeadQuery) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{55}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *HeadQuery) GetReferral() string {
@@ -4440,7 +4851,7 @@ type HeadDigest struct {
 
 func (x *HeadDigest) Reset() {
 	*x = HeadDigest{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[56]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4452,7 +4863,7 @@ func (x *HeadDigest) String() string {
 func (*HeadDigest) ProtoMessage() {}
 
 func (x *HeadDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[56]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4465,7 +4876,7 @@ func (x *HeadDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadDigest.ProtoReflect.Descriptor instead.
 func (*HeadDigest) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{56}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *HeadDigest) GetCount() uint64 {
@@ -4497,7 +4908,7 @@ type HeadList struct {
 
 func (x *HeadList) Reset() {
 	*x = HeadList{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[57]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4509,7 +4920,7 @@ func (x *HeadList) String() string {
 func (*HeadList) ProtoMessage() {}
 
 func (x *HeadList) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[57]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4522,7 +4933,7 @@ func (x *HeadList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadList.ProtoReflect.Descriptor instead.
 func (*HeadList) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{57}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *HeadList) GetAfter() string {
@@ -4559,7 +4970,7 @@ type SharedHead struct {
 
 func (x *SharedHead) Reset() {
 	*x = SharedHead{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[58]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4571,7 +4982,7 @@ func (x *SharedHead) String() string {
 func (*SharedHead) ProtoMessage() {}
 
 func (x *SharedHead) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[58]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4584,7 +4995,7 @@ func (x *SharedHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SharedHead.ProtoReflect.Descriptor instead.
 func (*SharedHead) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{58}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *SharedHead) GetReferral() string {
@@ -4614,7 +5025,7 @@ type AnnexLetter struct {
 
 func (x *AnnexLetter) Reset() {
 	*x = AnnexLetter{}
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[59]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4626,7 +5037,7 @@ func (x *AnnexLetter) String() string {
 func (*AnnexLetter) ProtoMessage() {}
 
 func (x *AnnexLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_custody_proto_msgTypes[59]
+	mi := &file_amanat_custody_v1_custody_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4639,7 +5050,7 @@ func (x *AnnexLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnexLetter.ProtoReflect.Descriptor instead.
 func (*AnnexLetter) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{59}
+	return file_amanat_custody_v1_custody_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *AnnexLetter) GetReferral() string {
@@ -4698,7 +5109,7 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\x0fConsentOverride\x12*\n" +
 	"\vlegal_basis\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<R\n" +
 	"legalBasis\x12_\n" +
-	"\bapprover\x18\x02 \x01(\tBC\xbaH@r>2<^nodes/[a-z][a-z0-9-]{1,30}/workers/[a-z0-9][a-z0-9-]{0,60}$R\bapprover\"\xc3\f\n" +
+	"\bapprover\x18\x02 \x01(\tBC\xbaH@r>2<^nodes/[a-z][a-z0-9-]{1,30}/workers/[a-z0-9][a-z0-9-]{0,60}$R\bapprover\"\x97\r\n" +
 	"\x05Event\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x1a\n" +
@@ -4731,7 +5142,8 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\ano_show\x18\x1a \x01(\v2\x19.amanat.custody.v1.NoShowH\x00R\x06noShow\x129\n" +
 	"\breturned\x18\x1b \x01(\v2\x1b.amanat.custody.v1.ReturnedH\x00R\breturned\x12F\n" +
 	"\rconsent_ended\x18\x1c \x01(\v2\x1f.amanat.custody.v1.ConsentEndedH\x00R\fconsentEnded\x12<\n" +
-	"\tcorrected\x18\x1d \x01(\v2\x1c.amanat.custody.v1.CorrectedH\x00R\tcorrectedB\x06\n" +
+	"\tcorrected\x18\x1d \x01(\v2\x1c.amanat.custody.v1.CorrectedH\x00R\tcorrected\x12R\n" +
+	"\x11external_answered\x18\x1e \x01(\v2#.amanat.custody.v1.ExternalAnsweredH\x00R\x10externalAnsweredB\x06\n" +
 	"\x04body\"W\n" +
 	"\vSignedEvent\x12!\n" +
 	"\x05event\x18\x01 \x01(\fB\v\xbaH\bz\x06\x10\x01\x18\x80\x80\x04R\x05event\x12%\n" +
@@ -4751,7 +5163,7 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\treference\x18\n" +
 	" \x01(\tR\treference\x12\x1a\n" +
 	"\btogether\x18\v \x03(\tR\btogetherB\b\n" +
-	"\x06ground\"\xfd\x02\n" +
+	"\x06ground\"\xbc\x03\n" +
 	"\aOffered\x12\x17\n" +
 	"\ato_node\x18\x01 \x01(\tR\x06toNode\x12\x17\n" +
 	"\ato_unit\x18\x02 \x01(\tR\x06toUnit\x123\n" +
@@ -4763,7 +5175,28 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\tanswer_by\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\banswerBy\x12\x1c\n" +
 	"\treference\x18\t \x01(\tR\treference\x12\x1a\n" +
 	"\btogether\x18\n" +
-	" \x03(\tR\btogether\"E\n" +
+	" \x03(\tR\btogether\x12=\n" +
+	"\bexternal\x18\v \x01(\v2!.amanat.custody.v1.ExternalAgencyR\bexternal\"<\n" +
+	"\x0eExternalAgency\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06asking\x18\x02 \x01(\fR\x06asking\"\xcf\x05\n" +
+	"\x10ExternalAnswered\x12\x14\n" +
+	"\x05offer\x18\x01 \x01(\fR\x05offer\x125\n" +
+	"\bsay_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\asayTime\x12\x14\n" +
+	"\x05means\x18\x03 \x01(\tR\x05means\x129\n" +
+	"\breceived\x18\n" +
+	" \x01(\v2\x1b.amanat.custody.v1.ReceivedH\x00R\breceived\x129\n" +
+	"\baccepted\x18\v \x01(\v2\x1b.amanat.custody.v1.AcceptedH\x00R\baccepted\x129\n" +
+	"\bdeclined\x18\f \x01(\v2\x1b.amanat.custody.v1.DeclinedH\x00R\bdeclined\x12[\n" +
+	"\x14acceptance_withdrawn\x18\r \x01(\v2&.amanat.custody.v1.AcceptanceWithdrawnH\x00R\x13acceptanceWithdrawn\x120\n" +
+	"\x05ready\x18\x0e \x01(\v2\x18.amanat.custody.v1.ReadyH\x00R\x05ready\x12?\n" +
+	"\n" +
+	"waitlisted\x18\x0f \x01(\v2\x1d.amanat.custody.v1.WaitlistedH\x00R\n" +
+	"waitlisted\x126\n" +
+	"\aarrived\x18\x10 \x01(\v2\x1a.amanat.custody.v1.ArrivedH\x00R\aarrived\x12F\n" +
+	"\rservice_given\x18\x11 \x01(\v2\x1f.amanat.custody.v1.ServiceGivenH\x00R\fserviceGiven\x12O\n" +
+	"\x10outcome_reported\x18\x12 \x01(\v2\".amanat.custody.v1.OutcomeReportedH\x00R\x0foutcomeReportedB\x06\n" +
+	"\x04body\"E\n" +
 	"\rReplyRecorded\x124\n" +
 	"\x05reply\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\x05reply\"!\n" +
 	"\tConfirmed\x12\x14\n" +
@@ -4913,12 +5346,19 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\"M\n" +
 	"\x05Annex\x12\x1b\n" +
 	"\x04salt\x18\x01 \x01(\fB\a\xbaH\x04z\x02h R\x04salt\x12'\n" +
-	"\acontent\x18\x02 \x01(\fB\r\xbaH\x06z\x04\x18\x80\x80\b\x88\x80\x19\aR\acontent\"\xf2\x01\n" +
+	"\acontent\x18\x02 \x01(\fB\r\xbaH\x06z\x04\x18\x80\x80\b\x88\x80\x19\aR\acontent\"\xab\x02\n" +
 	"\fAnnexContent\x12 \n" +
 	"\x04note\x18\x01 \x01(\tB\f\xbaH\x05r\x03\x18\xa0\x1f\x88\x80\x19\aR\x04note\x12?\n" +
 	"\x06worker\x18\x02 \x01(\v2!.amanat.identity.v1.WorkerContactB\x04\x88\x80\x19\x03R\x06worker\x127\n" +
 	"\x06escort\x18\x03 \x01(\v2\x19.amanat.custody.v1.EscortB\x04\x88\x80\x19\x03R\x06escort\x12F\n" +
-	"\vdestination\x18\x04 \x01(\v2\x1e.amanat.custody.v1.DestinationB\x04\x88\x80\x19\x04R\vdestination\"o\n" +
+	"\vdestination\x18\x04 \x01(\v2\x1e.amanat.custody.v1.DestinationB\x04\x88\x80\x19\x04R\vdestination\x127\n" +
+	"\x06agency\x18\x05 \x01(\v2\x19.amanat.custody.v1.AgencyB\x04\x88\x80\x19\x03R\x06agency\"\xfc\x01\n" +
+	"\x06Agency\x12\x1d\n" +
+	"\x04kind\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<R\x04kind\x121\n" +
+	"\fdisplay_name\x18\x02 \x01(\tB\x0e\xbaH\ar\x05\x10\x01\x18\xc8\x01\x88\x80\x19\x01R\vdisplayName\x12>\n" +
+	"\x14contact_display_name\x18\x03 \x01(\tB\f\xbaH\x05r\x03\x18\xc8\x01\x88\x80\x19\x01R\x12contactDisplayName\x128\n" +
+	"\x05phone\x18\x04 \x01(\tB\"\xbaH\x1br\x192\x17^(\\+[1-9][0-9]{7,14})?$\x88\x80\x19\x03R\x05phone\x12&\n" +
+	"\aaddress\x18\x05 \x01(\tB\f\xbaH\x05r\x03\x18\xf4\x03\x88\x80\x19\x04R\aaddress\"o\n" +
 	"\vDestination\x12&\n" +
 	"\aaddress\x18\x01 \x01(\tB\f\xbaH\x05r\x03\x18\xf4\x03\x88\x80\x19\x04R\aaddress\x128\n" +
 	"\x05phone\x18\x02 \x01(\tB\"\xbaH\x1br\x192\x17^(\\+[1-9][0-9]{7,14})?$\x88\x80\x19\x03R\x05phone\"\xa0\x02\n" +
@@ -5008,7 +5448,7 @@ func file_amanat_custody_v1_custody_proto_rawDescGZIP() []byte {
 }
 
 var file_amanat_custody_v1_custody_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_amanat_custody_v1_custody_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
+var file_amanat_custody_v1_custody_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_amanat_custody_v1_custody_proto_goTypes = []any{
 	(ReferralKind)(0),             // 0: amanat.custody.v1.ReferralKind
 	(ReferralState)(0),            // 1: amanat.custody.v1.ReferralState
@@ -5023,148 +5463,164 @@ var file_amanat_custody_v1_custody_proto_goTypes = []any{
 	(*Chain)(nil),                 // 10: amanat.custody.v1.Chain
 	(*Submitted)(nil),             // 11: amanat.custody.v1.Submitted
 	(*Offered)(nil),               // 12: amanat.custody.v1.Offered
-	(*ReplyRecorded)(nil),         // 13: amanat.custody.v1.ReplyRecorded
-	(*Confirmed)(nil),             // 14: amanat.custody.v1.Confirmed
-	(*Dispatched)(nil),            // 15: amanat.custody.v1.Dispatched
-	(*OfferWithdrawn)(nil),        // 16: amanat.custody.v1.OfferWithdrawn
-	(*OfferExpired)(nil),          // 17: amanat.custody.v1.OfferExpired
-	(*Answered)(nil),              // 18: amanat.custody.v1.Answered
-	(*ReleaseRefused)(nil),        // 19: amanat.custody.v1.ReleaseRefused
-	(*Cancelled)(nil),             // 20: amanat.custody.v1.Cancelled
-	(*Expired)(nil),               // 21: amanat.custody.v1.Expired
-	(*HandoverRefused)(nil),       // 22: amanat.custody.v1.HandoverRefused
-	(*CheckedIn)(nil),             // 23: amanat.custody.v1.CheckedIn
-	(*NoShow)(nil),                // 24: amanat.custody.v1.NoShow
-	(*Returned)(nil),              // 25: amanat.custody.v1.Returned
-	(*ConsentEnded)(nil),          // 26: amanat.custody.v1.ConsentEnded
-	(*Corrected)(nil),             // 27: amanat.custody.v1.Corrected
-	(*Arrived)(nil),               // 28: amanat.custody.v1.Arrived
-	(*ServiceStarted)(nil),        // 29: amanat.custody.v1.ServiceStarted
-	(*Completed)(nil),             // 30: amanat.custody.v1.Completed
-	(*Reply)(nil),                 // 31: amanat.custody.v1.Reply
-	(*SignedReply)(nil),           // 32: amanat.custody.v1.SignedReply
-	(*Received)(nil),              // 33: amanat.custody.v1.Received
-	(*Accepted)(nil),              // 34: amanat.custody.v1.Accepted
-	(*Declined)(nil),              // 35: amanat.custody.v1.Declined
-	(*AcceptanceWithdrawn)(nil),   // 36: amanat.custody.v1.AcceptanceWithdrawn
-	(*Ready)(nil),                 // 37: amanat.custody.v1.Ready
-	(*Question)(nil),              // 38: amanat.custody.v1.Question
-	(*Waitlisted)(nil),            // 39: amanat.custody.v1.Waitlisted
-	(*ReleaseRequested)(nil),      // 40: amanat.custody.v1.ReleaseRequested
-	(*ScheduleProposed)(nil),      // 41: amanat.custody.v1.ScheduleProposed
-	(*ArrivalAsserted)(nil),       // 42: amanat.custody.v1.ArrivalAsserted
-	(*ServiceGiven)(nil),          // 43: amanat.custody.v1.ServiceGiven
-	(*OutcomeReported)(nil),       // 44: amanat.custody.v1.OutcomeReported
-	(*ReturnRequested)(nil),       // 45: amanat.custody.v1.ReturnRequested
-	(*ConsentWithdrawn)(nil),      // 46: amanat.custody.v1.ConsentWithdrawn
-	(*DossierClosed)(nil),         // 47: amanat.custody.v1.DossierClosed
-	(*SafetyInformation)(nil),     // 48: amanat.custody.v1.SafetyInformation
-	(*CorrectionRequested)(nil),   // 49: amanat.custody.v1.CorrectionRequested
-	(*Refused)(nil),               // 50: amanat.custody.v1.Refused
-	(*Fence)(nil),                 // 51: amanat.custody.v1.Fence
-	(*Annex)(nil),                 // 52: amanat.custody.v1.Annex
-	(*AnnexContent)(nil),          // 53: amanat.custody.v1.AnnexContent
-	(*Destination)(nil),           // 54: amanat.custody.v1.Destination
-	(*Escort)(nil),                // 55: amanat.custody.v1.Escort
-	(*OfferLetter)(nil),           // 56: amanat.custody.v1.OfferLetter
-	(*ReplyLetter)(nil),           // 57: amanat.custody.v1.ReplyLetter
-	(*ChainLetter)(nil),           // 58: amanat.custody.v1.ChainLetter
-	(*HeadQuery)(nil),             // 59: amanat.custody.v1.HeadQuery
-	(*HeadDigest)(nil),            // 60: amanat.custody.v1.HeadDigest
-	(*HeadList)(nil),              // 61: amanat.custody.v1.HeadList
-	(*SharedHead)(nil),            // 62: amanat.custody.v1.SharedHead
-	(*AnnexLetter)(nil),           // 63: amanat.custody.v1.AnnexLetter
-	(*timestamppb.Timestamp)(nil), // 64: google.protobuf.Timestamp
-	(*v1.WorkerContact)(nil),      // 65: amanat.identity.v1.WorkerContact
+	(*ExternalAgency)(nil),        // 13: amanat.custody.v1.ExternalAgency
+	(*ExternalAnswered)(nil),      // 14: amanat.custody.v1.ExternalAnswered
+	(*ReplyRecorded)(nil),         // 15: amanat.custody.v1.ReplyRecorded
+	(*Confirmed)(nil),             // 16: amanat.custody.v1.Confirmed
+	(*Dispatched)(nil),            // 17: amanat.custody.v1.Dispatched
+	(*OfferWithdrawn)(nil),        // 18: amanat.custody.v1.OfferWithdrawn
+	(*OfferExpired)(nil),          // 19: amanat.custody.v1.OfferExpired
+	(*Answered)(nil),              // 20: amanat.custody.v1.Answered
+	(*ReleaseRefused)(nil),        // 21: amanat.custody.v1.ReleaseRefused
+	(*Cancelled)(nil),             // 22: amanat.custody.v1.Cancelled
+	(*Expired)(nil),               // 23: amanat.custody.v1.Expired
+	(*HandoverRefused)(nil),       // 24: amanat.custody.v1.HandoverRefused
+	(*CheckedIn)(nil),             // 25: amanat.custody.v1.CheckedIn
+	(*NoShow)(nil),                // 26: amanat.custody.v1.NoShow
+	(*Returned)(nil),              // 27: amanat.custody.v1.Returned
+	(*ConsentEnded)(nil),          // 28: amanat.custody.v1.ConsentEnded
+	(*Corrected)(nil),             // 29: amanat.custody.v1.Corrected
+	(*Arrived)(nil),               // 30: amanat.custody.v1.Arrived
+	(*ServiceStarted)(nil),        // 31: amanat.custody.v1.ServiceStarted
+	(*Completed)(nil),             // 32: amanat.custody.v1.Completed
+	(*Reply)(nil),                 // 33: amanat.custody.v1.Reply
+	(*SignedReply)(nil),           // 34: amanat.custody.v1.SignedReply
+	(*Received)(nil),              // 35: amanat.custody.v1.Received
+	(*Accepted)(nil),              // 36: amanat.custody.v1.Accepted
+	(*Declined)(nil),              // 37: amanat.custody.v1.Declined
+	(*AcceptanceWithdrawn)(nil),   // 38: amanat.custody.v1.AcceptanceWithdrawn
+	(*Ready)(nil),                 // 39: amanat.custody.v1.Ready
+	(*Question)(nil),              // 40: amanat.custody.v1.Question
+	(*Waitlisted)(nil),            // 41: amanat.custody.v1.Waitlisted
+	(*ReleaseRequested)(nil),      // 42: amanat.custody.v1.ReleaseRequested
+	(*ScheduleProposed)(nil),      // 43: amanat.custody.v1.ScheduleProposed
+	(*ArrivalAsserted)(nil),       // 44: amanat.custody.v1.ArrivalAsserted
+	(*ServiceGiven)(nil),          // 45: amanat.custody.v1.ServiceGiven
+	(*OutcomeReported)(nil),       // 46: amanat.custody.v1.OutcomeReported
+	(*ReturnRequested)(nil),       // 47: amanat.custody.v1.ReturnRequested
+	(*ConsentWithdrawn)(nil),      // 48: amanat.custody.v1.ConsentWithdrawn
+	(*DossierClosed)(nil),         // 49: amanat.custody.v1.DossierClosed
+	(*SafetyInformation)(nil),     // 50: amanat.custody.v1.SafetyInformation
+	(*CorrectionRequested)(nil),   // 51: amanat.custody.v1.CorrectionRequested
+	(*Refused)(nil),               // 52: amanat.custody.v1.Refused
+	(*Fence)(nil),                 // 53: amanat.custody.v1.Fence
+	(*Annex)(nil),                 // 54: amanat.custody.v1.Annex
+	(*AnnexContent)(nil),          // 55: amanat.custody.v1.AnnexContent
+	(*Agency)(nil),                // 56: amanat.custody.v1.Agency
+	(*Destination)(nil),           // 57: amanat.custody.v1.Destination
+	(*Escort)(nil),                // 58: amanat.custody.v1.Escort
+	(*OfferLetter)(nil),           // 59: amanat.custody.v1.OfferLetter
+	(*ReplyLetter)(nil),           // 60: amanat.custody.v1.ReplyLetter
+	(*ChainLetter)(nil),           // 61: amanat.custody.v1.ChainLetter
+	(*HeadQuery)(nil),             // 62: amanat.custody.v1.HeadQuery
+	(*HeadDigest)(nil),            // 63: amanat.custody.v1.HeadDigest
+	(*HeadList)(nil),              // 64: amanat.custody.v1.HeadList
+	(*SharedHead)(nil),            // 65: amanat.custody.v1.SharedHead
+	(*AnnexLetter)(nil),           // 66: amanat.custody.v1.AnnexLetter
+	(*timestamppb.Timestamp)(nil), // 67: google.protobuf.Timestamp
+	(*v1.WorkerContact)(nil),      // 68: amanat.identity.v1.WorkerContact
 }
 var file_amanat_custody_v1_custody_proto_depIdxs = []int32{
-	64, // 0: amanat.custody.v1.ConsentReceipt.record_time:type_name -> google.protobuf.Timestamp
-	64, // 1: amanat.custody.v1.ConsentReceipt.expire_time:type_name -> google.protobuf.Timestamp
+	67, // 0: amanat.custody.v1.ConsentReceipt.record_time:type_name -> google.protobuf.Timestamp
+	67, // 1: amanat.custody.v1.ConsentReceipt.expire_time:type_name -> google.protobuf.Timestamp
 	4,  // 2: amanat.custody.v1.Event.actor:type_name -> amanat.custody.v1.Actor
-	64, // 3: amanat.custody.v1.Event.time:type_name -> google.protobuf.Timestamp
+	67, // 3: amanat.custody.v1.Event.time:type_name -> google.protobuf.Timestamp
 	11, // 4: amanat.custody.v1.Event.submitted:type_name -> amanat.custody.v1.Submitted
 	12, // 5: amanat.custody.v1.Event.offered:type_name -> amanat.custody.v1.Offered
-	13, // 6: amanat.custody.v1.Event.reply_recorded:type_name -> amanat.custody.v1.ReplyRecorded
-	14, // 7: amanat.custody.v1.Event.confirmed:type_name -> amanat.custody.v1.Confirmed
-	15, // 8: amanat.custody.v1.Event.dispatched:type_name -> amanat.custody.v1.Dispatched
-	28, // 9: amanat.custody.v1.Event.arrived:type_name -> amanat.custody.v1.Arrived
-	29, // 10: amanat.custody.v1.Event.service_started:type_name -> amanat.custody.v1.ServiceStarted
-	30, // 11: amanat.custody.v1.Event.completed:type_name -> amanat.custody.v1.Completed
-	16, // 12: amanat.custody.v1.Event.offer_withdrawn:type_name -> amanat.custody.v1.OfferWithdrawn
-	17, // 13: amanat.custody.v1.Event.offer_expired:type_name -> amanat.custody.v1.OfferExpired
-	18, // 14: amanat.custody.v1.Event.answered:type_name -> amanat.custody.v1.Answered
-	19, // 15: amanat.custody.v1.Event.release_refused:type_name -> amanat.custody.v1.ReleaseRefused
-	20, // 16: amanat.custody.v1.Event.cancelled:type_name -> amanat.custody.v1.Cancelled
-	21, // 17: amanat.custody.v1.Event.expired:type_name -> amanat.custody.v1.Expired
-	22, // 18: amanat.custody.v1.Event.handover_refused:type_name -> amanat.custody.v1.HandoverRefused
-	23, // 19: amanat.custody.v1.Event.checked_in:type_name -> amanat.custody.v1.CheckedIn
-	24, // 20: amanat.custody.v1.Event.no_show:type_name -> amanat.custody.v1.NoShow
-	25, // 21: amanat.custody.v1.Event.returned:type_name -> amanat.custody.v1.Returned
-	26, // 22: amanat.custody.v1.Event.consent_ended:type_name -> amanat.custody.v1.ConsentEnded
-	27, // 23: amanat.custody.v1.Event.corrected:type_name -> amanat.custody.v1.Corrected
-	9,  // 24: amanat.custody.v1.Chain.events:type_name -> amanat.custody.v1.SignedEvent
-	0,  // 25: amanat.custody.v1.Submitted.kind:type_name -> amanat.custody.v1.ReferralKind
-	3,  // 26: amanat.custody.v1.Submitted.urgency:type_name -> amanat.custody.v1.Urgency
-	5,  // 27: amanat.custody.v1.Submitted.needs:type_name -> amanat.custody.v1.Needs
-	6,  // 28: amanat.custody.v1.Submitted.consent:type_name -> amanat.custody.v1.ConsentReceipt
-	7,  // 29: amanat.custody.v1.Submitted.override:type_name -> amanat.custody.v1.ConsentOverride
-	0,  // 30: amanat.custody.v1.Offered.kind:type_name -> amanat.custody.v1.ReferralKind
-	3,  // 31: amanat.custody.v1.Offered.urgency:type_name -> amanat.custody.v1.Urgency
-	5,  // 32: amanat.custody.v1.Offered.needs:type_name -> amanat.custody.v1.Needs
-	64, // 33: amanat.custody.v1.Offered.answer_by:type_name -> google.protobuf.Timestamp
-	32, // 34: amanat.custody.v1.ReplyRecorded.reply:type_name -> amanat.custody.v1.SignedReply
-	64, // 35: amanat.custody.v1.Dispatched.expect_time:type_name -> google.protobuf.Timestamp
-	32, // 36: amanat.custody.v1.HandoverRefused.refusal:type_name -> amanat.custody.v1.SignedReply
-	64, // 37: amanat.custody.v1.CheckedIn.check_time:type_name -> google.protobuf.Timestamp
-	64, // 38: amanat.custody.v1.CheckedIn.next_time:type_name -> google.protobuf.Timestamp
-	64, // 39: amanat.custody.v1.NoShow.last_contact_time:type_name -> google.protobuf.Timestamp
-	5,  // 40: amanat.custody.v1.Corrected.needs:type_name -> amanat.custody.v1.Needs
-	28, // 41: amanat.custody.v1.Corrected.arrived:type_name -> amanat.custody.v1.Arrived
-	29, // 42: amanat.custody.v1.Corrected.service_started:type_name -> amanat.custody.v1.ServiceStarted
-	30, // 43: amanat.custody.v1.Corrected.completed:type_name -> amanat.custody.v1.Completed
-	24, // 44: amanat.custody.v1.Corrected.no_show:type_name -> amanat.custody.v1.NoShow
-	64, // 45: amanat.custody.v1.Arrived.arrive_time:type_name -> google.protobuf.Timestamp
-	4,  // 46: amanat.custody.v1.Reply.actor:type_name -> amanat.custody.v1.Actor
-	64, // 47: amanat.custody.v1.Reply.time:type_name -> google.protobuf.Timestamp
-	33, // 48: amanat.custody.v1.Reply.received:type_name -> amanat.custody.v1.Received
-	34, // 49: amanat.custody.v1.Reply.accepted:type_name -> amanat.custody.v1.Accepted
-	35, // 50: amanat.custody.v1.Reply.declined:type_name -> amanat.custody.v1.Declined
-	36, // 51: amanat.custody.v1.Reply.acceptance_withdrawn:type_name -> amanat.custody.v1.AcceptanceWithdrawn
-	37, // 52: amanat.custody.v1.Reply.ready:type_name -> amanat.custody.v1.Ready
-	38, // 53: amanat.custody.v1.Reply.question:type_name -> amanat.custody.v1.Question
-	39, // 54: amanat.custody.v1.Reply.waitlisted:type_name -> amanat.custody.v1.Waitlisted
-	40, // 55: amanat.custody.v1.Reply.release_requested:type_name -> amanat.custody.v1.ReleaseRequested
-	41, // 56: amanat.custody.v1.Reply.schedule_proposed:type_name -> amanat.custody.v1.ScheduleProposed
-	42, // 57: amanat.custody.v1.Reply.arrival_asserted:type_name -> amanat.custody.v1.ArrivalAsserted
-	43, // 58: amanat.custody.v1.Reply.service_given:type_name -> amanat.custody.v1.ServiceGiven
-	44, // 59: amanat.custody.v1.Reply.outcome_reported:type_name -> amanat.custody.v1.OutcomeReported
-	45, // 60: amanat.custody.v1.Reply.return_requested:type_name -> amanat.custody.v1.ReturnRequested
-	46, // 61: amanat.custody.v1.Reply.consent_withdrawn:type_name -> amanat.custody.v1.ConsentWithdrawn
-	47, // 62: amanat.custody.v1.Reply.dossier_closed:type_name -> amanat.custody.v1.DossierClosed
-	48, // 63: amanat.custody.v1.Reply.safety_information:type_name -> amanat.custody.v1.SafetyInformation
-	49, // 64: amanat.custody.v1.Reply.correction_requested:type_name -> amanat.custody.v1.CorrectionRequested
-	50, // 65: amanat.custody.v1.Reply.refused:type_name -> amanat.custody.v1.Refused
-	64, // 66: amanat.custody.v1.Accepted.hold_expire_time:type_name -> google.protobuf.Timestamp
-	51, // 67: amanat.custody.v1.Accepted.fence:type_name -> amanat.custody.v1.Fence
-	51, // 68: amanat.custody.v1.Ready.fence:type_name -> amanat.custody.v1.Fence
-	64, // 69: amanat.custody.v1.Waitlisted.review_time:type_name -> google.protobuf.Timestamp
-	64, // 70: amanat.custody.v1.ScheduleProposed.meet_time:type_name -> google.protobuf.Timestamp
-	64, // 71: amanat.custody.v1.ArrivalAsserted.arrive_time:type_name -> google.protobuf.Timestamp
-	64, // 72: amanat.custody.v1.ConsentWithdrawn.withdraw_time:type_name -> google.protobuf.Timestamp
-	65, // 73: amanat.custody.v1.AnnexContent.worker:type_name -> amanat.identity.v1.WorkerContact
-	55, // 74: amanat.custody.v1.AnnexContent.escort:type_name -> amanat.custody.v1.Escort
-	54, // 75: amanat.custody.v1.AnnexContent.destination:type_name -> amanat.custody.v1.Destination
-	64, // 76: amanat.custody.v1.Escort.meeting_time:type_name -> google.protobuf.Timestamp
-	9,  // 77: amanat.custody.v1.OfferLetter.offered:type_name -> amanat.custody.v1.SignedEvent
-	32, // 78: amanat.custody.v1.ReplyLetter.reply:type_name -> amanat.custody.v1.SignedReply
-	10, // 79: amanat.custody.v1.ChainLetter.chain:type_name -> amanat.custody.v1.Chain
-	62, // 80: amanat.custody.v1.HeadList.heads:type_name -> amanat.custody.v1.SharedHead
-	52, // 81: amanat.custody.v1.AnnexLetter.annex:type_name -> amanat.custody.v1.Annex
-	82, // [82:82] is the sub-list for method output_type
-	82, // [82:82] is the sub-list for method input_type
-	82, // [82:82] is the sub-list for extension type_name
-	82, // [82:82] is the sub-list for extension extendee
-	0,  // [0:82] is the sub-list for field type_name
+	15, // 6: amanat.custody.v1.Event.reply_recorded:type_name -> amanat.custody.v1.ReplyRecorded
+	16, // 7: amanat.custody.v1.Event.confirmed:type_name -> amanat.custody.v1.Confirmed
+	17, // 8: amanat.custody.v1.Event.dispatched:type_name -> amanat.custody.v1.Dispatched
+	30, // 9: amanat.custody.v1.Event.arrived:type_name -> amanat.custody.v1.Arrived
+	31, // 10: amanat.custody.v1.Event.service_started:type_name -> amanat.custody.v1.ServiceStarted
+	32, // 11: amanat.custody.v1.Event.completed:type_name -> amanat.custody.v1.Completed
+	18, // 12: amanat.custody.v1.Event.offer_withdrawn:type_name -> amanat.custody.v1.OfferWithdrawn
+	19, // 13: amanat.custody.v1.Event.offer_expired:type_name -> amanat.custody.v1.OfferExpired
+	20, // 14: amanat.custody.v1.Event.answered:type_name -> amanat.custody.v1.Answered
+	21, // 15: amanat.custody.v1.Event.release_refused:type_name -> amanat.custody.v1.ReleaseRefused
+	22, // 16: amanat.custody.v1.Event.cancelled:type_name -> amanat.custody.v1.Cancelled
+	23, // 17: amanat.custody.v1.Event.expired:type_name -> amanat.custody.v1.Expired
+	24, // 18: amanat.custody.v1.Event.handover_refused:type_name -> amanat.custody.v1.HandoverRefused
+	25, // 19: amanat.custody.v1.Event.checked_in:type_name -> amanat.custody.v1.CheckedIn
+	26, // 20: amanat.custody.v1.Event.no_show:type_name -> amanat.custody.v1.NoShow
+	27, // 21: amanat.custody.v1.Event.returned:type_name -> amanat.custody.v1.Returned
+	28, // 22: amanat.custody.v1.Event.consent_ended:type_name -> amanat.custody.v1.ConsentEnded
+	29, // 23: amanat.custody.v1.Event.corrected:type_name -> amanat.custody.v1.Corrected
+	14, // 24: amanat.custody.v1.Event.external_answered:type_name -> amanat.custody.v1.ExternalAnswered
+	9,  // 25: amanat.custody.v1.Chain.events:type_name -> amanat.custody.v1.SignedEvent
+	0,  // 26: amanat.custody.v1.Submitted.kind:type_name -> amanat.custody.v1.ReferralKind
+	3,  // 27: amanat.custody.v1.Submitted.urgency:type_name -> amanat.custody.v1.Urgency
+	5,  // 28: amanat.custody.v1.Submitted.needs:type_name -> amanat.custody.v1.Needs
+	6,  // 29: amanat.custody.v1.Submitted.consent:type_name -> amanat.custody.v1.ConsentReceipt
+	7,  // 30: amanat.custody.v1.Submitted.override:type_name -> amanat.custody.v1.ConsentOverride
+	0,  // 31: amanat.custody.v1.Offered.kind:type_name -> amanat.custody.v1.ReferralKind
+	3,  // 32: amanat.custody.v1.Offered.urgency:type_name -> amanat.custody.v1.Urgency
+	5,  // 33: amanat.custody.v1.Offered.needs:type_name -> amanat.custody.v1.Needs
+	67, // 34: amanat.custody.v1.Offered.answer_by:type_name -> google.protobuf.Timestamp
+	13, // 35: amanat.custody.v1.Offered.external:type_name -> amanat.custody.v1.ExternalAgency
+	67, // 36: amanat.custody.v1.ExternalAnswered.say_time:type_name -> google.protobuf.Timestamp
+	35, // 37: amanat.custody.v1.ExternalAnswered.received:type_name -> amanat.custody.v1.Received
+	36, // 38: amanat.custody.v1.ExternalAnswered.accepted:type_name -> amanat.custody.v1.Accepted
+	37, // 39: amanat.custody.v1.ExternalAnswered.declined:type_name -> amanat.custody.v1.Declined
+	38, // 40: amanat.custody.v1.ExternalAnswered.acceptance_withdrawn:type_name -> amanat.custody.v1.AcceptanceWithdrawn
+	39, // 41: amanat.custody.v1.ExternalAnswered.ready:type_name -> amanat.custody.v1.Ready
+	41, // 42: amanat.custody.v1.ExternalAnswered.waitlisted:type_name -> amanat.custody.v1.Waitlisted
+	30, // 43: amanat.custody.v1.ExternalAnswered.arrived:type_name -> amanat.custody.v1.Arrived
+	45, // 44: amanat.custody.v1.ExternalAnswered.service_given:type_name -> amanat.custody.v1.ServiceGiven
+	46, // 45: amanat.custody.v1.ExternalAnswered.outcome_reported:type_name -> amanat.custody.v1.OutcomeReported
+	34, // 46: amanat.custody.v1.ReplyRecorded.reply:type_name -> amanat.custody.v1.SignedReply
+	67, // 47: amanat.custody.v1.Dispatched.expect_time:type_name -> google.protobuf.Timestamp
+	34, // 48: amanat.custody.v1.HandoverRefused.refusal:type_name -> amanat.custody.v1.SignedReply
+	67, // 49: amanat.custody.v1.CheckedIn.check_time:type_name -> google.protobuf.Timestamp
+	67, // 50: amanat.custody.v1.CheckedIn.next_time:type_name -> google.protobuf.Timestamp
+	67, // 51: amanat.custody.v1.NoShow.last_contact_time:type_name -> google.protobuf.Timestamp
+	5,  // 52: amanat.custody.v1.Corrected.needs:type_name -> amanat.custody.v1.Needs
+	30, // 53: amanat.custody.v1.Corrected.arrived:type_name -> amanat.custody.v1.Arrived
+	31, // 54: amanat.custody.v1.Corrected.service_started:type_name -> amanat.custody.v1.ServiceStarted
+	32, // 55: amanat.custody.v1.Corrected.completed:type_name -> amanat.custody.v1.Completed
+	26, // 56: amanat.custody.v1.Corrected.no_show:type_name -> amanat.custody.v1.NoShow
+	67, // 57: amanat.custody.v1.Arrived.arrive_time:type_name -> google.protobuf.Timestamp
+	4,  // 58: amanat.custody.v1.Reply.actor:type_name -> amanat.custody.v1.Actor
+	67, // 59: amanat.custody.v1.Reply.time:type_name -> google.protobuf.Timestamp
+	35, // 60: amanat.custody.v1.Reply.received:type_name -> amanat.custody.v1.Received
+	36, // 61: amanat.custody.v1.Reply.accepted:type_name -> amanat.custody.v1.Accepted
+	37, // 62: amanat.custody.v1.Reply.declined:type_name -> amanat.custody.v1.Declined
+	38, // 63: amanat.custody.v1.Reply.acceptance_withdrawn:type_name -> amanat.custody.v1.AcceptanceWithdrawn
+	39, // 64: amanat.custody.v1.Reply.ready:type_name -> amanat.custody.v1.Ready
+	40, // 65: amanat.custody.v1.Reply.question:type_name -> amanat.custody.v1.Question
+	41, // 66: amanat.custody.v1.Reply.waitlisted:type_name -> amanat.custody.v1.Waitlisted
+	42, // 67: amanat.custody.v1.Reply.release_requested:type_name -> amanat.custody.v1.ReleaseRequested
+	43, // 68: amanat.custody.v1.Reply.schedule_proposed:type_name -> amanat.custody.v1.ScheduleProposed
+	44, // 69: amanat.custody.v1.Reply.arrival_asserted:type_name -> amanat.custody.v1.ArrivalAsserted
+	45, // 70: amanat.custody.v1.Reply.service_given:type_name -> amanat.custody.v1.ServiceGiven
+	46, // 71: amanat.custody.v1.Reply.outcome_reported:type_name -> amanat.custody.v1.OutcomeReported
+	47, // 72: amanat.custody.v1.Reply.return_requested:type_name -> amanat.custody.v1.ReturnRequested
+	48, // 73: amanat.custody.v1.Reply.consent_withdrawn:type_name -> amanat.custody.v1.ConsentWithdrawn
+	49, // 74: amanat.custody.v1.Reply.dossier_closed:type_name -> amanat.custody.v1.DossierClosed
+	50, // 75: amanat.custody.v1.Reply.safety_information:type_name -> amanat.custody.v1.SafetyInformation
+	51, // 76: amanat.custody.v1.Reply.correction_requested:type_name -> amanat.custody.v1.CorrectionRequested
+	52, // 77: amanat.custody.v1.Reply.refused:type_name -> amanat.custody.v1.Refused
+	67, // 78: amanat.custody.v1.Accepted.hold_expire_time:type_name -> google.protobuf.Timestamp
+	53, // 79: amanat.custody.v1.Accepted.fence:type_name -> amanat.custody.v1.Fence
+	53, // 80: amanat.custody.v1.Ready.fence:type_name -> amanat.custody.v1.Fence
+	67, // 81: amanat.custody.v1.Waitlisted.review_time:type_name -> google.protobuf.Timestamp
+	67, // 82: amanat.custody.v1.ScheduleProposed.meet_time:type_name -> google.protobuf.Timestamp
+	67, // 83: amanat.custody.v1.ArrivalAsserted.arrive_time:type_name -> google.protobuf.Timestamp
+	67, // 84: amanat.custody.v1.ConsentWithdrawn.withdraw_time:type_name -> google.protobuf.Timestamp
+	68, // 85: amanat.custody.v1.AnnexContent.worker:type_name -> amanat.identity.v1.WorkerContact
+	58, // 86: amanat.custody.v1.AnnexContent.escort:type_name -> amanat.custody.v1.Escort
+	57, // 87: amanat.custody.v1.AnnexContent.destination:type_name -> amanat.custody.v1.Destination
+	56, // 88: amanat.custody.v1.AnnexContent.agency:type_name -> amanat.custody.v1.Agency
+	67, // 89: amanat.custody.v1.Escort.meeting_time:type_name -> google.protobuf.Timestamp
+	9,  // 90: amanat.custody.v1.OfferLetter.offered:type_name -> amanat.custody.v1.SignedEvent
+	34, // 91: amanat.custody.v1.ReplyLetter.reply:type_name -> amanat.custody.v1.SignedReply
+	10, // 92: amanat.custody.v1.ChainLetter.chain:type_name -> amanat.custody.v1.Chain
+	65, // 93: amanat.custody.v1.HeadList.heads:type_name -> amanat.custody.v1.SharedHead
+	54, // 94: amanat.custody.v1.AnnexLetter.annex:type_name -> amanat.custody.v1.Annex
+	95, // [95:95] is the sub-list for method output_type
+	95, // [95:95] is the sub-list for method input_type
+	95, // [95:95] is the sub-list for extension type_name
+	95, // [95:95] is the sub-list for extension extendee
+	0,  // [0:95] is the sub-list for field type_name
 }
 
 func init() { file_amanat_custody_v1_custody_proto_init() }
@@ -5193,19 +5649,31 @@ func file_amanat_custody_v1_custody_proto_init() {
 		(*Event_Returned)(nil),
 		(*Event_ConsentEnded)(nil),
 		(*Event_Corrected)(nil),
+		(*Event_ExternalAnswered)(nil),
 	}
 	file_amanat_custody_v1_custody_proto_msgTypes[7].OneofWrappers = []any{
 		(*Submitted_Consent)(nil),
 		(*Submitted_Override)(nil),
 	}
-	file_amanat_custody_v1_custody_proto_msgTypes[23].OneofWrappers = []any{
+	file_amanat_custody_v1_custody_proto_msgTypes[10].OneofWrappers = []any{
+		(*ExternalAnswered_Received)(nil),
+		(*ExternalAnswered_Accepted)(nil),
+		(*ExternalAnswered_Declined)(nil),
+		(*ExternalAnswered_AcceptanceWithdrawn)(nil),
+		(*ExternalAnswered_Ready)(nil),
+		(*ExternalAnswered_Waitlisted)(nil),
+		(*ExternalAnswered_Arrived)(nil),
+		(*ExternalAnswered_ServiceGiven)(nil),
+		(*ExternalAnswered_OutcomeReported)(nil),
+	}
+	file_amanat_custody_v1_custody_proto_msgTypes[25].OneofWrappers = []any{
 		(*Corrected_Needs)(nil),
 		(*Corrected_Arrived)(nil),
 		(*Corrected_ServiceStarted)(nil),
 		(*Corrected_Completed)(nil),
 		(*Corrected_NoShow)(nil),
 	}
-	file_amanat_custody_v1_custody_proto_msgTypes[27].OneofWrappers = []any{
+	file_amanat_custody_v1_custody_proto_msgTypes[29].OneofWrappers = []any{
 		(*Reply_Received)(nil),
 		(*Reply_Accepted)(nil),
 		(*Reply_Declined)(nil),
@@ -5231,7 +5699,7 @@ func file_amanat_custody_v1_custody_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_custody_v1_custody_proto_rawDesc), len(file_amanat_custody_v1_custody_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   60,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

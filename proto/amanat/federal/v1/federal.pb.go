@@ -104,7 +104,7 @@ type FlowFact struct {
 	Stage Stage `protobuf:"varint,2,opt,name=stage,proto3,enum=amanat.federal.v1.Stage" json:"stage,omitempty"`
 	// Node the flow begins at.
 	FromNode string `protobuf:"bytes,3,opt,name=from_node,json=fromNode,proto3" json:"from_node,omitempty"`
-	// Node the flow goes to; empty for IDENTIFIED.
+	// Node the flow goes to; empty for IDENTIFIED, and where it goes to an agency outside the network.
 	ToNode string `protobuf:"bytes,4,opt,name=to_node,json=toNode,proto3" json:"to_node,omitempty"`
 	// When it happened.
 	Time          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
@@ -237,7 +237,7 @@ type Corridor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Node the flows begin at.
 	FromNode string `protobuf:"bytes,1,opt,name=from_node,json=fromNode,proto3" json:"from_node,omitempty"`
-	// Node they go to; empty for IDENTIFIED.
+	// Node they go to; empty for IDENTIFIED, and for agencies outside the network.
 	ToNode string `protobuf:"bytes,2,opt,name=to_node,json=toNode,proto3" json:"to_node,omitempty"`
 	// Stage reached.
 	Stage Stage `protobuf:"varint,3,opt,name=stage,proto3,enum=amanat.federal.v1.Stage" json:"stage,omitempty"`

@@ -699,8 +699,10 @@ type Case struct {
 	ReadingClosed string `protobuf:"bytes,20,opt,name=reading_closed,json=readingClosed,proto3" json:"reading_closed,omitempty"`
 	// When reading ended.
 	ReadingCloseTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=reading_close_time,json=readingCloseTime,proto3" json:"reading_close_time,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The person is with an agency outside the network, or on the way to it: the duty of care is here, and here the outcome is recorded.
+	Outside       bool `protobuf:"varint,22,opt,name=outside,proto3" json:"outside,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Case) Reset() {
@@ -878,6 +880,13 @@ func (x *Case) GetReadingCloseTime() *timestamppb.Timestamp {
 		return x.ReadingCloseTime
 	}
 	return nil
+}
+
+func (x *Case) GetOutside() bool {
+	if x != nil {
+		return x.Outside
+	}
+	return false
 }
 
 // Consent names what may be shared, with whom, for what, until when.
@@ -2317,7 +2326,7 @@ type ReferCaseRequest struct {
 	Reasons []string `protobuf:"bytes,4,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	// What the place must offer, without identity.
 	Needs *v1.Needs `protobuf:"bytes,5,opt,name=needs,proto3" json:"needs,omitempty"`
-	// Unit asked, such as `nodes/punjab/units/lahore`.
+	// Unit asked, such as `nodes/punjab/units/lahore`; empty where `external` is given.
 	ToUnit string `protobuf:"bytes,6,opt,name=to_unit,json=toUnit,proto3" json:"to_unit,omitempty"`
 	// An answer is due by then; absent: by the risk's time limit.
 	AnswerBy *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=answer_by,json=answerBy,proto3" json:"answer_by,omitempty"`
@@ -2329,7 +2338,9 @@ type ReferCaseRequest struct {
 	Etag string `protobuf:"bytes,10,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Cases of those who go together with this one and are not parted: brothers and sisters, or a mother and her children. All are
 	// referred, for a place to stay with the same unit, or none. The note is for all of them.
-	Others        []*OtherCase `protobuf:"bytes,11,rep,name=others,proto3" json:"others,omitempty"`
+	Others []*OtherCase `protobuf:"bytes,11,rep,name=others,proto3" json:"others,omitempty"`
+	// Agency outside the network that is asked instead of a unit; travels sealed to the referral service and stays there.
+	External      *v1.Agency `protobuf:"bytes,12,opt,name=external,proto3" json:"external,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2437,6 +2448,13 @@ func (x *ReferCaseRequest) GetEtag() string {
 func (x *ReferCaseRequest) GetOthers() []*OtherCase {
 	if x != nil {
 		return x.Others
+	}
+	return nil
+}
+
+func (x *ReferCaseRequest) GetExternal() *v1.Agency {
+	if x != nil {
+		return x.External
 	}
 	return nil
 }
@@ -2934,8 +2952,7 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\tlanguages\x18\v \x03(\tB\x13\xbaH\f\x92\x01\t\x10\n" +
 	"\"\x05r\x03\x98\x01\x03\x88\x80\x19\x05R\tlanguages\x12$\n" +
 	"\x06health\x18\f \x01(\tB\f\xbaH\x05r\x03\x18\xd0\x0f\x88\x80\x19\x06R\x06health:S\xbaHP\x1aN\n" +
-	"\vperson.ages\x12!age_to must not be below age_from\x1a\x1cthis.age_to >= this.age_from\"\xe5\n" +
-	"\n" +
+	"\vperson.ages\x12!age_to must not be below age_from\x1a\x1cthis.age_to >= this.age_from\"\x84\v\n" +
 	"\x04Case\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12!\n" +
 	"\treference\x18\x02 \x01(\tB\x03\xe0A\x03R\treference\x12U\n" +
@@ -2962,7 +2979,8 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\rrefer_failure\x18\x12 \x01(\tB\x03\xe0A\x03R\freferFailure\x12I\n" +
 	"\rreferral_kind\x18\x13 \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindB\x03\xe0A\x03R\freferralKind\x12*\n" +
 	"\x0ereading_closed\x18\x14 \x01(\tB\x03\xe0A\x03R\rreadingClosed\x12M\n" +
-	"\x12reading_close_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x10readingCloseTime\"r\n" +
+	"\x12reading_close_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x10readingCloseTime\x12\x1d\n" +
+	"\aoutside\x18\x16 \x01(\bB\x03\xe0A\x03R\aoutside\"r\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_ACTIVE\x10\x01\x12\x13\n" +
@@ -3120,21 +3138,22 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\x14RecordConsentRequest\x12N\n" +
 	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/cases/[0-9a-f-]{36}$R\x04name\x12B\n" +
 	"\aconsent\x18\x02 \x01(\v2\x1d.amanat.protection.v1.ConsentB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\aconsent\x12 \n" +
-	"\x04etag\x18\x03 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\xa6\x05\n" +
+	"\x04etag\x18\x03 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\xe9\x05\n" +
 	"\x10ReferCaseRequest\x12N\n" +
 	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/cases/[0-9a-f-]{36}$R\x04name\x12B\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12&\n" +
 	"\aservice\x18\x03 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18<R\aservice\x12/\n" +
 	"\areasons\x18\x04 \x03(\tB\x15\xe0A\x02\xbaH\x0f\x92\x01\f\b\x01\x10\b\"\x06r\x04\x10\x01\x18<R\areasons\x129\n" +
-	"\x05needs\x18\x05 \x01(\v2\x18.amanat.custody.v1.NeedsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05needs\x12Z\n" +
-	"\ato_unit\x18\x06 \x01(\tBA\xe0A\x02\xbaH;r927^nodes/[a-z][a-z0-9-]{1,30}/units/[a-z][a-z0-9-]{1,60}$R\x06toUnit\x12<\n" +
+	"\x05needs\x18\x05 \x01(\v2\x18.amanat.custody.v1.NeedsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05needs\x12]\n" +
+	"\ato_unit\x18\x06 \x01(\tBD\xe0A\x01\xbaH>r<2:^(nodes/[a-z][a-z0-9-]{1,30}/units/[a-z][a-z0-9-]{1,60})?$R\x06toUnit\x12<\n" +
 	"\tanswer_by\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\banswerBy\x12C\n" +
 	"\boverride\x18\b \x01(\v2\".amanat.custody.v1.ConsentOverrideB\x03\xe0A\x01R\boverride\x12#\n" +
 	"\x04note\x18\t \x01(\tB\x0f\xe0A\x01\xbaH\x05r\x03\x18\xa0\x1f\x88\x80\x19\aR\x04note\x12 \n" +
 	"\x04etag\x18\n" +
 	" \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x12D\n" +
 	"\x06others\x18\v \x03(\v2\x1f.amanat.protection.v1.OtherCaseB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\n" +
-	"R\x06others\"\xfd\x01\n" +
+	"R\x06others\x12>\n" +
+	"\bexternal\x18\f \x01(\v2\x19.amanat.custody.v1.AgencyB\a\xe0A\x01\x88\x80\x19\x03R\bexternal\"\xfd\x01\n" +
 	"\tOtherCase\x12N\n" +
 	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/cases/[0-9a-f-]{36}$R\x04name\x12 \n" +
 	"\x04etag\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x129\n" +
@@ -3244,22 +3263,23 @@ var file_amanat_protection_v1_protection_proto_goTypes = []any{
 	(*fieldmaskpb.FieldMask)(nil),     // 43: google.protobuf.FieldMask
 	(*v1.Needs)(nil),                  // 44: amanat.custody.v1.Needs
 	(*v1.ConsentOverride)(nil),        // 45: amanat.custody.v1.ConsentOverride
-	(*v11.AuditRow)(nil),              // 46: amanat.privacy.v1.AuditRow
-	(*GetLadderRequest)(nil),          // 47: amanat.protection.v1.GetLadderRequest
-	(*UpdateLadderRequest)(nil),       // 48: amanat.protection.v1.UpdateLadderRequest
-	(*ListLimitsRequest)(nil),         // 49: amanat.protection.v1.ListLimitsRequest
-	(*ListCaseDeadlinesRequest)(nil),  // 50: amanat.protection.v1.ListCaseDeadlinesRequest
-	(*MeetDeadlineRequest)(nil),       // 51: amanat.protection.v1.MeetDeadlineRequest
-	(*RecordLegalEventRequest)(nil),   // 52: amanat.protection.v1.RecordLegalEventRequest
-	(*ListNoticesRequest)(nil),        // 53: amanat.protection.v1.ListNoticesRequest
-	(*AcknowledgeNoticeRequest)(nil),  // 54: amanat.protection.v1.AcknowledgeNoticeRequest
-	(*Ladder)(nil),                    // 55: amanat.protection.v1.Ladder
-	(*ListLimitsResponse)(nil),        // 56: amanat.protection.v1.ListLimitsResponse
-	(*ListCaseDeadlinesResponse)(nil), // 57: amanat.protection.v1.ListCaseDeadlinesResponse
-	(*CaseDeadline)(nil),              // 58: amanat.protection.v1.CaseDeadline
-	(*RecordLegalEventResponse)(nil),  // 59: amanat.protection.v1.RecordLegalEventResponse
-	(*ListNoticesResponse)(nil),       // 60: amanat.protection.v1.ListNoticesResponse
-	(*Notice)(nil),                    // 61: amanat.protection.v1.Notice
+	(*v1.Agency)(nil),                 // 46: amanat.custody.v1.Agency
+	(*v11.AuditRow)(nil),              // 47: amanat.privacy.v1.AuditRow
+	(*GetLadderRequest)(nil),          // 48: amanat.protection.v1.GetLadderRequest
+	(*UpdateLadderRequest)(nil),       // 49: amanat.protection.v1.UpdateLadderRequest
+	(*ListLimitsRequest)(nil),         // 50: amanat.protection.v1.ListLimitsRequest
+	(*ListCaseDeadlinesRequest)(nil),  // 51: amanat.protection.v1.ListCaseDeadlinesRequest
+	(*MeetDeadlineRequest)(nil),       // 52: amanat.protection.v1.MeetDeadlineRequest
+	(*RecordLegalEventRequest)(nil),   // 53: amanat.protection.v1.RecordLegalEventRequest
+	(*ListNoticesRequest)(nil),        // 54: amanat.protection.v1.ListNoticesRequest
+	(*AcknowledgeNoticeRequest)(nil),  // 55: amanat.protection.v1.AcknowledgeNoticeRequest
+	(*Ladder)(nil),                    // 56: amanat.protection.v1.Ladder
+	(*ListLimitsResponse)(nil),        // 57: amanat.protection.v1.ListLimitsResponse
+	(*ListCaseDeadlinesResponse)(nil), // 58: amanat.protection.v1.ListCaseDeadlinesResponse
+	(*CaseDeadline)(nil),              // 59: amanat.protection.v1.CaseDeadline
+	(*RecordLegalEventResponse)(nil),  // 60: amanat.protection.v1.RecordLegalEventResponse
+	(*ListNoticesResponse)(nil),       // 61: amanat.protection.v1.ListNoticesResponse
+	(*Notice)(nil),                    // 62: amanat.protection.v1.Notice
 }
 var file_amanat_protection_v1_protection_proto_depIdxs = []int32{
 	34, // 0: amanat.protection.v1.Unit.create_time:type_name -> google.protobuf.Timestamp
@@ -3313,60 +3333,61 @@ var file_amanat_protection_v1_protection_proto_depIdxs = []int32{
 	34, // 48: amanat.protection.v1.ReferCaseRequest.answer_by:type_name -> google.protobuf.Timestamp
 	45, // 49: amanat.protection.v1.ReferCaseRequest.override:type_name -> amanat.custody.v1.ConsentOverride
 	28, // 50: amanat.protection.v1.ReferCaseRequest.others:type_name -> amanat.protection.v1.OtherCase
-	44, // 51: amanat.protection.v1.OtherCase.needs:type_name -> amanat.custody.v1.Needs
-	45, // 52: amanat.protection.v1.OtherCase.override:type_name -> amanat.custody.v1.ConsentOverride
-	46, // 53: amanat.protection.v1.ListAuditRowsResponse.audit_rows:type_name -> amanat.privacy.v1.AuditRow
-	34, // 54: amanat.protection.v1.ReceivedDossier.Closing.close_time:type_name -> google.protobuf.Timestamp
-	0,  // 55: amanat.protection.v1.ListCasesRequest.Filter.state:type_name -> amanat.protection.v1.Case.State
-	13, // 56: amanat.protection.v1.ProtectionService.CreateUnit:input_type -> amanat.protection.v1.CreateUnitRequest
-	14, // 57: amanat.protection.v1.ProtectionService.GetUnit:input_type -> amanat.protection.v1.GetUnitRequest
-	15, // 58: amanat.protection.v1.ProtectionService.ListUnits:input_type -> amanat.protection.v1.ListUnitsRequest
-	17, // 59: amanat.protection.v1.ProtectionService.UpdateUnit:input_type -> amanat.protection.v1.UpdateUnitRequest
-	19, // 60: amanat.protection.v1.ProtectionService.CreateWorker:input_type -> amanat.protection.v1.CreateWorkerRequest
-	18, // 61: amanat.protection.v1.ProtectionService.UpdateWorker:input_type -> amanat.protection.v1.UpdateWorkerRequest
-	20, // 62: amanat.protection.v1.ProtectionService.ListWorkers:input_type -> amanat.protection.v1.ListWorkersRequest
-	22, // 63: amanat.protection.v1.ProtectionService.CreateCase:input_type -> amanat.protection.v1.CreateCaseRequest
-	23, // 64: amanat.protection.v1.ProtectionService.GetCase:input_type -> amanat.protection.v1.GetCaseRequest
-	24, // 65: amanat.protection.v1.ProtectionService.ListCases:input_type -> amanat.protection.v1.ListCasesRequest
-	26, // 66: amanat.protection.v1.ProtectionService.RecordConsent:input_type -> amanat.protection.v1.RecordConsentRequest
-	27, // 67: amanat.protection.v1.ProtectionService.ReferCase:input_type -> amanat.protection.v1.ReferCaseRequest
-	29, // 68: amanat.protection.v1.ProtectionService.RecordOutcome:input_type -> amanat.protection.v1.RecordOutcomeRequest
-	47, // 69: amanat.protection.v1.ProtectionService.GetLadder:input_type -> amanat.protection.v1.GetLadderRequest
-	48, // 70: amanat.protection.v1.ProtectionService.UpdateLadder:input_type -> amanat.protection.v1.UpdateLadderRequest
-	49, // 71: amanat.protection.v1.ProtectionService.ListLimits:input_type -> amanat.protection.v1.ListLimitsRequest
-	50, // 72: amanat.protection.v1.ProtectionService.ListCaseDeadlines:input_type -> amanat.protection.v1.ListCaseDeadlinesRequest
-	51, // 73: amanat.protection.v1.ProtectionService.MeetDeadline:input_type -> amanat.protection.v1.MeetDeadlineRequest
-	52, // 74: amanat.protection.v1.ProtectionService.RecordLegalEvent:input_type -> amanat.protection.v1.RecordLegalEventRequest
-	53, // 75: amanat.protection.v1.ProtectionService.ListNotices:input_type -> amanat.protection.v1.ListNoticesRequest
-	54, // 76: amanat.protection.v1.ProtectionService.AcknowledgeNotice:input_type -> amanat.protection.v1.AcknowledgeNoticeRequest
-	30, // 77: amanat.protection.v1.ProtectionService.ListAuditRows:input_type -> amanat.protection.v1.ListAuditRowsRequest
-	4,  // 78: amanat.protection.v1.ProtectionService.CreateUnit:output_type -> amanat.protection.v1.Unit
-	4,  // 79: amanat.protection.v1.ProtectionService.GetUnit:output_type -> amanat.protection.v1.Unit
-	16, // 80: amanat.protection.v1.ProtectionService.ListUnits:output_type -> amanat.protection.v1.ListUnitsResponse
-	4,  // 81: amanat.protection.v1.ProtectionService.UpdateUnit:output_type -> amanat.protection.v1.Unit
-	5,  // 82: amanat.protection.v1.ProtectionService.CreateWorker:output_type -> amanat.protection.v1.Worker
-	5,  // 83: amanat.protection.v1.ProtectionService.UpdateWorker:output_type -> amanat.protection.v1.Worker
-	21, // 84: amanat.protection.v1.ProtectionService.ListWorkers:output_type -> amanat.protection.v1.ListWorkersResponse
-	7,  // 85: amanat.protection.v1.ProtectionService.CreateCase:output_type -> amanat.protection.v1.Case
-	7,  // 86: amanat.protection.v1.ProtectionService.GetCase:output_type -> amanat.protection.v1.Case
-	25, // 87: amanat.protection.v1.ProtectionService.ListCases:output_type -> amanat.protection.v1.ListCasesResponse
-	7,  // 88: amanat.protection.v1.ProtectionService.RecordConsent:output_type -> amanat.protection.v1.Case
-	7,  // 89: amanat.protection.v1.ProtectionService.ReferCase:output_type -> amanat.protection.v1.Case
-	7,  // 90: amanat.protection.v1.ProtectionService.RecordOutcome:output_type -> amanat.protection.v1.Case
-	55, // 91: amanat.protection.v1.ProtectionService.GetLadder:output_type -> amanat.protection.v1.Ladder
-	55, // 92: amanat.protection.v1.ProtectionService.UpdateLadder:output_type -> amanat.protection.v1.Ladder
-	56, // 93: amanat.protection.v1.ProtectionService.ListLimits:output_type -> amanat.protection.v1.ListLimitsResponse
-	57, // 94: amanat.protection.v1.ProtectionService.ListCaseDeadlines:output_type -> amanat.protection.v1.ListCaseDeadlinesResponse
-	58, // 95: amanat.protection.v1.ProtectionService.MeetDeadline:output_type -> amanat.protection.v1.CaseDeadline
-	59, // 96: amanat.protection.v1.ProtectionService.RecordLegalEvent:output_type -> amanat.protection.v1.RecordLegalEventResponse
-	60, // 97: amanat.protection.v1.ProtectionService.ListNotices:output_type -> amanat.protection.v1.ListNoticesResponse
-	61, // 98: amanat.protection.v1.ProtectionService.AcknowledgeNotice:output_type -> amanat.protection.v1.Notice
-	31, // 99: amanat.protection.v1.ProtectionService.ListAuditRows:output_type -> amanat.protection.v1.ListAuditRowsResponse
-	78, // [78:100] is the sub-list for method output_type
-	56, // [56:78] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	46, // 51: amanat.protection.v1.ReferCaseRequest.external:type_name -> amanat.custody.v1.Agency
+	44, // 52: amanat.protection.v1.OtherCase.needs:type_name -> amanat.custody.v1.Needs
+	45, // 53: amanat.protection.v1.OtherCase.override:type_name -> amanat.custody.v1.ConsentOverride
+	47, // 54: amanat.protection.v1.ListAuditRowsResponse.audit_rows:type_name -> amanat.privacy.v1.AuditRow
+	34, // 55: amanat.protection.v1.ReceivedDossier.Closing.close_time:type_name -> google.protobuf.Timestamp
+	0,  // 56: amanat.protection.v1.ListCasesRequest.Filter.state:type_name -> amanat.protection.v1.Case.State
+	13, // 57: amanat.protection.v1.ProtectionService.CreateUnit:input_type -> amanat.protection.v1.CreateUnitRequest
+	14, // 58: amanat.protection.v1.ProtectionService.GetUnit:input_type -> amanat.protection.v1.GetUnitRequest
+	15, // 59: amanat.protection.v1.ProtectionService.ListUnits:input_type -> amanat.protection.v1.ListUnitsRequest
+	17, // 60: amanat.protection.v1.ProtectionService.UpdateUnit:input_type -> amanat.protection.v1.UpdateUnitRequest
+	19, // 61: amanat.protection.v1.ProtectionService.CreateWorker:input_type -> amanat.protection.v1.CreateWorkerRequest
+	18, // 62: amanat.protection.v1.ProtectionService.UpdateWorker:input_type -> amanat.protection.v1.UpdateWorkerRequest
+	20, // 63: amanat.protection.v1.ProtectionService.ListWorkers:input_type -> amanat.protection.v1.ListWorkersRequest
+	22, // 64: amanat.protection.v1.ProtectionService.CreateCase:input_type -> amanat.protection.v1.CreateCaseRequest
+	23, // 65: amanat.protection.v1.ProtectionService.GetCase:input_type -> amanat.protection.v1.GetCaseRequest
+	24, // 66: amanat.protection.v1.ProtectionService.ListCases:input_type -> amanat.protection.v1.ListCasesRequest
+	26, // 67: amanat.protection.v1.ProtectionService.RecordConsent:input_type -> amanat.protection.v1.RecordConsentRequest
+	27, // 68: amanat.protection.v1.ProtectionService.ReferCase:input_type -> amanat.protection.v1.ReferCaseRequest
+	29, // 69: amanat.protection.v1.ProtectionService.RecordOutcome:input_type -> amanat.protection.v1.RecordOutcomeRequest
+	48, // 70: amanat.protection.v1.ProtectionService.GetLadder:input_type -> amanat.protection.v1.GetLadderRequest
+	49, // 71: amanat.protection.v1.ProtectionService.UpdateLadder:input_type -> amanat.protection.v1.UpdateLadderRequest
+	50, // 72: amanat.protection.v1.ProtectionService.ListLimits:input_type -> amanat.protection.v1.ListLimitsRequest
+	51, // 73: amanat.protection.v1.ProtectionService.ListCaseDeadlines:input_type -> amanat.protection.v1.ListCaseDeadlinesRequest
+	52, // 74: amanat.protection.v1.ProtectionService.MeetDeadline:input_type -> amanat.protection.v1.MeetDeadlineRequest
+	53, // 75: amanat.protection.v1.ProtectionService.RecordLegalEvent:input_type -> amanat.protection.v1.RecordLegalEventRequest
+	54, // 76: amanat.protection.v1.ProtectionService.ListNotices:input_type -> amanat.protection.v1.ListNoticesRequest
+	55, // 77: amanat.protection.v1.ProtectionService.AcknowledgeNotice:input_type -> amanat.protection.v1.AcknowledgeNoticeRequest
+	30, // 78: amanat.protection.v1.ProtectionService.ListAuditRows:input_type -> amanat.protection.v1.ListAuditRowsRequest
+	4,  // 79: amanat.protection.v1.ProtectionService.CreateUnit:output_type -> amanat.protection.v1.Unit
+	4,  // 80: amanat.protection.v1.ProtectionService.GetUnit:output_type -> amanat.protection.v1.Unit
+	16, // 81: amanat.protection.v1.ProtectionService.ListUnits:output_type -> amanat.protection.v1.ListUnitsResponse
+	4,  // 82: amanat.protection.v1.ProtectionService.UpdateUnit:output_type -> amanat.protection.v1.Unit
+	5,  // 83: amanat.protection.v1.ProtectionService.CreateWorker:output_type -> amanat.protection.v1.Worker
+	5,  // 84: amanat.protection.v1.ProtectionService.UpdateWorker:output_type -> amanat.protection.v1.Worker
+	21, // 85: amanat.protection.v1.ProtectionService.ListWorkers:output_type -> amanat.protection.v1.ListWorkersResponse
+	7,  // 86: amanat.protection.v1.ProtectionService.CreateCase:output_type -> amanat.protection.v1.Case
+	7,  // 87: amanat.protection.v1.ProtectionService.GetCase:output_type -> amanat.protection.v1.Case
+	25, // 88: amanat.protection.v1.ProtectionService.ListCases:output_type -> amanat.protection.v1.ListCasesResponse
+	7,  // 89: amanat.protection.v1.ProtectionService.RecordConsent:output_type -> amanat.protection.v1.Case
+	7,  // 90: amanat.protection.v1.ProtectionService.ReferCase:output_type -> amanat.protection.v1.Case
+	7,  // 91: amanat.protection.v1.ProtectionService.RecordOutcome:output_type -> amanat.protection.v1.Case
+	56, // 92: amanat.protection.v1.ProtectionService.GetLadder:output_type -> amanat.protection.v1.Ladder
+	56, // 93: amanat.protection.v1.ProtectionService.UpdateLadder:output_type -> amanat.protection.v1.Ladder
+	57, // 94: amanat.protection.v1.ProtectionService.ListLimits:output_type -> amanat.protection.v1.ListLimitsResponse
+	58, // 95: amanat.protection.v1.ProtectionService.ListCaseDeadlines:output_type -> amanat.protection.v1.ListCaseDeadlinesResponse
+	59, // 96: amanat.protection.v1.ProtectionService.MeetDeadline:output_type -> amanat.protection.v1.CaseDeadline
+	60, // 97: amanat.protection.v1.ProtectionService.RecordLegalEvent:output_type -> amanat.protection.v1.RecordLegalEventResponse
+	61, // 98: amanat.protection.v1.ProtectionService.ListNotices:output_type -> amanat.protection.v1.ListNoticesResponse
+	62, // 99: amanat.protection.v1.ProtectionService.AcknowledgeNotice:output_type -> amanat.protection.v1.Notice
+	31, // 100: amanat.protection.v1.ProtectionService.ListAuditRows:output_type -> amanat.protection.v1.ListAuditRowsResponse
+	79, // [79:101] is the sub-list for method output_type
+	57, // [57:79] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_amanat_protection_v1_protection_proto_init() }

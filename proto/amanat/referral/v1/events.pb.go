@@ -58,7 +58,9 @@ type ReferralChanged struct {
 	// Nodes that own it or owned it, the first owner at the front: a dossier may come from each of them.
 	OwnerNodes []string `protobuf:"bytes,15,rep,name=owner_nodes,json=ownerNodes,proto3" json:"owner_nodes,omitempty"`
 	// Consent has ended: nothing more of the person's data may be shared.
-	ConsentEnded  bool `protobuf:"varint,16,opt,name=consent_ended,json=consentEnded,proto3" json:"consent_ended,omitempty"`
+	ConsentEnded bool `protobuf:"varint,16,opt,name=consent_ended,json=consentEnded,proto3" json:"consent_ended,omitempty"`
+	// The person is with an agency outside the network, or on the way to it: the duty of care, and with it the case, stays where it is.
+	Outside       bool `protobuf:"varint,17,opt,name=outside,proto3" json:"outside,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -205,6 +207,13 @@ func (x *ReferralChanged) GetConsentEnded() bool {
 	return false
 }
 
+func (x *ReferralChanged) GetOutside() bool {
+	if x != nil {
+		return x.Outside
+	}
+	return false
+}
+
 // OfferChanged is the data of `referral.offer.*.v1`, at the node that asks and at the node asked.
 type OfferChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -216,9 +225,9 @@ type OfferChanged struct {
 	State v1.OfferState `protobuf:"varint,3,opt,name=state,proto3,enum=amanat.custody.v1.OfferState" json:"state,omitempty"`
 	// Node that asks.
 	FromNode string `protobuf:"bytes,4,opt,name=from_node,json=fromNode,proto3" json:"from_node,omitempty"`
-	// Node asked.
+	// Node asked; empty for an agency outside the network, whose answers were entered for it.
 	ToNode string `protobuf:"bytes,5,opt,name=to_node,json=toNode,proto3" json:"to_node,omitempty"`
-	// Unit asked.
+	// Unit asked; likewise.
 	ToUnit string `protobuf:"bytes,6,opt,name=to_unit,json=toUnit,proto3" json:"to_unit,omitempty"`
 	// Why it is over, or why a release was refused, a code; empty where none was given.
 	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -613,7 +622,7 @@ var File_amanat_referral_v1_events_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1famanat/referral/v1/events.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x04\n" +
+	"\x1famanat/referral/v1/events.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x04\n" +
 	"\x0fReferralChanged\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x126\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .amanat.custody.v1.ReferralStateR\x05state\x12\x1f\n" +
@@ -635,7 +644,8 @@ const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	"giver_node\x18\x0e \x01(\tR\tgiverNode\x12\x1f\n" +
 	"\vowner_nodes\x18\x0f \x03(\tR\n" +
 	"ownerNodes\x12#\n" +
-	"\rconsent_ended\x18\x10 \x01(\bR\fconsentEnded\"\xdc\x01\n" +
+	"\rconsent_ended\x18\x10 \x01(\bR\fconsentEnded\x12\x18\n" +
+	"\aoutside\x18\x11 \x01(\bR\aoutside\"\xdc\x01\n" +
 	"\fOfferChanged\x12\x14\n" +
 	"\x05offer\x18\x01 \x01(\tR\x05offer\x12\x1a\n" +
 	"\breferral\x18\x02 \x01(\tR\breferral\x123\n" +

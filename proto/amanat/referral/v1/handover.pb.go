@@ -26,7 +26,8 @@ const (
 )
 
 // HandoverFile travels with the escort, or to an agency outside the network: the custody chain, which anyone with the network's roster
-// can verify, and what people wrote beside it, sealed to the node that the person goes to. It holds nothing of the person in the clear.
+// can verify, and what people wrote beside it, sealed to the node that the person goes to. It holds nothing of the person in the clear. An agency
+// outside the network has no key to which anything could be sealed: its file has the chain alone, with codes and the reference, and the escort tells the rest.
 type HandoverFile struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The referral.
@@ -39,7 +40,7 @@ type HandoverFile struct {
 	Node string `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
 	// When it was written.
 	WriteTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=write_time,json=writeTime,proto3" json:"write_time,omitempty"`
-	// Whom the annexes are sealed to; empty for nobody.
+	// Whom the annexes are sealed to; empty for nobody, as for an agency outside the network.
 	ToNode string `protobuf:"bytes,6,opt,name=to_node,json=toNode,proto3" json:"to_node,omitempty"`
 	// Annexes that the chain names, each sealed to that node's referral service.
 	SealedAnnexes [][]byte `protobuf:"bytes,7,rep,name=sealed_annexes,json=sealedAnnexes,proto3" json:"sealed_annexes,omitempty"`

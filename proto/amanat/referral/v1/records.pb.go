@@ -38,9 +38,11 @@ type ReferralRecord struct {
 	// Number of replies this node has given to the referral as a whole.
 	Replies uint32 `protobuf:"varint,5,opt,name=replies,proto3" json:"replies,omitempty"`
 	// The store's incarnation in which it came here, where that was during a recovery: it does not stand still then.
-	NewIn         uint64 `protobuf:"varint,6,opt,name=new_in,json=newIn,proto3" json:"new_in,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	NewIn uint64 `protobuf:"varint,6,opt,name=new_in,json=newIn,proto3" json:"new_in,omitempty"`
+	// Commitment of the annex that holds the agency outside the network which that call asked; empty for none.
+	AgencyCommitment []byte `protobuf:"bytes,7,opt,name=agency_commitment,json=agencyCommitment,proto3" json:"agency_commitment,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *ReferralRecord) Reset() {
@@ -113,6 +115,13 @@ func (x *ReferralRecord) GetNewIn() uint64 {
 		return x.NewIn
 	}
 	return 0
+}
+
+func (x *ReferralRecord) GetAgencyCommitment() []byte {
+	if x != nil {
+		return x.AgencyCommitment
+	}
+	return nil
 }
 
 // OfferRecord is an offer this node received, as it is stored.
@@ -536,14 +545,15 @@ var File_amanat_referral_v1_records_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\n" +
-	" amanat/referral/v1/records.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb0\x02\n" +
+	" amanat/referral/v1/records.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x02\n" +
 	"\x0eReferralRecord\x128\n" +
 	"\breferral\x18\x01 \x01(\v2\x1c.amanat.referral.v1.ReferralR\breferral\x12C\n" +
 	"\arequest\x18\x02 \x01(\v2).amanat.referral.v1.SubmitReferralRequestR\arequest\x12'\n" +
 	"\x0fnote_commitment\x18\x03 \x01(\fR\x0enoteCommitment\x12E\n" +
 	"\x0ereturn_request\x18\x04 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\rreturnRequest\x12\x18\n" +
 	"\areplies\x18\x05 \x01(\rR\areplies\x12\x15\n" +
-	"\x06new_in\x18\x06 \x01(\x04R\x05newIn\"\xbb\a\n" +
+	"\x06new_in\x18\x06 \x01(\x04R\x05newIn\x12+\n" +
+	"\x11agency_commitment\x18\a \x01(\fR\x10agencyCommitment\"\xbb\a\n" +
 	"\vOfferRecord\x128\n" +
 	"\aoffered\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedEventR\aoffered\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateR\x05state\x12=\n" +

@@ -35,7 +35,7 @@ type Deadline_Kind int32
 const (
 	// Never written.
 	Deadline_KIND_UNSPECIFIED Deadline_Kind = 0
-	// The destination's node must have stored the offer.
+	// The destination's node must have stored the offer; to an agency outside the network somebody must have brought it.
 	Deadline_KIND_RECEIVE Deadline_Kind = 1
 	// The destination's unit must answer.
 	Deadline_KIND_ANSWER Deadline_Kind = 2
@@ -208,7 +208,9 @@ type Referral struct {
 	// This node has asked for the person's return, and has no answer yet.
 	ReturnRequested bool `protobuf:"varint,29,opt,name=return_requested,json=returnRequested,proto3" json:"return_requested,omitempty"`
 	// Referrals that are confirmed and dispatched together with this one, or not at all.
-	Together      []string `protobuf:"bytes,30,rep,name=together,proto3" json:"together,omitempty"`
+	Together []string `protobuf:"bytes,30,rep,name=together,proto3" json:"together,omitempty"`
+	// The person is with an agency outside the network, or on the way to it. The owner keeps the duty of care until the end.
+	Outside       bool `protobuf:"varint,31,opt,name=outside,proto3" json:"outside,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -453,6 +455,13 @@ func (x *Referral) GetTogether() []string {
 	return nil
 }
 
+func (x *Referral) GetOutside() bool {
+	if x != nil {
+		return x.Outside
+	}
+	return false
+}
+
 // Offer is one asked unit's part.
 type Offer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -503,7 +512,9 @@ type Offer struct {
 	// A first owner asked for the person's return; this counts as its acceptance.
 	Return bool `protobuf:"varint,23,opt,name=return,proto3" json:"return,omitempty"`
 	// Other referrals for which the same unit is asked at once: they are taken together with this one or not at all.
-	Together      []string `protobuf:"bytes,24,rep,name=together,proto3" json:"together,omitempty"`
+	Together []string `protobuf:"bytes,24,rep,name=together,proto3" json:"together,omitempty"`
+	// The agency outside the network that is asked: its answers are entered for it (recordExternalAnswer). Absent for a unit.
+	External      *v1.ExternalAgency `protobuf:"bytes,25,opt,name=external,proto3" json:"external,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -706,6 +717,13 @@ func (x *Offer) GetTogether() []string {
 	return nil
 }
 
+func (x *Offer) GetExternal() *v1.ExternalAgency {
+	if x != nil {
+		return x.External
+	}
+	return nil
+}
+
 // Deadline is what must happen next, and who answers for it.
 type Deadline struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -821,7 +839,7 @@ type SubmitReferralRequest struct {
 	Ground isSubmitReferralRequest_Ground `protobuf_oneof:"ground"`
 	// Unit of this node that answers for the referral.
 	Unit string `protobuf:"bytes,9,opt,name=unit,proto3" json:"unit,omitempty"`
-	// Unit asked, such as `nodes/punjab/units/lahore`.
+	// Unit asked, such as `nodes/punjab/units/lahore`; empty where `external` is given.
 	ToUnit string `protobuf:"bytes,10,opt,name=to_unit,json=toUnit,proto3" json:"to_unit,omitempty"`
 	// An answer is due by then; absent: by the risk's time limit.
 	AnswerBy *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=answer_by,json=answerBy,proto3" json:"answer_by,omitempty"`
@@ -830,7 +848,9 @@ type SubmitReferralRequest struct {
 	// The same key with the same body answers with the same referral, for ever.
 	RequestId string `protobuf:"bytes,13,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// On whose behalf the calling service acts.
-	Actor         *v1.Actor `protobuf:"bytes,14,opt,name=actor,proto3" json:"actor,omitempty"`
+	Actor *v1.Actor `protobuf:"bytes,14,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Agency outside the network that is asked instead of a unit; kept sealed at this node.
+	External      *v1.Agency `protobuf:"bytes,15,opt,name=external,proto3" json:"external,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -970,6 +990,13 @@ func (x *SubmitReferralRequest) GetRequestId() string {
 func (x *SubmitReferralRequest) GetActor() *v1.Actor {
 	if x != nil {
 		return x.Actor
+	}
+	return nil
+}
+
+func (x *SubmitReferralRequest) GetExternal() *v1.Agency {
+	if x != nil {
+		return x.External
 	}
 	return nil
 }
@@ -1721,12 +1748,14 @@ type OfferReferralRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Such as `nodes/balochistan/referrals/0192…`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Unit asked, such as `nodes/punjab/units/lahore`.
+	// Unit asked, such as `nodes/punjab/units/lahore`; empty where `external` is given.
 	ToUnit string `protobuf:"bytes,2,opt,name=to_unit,json=toUnit,proto3" json:"to_unit,omitempty"`
 	// An answer is due by then; absent: by the risk's time limit.
 	AnswerBy *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=answer_by,json=answerBy,proto3" json:"answer_by,omitempty"`
 	// The referral as the caller knows it; refused when it changed since.
-	Etag          string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Agency outside the network that is asked instead of a unit; kept sealed at this node.
+	External      *v1.Agency `protobuf:"bytes,5,opt,name=external,proto3" json:"external,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1787,6 +1816,13 @@ func (x *OfferReferralRequest) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *OfferReferralRequest) GetExternal() *v1.Agency {
+	if x != nil {
+		return x.External
+	}
+	return nil
 }
 
 // Request to choose an acceptance.
@@ -2533,7 +2569,7 @@ var File_amanat_referral_v1_referral_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\n" +
-	"!amanat/referral/v1/referral.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/identity/v1/identity.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a$amanat/referral/v1/destination.proto\x1a amanat/referral/v1/dossier.proto\x1a!amanat/referral/v1/handover.proto\x1a\x1eamanat/referral/v1/owner.proto\x1a!amanat/referral/v1/recovery.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\n" +
+	"!amanat/referral/v1/referral.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/identity/v1/identity.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a$amanat/referral/v1/destination.proto\x1a amanat/referral/v1/dossier.proto\x1a!amanat/referral/v1/external.proto\x1a!amanat/referral/v1/handover.proto\x1a\x1eamanat/referral/v1/owner.proto\x1a!amanat/referral/v1/recovery.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\n" +
 	"\n" +
 	"\bReferral\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12!\n" +
@@ -2573,7 +2609,8 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\ano_show\x18\x1b \x01(\v2\x19.amanat.custody.v1.NoShowB\x03\xe0A\x03R\x06noShow\x12\x19\n" +
 	"\x05found\x18\x1c \x01(\bB\x03\xe0A\x03R\x05found\x12.\n" +
 	"\x10return_requested\x18\x1d \x01(\bB\x03\xe0A\x03R\x0freturnRequested\x12\x1f\n" +
-	"\btogether\x18\x1e \x03(\tB\x03\xe0A\x03R\btogether\"\x89\b\n" +
+	"\btogether\x18\x1e \x03(\tB\x03\xe0A\x03R\btogether\x12\x1d\n" +
+	"\aoutside\x18\x1f \x01(\bB\x03\xe0A\x03R\aoutside\"\xcd\b\n" +
 	"\x05Offer\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x128\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateB\x03\xe0A\x03R\x05state\x12 \n" +
@@ -2602,7 +2639,8 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\tmeet_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\bmeetTime\x12\x1d\n" +
 	"\aoutcome\x18\x16 \x01(\tB\x03\xe0A\x03R\aoutcome\x12\x1b\n" +
 	"\x06return\x18\x17 \x01(\bB\x03\xe0A\x03R\x06return\x12\x1f\n" +
-	"\btogether\x18\x18 \x03(\tB\x03\xe0A\x03R\btogether\"\xd2\x04\n" +
+	"\btogether\x18\x18 \x03(\tB\x03\xe0A\x03R\btogether\x12B\n" +
+	"\bexternal\x18\x19 \x01(\v2!.amanat.custody.v1.ExternalAgencyB\x03\xe0A\x03R\bexternal\"\xd2\x04\n" +
 	"\bDeadline\x12\x1f\n" +
 	"\breferral\x18\x01 \x01(\tB\x03\xe0A\x03R\breferral\x12\x19\n" +
 	"\x05offer\x18\x02 \x01(\tB\x03\xe0A\x03R\x05offer\x12:\n" +
@@ -2634,7 +2672,7 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"KIND_CLOSE\x10\x0f\x12\x11\n" +
 	"\rKIND_CHECK_IN\x10\x10\x12\r\n" +
 	"\tKIND_FIND\x10\x11\x12\x0f\n" +
-	"\vKIND_RETURN\x10\x12\"\x84\a\n" +
+	"\vKIND_RETURN\x10\x12\"\xc7\a\n" +
 	"\x15SubmitReferralRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12B\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12&\n" +
@@ -2644,14 +2682,15 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\x05needs\x18\x06 \x01(\v2\x18.amanat.custody.v1.NeedsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05needs\x12=\n" +
 	"\aconsent\x18\a \x01(\v2!.amanat.custody.v1.ConsentReceiptH\x00R\aconsent\x12@\n" +
 	"\boverride\x18\b \x01(\v2\".amanat.custody.v1.ConsentOverrideH\x00R\boverride\x12U\n" +
-	"\x04unit\x18\t \x01(\tBA\xe0A\x02\xbaH;r927^nodes/[a-z][a-z0-9-]{1,30}/units/[a-z][a-z0-9-]{1,60}$R\x04unit\x12Z\n" +
+	"\x04unit\x18\t \x01(\tBA\xe0A\x02\xbaH;r927^nodes/[a-z][a-z0-9-]{1,30}/units/[a-z][a-z0-9-]{1,60}$R\x04unit\x12]\n" +
 	"\ato_unit\x18\n" +
-	" \x01(\tBA\xe0A\x02\xbaH;r927^nodes/[a-z][a-z0-9-]{1,30}/units/[a-z][a-z0-9-]{1,60}$R\x06toUnit\x12<\n" +
+	" \x01(\tBD\xe0A\x01\xbaH>r<2:^(nodes/[a-z][a-z0-9-]{1,30}/units/[a-z][a-z0-9-]{1,60})?$R\x06toUnit\x12<\n" +
 	"\tanswer_by\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\banswerBy\x12#\n" +
 	"\x04note\x18\f \x01(\tB\x0f\xe0A\x01\xbaH\x05r\x03\x18\xa0\x1f\x88\x80\x19\aR\x04note\x12+\n" +
 	"\n" +
 	"request_id\x18\r \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\b\x18dR\trequestId\x129\n" +
-	"\x05actor\x18\x0e \x01(\v2\x18.amanat.custody.v1.ActorB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05actorB\x0f\n" +
+	"\x05actor\x18\x0e \x01(\v2\x18.amanat.custody.v1.ActorB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05actor\x12>\n" +
+	"\bexternal\x18\x0f \x01(\v2\x19.amanat.custody.v1.AgencyB\a\xe0A\x01\x88\x80\x19\x03R\bexternalB\x0f\n" +
 	"\x06ground\x12\x05\xbaH\x02\b\x01\"\xae\x01\n" +
 	"\x16SubmitReferralsRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12T\n" +
@@ -2711,12 +2750,13 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18<R\x06reason\x12#\n" +
 	"\x04note\x18\x03 \x01(\tB\x0f\xe0A\x01\xbaH\x05r\x03\x18\xa0\x1f\x88\x80\x19\aR\x04note\x12\x1e\n" +
 	"\x04etag\x18\x04 \x01(\tB\n" +
-	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xa6\x02\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xe9\x02\n" +
 	"\x14OfferReferralRequest\x12R\n" +
-	"\x04name\x18\x01 \x01(\tB>\xe0A\x02\xbaH8r624^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}$R\x04name\x12Z\n" +
-	"\ato_unit\x18\x02 \x01(\tBA\xe0A\x02\xbaH;r927^nodes/[a-z][a-z0-9-]{1,30}/units/[a-z][a-z0-9-]{1,60}$R\x06toUnit\x12<\n" +
+	"\x04name\x18\x01 \x01(\tB>\xe0A\x02\xbaH8r624^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}$R\x04name\x12]\n" +
+	"\ato_unit\x18\x02 \x01(\tBD\xe0A\x01\xbaH>r<2:^(nodes/[a-z][a-z0-9-]{1,30}/units/[a-z][a-z0-9-]{1,60})?$R\x06toUnit\x12<\n" +
 	"\tanswer_by\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\banswerBy\x12 \n" +
-	"\x04etag\x18\x04 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\x9d\x01\n" +
+	"\x04etag\x18\x04 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x12>\n" +
+	"\bexternal\x18\x05 \x01(\v2\x19.amanat.custody.v1.AgencyB\a\xe0A\x01\x88\x80\x19\x03R\bexternal\"\x9d\x01\n" +
 	"\x13ConfirmOfferRequest\x12f\n" +
 	"\x04name\x18\x01 \x01(\tBR\xe0A\x02\xbaHLrJ2H^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/offers/[0-9a-f]{64}$R\x04name\x12\x1e\n" +
 	"\x04etag\x18\x02 \x01(\tB\n" +
@@ -2764,7 +2804,7 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\tdeadlines\x18\x01 \x03(\v2\x1c.amanat.referral.v1.DeadlineR\tdeadlines\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"z\n" +
 	"\x0fGetAnnexRequest\x12g\n" +
-	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xa33\n" +
+	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xd44\n" +
 	"\x0fReferralService\x12\x8b\x01\n" +
 	"\x0eSubmitReferral\x12).amanat.referral.v1.SubmitReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"0\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{parent=nodes/*}/referrals:submit\x12{\n" +
 	"\vGetReferral\x12&.amanat.referral.v1.GetReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=nodes/*/referrals/*}\x12\x8c\x01\n" +
@@ -2778,7 +2818,8 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"ListOffers\x12%.amanat.referral.v1.ListOffersRequest\x1a&.amanat.referral.v1.ListOffersResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{parent=nodes/*}/offers\x12\x8b\x01\n" +
 	"\vAcceptOffer\x12&.amanat.referral.v1.AcceptOfferRequest\x1a\x19.amanat.referral.v1.Offer\"9\x82\xd3\xe4\x93\x023:\x01*\"./v1/{name=nodes/*/referrals/*/offers/*}:accept\x12\x8e\x01\n" +
 	"\fDeclineOffer\x12'.amanat.referral.v1.DeclineOfferRequest\x1a\x19.amanat.referral.v1.Offer\":\x82\xd3\xe4\x93\x024:\x01*\"//v1/{name=nodes/*/referrals/*/offers/*}:decline\x12\x88\x01\n" +
-	"\rOfferReferral\x12(.amanat.referral.v1.OfferReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"/\x82\xd3\xe4\x93\x02):\x01*\"$/v1/{name=nodes/*/referrals/*}:offer\x12\x91\x01\n" +
+	"\rOfferReferral\x12(.amanat.referral.v1.OfferReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"/\x82\xd3\xe4\x93\x02):\x01*\"$/v1/{name=nodes/*/referrals/*}:offer\x12\xae\x01\n" +
+	"\x14RecordExternalAnswer\x12/.amanat.referral.v1.RecordExternalAnswerRequest\x1a\x1c.amanat.referral.v1.Referral\"G\x82\xd3\xe4\x93\x02A:\x01*\"</v1/{name=nodes/*/referrals/*/offers/*}:recordExternalAnswer\x12\x91\x01\n" +
 	"\fConfirmOffer\x12'.amanat.referral.v1.ConfirmOfferRequest\x1a\x1c.amanat.referral.v1.Referral\":\x82\xd3\xe4\x93\x024:\x01*\"//v1/{name=nodes/*/referrals/*/offers/*}:confirm\x12\x91\x01\n" +
 	"\x10DispatchReferral\x12+.amanat.referral.v1.DispatchReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"2\x82\xd3\xe4\x93\x02,:\x01*\"'/v1/{name=nodes/*/referrals/*}:dispatch\x12\x90\x01\n" +
 	"\rRecordArrival\x12(.amanat.referral.v1.RecordArrivalRequest\x1a\x1c.amanat.referral.v1.Referral\"7\x82\xd3\xe4\x93\x021:\x01*\",/v1/{name=nodes/*/referrals/*}:recordArrival\x12\x8d\x01\n" +
@@ -2868,47 +2909,50 @@ var file_amanat_referral_v1_referral_proto_goTypes = []any{
 	(*v1.CheckedIn)(nil),                // 34: amanat.custody.v1.CheckedIn
 	(*v1.NoShow)(nil),                   // 35: amanat.custody.v1.NoShow
 	(v1.OfferState)(0),                  // 36: amanat.custody.v1.OfferState
-	(*v1.ConsentReceipt)(nil),           // 37: amanat.custody.v1.ConsentReceipt
-	(*v1.ConsentOverride)(nil),          // 38: amanat.custody.v1.ConsentOverride
-	(*v1.Actor)(nil),                    // 39: amanat.custody.v1.Actor
-	(*v11.WorkerContact)(nil),           // 40: amanat.identity.v1.WorkerContact
-	(*v1.Escort)(nil),                   // 41: amanat.custody.v1.Escort
-	(*VerifyReferralRequest)(nil),       // 42: amanat.referral.v1.VerifyReferralRequest
-	(*ExportHandoverRequest)(nil),       // 43: amanat.referral.v1.ExportHandoverRequest
-	(*ImportHandoverRequest)(nil),       // 44: amanat.referral.v1.ImportHandoverRequest
-	(*ReportDossierClosedRequest)(nil),  // 45: amanat.referral.v1.ReportDossierClosedRequest
-	(*ReportConsentEndedRequest)(nil),   // 46: amanat.referral.v1.ReportConsentEndedRequest
-	(*GetRecoveryRequest)(nil),          // 47: amanat.referral.v1.GetRecoveryRequest
-	(*ExcusePeerRequest)(nil),           // 48: amanat.referral.v1.ExcusePeerRequest
-	(*WithdrawOfferRequest)(nil),        // 49: amanat.referral.v1.WithdrawOfferRequest
-	(*AnswerQuestionRequest)(nil),       // 50: amanat.referral.v1.AnswerQuestionRequest
-	(*GrantReleaseRequest)(nil),         // 51: amanat.referral.v1.GrantReleaseRequest
-	(*RefuseReleaseRequest)(nil),        // 52: amanat.referral.v1.RefuseReleaseRequest
-	(*CancelReferralRequest)(nil),       // 53: amanat.referral.v1.CancelReferralRequest
-	(*CheckInRequest)(nil),              // 54: amanat.referral.v1.CheckInRequest
-	(*RecordNoShowRequest)(nil),         // 55: amanat.referral.v1.RecordNoShowRequest
-	(*RequestReturnRequest)(nil),        // 56: amanat.referral.v1.RequestReturnRequest
-	(*RecordReturnRequest)(nil),         // 57: amanat.referral.v1.RecordReturnRequest
-	(*CorrectReferralRequest)(nil),      // 58: amanat.referral.v1.CorrectReferralRequest
-	(*EndConsentRequest)(nil),           // 59: amanat.referral.v1.EndConsentRequest
-	(*AskQuestionRequest)(nil),          // 60: amanat.referral.v1.AskQuestionRequest
-	(*WaitlistOfferRequest)(nil),        // 61: amanat.referral.v1.WaitlistOfferRequest
-	(*WithdrawAcceptanceRequest)(nil),   // 62: amanat.referral.v1.WithdrawAcceptanceRequest
-	(*RequestReleaseRequest)(nil),       // 63: amanat.referral.v1.RequestReleaseRequest
-	(*ProposeScheduleRequest)(nil),      // 64: amanat.referral.v1.ProposeScheduleRequest
-	(*GiveServiceRequest)(nil),          // 65: amanat.referral.v1.GiveServiceRequest
-	(*ReportOutcomeRequest)(nil),        // 66: amanat.referral.v1.ReportOutcomeRequest
-	(*AssertArrivalRequest)(nil),        // 67: amanat.referral.v1.AssertArrivalRequest
-	(*ReportSafetyRequest)(nil),         // 68: amanat.referral.v1.ReportSafetyRequest
-	(*RequestCorrectionRequest)(nil),    // 69: amanat.referral.v1.RequestCorrectionRequest
-	(*WithdrawConsentRequest)(nil),      // 70: amanat.referral.v1.WithdrawConsentRequest
-	(*v1.Chain)(nil),                    // 71: amanat.custody.v1.Chain
-	(*VerifyReferralResponse)(nil),      // 72: amanat.referral.v1.VerifyReferralResponse
-	(*ExportHandoverResponse)(nil),      // 73: amanat.referral.v1.ExportHandoverResponse
-	(*Told)(nil),                        // 74: amanat.referral.v1.Told
-	(*v1.AnnexContent)(nil),             // 75: amanat.custody.v1.AnnexContent
-	(*Recovery)(nil),                    // 76: amanat.referral.v1.Recovery
-	(*AssertedArrival)(nil),             // 77: amanat.referral.v1.AssertedArrival
+	(*v1.ExternalAgency)(nil),           // 37: amanat.custody.v1.ExternalAgency
+	(*v1.ConsentReceipt)(nil),           // 38: amanat.custody.v1.ConsentReceipt
+	(*v1.ConsentOverride)(nil),          // 39: amanat.custody.v1.ConsentOverride
+	(*v1.Actor)(nil),                    // 40: amanat.custody.v1.Actor
+	(*v1.Agency)(nil),                   // 41: amanat.custody.v1.Agency
+	(*v11.WorkerContact)(nil),           // 42: amanat.identity.v1.WorkerContact
+	(*v1.Escort)(nil),                   // 43: amanat.custody.v1.Escort
+	(*VerifyReferralRequest)(nil),       // 44: amanat.referral.v1.VerifyReferralRequest
+	(*ExportHandoverRequest)(nil),       // 45: amanat.referral.v1.ExportHandoverRequest
+	(*ImportHandoverRequest)(nil),       // 46: amanat.referral.v1.ImportHandoverRequest
+	(*RecordExternalAnswerRequest)(nil), // 47: amanat.referral.v1.RecordExternalAnswerRequest
+	(*ReportDossierClosedRequest)(nil),  // 48: amanat.referral.v1.ReportDossierClosedRequest
+	(*ReportConsentEndedRequest)(nil),   // 49: amanat.referral.v1.ReportConsentEndedRequest
+	(*GetRecoveryRequest)(nil),          // 50: amanat.referral.v1.GetRecoveryRequest
+	(*ExcusePeerRequest)(nil),           // 51: amanat.referral.v1.ExcusePeerRequest
+	(*WithdrawOfferRequest)(nil),        // 52: amanat.referral.v1.WithdrawOfferRequest
+	(*AnswerQuestionRequest)(nil),       // 53: amanat.referral.v1.AnswerQuestionRequest
+	(*GrantReleaseRequest)(nil),         // 54: amanat.referral.v1.GrantReleaseRequest
+	(*RefuseReleaseRequest)(nil),        // 55: amanat.referral.v1.RefuseReleaseRequest
+	(*CancelReferralRequest)(nil),       // 56: amanat.referral.v1.CancelReferralRequest
+	(*CheckInRequest)(nil),              // 57: amanat.referral.v1.CheckInRequest
+	(*RecordNoShowRequest)(nil),         // 58: amanat.referral.v1.RecordNoShowRequest
+	(*RequestReturnRequest)(nil),        // 59: amanat.referral.v1.RequestReturnRequest
+	(*RecordReturnRequest)(nil),         // 60: amanat.referral.v1.RecordReturnRequest
+	(*CorrectReferralRequest)(nil),      // 61: amanat.referral.v1.CorrectReferralRequest
+	(*EndConsentRequest)(nil),           // 62: amanat.referral.v1.EndConsentRequest
+	(*AskQuestionRequest)(nil),          // 63: amanat.referral.v1.AskQuestionRequest
+	(*WaitlistOfferRequest)(nil),        // 64: amanat.referral.v1.WaitlistOfferRequest
+	(*WithdrawAcceptanceRequest)(nil),   // 65: amanat.referral.v1.WithdrawAcceptanceRequest
+	(*RequestReleaseRequest)(nil),       // 66: amanat.referral.v1.RequestReleaseRequest
+	(*ProposeScheduleRequest)(nil),      // 67: amanat.referral.v1.ProposeScheduleRequest
+	(*GiveServiceRequest)(nil),          // 68: amanat.referral.v1.GiveServiceRequest
+	(*ReportOutcomeRequest)(nil),        // 69: amanat.referral.v1.ReportOutcomeRequest
+	(*AssertArrivalRequest)(nil),        // 70: amanat.referral.v1.AssertArrivalRequest
+	(*ReportSafetyRequest)(nil),         // 71: amanat.referral.v1.ReportSafetyRequest
+	(*RequestCorrectionRequest)(nil),    // 72: amanat.referral.v1.RequestCorrectionRequest
+	(*WithdrawConsentRequest)(nil),      // 73: amanat.referral.v1.WithdrawConsentRequest
+	(*v1.Chain)(nil),                    // 74: amanat.custody.v1.Chain
+	(*VerifyReferralResponse)(nil),      // 75: amanat.referral.v1.VerifyReferralResponse
+	(*ExportHandoverResponse)(nil),      // 76: amanat.referral.v1.ExportHandoverResponse
+	(*Told)(nil),                        // 77: amanat.referral.v1.Told
+	(*v1.AnnexContent)(nil),             // 78: amanat.custody.v1.AnnexContent
+	(*Recovery)(nil),                    // 79: amanat.referral.v1.Recovery
+	(*AssertedArrival)(nil),             // 80: amanat.referral.v1.AssertedArrival
 }
 var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
 	29, // 0: amanat.referral.v1.Referral.kind:type_name -> amanat.custody.v1.ReferralKind
@@ -2929,130 +2973,135 @@ var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
 	33, // 15: amanat.referral.v1.Offer.create_time:type_name -> google.protobuf.Timestamp
 	33, // 16: amanat.referral.v1.Offer.review_time:type_name -> google.protobuf.Timestamp
 	33, // 17: amanat.referral.v1.Offer.meet_time:type_name -> google.protobuf.Timestamp
-	0,  // 18: amanat.referral.v1.Deadline.kind:type_name -> amanat.referral.v1.Deadline.Kind
-	33, // 19: amanat.referral.v1.Deadline.due_time:type_name -> google.protobuf.Timestamp
-	29, // 20: amanat.referral.v1.SubmitReferralRequest.kind:type_name -> amanat.custody.v1.ReferralKind
-	31, // 21: amanat.referral.v1.SubmitReferralRequest.urgency:type_name -> amanat.custody.v1.Urgency
-	32, // 22: amanat.referral.v1.SubmitReferralRequest.needs:type_name -> amanat.custody.v1.Needs
-	37, // 23: amanat.referral.v1.SubmitReferralRequest.consent:type_name -> amanat.custody.v1.ConsentReceipt
-	38, // 24: amanat.referral.v1.SubmitReferralRequest.override:type_name -> amanat.custody.v1.ConsentOverride
-	33, // 25: amanat.referral.v1.SubmitReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
-	39, // 26: amanat.referral.v1.SubmitReferralRequest.actor:type_name -> amanat.custody.v1.Actor
-	4,  // 27: amanat.referral.v1.SubmitReferralsRequest.requests:type_name -> amanat.referral.v1.SubmitReferralRequest
-	1,  // 28: amanat.referral.v1.SubmitReferralsResponse.referrals:type_name -> amanat.referral.v1.Referral
-	26, // 29: amanat.referral.v1.ListReferralsRequest.filter:type_name -> amanat.referral.v1.ListReferralsRequest.Filter
-	1,  // 30: amanat.referral.v1.ListReferralsResponse.referrals:type_name -> amanat.referral.v1.Referral
-	27, // 31: amanat.referral.v1.ListOffersRequest.filter:type_name -> amanat.referral.v1.ListOffersRequest.Filter
-	2,  // 32: amanat.referral.v1.ListOffersResponse.offers:type_name -> amanat.referral.v1.Offer
-	40, // 33: amanat.referral.v1.AcceptOfferRequest.worker:type_name -> amanat.identity.v1.WorkerContact
-	33, // 34: amanat.referral.v1.AcceptOfferRequest.hold_expire_time:type_name -> google.protobuf.Timestamp
-	15, // 35: amanat.referral.v1.AcceptOfferRequest.also:type_name -> amanat.referral.v1.AcceptedWith
-	33, // 36: amanat.referral.v1.OfferReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
-	41, // 37: amanat.referral.v1.DispatchReferralRequest.escort:type_name -> amanat.custody.v1.Escort
-	33, // 38: amanat.referral.v1.DispatchReferralRequest.expect_time:type_name -> google.protobuf.Timestamp
-	33, // 39: amanat.referral.v1.RecordArrivalRequest.arrive_time:type_name -> google.protobuf.Timestamp
-	39, // 40: amanat.referral.v1.CompleteReferralRequest.actor:type_name -> amanat.custody.v1.Actor
-	28, // 41: amanat.referral.v1.ListDeadlinesRequest.filter:type_name -> amanat.referral.v1.ListDeadlinesRequest.Filter
-	3,  // 42: amanat.referral.v1.ListDeadlinesResponse.deadlines:type_name -> amanat.referral.v1.Deadline
-	30, // 43: amanat.referral.v1.ListReferralsRequest.Filter.state:type_name -> amanat.custody.v1.ReferralState
-	36, // 44: amanat.referral.v1.ListOffersRequest.Filter.state:type_name -> amanat.custody.v1.OfferState
-	4,  // 45: amanat.referral.v1.ReferralService.SubmitReferral:input_type -> amanat.referral.v1.SubmitReferralRequest
-	7,  // 46: amanat.referral.v1.ReferralService.GetReferral:input_type -> amanat.referral.v1.GetReferralRequest
-	8,  // 47: amanat.referral.v1.ReferralService.ListReferrals:input_type -> amanat.referral.v1.ListReferralsRequest
-	10, // 48: amanat.referral.v1.ReferralService.GetCustodyChain:input_type -> amanat.referral.v1.GetCustodyChainRequest
-	42, // 49: amanat.referral.v1.ReferralService.VerifyReferral:input_type -> amanat.referral.v1.VerifyReferralRequest
-	43, // 50: amanat.referral.v1.ReferralService.ExportHandover:input_type -> amanat.referral.v1.ExportHandoverRequest
-	44, // 51: amanat.referral.v1.ReferralService.ImportHandover:input_type -> amanat.referral.v1.ImportHandoverRequest
-	11, // 52: amanat.referral.v1.ReferralService.GetOffer:input_type -> amanat.referral.v1.GetOfferRequest
-	12, // 53: amanat.referral.v1.ReferralService.ListOffers:input_type -> amanat.referral.v1.ListOffersRequest
-	14, // 54: amanat.referral.v1.ReferralService.AcceptOffer:input_type -> amanat.referral.v1.AcceptOfferRequest
-	16, // 55: amanat.referral.v1.ReferralService.DeclineOffer:input_type -> amanat.referral.v1.DeclineOfferRequest
-	17, // 56: amanat.referral.v1.ReferralService.OfferReferral:input_type -> amanat.referral.v1.OfferReferralRequest
-	18, // 57: amanat.referral.v1.ReferralService.ConfirmOffer:input_type -> amanat.referral.v1.ConfirmOfferRequest
-	19, // 58: amanat.referral.v1.ReferralService.DispatchReferral:input_type -> amanat.referral.v1.DispatchReferralRequest
-	20, // 59: amanat.referral.v1.ReferralService.RecordArrival:input_type -> amanat.referral.v1.RecordArrivalRequest
-	21, // 60: amanat.referral.v1.ReferralService.StartService:input_type -> amanat.referral.v1.StartServiceRequest
-	22, // 61: amanat.referral.v1.ReferralService.CompleteReferral:input_type -> amanat.referral.v1.CompleteReferralRequest
-	45, // 62: amanat.referral.v1.ReferralService.ReportDossierClosed:input_type -> amanat.referral.v1.ReportDossierClosedRequest
-	46, // 63: amanat.referral.v1.ReferralService.ReportConsentEnded:input_type -> amanat.referral.v1.ReportConsentEndedRequest
-	23, // 64: amanat.referral.v1.ReferralService.ListDeadlines:input_type -> amanat.referral.v1.ListDeadlinesRequest
-	25, // 65: amanat.referral.v1.ReferralService.GetAnnex:input_type -> amanat.referral.v1.GetAnnexRequest
-	47, // 66: amanat.referral.v1.ReferralService.GetRecovery:input_type -> amanat.referral.v1.GetRecoveryRequest
-	48, // 67: amanat.referral.v1.ReferralService.ExcusePeer:input_type -> amanat.referral.v1.ExcusePeerRequest
-	5,  // 68: amanat.referral.v1.ReferralService.SubmitReferrals:input_type -> amanat.referral.v1.SubmitReferralsRequest
-	49, // 69: amanat.referral.v1.ReferralService.WithdrawOffer:input_type -> amanat.referral.v1.WithdrawOfferRequest
-	50, // 70: amanat.referral.v1.ReferralService.AnswerQuestion:input_type -> amanat.referral.v1.AnswerQuestionRequest
-	51, // 71: amanat.referral.v1.ReferralService.GrantRelease:input_type -> amanat.referral.v1.GrantReleaseRequest
-	52, // 72: amanat.referral.v1.ReferralService.RefuseRelease:input_type -> amanat.referral.v1.RefuseReleaseRequest
-	53, // 73: amanat.referral.v1.ReferralService.CancelReferral:input_type -> amanat.referral.v1.CancelReferralRequest
-	54, // 74: amanat.referral.v1.ReferralService.CheckIn:input_type -> amanat.referral.v1.CheckInRequest
-	55, // 75: amanat.referral.v1.ReferralService.RecordNoShow:input_type -> amanat.referral.v1.RecordNoShowRequest
-	56, // 76: amanat.referral.v1.ReferralService.RequestReturn:input_type -> amanat.referral.v1.RequestReturnRequest
-	57, // 77: amanat.referral.v1.ReferralService.RecordReturn:input_type -> amanat.referral.v1.RecordReturnRequest
-	58, // 78: amanat.referral.v1.ReferralService.CorrectReferral:input_type -> amanat.referral.v1.CorrectReferralRequest
-	59, // 79: amanat.referral.v1.ReferralService.EndConsent:input_type -> amanat.referral.v1.EndConsentRequest
-	60, // 80: amanat.referral.v1.ReferralService.AskQuestion:input_type -> amanat.referral.v1.AskQuestionRequest
-	61, // 81: amanat.referral.v1.ReferralService.WaitlistOffer:input_type -> amanat.referral.v1.WaitlistOfferRequest
-	62, // 82: amanat.referral.v1.ReferralService.WithdrawAcceptance:input_type -> amanat.referral.v1.WithdrawAcceptanceRequest
-	63, // 83: amanat.referral.v1.ReferralService.RequestRelease:input_type -> amanat.referral.v1.RequestReleaseRequest
-	64, // 84: amanat.referral.v1.ReferralService.ProposeSchedule:input_type -> amanat.referral.v1.ProposeScheduleRequest
-	65, // 85: amanat.referral.v1.ReferralService.GiveService:input_type -> amanat.referral.v1.GiveServiceRequest
-	66, // 86: amanat.referral.v1.ReferralService.ReportOutcome:input_type -> amanat.referral.v1.ReportOutcomeRequest
-	67, // 87: amanat.referral.v1.ReferralService.AssertArrival:input_type -> amanat.referral.v1.AssertArrivalRequest
-	68, // 88: amanat.referral.v1.ReferralService.ReportSafety:input_type -> amanat.referral.v1.ReportSafetyRequest
-	69, // 89: amanat.referral.v1.ReferralService.RequestCorrection:input_type -> amanat.referral.v1.RequestCorrectionRequest
-	70, // 90: amanat.referral.v1.ReferralService.WithdrawConsent:input_type -> amanat.referral.v1.WithdrawConsentRequest
-	1,  // 91: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 92: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
-	9,  // 93: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
-	71, // 94: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
-	72, // 95: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
-	73, // 96: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
-	1,  // 97: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
-	2,  // 98: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
-	13, // 99: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
-	2,  // 100: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
-	2,  // 101: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
-	1,  // 102: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 103: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 104: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 105: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
-	1,  // 106: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
-	1,  // 107: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
-	74, // 108: amanat.referral.v1.ReferralService.ReportDossierClosed:output_type -> amanat.referral.v1.Told
-	74, // 109: amanat.referral.v1.ReferralService.ReportConsentEnded:output_type -> amanat.referral.v1.Told
-	24, // 110: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
-	75, // 111: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
-	76, // 112: amanat.referral.v1.ReferralService.GetRecovery:output_type -> amanat.referral.v1.Recovery
-	76, // 113: amanat.referral.v1.ReferralService.ExcusePeer:output_type -> amanat.referral.v1.Recovery
-	6,  // 114: amanat.referral.v1.ReferralService.SubmitReferrals:output_type -> amanat.referral.v1.SubmitReferralsResponse
-	1,  // 115: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 116: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
-	1,  // 117: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 118: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 119: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 120: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
-	1,  // 121: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
-	1,  // 122: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 123: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 124: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 125: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
-	2,  // 126: amanat.referral.v1.ReferralService.AskQuestion:output_type -> amanat.referral.v1.Offer
-	2,  // 127: amanat.referral.v1.ReferralService.WaitlistOffer:output_type -> amanat.referral.v1.Offer
-	2,  // 128: amanat.referral.v1.ReferralService.WithdrawAcceptance:output_type -> amanat.referral.v1.Offer
-	2,  // 129: amanat.referral.v1.ReferralService.RequestRelease:output_type -> amanat.referral.v1.Offer
-	2,  // 130: amanat.referral.v1.ReferralService.ProposeSchedule:output_type -> amanat.referral.v1.Offer
-	2,  // 131: amanat.referral.v1.ReferralService.GiveService:output_type -> amanat.referral.v1.Offer
-	2,  // 132: amanat.referral.v1.ReferralService.ReportOutcome:output_type -> amanat.referral.v1.Offer
-	77, // 133: amanat.referral.v1.ReferralService.AssertArrival:output_type -> amanat.referral.v1.AssertedArrival
-	74, // 134: amanat.referral.v1.ReferralService.ReportSafety:output_type -> amanat.referral.v1.Told
-	74, // 135: amanat.referral.v1.ReferralService.RequestCorrection:output_type -> amanat.referral.v1.Told
-	74, // 136: amanat.referral.v1.ReferralService.WithdrawConsent:output_type -> amanat.referral.v1.Told
-	91, // [91:137] is the sub-list for method output_type
-	45, // [45:91] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	37, // 18: amanat.referral.v1.Offer.external:type_name -> amanat.custody.v1.ExternalAgency
+	0,  // 19: amanat.referral.v1.Deadline.kind:type_name -> amanat.referral.v1.Deadline.Kind
+	33, // 20: amanat.referral.v1.Deadline.due_time:type_name -> google.protobuf.Timestamp
+	29, // 21: amanat.referral.v1.SubmitReferralRequest.kind:type_name -> amanat.custody.v1.ReferralKind
+	31, // 22: amanat.referral.v1.SubmitReferralRequest.urgency:type_name -> amanat.custody.v1.Urgency
+	32, // 23: amanat.referral.v1.SubmitReferralRequest.needs:type_name -> amanat.custody.v1.Needs
+	38, // 24: amanat.referral.v1.SubmitReferralRequest.consent:type_name -> amanat.custody.v1.ConsentReceipt
+	39, // 25: amanat.referral.v1.SubmitReferralRequest.override:type_name -> amanat.custody.v1.ConsentOverride
+	33, // 26: amanat.referral.v1.SubmitReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
+	40, // 27: amanat.referral.v1.SubmitReferralRequest.actor:type_name -> amanat.custody.v1.Actor
+	41, // 28: amanat.referral.v1.SubmitReferralRequest.external:type_name -> amanat.custody.v1.Agency
+	4,  // 29: amanat.referral.v1.SubmitReferralsRequest.requests:type_name -> amanat.referral.v1.SubmitReferralRequest
+	1,  // 30: amanat.referral.v1.SubmitReferralsResponse.referrals:type_name -> amanat.referral.v1.Referral
+	26, // 31: amanat.referral.v1.ListReferralsRequest.filter:type_name -> amanat.referral.v1.ListReferralsRequest.Filter
+	1,  // 32: amanat.referral.v1.ListReferralsResponse.referrals:type_name -> amanat.referral.v1.Referral
+	27, // 33: amanat.referral.v1.ListOffersRequest.filter:type_name -> amanat.referral.v1.ListOffersRequest.Filter
+	2,  // 34: amanat.referral.v1.ListOffersResponse.offers:type_name -> amanat.referral.v1.Offer
+	42, // 35: amanat.referral.v1.AcceptOfferRequest.worker:type_name -> amanat.identity.v1.WorkerContact
+	33, // 36: amanat.referral.v1.AcceptOfferRequest.hold_expire_time:type_name -> google.protobuf.Timestamp
+	15, // 37: amanat.referral.v1.AcceptOfferRequest.also:type_name -> amanat.referral.v1.AcceptedWith
+	33, // 38: amanat.referral.v1.OfferReferralRequest.answer_by:type_name -> google.protobuf.Timestamp
+	41, // 39: amanat.referral.v1.OfferReferralRequest.external:type_name -> amanat.custody.v1.Agency
+	43, // 40: amanat.referral.v1.DispatchReferralRequest.escort:type_name -> amanat.custody.v1.Escort
+	33, // 41: amanat.referral.v1.DispatchReferralRequest.expect_time:type_name -> google.protobuf.Timestamp
+	33, // 42: amanat.referral.v1.RecordArrivalRequest.arrive_time:type_name -> google.protobuf.Timestamp
+	40, // 43: amanat.referral.v1.CompleteReferralRequest.actor:type_name -> amanat.custody.v1.Actor
+	28, // 44: amanat.referral.v1.ListDeadlinesRequest.filter:type_name -> amanat.referral.v1.ListDeadlinesRequest.Filter
+	3,  // 45: amanat.referral.v1.ListDeadlinesResponse.deadlines:type_name -> amanat.referral.v1.Deadline
+	30, // 46: amanat.referral.v1.ListReferralsRequest.Filter.state:type_name -> amanat.custody.v1.ReferralState
+	36, // 47: amanat.referral.v1.ListOffersRequest.Filter.state:type_name -> amanat.custody.v1.OfferState
+	4,  // 48: amanat.referral.v1.ReferralService.SubmitReferral:input_type -> amanat.referral.v1.SubmitReferralRequest
+	7,  // 49: amanat.referral.v1.ReferralService.GetReferral:input_type -> amanat.referral.v1.GetReferralRequest
+	8,  // 50: amanat.referral.v1.ReferralService.ListReferrals:input_type -> amanat.referral.v1.ListReferralsRequest
+	10, // 51: amanat.referral.v1.ReferralService.GetCustodyChain:input_type -> amanat.referral.v1.GetCustodyChainRequest
+	44, // 52: amanat.referral.v1.ReferralService.VerifyReferral:input_type -> amanat.referral.v1.VerifyReferralRequest
+	45, // 53: amanat.referral.v1.ReferralService.ExportHandover:input_type -> amanat.referral.v1.ExportHandoverRequest
+	46, // 54: amanat.referral.v1.ReferralService.ImportHandover:input_type -> amanat.referral.v1.ImportHandoverRequest
+	11, // 55: amanat.referral.v1.ReferralService.GetOffer:input_type -> amanat.referral.v1.GetOfferRequest
+	12, // 56: amanat.referral.v1.ReferralService.ListOffers:input_type -> amanat.referral.v1.ListOffersRequest
+	14, // 57: amanat.referral.v1.ReferralService.AcceptOffer:input_type -> amanat.referral.v1.AcceptOfferRequest
+	16, // 58: amanat.referral.v1.ReferralService.DeclineOffer:input_type -> amanat.referral.v1.DeclineOfferRequest
+	17, // 59: amanat.referral.v1.ReferralService.OfferReferral:input_type -> amanat.referral.v1.OfferReferralRequest
+	47, // 60: amanat.referral.v1.ReferralService.RecordExternalAnswer:input_type -> amanat.referral.v1.RecordExternalAnswerRequest
+	18, // 61: amanat.referral.v1.ReferralService.ConfirmOffer:input_type -> amanat.referral.v1.ConfirmOfferRequest
+	19, // 62: amanat.referral.v1.ReferralService.DispatchReferral:input_type -> amanat.referral.v1.DispatchReferralRequest
+	20, // 63: amanat.referral.v1.ReferralService.RecordArrival:input_type -> amanat.referral.v1.RecordArrivalRequest
+	21, // 64: amanat.referral.v1.ReferralService.StartService:input_type -> amanat.referral.v1.StartServiceRequest
+	22, // 65: amanat.referral.v1.ReferralService.CompleteReferral:input_type -> amanat.referral.v1.CompleteReferralRequest
+	48, // 66: amanat.referral.v1.ReferralService.ReportDossierClosed:input_type -> amanat.referral.v1.ReportDossierClosedRequest
+	49, // 67: amanat.referral.v1.ReferralService.ReportConsentEnded:input_type -> amanat.referral.v1.ReportConsentEndedRequest
+	23, // 68: amanat.referral.v1.ReferralService.ListDeadlines:input_type -> amanat.referral.v1.ListDeadlinesRequest
+	25, // 69: amanat.referral.v1.ReferralService.GetAnnex:input_type -> amanat.referral.v1.GetAnnexRequest
+	50, // 70: amanat.referral.v1.ReferralService.GetRecovery:input_type -> amanat.referral.v1.GetRecoveryRequest
+	51, // 71: amanat.referral.v1.ReferralService.ExcusePeer:input_type -> amanat.referral.v1.ExcusePeerRequest
+	5,  // 72: amanat.referral.v1.ReferralService.SubmitReferrals:input_type -> amanat.referral.v1.SubmitReferralsRequest
+	52, // 73: amanat.referral.v1.ReferralService.WithdrawOffer:input_type -> amanat.referral.v1.WithdrawOfferRequest
+	53, // 74: amanat.referral.v1.ReferralService.AnswerQuestion:input_type -> amanat.referral.v1.AnswerQuestionRequest
+	54, // 75: amanat.referral.v1.ReferralService.GrantRelease:input_type -> amanat.referral.v1.GrantReleaseRequest
+	55, // 76: amanat.referral.v1.ReferralService.RefuseRelease:input_type -> amanat.referral.v1.RefuseReleaseRequest
+	56, // 77: amanat.referral.v1.ReferralService.CancelReferral:input_type -> amanat.referral.v1.CancelReferralRequest
+	57, // 78: amanat.referral.v1.ReferralService.CheckIn:input_type -> amanat.referral.v1.CheckInRequest
+	58, // 79: amanat.referral.v1.ReferralService.RecordNoShow:input_type -> amanat.referral.v1.RecordNoShowRequest
+	59, // 80: amanat.referral.v1.ReferralService.RequestReturn:input_type -> amanat.referral.v1.RequestReturnRequest
+	60, // 81: amanat.referral.v1.ReferralService.RecordReturn:input_type -> amanat.referral.v1.RecordReturnRequest
+	61, // 82: amanat.referral.v1.ReferralService.CorrectReferral:input_type -> amanat.referral.v1.CorrectReferralRequest
+	62, // 83: amanat.referral.v1.ReferralService.EndConsent:input_type -> amanat.referral.v1.EndConsentRequest
+	63, // 84: amanat.referral.v1.ReferralService.AskQuestion:input_type -> amanat.referral.v1.AskQuestionRequest
+	64, // 85: amanat.referral.v1.ReferralService.WaitlistOffer:input_type -> amanat.referral.v1.WaitlistOfferRequest
+	65, // 86: amanat.referral.v1.ReferralService.WithdrawAcceptance:input_type -> amanat.referral.v1.WithdrawAcceptanceRequest
+	66, // 87: amanat.referral.v1.ReferralService.RequestRelease:input_type -> amanat.referral.v1.RequestReleaseRequest
+	67, // 88: amanat.referral.v1.ReferralService.ProposeSchedule:input_type -> amanat.referral.v1.ProposeScheduleRequest
+	68, // 89: amanat.referral.v1.ReferralService.GiveService:input_type -> amanat.referral.v1.GiveServiceRequest
+	69, // 90: amanat.referral.v1.ReferralService.ReportOutcome:input_type -> amanat.referral.v1.ReportOutcomeRequest
+	70, // 91: amanat.referral.v1.ReferralService.AssertArrival:input_type -> amanat.referral.v1.AssertArrivalRequest
+	71, // 92: amanat.referral.v1.ReferralService.ReportSafety:input_type -> amanat.referral.v1.ReportSafetyRequest
+	72, // 93: amanat.referral.v1.ReferralService.RequestCorrection:input_type -> amanat.referral.v1.RequestCorrectionRequest
+	73, // 94: amanat.referral.v1.ReferralService.WithdrawConsent:input_type -> amanat.referral.v1.WithdrawConsentRequest
+	1,  // 95: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 96: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
+	9,  // 97: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
+	74, // 98: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
+	75, // 99: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
+	76, // 100: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
+	1,  // 101: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
+	2,  // 102: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
+	13, // 103: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
+	2,  // 104: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
+	2,  // 105: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
+	1,  // 106: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 107: amanat.referral.v1.ReferralService.RecordExternalAnswer:output_type -> amanat.referral.v1.Referral
+	1,  // 108: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 109: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 110: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
+	1,  // 111: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
+	1,  // 112: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
+	77, // 113: amanat.referral.v1.ReferralService.ReportDossierClosed:output_type -> amanat.referral.v1.Told
+	77, // 114: amanat.referral.v1.ReferralService.ReportConsentEnded:output_type -> amanat.referral.v1.Told
+	24, // 115: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
+	78, // 116: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
+	79, // 117: amanat.referral.v1.ReferralService.GetRecovery:output_type -> amanat.referral.v1.Recovery
+	79, // 118: amanat.referral.v1.ReferralService.ExcusePeer:output_type -> amanat.referral.v1.Recovery
+	6,  // 119: amanat.referral.v1.ReferralService.SubmitReferrals:output_type -> amanat.referral.v1.SubmitReferralsResponse
+	1,  // 120: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 121: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
+	1,  // 122: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 123: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 124: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 125: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
+	1,  // 126: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
+	1,  // 127: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 128: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 129: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 130: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
+	2,  // 131: amanat.referral.v1.ReferralService.AskQuestion:output_type -> amanat.referral.v1.Offer
+	2,  // 132: amanat.referral.v1.ReferralService.WaitlistOffer:output_type -> amanat.referral.v1.Offer
+	2,  // 133: amanat.referral.v1.ReferralService.WithdrawAcceptance:output_type -> amanat.referral.v1.Offer
+	2,  // 134: amanat.referral.v1.ReferralService.RequestRelease:output_type -> amanat.referral.v1.Offer
+	2,  // 135: amanat.referral.v1.ReferralService.ProposeSchedule:output_type -> amanat.referral.v1.Offer
+	2,  // 136: amanat.referral.v1.ReferralService.GiveService:output_type -> amanat.referral.v1.Offer
+	2,  // 137: amanat.referral.v1.ReferralService.ReportOutcome:output_type -> amanat.referral.v1.Offer
+	80, // 138: amanat.referral.v1.ReferralService.AssertArrival:output_type -> amanat.referral.v1.AssertedArrival
+	77, // 139: amanat.referral.v1.ReferralService.ReportSafety:output_type -> amanat.referral.v1.Told
+	77, // 140: amanat.referral.v1.ReferralService.RequestCorrection:output_type -> amanat.referral.v1.Told
+	77, // 141: amanat.referral.v1.ReferralService.WithdrawConsent:output_type -> amanat.referral.v1.Told
+	95, // [95:142] is the sub-list for method output_type
+	48, // [48:95] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_amanat_referral_v1_referral_proto_init() }
@@ -3062,6 +3111,7 @@ func file_amanat_referral_v1_referral_proto_init() {
 	}
 	file_amanat_referral_v1_destination_proto_init()
 	file_amanat_referral_v1_dossier_proto_init()
+	file_amanat_referral_v1_external_proto_init()
 	file_amanat_referral_v1_handover_proto_init()
 	file_amanat_referral_v1_owner_proto_init()
 	file_amanat_referral_v1_recovery_proto_init()

@@ -573,6 +573,51 @@ func local_request_ReferralService_OfferReferral_0(ctx context.Context, marshale
 	return msg, metadata, err
 }
 
+func request_ReferralService_RecordExternalAnswer_0(ctx context.Context, marshaler runtime.Marshaler, client ReferralServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq RecordExternalAnswerRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	val, ok := pathParams["name"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "name")
+	}
+	protoReq.Name, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "name", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.RecordExternalAnswer(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_ReferralService_RecordExternalAnswer_0(ctx context.Context, marshaler runtime.Marshaler, server ReferralServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq RecordExternalAnswerRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	val, ok := pathParams["name"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "name")
+	}
+	protoReq.Name, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "name", err)
+	}
+	msg, err := server.RecordExternalAnswer(ctx, &protoReq)
+	return msg, metadata, err
+}
+
 func request_ReferralService_ConfirmOffer_0(ctx context.Context, marshaler runtime.Marshaler, client ReferralServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
 		protoReq ConfirmOfferRequest
@@ -2210,6 +2255,26 @@ func RegisterReferralServiceHandlerServer(ctx context.Context, mux *runtime.Serv
 		}
 		forward_ReferralService_OfferReferral_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodPost, pattern_ReferralService_RecordExternalAnswer_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/amanat.referral.v1.ReferralService/RecordExternalAnswer", runtime.WithHTTPPathPattern("/v1/{name=nodes/*/referrals/*/offers/*}:recordExternalAnswer"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_ReferralService_RecordExternalAnswer_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_ReferralService_RecordExternalAnswer_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodPost, pattern_ReferralService_ConfirmOffer_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -3074,6 +3139,23 @@ func RegisterReferralServiceHandlerClient(ctx context.Context, mux *runtime.Serv
 		}
 		forward_ReferralService_OfferReferral_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodPost, pattern_ReferralService_RecordExternalAnswer_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/amanat.referral.v1.ReferralService/RecordExternalAnswer", runtime.WithHTTPPathPattern("/v1/{name=nodes/*/referrals/*/offers/*}:recordExternalAnswer"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_ReferralService_RecordExternalAnswer_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_ReferralService_RecordExternalAnswer_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodPost, pattern_ReferralService_ConfirmOffer_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -3605,93 +3687,95 @@ func RegisterReferralServiceHandlerClient(ctx context.Context, mux *runtime.Serv
 }
 
 var (
-	pattern_ReferralService_SubmitReferral_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "nodes", "parent", "referrals"}, "submit"))
-	pattern_ReferralService_GetReferral_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, ""))
-	pattern_ReferralService_ListReferrals_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "nodes", "parent", "referrals"}, ""))
-	pattern_ReferralService_GetCustodyChain_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "custodyChain"))
-	pattern_ReferralService_VerifyReferral_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "verify"))
-	pattern_ReferralService_ExportHandover_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "exportHandover"))
-	pattern_ReferralService_ImportHandover_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "nodes", "parent", "referrals"}, "importHandover"))
-	pattern_ReferralService_GetOffer_0           = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, ""))
-	pattern_ReferralService_ListOffers_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "nodes", "parent", "offers"}, ""))
-	pattern_ReferralService_AcceptOffer_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "accept"))
-	pattern_ReferralService_DeclineOffer_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "decline"))
-	pattern_ReferralService_OfferReferral_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "offer"))
-	pattern_ReferralService_ConfirmOffer_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "confirm"))
-	pattern_ReferralService_DispatchReferral_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "dispatch"))
-	pattern_ReferralService_RecordArrival_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "recordArrival"))
-	pattern_ReferralService_StartService_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "startService"))
-	pattern_ReferralService_ListDeadlines_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "nodes", "parent", "deadlines"}, ""))
-	pattern_ReferralService_GetAnnex_0           = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "annexes", "name"}, ""))
-	pattern_ReferralService_GetRecovery_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 4, 3, 5, 3}, []string{"v1", "nodes", "recovery", "name"}, ""))
-	pattern_ReferralService_ExcusePeer_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 4, 3, 5, 3}, []string{"v1", "nodes", "recovery", "name"}, "excusePeer"))
-	pattern_ReferralService_SubmitReferrals_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "nodes", "parent", "referrals"}, "submitTogether"))
-	pattern_ReferralService_WithdrawOffer_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "withdraw"))
-	pattern_ReferralService_AnswerQuestion_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "answer"))
-	pattern_ReferralService_GrantRelease_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "grantRelease"))
-	pattern_ReferralService_RefuseRelease_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "refuseRelease"))
-	pattern_ReferralService_CancelReferral_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "cancel"))
-	pattern_ReferralService_CheckIn_0            = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "checkIn"))
-	pattern_ReferralService_RecordNoShow_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "recordNoShow"))
-	pattern_ReferralService_RequestReturn_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "requestReturn"))
-	pattern_ReferralService_RecordReturn_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "recordReturn"))
-	pattern_ReferralService_CorrectReferral_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "correct"))
-	pattern_ReferralService_EndConsent_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "endConsent"))
-	pattern_ReferralService_AskQuestion_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "ask"))
-	pattern_ReferralService_WaitlistOffer_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "waitlist"))
-	pattern_ReferralService_WithdrawAcceptance_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "withdrawAcceptance"))
-	pattern_ReferralService_RequestRelease_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "requestRelease"))
-	pattern_ReferralService_ProposeSchedule_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "proposeSchedule"))
-	pattern_ReferralService_GiveService_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "giveService"))
-	pattern_ReferralService_ReportOutcome_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "reportOutcome"))
-	pattern_ReferralService_AssertArrival_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "assertArrival"))
-	pattern_ReferralService_ReportSafety_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "reportSafety"))
-	pattern_ReferralService_RequestCorrection_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "requestCorrection"))
-	pattern_ReferralService_WithdrawConsent_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "withdrawConsent"))
+	pattern_ReferralService_SubmitReferral_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "nodes", "parent", "referrals"}, "submit"))
+	pattern_ReferralService_GetReferral_0          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, ""))
+	pattern_ReferralService_ListReferrals_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "nodes", "parent", "referrals"}, ""))
+	pattern_ReferralService_GetCustodyChain_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "custodyChain"))
+	pattern_ReferralService_VerifyReferral_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "verify"))
+	pattern_ReferralService_ExportHandover_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "exportHandover"))
+	pattern_ReferralService_ImportHandover_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "nodes", "parent", "referrals"}, "importHandover"))
+	pattern_ReferralService_GetOffer_0             = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, ""))
+	pattern_ReferralService_ListOffers_0           = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "nodes", "parent", "offers"}, ""))
+	pattern_ReferralService_AcceptOffer_0          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "accept"))
+	pattern_ReferralService_DeclineOffer_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "decline"))
+	pattern_ReferralService_OfferReferral_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "offer"))
+	pattern_ReferralService_RecordExternalAnswer_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "recordExternalAnswer"))
+	pattern_ReferralService_ConfirmOffer_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "confirm"))
+	pattern_ReferralService_DispatchReferral_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "dispatch"))
+	pattern_ReferralService_RecordArrival_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "recordArrival"))
+	pattern_ReferralService_StartService_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "startService"))
+	pattern_ReferralService_ListDeadlines_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "nodes", "parent", "deadlines"}, ""))
+	pattern_ReferralService_GetAnnex_0             = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "annexes", "name"}, ""))
+	pattern_ReferralService_GetRecovery_0          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 4, 3, 5, 3}, []string{"v1", "nodes", "recovery", "name"}, ""))
+	pattern_ReferralService_ExcusePeer_0           = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 4, 3, 5, 3}, []string{"v1", "nodes", "recovery", "name"}, "excusePeer"))
+	pattern_ReferralService_SubmitReferrals_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "nodes", "parent", "referrals"}, "submitTogether"))
+	pattern_ReferralService_WithdrawOffer_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "withdraw"))
+	pattern_ReferralService_AnswerQuestion_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "answer"))
+	pattern_ReferralService_GrantRelease_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "grantRelease"))
+	pattern_ReferralService_RefuseRelease_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "refuseRelease"))
+	pattern_ReferralService_CancelReferral_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "cancel"))
+	pattern_ReferralService_CheckIn_0              = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "checkIn"))
+	pattern_ReferralService_RecordNoShow_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "recordNoShow"))
+	pattern_ReferralService_RequestReturn_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "requestReturn"))
+	pattern_ReferralService_RecordReturn_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "recordReturn"))
+	pattern_ReferralService_CorrectReferral_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "correct"))
+	pattern_ReferralService_EndConsent_0           = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "endConsent"))
+	pattern_ReferralService_AskQuestion_0          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "ask"))
+	pattern_ReferralService_WaitlistOffer_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "waitlist"))
+	pattern_ReferralService_WithdrawAcceptance_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "withdrawAcceptance"))
+	pattern_ReferralService_RequestRelease_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "requestRelease"))
+	pattern_ReferralService_ProposeSchedule_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "proposeSchedule"))
+	pattern_ReferralService_GiveService_0          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "giveService"))
+	pattern_ReferralService_ReportOutcome_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 2, 3, 1, 0, 4, 6, 5, 4}, []string{"v1", "nodes", "referrals", "offers", "name"}, "reportOutcome"))
+	pattern_ReferralService_AssertArrival_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "assertArrival"))
+	pattern_ReferralService_ReportSafety_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "reportSafety"))
+	pattern_ReferralService_RequestCorrection_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "requestCorrection"))
+	pattern_ReferralService_WithdrawConsent_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "referrals", "name"}, "withdrawConsent"))
 )
 
 var (
-	forward_ReferralService_SubmitReferral_0     = runtime.ForwardResponseMessage
-	forward_ReferralService_GetReferral_0        = runtime.ForwardResponseMessage
-	forward_ReferralService_ListReferrals_0      = runtime.ForwardResponseMessage
-	forward_ReferralService_GetCustodyChain_0    = runtime.ForwardResponseMessage
-	forward_ReferralService_VerifyReferral_0     = runtime.ForwardResponseMessage
-	forward_ReferralService_ExportHandover_0     = runtime.ForwardResponseMessage
-	forward_ReferralService_ImportHandover_0     = runtime.ForwardResponseMessage
-	forward_ReferralService_GetOffer_0           = runtime.ForwardResponseMessage
-	forward_ReferralService_ListOffers_0         = runtime.ForwardResponseMessage
-	forward_ReferralService_AcceptOffer_0        = runtime.ForwardResponseMessage
-	forward_ReferralService_DeclineOffer_0       = runtime.ForwardResponseMessage
-	forward_ReferralService_OfferReferral_0      = runtime.ForwardResponseMessage
-	forward_ReferralService_ConfirmOffer_0       = runtime.ForwardResponseMessage
-	forward_ReferralService_DispatchReferral_0   = runtime.ForwardResponseMessage
-	forward_ReferralService_RecordArrival_0      = runtime.ForwardResponseMessage
-	forward_ReferralService_StartService_0       = runtime.ForwardResponseMessage
-	forward_ReferralService_ListDeadlines_0      = runtime.ForwardResponseMessage
-	forward_ReferralService_GetAnnex_0           = runtime.ForwardResponseMessage
-	forward_ReferralService_GetRecovery_0        = runtime.ForwardResponseMessage
-	forward_ReferralService_ExcusePeer_0         = runtime.ForwardResponseMessage
-	forward_ReferralService_SubmitReferrals_0    = runtime.ForwardResponseMessage
-	forward_ReferralService_WithdrawOffer_0      = runtime.ForwardResponseMessage
-	forward_ReferralService_AnswerQuestion_0     = runtime.ForwardResponseMessage
-	forward_ReferralService_GrantRelease_0       = runtime.ForwardResponseMessage
-	forward_ReferralService_RefuseRelease_0      = runtime.ForwardResponseMessage
-	forward_ReferralService_CancelReferral_0     = runtime.ForwardResponseMessage
-	forward_ReferralService_CheckIn_0            = runtime.ForwardResponseMessage
-	forward_ReferralService_RecordNoShow_0       = runtime.ForwardResponseMessage
-	forward_ReferralService_RequestReturn_0      = runtime.ForwardResponseMessage
-	forward_ReferralService_RecordReturn_0       = runtime.ForwardResponseMessage
-	forward_ReferralService_CorrectReferral_0    = runtime.ForwardResponseMessage
-	forward_ReferralService_EndConsent_0         = runtime.ForwardResponseMessage
-	forward_ReferralService_AskQuestion_0        = runtime.ForwardResponseMessage
-	forward_ReferralService_WaitlistOffer_0      = runtime.ForwardResponseMessage
-	forward_ReferralService_WithdrawAcceptance_0 = runtime.ForwardResponseMessage
-	forward_ReferralService_RequestRelease_0     = runtime.ForwardResponseMessage
-	forward_ReferralService_ProposeSchedule_0    = runtime.ForwardResponseMessage
-	forward_ReferralService_GiveService_0        = runtime.ForwardResponseMessage
-	forward_ReferralService_ReportOutcome_0      = runtime.ForwardResponseMessage
-	forward_ReferralService_AssertArrival_0      = runtime.ForwardResponseMessage
-	forward_ReferralService_ReportSafety_0       = runtime.ForwardResponseMessage
-	forward_ReferralService_RequestCorrection_0  = runtime.ForwardResponseMessage
-	forward_ReferralService_WithdrawConsent_0    = runtime.ForwardResponseMessage
+	forward_ReferralService_SubmitReferral_0       = runtime.ForwardResponseMessage
+	forward_ReferralService_GetReferral_0          = runtime.ForwardResponseMessage
+	forward_ReferralService_ListReferrals_0        = runtime.ForwardResponseMessage
+	forward_ReferralService_GetCustodyChain_0      = runtime.ForwardResponseMessage
+	forward_ReferralService_VerifyReferral_0       = runtime.ForwardResponseMessage
+	forward_ReferralService_ExportHandover_0       = runtime.ForwardResponseMessage
+	forward_ReferralService_ImportHandover_0       = runtime.ForwardResponseMessage
+	forward_ReferralService_GetOffer_0             = runtime.ForwardResponseMessage
+	forward_ReferralService_ListOffers_0           = runtime.ForwardResponseMessage
+	forward_ReferralService_AcceptOffer_0          = runtime.ForwardResponseMessage
+	forward_ReferralService_DeclineOffer_0         = runtime.ForwardResponseMessage
+	forward_ReferralService_OfferReferral_0        = runtime.ForwardResponseMessage
+	forward_ReferralService_RecordExternalAnswer_0 = runtime.ForwardResponseMessage
+	forward_ReferralService_ConfirmOffer_0         = runtime.ForwardResponseMessage
+	forward_ReferralService_DispatchReferral_0     = runtime.ForwardResponseMessage
+	forward_ReferralService_RecordArrival_0        = runtime.ForwardResponseMessage
+	forward_ReferralService_StartService_0         = runtime.ForwardResponseMessage
+	forward_ReferralService_ListDeadlines_0        = runtime.ForwardResponseMessage
+	forward_ReferralService_GetAnnex_0             = runtime.ForwardResponseMessage
+	forward_ReferralService_GetRecovery_0          = runtime.ForwardResponseMessage
+	forward_ReferralService_ExcusePeer_0           = runtime.ForwardResponseMessage
+	forward_ReferralService_SubmitReferrals_0      = runtime.ForwardResponseMessage
+	forward_ReferralService_WithdrawOffer_0        = runtime.ForwardResponseMessage
+	forward_ReferralService_AnswerQuestion_0       = runtime.ForwardResponseMessage
+	forward_ReferralService_GrantRelease_0         = runtime.ForwardResponseMessage
+	forward_ReferralService_RefuseRelease_0        = runtime.ForwardResponseMessage
+	forward_ReferralService_CancelReferral_0       = runtime.ForwardResponseMessage
+	forward_ReferralService_CheckIn_0              = runtime.ForwardResponseMessage
+	forward_ReferralService_RecordNoShow_0         = runtime.ForwardResponseMessage
+	forward_ReferralService_RequestReturn_0        = runtime.ForwardResponseMessage
+	forward_ReferralService_RecordReturn_0         = runtime.ForwardResponseMessage
+	forward_ReferralService_CorrectReferral_0      = runtime.ForwardResponseMessage
+	forward_ReferralService_EndConsent_0           = runtime.ForwardResponseMessage
+	forward_ReferralService_AskQuestion_0          = runtime.ForwardResponseMessage
+	forward_ReferralService_WaitlistOffer_0        = runtime.ForwardResponseMessage
+	forward_ReferralService_WithdrawAcceptance_0   = runtime.ForwardResponseMessage
+	forward_ReferralService_RequestRelease_0       = runtime.ForwardResponseMessage
+	forward_ReferralService_ProposeSchedule_0      = runtime.ForwardResponseMessage
+	forward_ReferralService_GiveService_0          = runtime.ForwardResponseMessage
+	forward_ReferralService_ReportOutcome_0        = runtime.ForwardResponseMessage
+	forward_ReferralService_AssertArrival_0        = runtime.ForwardResponseMessage
+	forward_ReferralService_ReportSafety_0         = runtime.ForwardResponseMessage
+	forward_ReferralService_RequestCorrection_0    = runtime.ForwardResponseMessage
+	forward_ReferralService_WithdrawConsent_0      = runtime.ForwardResponseMessage
 )

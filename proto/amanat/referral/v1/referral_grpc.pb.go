@@ -22,52 +22,53 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ReferralService_SubmitReferral_FullMethodName      = "/amanat.referral.v1.ReferralService/SubmitReferral"
-	ReferralService_GetReferral_FullMethodName         = "/amanat.referral.v1.ReferralService/GetReferral"
-	ReferralService_ListReferrals_FullMethodName       = "/amanat.referral.v1.ReferralService/ListReferrals"
-	ReferralService_GetCustodyChain_FullMethodName     = "/amanat.referral.v1.ReferralService/GetCustodyChain"
-	ReferralService_VerifyReferral_FullMethodName      = "/amanat.referral.v1.ReferralService/VerifyReferral"
-	ReferralService_ExportHandover_FullMethodName      = "/amanat.referral.v1.ReferralService/ExportHandover"
-	ReferralService_ImportHandover_FullMethodName      = "/amanat.referral.v1.ReferralService/ImportHandover"
-	ReferralService_GetOffer_FullMethodName            = "/amanat.referral.v1.ReferralService/GetOffer"
-	ReferralService_ListOffers_FullMethodName          = "/amanat.referral.v1.ReferralService/ListOffers"
-	ReferralService_AcceptOffer_FullMethodName         = "/amanat.referral.v1.ReferralService/AcceptOffer"
-	ReferralService_DeclineOffer_FullMethodName        = "/amanat.referral.v1.ReferralService/DeclineOffer"
-	ReferralService_OfferReferral_FullMethodName       = "/amanat.referral.v1.ReferralService/OfferReferral"
-	ReferralService_ConfirmOffer_FullMethodName        = "/amanat.referral.v1.ReferralService/ConfirmOffer"
-	ReferralService_DispatchReferral_FullMethodName    = "/amanat.referral.v1.ReferralService/DispatchReferral"
-	ReferralService_RecordArrival_FullMethodName       = "/amanat.referral.v1.ReferralService/RecordArrival"
-	ReferralService_StartService_FullMethodName        = "/amanat.referral.v1.ReferralService/StartService"
-	ReferralService_CompleteReferral_FullMethodName    = "/amanat.referral.v1.ReferralService/CompleteReferral"
-	ReferralService_ReportDossierClosed_FullMethodName = "/amanat.referral.v1.ReferralService/ReportDossierClosed"
-	ReferralService_ReportConsentEnded_FullMethodName  = "/amanat.referral.v1.ReferralService/ReportConsentEnded"
-	ReferralService_ListDeadlines_FullMethodName       = "/amanat.referral.v1.ReferralService/ListDeadlines"
-	ReferralService_GetAnnex_FullMethodName            = "/amanat.referral.v1.ReferralService/GetAnnex"
-	ReferralService_GetRecovery_FullMethodName         = "/amanat.referral.v1.ReferralService/GetRecovery"
-	ReferralService_ExcusePeer_FullMethodName          = "/amanat.referral.v1.ReferralService/ExcusePeer"
-	ReferralService_SubmitReferrals_FullMethodName     = "/amanat.referral.v1.ReferralService/SubmitReferrals"
-	ReferralService_WithdrawOffer_FullMethodName       = "/amanat.referral.v1.ReferralService/WithdrawOffer"
-	ReferralService_AnswerQuestion_FullMethodName      = "/amanat.referral.v1.ReferralService/AnswerQuestion"
-	ReferralService_GrantRelease_FullMethodName        = "/amanat.referral.v1.ReferralService/GrantRelease"
-	ReferralService_RefuseRelease_FullMethodName       = "/amanat.referral.v1.ReferralService/RefuseRelease"
-	ReferralService_CancelReferral_FullMethodName      = "/amanat.referral.v1.ReferralService/CancelReferral"
-	ReferralService_CheckIn_FullMethodName             = "/amanat.referral.v1.ReferralService/CheckIn"
-	ReferralService_RecordNoShow_FullMethodName        = "/amanat.referral.v1.ReferralService/RecordNoShow"
-	ReferralService_RequestReturn_FullMethodName       = "/amanat.referral.v1.ReferralService/RequestReturn"
-	ReferralService_RecordReturn_FullMethodName        = "/amanat.referral.v1.ReferralService/RecordReturn"
-	ReferralService_CorrectReferral_FullMethodName     = "/amanat.referral.v1.ReferralService/CorrectReferral"
-	ReferralService_EndConsent_FullMethodName          = "/amanat.referral.v1.ReferralService/EndConsent"
-	ReferralService_AskQuestion_FullMethodName         = "/amanat.referral.v1.ReferralService/AskQuestion"
-	ReferralService_WaitlistOffer_FullMethodName       = "/amanat.referral.v1.ReferralService/WaitlistOffer"
-	ReferralService_WithdrawAcceptance_FullMethodName  = "/amanat.referral.v1.ReferralService/WithdrawAcceptance"
-	ReferralService_RequestRelease_FullMethodName      = "/amanat.referral.v1.ReferralService/RequestRelease"
-	ReferralService_ProposeSchedule_FullMethodName     = "/amanat.referral.v1.ReferralService/ProposeSchedule"
-	ReferralService_GiveService_FullMethodName         = "/amanat.referral.v1.ReferralService/GiveService"
-	ReferralService_ReportOutcome_FullMethodName       = "/amanat.referral.v1.ReferralService/ReportOutcome"
-	ReferralService_AssertArrival_FullMethodName       = "/amanat.referral.v1.ReferralService/AssertArrival"
-	ReferralService_ReportSafety_FullMethodName        = "/amanat.referral.v1.ReferralService/ReportSafety"
-	ReferralService_RequestCorrection_FullMethodName   = "/amanat.referral.v1.ReferralService/RequestCorrection"
-	ReferralService_WithdrawConsent_FullMethodName     = "/amanat.referral.v1.ReferralService/WithdrawConsent"
+	ReferralService_SubmitReferral_FullMethodName       = "/amanat.referral.v1.ReferralService/SubmitReferral"
+	ReferralService_GetReferral_FullMethodName          = "/amanat.referral.v1.ReferralService/GetReferral"
+	ReferralService_ListReferrals_FullMethodName        = "/amanat.referral.v1.ReferralService/ListReferrals"
+	ReferralService_GetCustodyChain_FullMethodName      = "/amanat.referral.v1.ReferralService/GetCustodyChain"
+	ReferralService_VerifyReferral_FullMethodName       = "/amanat.referral.v1.ReferralService/VerifyReferral"
+	ReferralService_ExportHandover_FullMethodName       = "/amanat.referral.v1.ReferralService/ExportHandover"
+	ReferralService_ImportHandover_FullMethodName       = "/amanat.referral.v1.ReferralService/ImportHandover"
+	ReferralService_GetOffer_FullMethodName             = "/amanat.referral.v1.ReferralService/GetOffer"
+	ReferralService_ListOffers_FullMethodName           = "/amanat.referral.v1.ReferralService/ListOffers"
+	ReferralService_AcceptOffer_FullMethodName          = "/amanat.referral.v1.ReferralService/AcceptOffer"
+	ReferralService_DeclineOffer_FullMethodName         = "/amanat.referral.v1.ReferralService/DeclineOffer"
+	ReferralService_OfferReferral_FullMethodName        = "/amanat.referral.v1.ReferralService/OfferReferral"
+	ReferralService_RecordExternalAnswer_FullMethodName = "/amanat.referral.v1.ReferralService/RecordExternalAnswer"
+	ReferralService_ConfirmOffer_FullMethodName         = "/amanat.referral.v1.ReferralService/ConfirmOffer"
+	ReferralService_DispatchReferral_FullMethodName     = "/amanat.referral.v1.ReferralService/DispatchReferral"
+	ReferralService_RecordArrival_FullMethodName        = "/amanat.referral.v1.ReferralService/RecordArrival"
+	ReferralService_StartService_FullMethodName         = "/amanat.referral.v1.ReferralService/StartService"
+	ReferralService_CompleteReferral_FullMethodName     = "/amanat.referral.v1.ReferralService/CompleteReferral"
+	ReferralService_ReportDossierClosed_FullMethodName  = "/amanat.referral.v1.ReferralService/ReportDossierClosed"
+	ReferralService_ReportConsentEnded_FullMethodName   = "/amanat.referral.v1.ReferralService/ReportConsentEnded"
+	ReferralService_ListDeadlines_FullMethodName        = "/amanat.referral.v1.ReferralService/ListDeadlines"
+	ReferralService_GetAnnex_FullMethodName             = "/amanat.referral.v1.ReferralService/GetAnnex"
+	ReferralService_GetRecovery_FullMethodName          = "/amanat.referral.v1.ReferralService/GetRecovery"
+	ReferralService_ExcusePeer_FullMethodName           = "/amanat.referral.v1.ReferralService/ExcusePeer"
+	ReferralService_SubmitReferrals_FullMethodName      = "/amanat.referral.v1.ReferralService/SubmitReferrals"
+	ReferralService_WithdrawOffer_FullMethodName        = "/amanat.referral.v1.ReferralService/WithdrawOffer"
+	ReferralService_AnswerQuestion_FullMethodName       = "/amanat.referral.v1.ReferralService/AnswerQuestion"
+	ReferralService_GrantRelease_FullMethodName         = "/amanat.referral.v1.ReferralService/GrantRelease"
+	ReferralService_RefuseRelease_FullMethodName        = "/amanat.referral.v1.ReferralService/RefuseRelease"
+	ReferralService_CancelReferral_FullMethodName       = "/amanat.referral.v1.ReferralService/CancelReferral"
+	ReferralService_CheckIn_FullMethodName              = "/amanat.referral.v1.ReferralService/CheckIn"
+	ReferralService_RecordNoShow_FullMethodName         = "/amanat.referral.v1.ReferralService/RecordNoShow"
+	ReferralService_RequestReturn_FullMethodName        = "/amanat.referral.v1.ReferralService/RequestReturn"
+	ReferralService_RecordReturn_FullMethodName         = "/amanat.referral.v1.ReferralService/RecordReturn"
+	ReferralService_CorrectReferral_FullMethodName      = "/amanat.referral.v1.ReferralService/CorrectReferral"
+	ReferralService_EndConsent_FullMethodName           = "/amanat.referral.v1.ReferralService/EndConsent"
+	ReferralService_AskQuestion_FullMethodName          = "/amanat.referral.v1.ReferralService/AskQuestion"
+	ReferralService_WaitlistOffer_FullMethodName        = "/amanat.referral.v1.ReferralService/WaitlistOffer"
+	ReferralService_WithdrawAcceptance_FullMethodName   = "/amanat.referral.v1.ReferralService/WithdrawAcceptance"
+	ReferralService_RequestRelease_FullMethodName       = "/amanat.referral.v1.ReferralService/RequestRelease"
+	ReferralService_ProposeSchedule_FullMethodName      = "/amanat.referral.v1.ReferralService/ProposeSchedule"
+	ReferralService_GiveService_FullMethodName          = "/amanat.referral.v1.ReferralService/GiveService"
+	ReferralService_ReportOutcome_FullMethodName        = "/amanat.referral.v1.ReferralService/ReportOutcome"
+	ReferralService_AssertArrival_FullMethodName        = "/amanat.referral.v1.ReferralService/AssertArrival"
+	ReferralService_ReportSafety_FullMethodName         = "/amanat.referral.v1.ReferralService/ReportSafety"
+	ReferralService_RequestCorrection_FullMethodName    = "/amanat.referral.v1.ReferralService/RequestCorrection"
+	ReferralService_WithdrawConsent_FullMethodName      = "/amanat.referral.v1.ReferralService/WithdrawConsent"
 )
 
 // ReferralServiceClient is the client API for ReferralService service.
@@ -77,7 +78,7 @@ const (
 // ReferralService owns referrals. The owner of a referral acts on the referral; the asked
 // destination acts on its offer.
 type ReferralServiceClient interface {
-	// Begins a referral and asks one unit of another node, or of this one.
+	// Begins a referral and asks one unit of another node, or of this one; or an agency outside the network.
 	SubmitReferral(ctx context.Context, in *SubmitReferralRequest, opts ...grpc.CallOption) (*Referral, error)
 	// Reads a referral this node takes part in.
 	GetReferral(ctx context.Context, in *GetReferralRequest, opts ...grpc.CallOption) (*Referral, error)
@@ -87,7 +88,8 @@ type ReferralServiceClient interface {
 	GetCustodyChain(ctx context.Context, in *GetCustodyChainRequest, opts ...grpc.CallOption) (*v1.Chain, error)
 	// Verifies the custody chain anew, by the keys of the roster, and says what it says.
 	VerifyReferral(ctx context.Context, in *VerifyReferralRequest, opts ...grpc.CallOption) (*VerifyReferralResponse, error)
-	// Makes the file that travels with the escort: the chain, and the annexes sealed to the node the person goes to.
+	// Makes the file that travels with the escort: the chain, and the annexes sealed to the node the person goes to. To an agency outside the
+	// network no annex can be sealed, so that the file has none: what such an agency must know of the person, people tell it.
 	ExportHandover(ctx context.Context, in *ExportHandoverRequest, opts ...grpc.CallOption) (*ExportHandoverResponse, error)
 	// Takes in a file that came with the escort, as if its chain had come by the post. Repeating it is a no-op.
 	ImportHandover(ctx context.Context, in *ImportHandoverRequest, opts ...grpc.CallOption) (*Referral, error)
@@ -100,8 +102,11 @@ type ReferralServiceClient interface {
 	AcceptOffer(ctx context.Context, in *AcceptOfferRequest, opts ...grpc.CallOption) (*Offer, error)
 	// Declines an offer at the destination.
 	DeclineOffer(ctx context.Context, in *DeclineOfferRequest, opts ...grpc.CallOption) (*Offer, error)
-	// Asks one more unit, up to eight at once and each once: before the person leaves, or from where the person is, to refer on.
+	// Asks one more unit, up to eight at once and each once: before the person leaves, or from where the person is, to refer on. The first owner can
+	// ask an agency outside the network instead, and enters what it answers.
 	OfferReferral(ctx context.Context, in *OfferReferralRequest, opts ...grpc.CallOption) (*Referral, error)
+	// Enters what an agency outside the network said to an offer made to it, from received to the outcome. The same again is a no-op.
+	RecordExternalAnswer(ctx context.Context, in *RecordExternalAnswerRequest, opts ...grpc.CallOption) (*Referral, error)
 	// Chooses an accepted offer. A single offer is chosen by itself when the node's policy says so.
 	ConfirmOffer(ctx context.Context, in *ConfirmOfferRequest, opts ...grpc.CallOption) (*Referral, error)
 	// Sends the person on the way and hands ownership to the destination.
@@ -302,6 +307,16 @@ func (c *referralServiceClient) OfferReferral(ctx context.Context, in *OfferRefe
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Referral)
 	err := c.cc.Invoke(ctx, ReferralService_OfferReferral_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *referralServiceClient) RecordExternalAnswer(ctx context.Context, in *RecordExternalAnswerRequest, opts ...grpc.CallOption) (*Referral, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Referral)
+	err := c.cc.Invoke(ctx, ReferralService_RecordExternalAnswer_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -655,7 +670,7 @@ func (c *referralServiceClient) WithdrawConsent(ctx context.Context, in *Withdra
 // ReferralService owns referrals. The owner of a referral acts on the referral; the asked
 // destination acts on its offer.
 type ReferralServiceServer interface {
-	// Begins a referral and asks one unit of another node, or of this one.
+	// Begins a referral and asks one unit of another node, or of this one; or an agency outside the network.
 	SubmitReferral(context.Context, *SubmitReferralRequest) (*Referral, error)
 	// Reads a referral this node takes part in.
 	GetReferral(context.Context, *GetReferralRequest) (*Referral, error)
@@ -665,7 +680,8 @@ type ReferralServiceServer interface {
 	GetCustodyChain(context.Context, *GetCustodyChainRequest) (*v1.Chain, error)
 	// Verifies the custody chain anew, by the keys of the roster, and says what it says.
 	VerifyReferral(context.Context, *VerifyReferralRequest) (*VerifyReferralResponse, error)
-	// Makes the file that travels with the escort: the chain, and the annexes sealed to the node the person goes to.
+	// Makes the file that travels with the escort: the chain, and the annexes sealed to the node the person goes to. To an agency outside the
+	// network no annex can be sealed, so that the file has none: what such an agency must know of the person, people tell it.
 	ExportHandover(context.Context, *ExportHandoverRequest) (*ExportHandoverResponse, error)
 	// Takes in a file that came with the escort, as if its chain had come by the post. Repeating it is a no-op.
 	ImportHandover(context.Context, *ImportHandoverRequest) (*Referral, error)
@@ -678,8 +694,11 @@ type ReferralServiceServer interface {
 	AcceptOffer(context.Context, *AcceptOfferRequest) (*Offer, error)
 	// Declines an offer at the destination.
 	DeclineOffer(context.Context, *DeclineOfferRequest) (*Offer, error)
-	// Asks one more unit, up to eight at once and each once: before the person leaves, or from where the person is, to refer on.
+	// Asks one more unit, up to eight at once and each once: before the person leaves, or from where the person is, to refer on. The first owner can
+	// ask an agency outside the network instead, and enters what it answers.
 	OfferReferral(context.Context, *OfferReferralRequest) (*Referral, error)
+	// Enters what an agency outside the network said to an offer made to it, from received to the outcome. The same again is a no-op.
+	RecordExternalAnswer(context.Context, *RecordExternalAnswerRequest) (*Referral, error)
 	// Chooses an accepted offer. A single offer is chosen by itself when the node's policy says so.
 	ConfirmOffer(context.Context, *ConfirmOfferRequest) (*Referral, error)
 	// Sends the person on the way and hands ownership to the destination.
@@ -801,6 +820,9 @@ func (UnimplementedReferralServiceServer) DeclineOffer(context.Context, *Decline
 }
 func (UnimplementedReferralServiceServer) OfferReferral(context.Context, *OfferReferralRequest) (*Referral, error) {
 	return nil, status.Error(codes.Unimplemented, "method OfferReferral not implemented")
+}
+func (UnimplementedReferralServiceServer) RecordExternalAnswer(context.Context, *RecordExternalAnswerRequest) (*Referral, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecordExternalAnswer not implemented")
 }
 func (UnimplementedReferralServiceServer) ConfirmOffer(context.Context, *ConfirmOfferRequest) (*Referral, error) {
 	return nil, status.Error(codes.Unimplemented, "method ConfirmOffer not implemented")
@@ -1137,6 +1159,24 @@ func _ReferralService_OfferReferral_Handler(srv interface{}, ctx context.Context
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ReferralServiceServer).OfferReferral(ctx, req.(*OfferReferralRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReferralService_RecordExternalAnswer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecordExternalAnswerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).RecordExternalAnswer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_RecordExternalAnswer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).RecordExternalAnswer(ctx, req.(*RecordExternalAnswerRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1807,6 +1847,10 @@ var ReferralService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "OfferReferral",
 			Handler:    _ReferralService_OfferReferral_Handler,
+		},
+		{
+			MethodName: "RecordExternalAnswer",
+			Handler:    _ReferralService_RecordExternalAnswer_Handler,
 		},
 		{
 			MethodName: "ConfirmOffer",

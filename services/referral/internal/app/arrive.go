@@ -28,6 +28,9 @@ func (a *App) RecordArrival(ctx context.Context, request *referralv1.RecordArriv
 		if err != nil {
 			return err
 		}
+		if err := rules.Arrive(w.chain.State()); err != nil {
+			return err
+		}
 		_, err = w.append(actor, commitment(annex), &custodyv1.Event{Body: &custodyv1.Event_Arrived{Arrived: &custodyv1.Arrived{
 			Identification: request.GetIdentification(), ArriveTime: timestamppb.New(came),
 		}}})

@@ -31,7 +31,7 @@ func (a *App) ConfirmOffer(ctx context.Context, request *referralv1.ConfirmOffer
 	})
 }
 
-// confirmAll chooses an acceptance, and with it those of all who go together: all of one unit, or none.
+// confirmAll chooses an acceptance, and with it those of all who go together: all of one place, or none.
 func (w *work) confirmAll(actor *custodyv1.Actor, offer *custody.Offer) error {
 	group, err := w.bound()
 	if err != nil {
@@ -40,7 +40,7 @@ func (w *work) confirmAll(actor *custodyv1.Actor, offer *custody.Offer) error {
 	if len(group) == 1 {
 		return w.confirm(actor, offer)
 	}
-	offers, err := chainsOf(group).Confirmable(offer.Offered.GetToUnit())
+	offers, err := chainsOf(group).Confirmable(offer.Place())
 	if err != nil {
 		return err
 	}
@@ -54,8 +54,10 @@ func (w *work) confirmAll(actor *custodyv1.Actor, offer *custody.Offer) error {
 
 // confirm chooses an acceptance; the other units that were asked get word that they are not needed.
 func (w *work) confirm(actor *custodyv1.Actor, offer *custody.Offer) error {
-	if err := w.checkTakesPart("name", offer.Offered.GetToUnit()); err != nil {
-		return err
+	if !offer.External() {
+		if err := w.checkTakesPart("name", offer.Offered.GetToUnit()); err != nil {
+			return err
+		}
 	}
 	if offer.State == custodyv1.OfferState_OFFER_STATE_ACCEPTED {
 		if err := w.withdrawOthers(actor, offer, codes.WithdrawalOtherChosen); err != nil {

@@ -12,7 +12,7 @@ import (
 	"amanat.example/services/referral/internal/rules"
 )
 
-// DispatchReferral sends the person on the way, and hands ownership over with the same event. Those who go together leave at once.
+// DispatchReferral sends the person on the way, and hands ownership over with the same event; to an agency outside the network it hands nothing over. Those who go together leave at once.
 func (a *App) DispatchReferral(ctx context.Context, request *referralv1.DispatchReferralRequest, actor *custodyv1.Actor) (*referralv1.Referral, error) {
 	if request.GetEscort() == nil {
 		return nil, fault.InvalidField("escort", "must say who brings the person, and where they meet")
@@ -55,7 +55,9 @@ func (w *work) dispatch(request *referralv1.DispatchReferralRequest, actor *cust
 	body := &custodyv1.Dispatched{Documents: request.GetDocuments(), ExpectTime: request.GetExpectTime()}
 	if chosen := w.chain.State().Chosen(); chosen != nil {
 		body.Offer, body.ToNode = chosen.Hash.Bytes(), chosen.Offered.GetToNode()
-		if err := w.checkTakesPart("name", chosen.Offered.GetToUnit()); err != nil {
+		if chosen.External() {
+			body.ToNode = w.Node
+		} else if err := w.checkTakesPart("name", chosen.Offered.GetToUnit()); err != nil {
 			return err
 		}
 	}
@@ -66,11 +68,14 @@ func (w *work) dispatch(request *referralv1.DispatchReferralRequest, actor *cust
 	if err := w.attach(annex, w.lane(), body.GetToNode()); err != nil {
 		return err
 	}
-	return w.sendFlow(federalv1.Stage_STAGE_DISPATCHED, body.GetToNode())
+	return w.sendFlow(federalv1.Stage_STAGE_DISPATCHED, destination(w.chain.State()))
 }
 
-// destination is the node a referral was last handed over to, or that gives the service.
+// destination is the node a referral was last handed over to, or that gives the service; empty for an agency outside the network.
 func destination(s *custody.State) string {
+	if s.Outside {
+		return ""
+	}
 	if chosen := s.Chosen(); s.Dispatched == nil && chosen != nil {
 		return chosen.Offered.GetToNode()
 	}

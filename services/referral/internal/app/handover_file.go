@@ -19,7 +19,8 @@ import (
 const handoverInfo = "amanat.custody.handover.v1"
 
 // ExportHandover makes the file that travels with the escort: the chain as this node holds it, and the annexes that the node the
-// person goes to should have, sealed to that node's referral service. A party to the referral may make it at any time.
+// person goes to should have, sealed to that node's referral service. An agency outside the network has no key, and what is not sealed may be
+// read by whoever finds the file, so that it goes there without annexes. A party to the referral may make it at any time.
 func (a *App) ExportHandover(ctx context.Context, name string) ([]byte, error) {
 	f := &referralv1.HandoverFile{Referral: name, Node: a.Node, WriteTime: timestamppb.New(a.Now())}
 	err := a.DB.View(ctx, func(r kitstore.Reader) error {
@@ -31,7 +32,7 @@ func (a *App) ExportHandover(ctx context.Context, name string) ([]byte, error) {
 			return fault.NotFound("referral")
 		}
 		s := chain.State()
-		f.Reference, f.Chain, f.ToNode = s.Submitted.GetReference(), chain.Message(), s.Dispatched.GetToNode()
+		f.Reference, f.Chain, f.ToNode = s.Submitted.GetReference(), chain.Message(), destination(s)
 		if chosen := s.Chosen(); chosen != nil && (chosen.Live() || f.ToNode == "") { // where the person goes next
 			f.ToNode = chosen.Offered.GetToNode()
 		}

@@ -187,7 +187,7 @@ func (w *work) accepted(offer []byte) error {
 	}
 	for _, one := range group { // of those who go together, each has this one acceptance
 		live := one.chain.State().LiveOffers()
-		if len(live) != 1 || live[0].State != custodyv1.OfferState_OFFER_STATE_ACCEPTED || live[0].Offered.GetToUnit() != chosen.Offered.GetToUnit() {
+		if len(live) != 1 || live[0].State != custodyv1.OfferState_OFFER_STATE_ACCEPTED || live[0].Place() != chosen.Place() {
 			return nil
 		}
 	}

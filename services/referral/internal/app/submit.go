@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -52,8 +50,12 @@ func (a *App) SubmitReferral(ctx context.Context, request *referralv1.SubmitRefe
 	if err != nil {
 		return nil, err
 	}
-	w, refused := a.compose(ctx, request, name, nil, flow, annex)
-	if refused == nil && annex != nil { // Of a submission that is refused no key is left.
+	asking, err := a.newAsking(request.GetExternal())
+	if err != nil {
+		return nil, err
+	}
+	w, refused := a.compose(ctx, request, name, nil, flow, asking, annex)
+	if refused == nil && (annex != nil || w.asked.annex != nil) { // Of a submission that is refused no key is left.
 		if err := a.Annexes.Prepare(ctx, name); err != nil {
 			return nil, err
 		}
@@ -85,11 +87,14 @@ func (a *App) submitted(tx *kitstore.Tx, request *referralv1.SubmitReferralReque
 	if err != nil {
 		return nil, err
 	}
-	same := proto.Equal(row.Value.GetRequest(), withoutNote(request))
+	same := proto.Equal(row.Value.GetRequest(), withoutText(request))
 	if same {
-		if same, err = a.sameNote(tx, row.Value, request.GetNote()); err != nil {
+		note, err := a.sameNote(tx, row.Value, request.GetNote())
+		agency, failed := a.sameAgency(tx, row.Value, request.GetExternal())
+		if err := errors.Join(err, failed); err != nil {
 			return nil, err
 		}
+		same = note && agency
 	}
 	if !same {
 		return nil, fault.New(fault.IdempotencyMismatch, "This request_id began another referral. Use a new one for a new referral.",
@@ -98,9 +103,13 @@ func (a *App) submitted(tx *kitstore.Tx, request *referralv1.SubmitReferralReque
 	return a.show(tx, row)
 }
 
-func withoutNote(request *referralv1.SubmitReferralRequest) *referralv1.SubmitReferralRequest {
+// withoutText is a submission without what people wrote, which is kept sealed.
+func withoutText(request *referralv1.SubmitReferralRequest) *referralv1.SubmitReferralRequest {
 	bare := proto.CloneOf(request)
 	bare.Note = ""
+	if bare.GetExternal() != nil {
+		bare.External = &custodyv1.Agency{Kind: bare.GetExternal().GetKind()}
+	}
 	return bare
 }
 
@@ -118,13 +127,20 @@ func (a *App) sameNote(tx *kitstore.Tx, record *referralv1.ReferralRecord, note 
 
 // compose judges a submission and signs its two events, before the transaction: they depend on nothing that is stored, and
 // signing takes longer than all else that the transaction does.
-func (a *App) compose(ctx context.Context, request *referralv1.SubmitReferralRequest, name string, together []string, flow []byte, annex *custodyv1.AnnexLetter) (*work, error) {
+func (a *App) compose(ctx context.Context, request *referralv1.SubmitReferralRequest, name string, together []string, flow, asking []byte, annex *custodyv1.AnnexLetter) (*work, error) {
 	w := &work{App: a, now: a.Now(), chain: &custody.Chain{}}
 	if err := rules.CheckSubmit(request, a.Node, w.now); err != nil {
 		return nil, err
 	}
-	if err := a.checkAsked(request.GetToUnit()); err != nil {
+	var err error
+	if w.asked, err = a.checkAsked(request.GetToUnit(), request.GetExternal(), asking); err != nil {
 		return nil, err
+	}
+	w.asked.annex = annex
+	if w.asked.external != nil {
+		if w.asked.annex, err = a.newAnnex(name, &custodyv1.AnnexContent{Agency: request.GetExternal()}); err != nil {
+			return nil, err
+		}
 	}
 	answerBy, err := rules.AnswerBy(request.GetAnswerBy(), request.GetUrgency(), w.now, a.Limits)
 	if err != nil {
@@ -150,7 +166,7 @@ func (a *App) compose(ctx context.Context, request *referralv1.SubmitReferralReq
 	if err != nil {
 		return nil, legal(err)
 	}
-	if err := w.offer(request.GetActor(), request.GetToUnit(), answerBy, annex, together); err != nil {
+	if err := w.offer(request.GetActor(), w.asked, answerBy, together); err != nil {
 		return nil, legal(err)
 	}
 	return w, nil
@@ -158,7 +174,7 @@ func (a *App) compose(ctx context.Context, request *referralv1.SubmitReferralReq
 
 // submit stores what was composed, and sends it.
 func (w *work) submit(request *referralv1.SubmitReferralRequest, annex *custodyv1.AnnexLetter) (*referralv1.Referral, error) {
-	if err := w.sendFlow(federalv1.Stage_STAGE_REFERRED, rules.UnitNode(request.GetToUnit())); err != nil {
+	if err := w.sendFlow(federalv1.Stage_STAGE_REFERRED, w.asked.node()); err != nil {
 		return nil, err
 	}
 	last, err := optional(store.Counters.Get(w.tx, store.ReferenceKey))
@@ -170,14 +186,19 @@ func (w *work) submit(request *referralv1.SubmitReferralRequest, annex *custodyv
 			return nil, err
 		}
 	}
-	if err := w.attach(annex, w.lane(), rules.UnitNode(request.GetToUnit())); err != nil {
+	record := &referralv1.ReferralRecord{Request: withoutText(request), NoteCommitment: commitment(annex)}
+	if w.asked.external == nil {
+		if err := w.attach(annex, w.lane(), w.asked.node()); err != nil {
+			return nil, err
+		}
+		return w.end(record)
+	}
+	record.AgencyCommitment = commitment(w.asked.annex)
+	if err := errors.Join(w.attach(annex, w.lane()), w.attach(w.asked.annex, w.lane())); err != nil {
 		return nil, err
 	}
-	return w.end(&referralv1.ReferralRecord{Request: withoutNote(request), NoteCommitment: commitment(annex)})
+	return w.end(record)
 }
-
-// checkAsked refuses a unit of a node that takes no part.
-func (a *App) checkAsked(unit string) error { return a.checkTakesPart("to_unit", unit) }
 
 // checkTakesPart refuses a name of a node that takes no part.
 func (a *App) checkTakesPart(field, name string) error {
@@ -195,16 +216,6 @@ func unknownNode(field string) error {
 func (a *App) takesPart(node string) bool {
 	n, known := a.Roster.Node(node)
 	return known && n.GetState() == identityv1.RosterNode_STATE_ACTIVE
-}
-
-// offer appends an offer to a unit; together are the referrals for which it is asked besides.
-func (w *work) offer(actor *custodyv1.Actor, unit string, answerBy time.Time, annex *custodyv1.AnnexLetter, together []string) error {
-	b := w.chain.State().Submitted
-	_, err := w.append(actor, commitment(annex), &custodyv1.Event{Body: &custodyv1.Event_Offered{Offered: &custodyv1.Offered{
-		ToNode: rules.UnitNode(unit), ToUnit: unit, Kind: b.GetKind(), Service: b.GetService(), Urgency: b.GetUrgency(),
-		Reasons: b.GetReasons(), Needs: b.GetNeeds(), AnswerBy: timestamppb.New(answerBy), Reference: b.GetReference(), Together: together,
-	}}})
-	return err
 }
 
 // references numbers this node's referrals. The number of a submission that failed stays unused.

@@ -56,6 +56,13 @@ func (a *App) SubmitReferrals(ctx context.Context, request *referralv1.SubmitRef
 
 // draft composes the referrals of a group, before the transaction. Of a group that is refused no key is left.
 func (a *App) draft(ctx context.Context, request *referralv1.SubmitReferralsRequest) ([]*draft, error) {
+	for i, r := range request.GetRequests() { // else a bad one is blamed on the other, which differs from it
+		if agency := r.GetExternal(); agency != nil {
+			if err := rules.CheckAgency(agency); err != nil {
+				return nil, ofRequest(i, err)
+			}
+		}
+	}
 	if err := rules.CheckTogether(request); err != nil {
 		return nil, err
 	}
@@ -69,22 +76,25 @@ func (a *App) draft(ctx context.Context, request *referralv1.SubmitReferralsRequ
 		drafts = append(drafts, &draft{request: r, name: a.parent() + "/referrals/" + id})
 		names = append(names, drafts[len(drafts)-1].name)
 	}
+	asking, err := a.newAsking(request.GetRequests()[0].GetExternal()) // one for all of them
+	if err != nil {
+		return nil, err
+	}
 	for i, d := range drafts {
 		flow := make([]byte, 16)
 		if _, err := io.ReadFull(a.Random, flow); err != nil {
 			return nil, fmt.Errorf("make a flow id: %w", err)
 		}
-		var err error
 		if d.annex, err = a.newAnnex(d.name, &custodyv1.AnnexContent{Note: d.request.GetNote()}); err != nil {
 			return nil, err
 		}
 		together := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == d.name })
-		if d.work, err = a.compose(ctx, d.request, d.name, together, flow, d.annex); err != nil {
+		if d.work, err = a.compose(ctx, d.request, d.name, together, flow, asking, d.annex); err != nil {
 			return nil, ofRequest(i, err)
 		}
 	}
 	for _, d := range drafts {
-		if d.annex != nil {
+		if d.annex != nil || d.work.asked.annex != nil {
 			if err := a.Annexes.Prepare(ctx, d.name); err != nil {
 				return nil, err
 			}

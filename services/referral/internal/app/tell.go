@@ -24,6 +24,12 @@ func (w *work) tell(l custody.Link) error {
 			return err
 		}
 	}
+	if entered := custody.Entered(l.Event); entered != nil {
+		state, word = wordOfReply(s, entered)
+		if err := w.tellEntered(l, entered); err != nil {
+			return err
+		}
+	}
 	if word == "" {
 		return nil
 	}
@@ -45,6 +51,10 @@ func wordOf(e *custodyv1.Event) (state custodyv1.ReferralState, word string) {
 		return custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT, "dispatched"
 	case *custodyv1.Event_Arrived:
 		return custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, "arrived"
+	case *custodyv1.Event_ExternalAnswered:
+		if e.GetExternalAnswered().GetArrived() != nil {
+			return custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, "arrived"
+		}
 	case *custodyv1.Event_ServiceStarted:
 		return custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE, "in-service"
 	case *custodyv1.Event_Completed:
@@ -87,6 +97,7 @@ func (w *work) changed(l custody.Link, state custodyv1.ReferralState) *referralv
 		Referral: s.Referral, State: state, OriginNode: s.Origin, OwnerNode: s.Owner,
 		Unit: s.UnitAt(w.Node), Outcome: s.Completed.GetOutcome(), Reason: s.Reason, CareNode: s.Care, Kind: s.Submitted.GetKind(),
 		Sequence: l.Event.GetSequence(), GiverNode: s.Giver, OwnerNodes: owners(s), ConsentEnded: s.ConsentEnded,
+		Outside: s.Outside,
 	}
 	if chosen := s.Chosen(); chosen != nil {
 		if chosen.Live() || !placement(s) {

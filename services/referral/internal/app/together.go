@@ -65,7 +65,7 @@ func namesOf(group []*work, but *work) (names []string) {
 	return names
 }
 
-// keepTogether takes the others' offers back at units that fell out for one of them, because nobody goes alone, and stores what
+// keepTogether takes the others' offers back at places that fell out for one of them, because nobody goes alone, and stores what
 // became of the others. It does nothing where a person is handed over: who travelled first has gone.
 func (w *work) keepTogether() error {
 	if fallen := w.fallen(); len(fallen) > 0 {
@@ -87,14 +87,14 @@ func (w *work) keepTogether() error {
 	return nil
 }
 
-func (w *work) fallTogether(units []string) error {
+func (w *work) fallTogether(places []string) error {
 	group, err := w.rest()
 	if err != nil {
 		return err
 	}
 	for _, other := range group {
 		for _, o := range other.chain.State().LiveOffers() {
-			if !slices.Contains(units, o.Offered.GetToUnit()) {
+			if !slices.Contains(places, o.Place()) {
 				continue
 			}
 			if err := other.withdraw(w.self(), o, nil, codes.WithdrawalTogether); err != nil {
@@ -105,7 +105,7 @@ func (w *work) fallTogether(units []string) error {
 	return nil
 }
 
-// fallen are the units that fell out for this referral in this transaction, where others go together with it.
+// fallen are the places that fell out for this referral in this transaction, where others go together with it.
 func (w *work) fallen() []string {
 	s := w.chain.State()
 	if mutant.Off("both") || len(s.Submitted.GetTogether()) == 0 || s.Owner != w.Node || !s.Leaves() && !s.Terminal() {

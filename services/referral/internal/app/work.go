@@ -52,6 +52,8 @@ type work struct {
 
 	group []*work // see bound; nil while it is not known
 
+	asked asking // whom a referral that is new asks first
+
 	alone  []custody.Link         // events for units that were asked, each by itself
 	hears  map[string]postv1.Lane // nodes that get the chain as it is at the end
 	beside []annexMail            // what travels behind them
@@ -384,6 +386,13 @@ func stageOf(e *custodyv1.Event) federalv1.Stage {
 	case *custodyv1.Event_ReplyRecorded:
 		if custody.Recorded(e).GetAccepted() != nil {
 			return federalv1.Stage_STAGE_ACCEPTED
+		}
+	case *custodyv1.Event_ExternalAnswered:
+		switch b := e.GetExternalAnswered(); {
+		case b.GetAccepted() != nil:
+			return federalv1.Stage_STAGE_ACCEPTED
+		case b.GetArrived() != nil:
+			return federalv1.Stage_STAGE_ARRIVED
 		}
 	}
 	return federalv1.Stage_STAGE_UNSPECIFIED

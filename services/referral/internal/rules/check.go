@@ -125,6 +125,8 @@ func CheckTogether(r *referralv1.SubmitReferralsRequest) error {
 			field = "unit"
 		case one.GetToUnit() != first.GetToUnit():
 			field = "to_unit"
+		case !proto.Equal(one.GetExternal(), first.GetExternal()):
+			field = "external"
 		case one.GetKind() != custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT:
 			field = "kind"
 		case one.GetUrgency() != first.GetUrgency():

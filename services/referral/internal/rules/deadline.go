@@ -118,7 +118,7 @@ func ownerStep(s *custody.State, now time.Time, l Limit) step {
 	case custodyv1.ReferralState_REFERRAL_STATE_ARRIVED:
 		return step{kind: serve, due: now.Add(l.Seen)}
 	}
-	if chosen := s.Chosen(); forService && chosen != nil && chosen.Outcome != nil {
+	if chosen := s.Chosen(); (forService || s.Outside) && chosen != nil && chosen.Outcome != nil {
 		return step{kind: closeLoop, due: now.Add(l.Seen)}
 	}
 	return step{kind: complete, due: now.Add(l.FollowUp)}

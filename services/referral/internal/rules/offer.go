@@ -38,11 +38,11 @@ func Decline(state custodyv1.OfferState) (again bool, err error) {
 // MaxAsked is how many units can be asked at once.
 const MaxAsked = 8
 
-// Ask says whether the owner can ask one more unit.
+// Ask says whether the owner can ask one more unit; unit is empty for an agency outside the network.
 func Ask(s *custody.State, unit string) error {
 	live := s.LiveOffers()
 	for _, o := range live {
-		if !o.Return && o.Offered.GetToUnit() == unit {
+		if !o.Return && unit != "" && o.Offered.GetToUnit() == unit {
 			return fault.New(fault.WrongState, "This unit is being asked already. Wait for its answer, or ask another.",
 				"offer", s.Referral+"/offers/"+o.Hash.String())
 		}
@@ -124,12 +124,24 @@ func Assert(s *custody.State, node string) (write bool, err error) {
 		return false, fault.New(fault.WrongState, "Nobody moves in a referral for a service. Say what was given on its offer.")
 	case s.Owner == node && onTheRoad:
 		return true, nil
+	case s.Owner == node && s.Outside:
+		return false, fault.New(fault.WrongState, "By the referral the person is with an agency outside the network. Did the person come back, record the return (recordReturn).",
+			"state", custody.StateName(s.State))
 	case s.Owner == node:
 		return false, fault.New(fault.WrongState, "By the referral the person is here already. Read it again.", "state", custody.StateName(s.State))
 	case s.Care == node:
 		return false, fault.New(fault.WrongState, "This node has the duty of care still. Tell the owner that the person was found here.", "owner_node", s.Owner)
 	}
 	return false, nil
+}
+
+// Arrive refuses to record as an arrival here what is said of an agency outside the network.
+func Arrive(s *custody.State) error {
+	if !s.Outside {
+		return nil
+	}
+	return fault.New(fault.WrongState, "The person went to an agency outside the network. Enter what it says of the arrival (recordExternalAnswer); if the person is here, assert the arrival (assertArrival).",
+		"state", custody.StateName(s.State))
 }
 
 // Say is the state in which a reply leaves an offer made to this node, by the rules that its owner's chain goes by too. That an

@@ -26,7 +26,7 @@ func View(s *custody.State, updated time.Time) *referralv1.Referral {
 		Outcome:    s.Completed.GetOutcome(),
 		SubmitTime: timestamppb.New(s.Begin), UpdateTime: timestamppb.New(updated),
 		CareNode: s.Care, EndReason: s.Reason, ConsentEnded: s.ConsentEnded, CheckedIn: s.CheckedIn,
-		NoShow: s.NoShow, Found: s.Found, Together: b.GetTogether(),
+		NoShow: s.NoShow, Found: s.Found, Together: b.GetTogether(), Outside: s.Outside,
 	}
 	v.ServicesGiven = s.ServiceStarted.GetServices()
 	if s.Completed != nil {
@@ -50,7 +50,7 @@ func offer(referral, from string, hash custody.Hash, b *custodyv1.Offered, made 
 		Name: referral + "/offers/" + hash.String(), FromNode: from,
 		ToNode: b.GetToNode(), ToUnit: b.GetToUnit(), Reference: b.GetReference(), Kind: b.GetKind(),
 		Service: b.GetService(), Urgency: b.GetUrgency(), Reasons: b.GetReasons(), Needs: b.GetNeeds(),
-		AnswerBy: b.GetAnswerBy(), CreateTime: timestamppb.New(made), Together: b.GetTogether(),
+		AnswerBy: b.GetAnswerBy(), CreateTime: timestamppb.New(made), Together: b.GetTogether(), External: b.GetExternal(),
 	}
 }
 

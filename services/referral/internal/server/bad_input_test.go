@@ -13,9 +13,10 @@ import (
 )
 
 var (
-	anyKey   = rpctest.Accepted("a key is any text")
-	anyActor = rpctest.Accepted("the calling service says who acts, in its own names")
-	noSuch   = rpctest.Accepted("a filter that matches nothing is answered with nothing")
+	anyKey     = rpctest.Accepted("a key is any text")
+	anyActor   = rpctest.Accepted("the calling service says who acts, in its own names")
+	anyAddress = rpctest.Accepted("an address is any text")
+	noSuch     = rpctest.Accepted("a filter that matches nothing is answered with nothing")
 )
 
 // newSuite has a valid call of each RPC.
@@ -36,10 +37,13 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 					overridden.Ground = &referralv1.SubmitReferralRequest_Override{Override: &custodyv1.ConsentOverride{
 						LegalBasis: "IMMINENT_DANGER", Approver: "nodes/punjab/workers/supervisor",
 					}}
-					return []proto.Message{local(w), overridden}
+					outside := local(w)
+					outside.ToUnit, outside.External = "", agency()
+					return []proto.Message{local(w), overridden, outside}
 				},
 				Except: map[string]rpctest.Exception{
 					"request_id unknown": anyKey, "actor.person unknown": anyActor, "actor.unit unknown": anyActor, "actor.service unknown": anyActor,
+					"external.address unknown": anyAddress,
 				},
 			},
 			"GetReferral": {Requests: one(func(t testing.TB) proto.Message {
@@ -97,10 +101,13 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 				o := w.offer(t, w.walk(t, asked))
 				return &referralv1.DeclineOfferRequest{Name: o.GetName(), Reason: "OTHER", Note: "A note.", Etag: o.GetEtag()}
 			})},
-			"OfferReferral": {Requests: one(func(t testing.TB) proto.Message {
-				v := w.declined(t)
-				return &referralv1.OfferReferralRequest{Name: v.GetName(), ToUnit: hub, AnswerBy: ahead(1e12), Etag: v.GetEtag()}
-			})},
+			"OfferReferral": {Requests: func(t testing.TB) []proto.Message {
+				v, other := w.declined(t), w.declined(t)
+				return []proto.Message{
+					&referralv1.OfferReferralRequest{Name: v.GetName(), ToUnit: hub, AnswerBy: ahead(1e12), Etag: v.GetEtag()},
+					&referralv1.OfferReferralRequest{Name: other.GetName(), External: agency(), AnswerBy: ahead(1e12), Etag: other.GetEtag()},
+				}
+			}, Except: map[string]rpctest.Exception{"external.address unknown": anyAddress}},
 			"ConfirmOffer": {Requests: one(func(t testing.TB) proto.Message {
 				v := w.walk(t, accepted)
 				return &referralv1.ConfirmOfferRequest{Name: v.GetOffers()[0].GetName(), Etag: v.GetEtag()}
@@ -139,6 +146,7 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 	}
 	maps.Copy(suite.Calls, ownerCalls(w))
 	maps.Copy(suite.Calls, destinationCalls(w))
+	maps.Copy(suite.Calls, externalCalls(w))
 	return w, suite
 }
 

@@ -65,3 +65,8 @@ func (s *Server) EndConsent(ctx context.Context, r *referralv1.EndConsentRequest
 func (s *Server) SubmitReferrals(ctx context.Context, r *referralv1.SubmitReferralsRequest) (*referralv1.SubmitReferralsResponse, error) {
 	return s.app.SubmitReferrals(ctx, r)
 }
+
+// RecordExternalAnswer implements the RPC.
+func (s *Server) RecordExternalAnswer(ctx context.Context, r *referralv1.RecordExternalAnswerRequest) (*referralv1.Referral, error) {
+	return s.app.RecordExternalAnswer(ctx, r, actor(ctx))
+}

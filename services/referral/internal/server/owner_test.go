@@ -159,14 +159,18 @@ func ownerCalls(w *world) map[string]rpctest.Call {
 				overridden.Ground = &referralv1.SubmitReferralRequest_Override{Override: &custodyv1.ConsentOverride{
 					LegalBasis: "IMMINENT_DANGER", Approver: "nodes/punjab/workers/supervisor",
 				}}
+				outside, fourth := proto.CloneOf(one), proto.CloneOf(other)
+				outside.RequestId, fourth.RequestId = "outside-"+one.GetRequestId(), "outside-"+other.GetRequestId()
+				outside.ToUnit, outside.External, fourth.ToUnit, fourth.External = "", agency(), "", agency()
 				return []proto.Message{
 					&referralv1.SubmitReferralsRequest{Parent: "nodes/punjab", Requests: []*referralv1.SubmitReferralRequest{one, other}},
 					&referralv1.SubmitReferralsRequest{Parent: "nodes/punjab", Requests: []*referralv1.SubmitReferralRequest{overridden, third}},
+					&referralv1.SubmitReferralsRequest{Parent: "nodes/punjab", Requests: []*referralv1.SubmitReferralRequest{outside, fourth}},
 				}
 			},
 			Except: map[string]rpctest.Exception{
 				"requests.request_id unknown": anyKey, "requests.actor.person unknown": anyActor, "requests.actor.unit unknown": anyActor,
-				"requests.actor.service unknown": anyActor,
+				"requests.actor.service unknown": anyActor, "requests.external.address unknown": anyAddress,
 			},
 		},
 		"AcceptOffer": {

@@ -42,7 +42,7 @@ func (a *App) ReferCase(ctx context.Context, request *protectionv1.ReferCaseRequ
 func (a *App) submission(request *protectionv1.ReferCaseRequest, c *protectionv1.Case, id string, actor *custodyv1.Actor) *referralv1.SubmitReferralRequest {
 	submit := &referralv1.SubmitReferralRequest{
 		Parent: a.parent(), Kind: request.GetKind(), Service: request.GetService(), Urgency: c.GetUrgency(),
-		Reasons: request.GetReasons(), Needs: request.GetNeeds(), Unit: c.GetUnit(), ToUnit: request.GetToUnit(),
+		Reasons: request.GetReasons(), Needs: request.GetNeeds(), Unit: c.GetUnit(), ToUnit: request.GetToUnit(), External: request.GetExternal(),
 		AnswerBy: request.GetAnswerBy(), Note: request.GetNote(), RequestId: id, Actor: actor,
 	}
 	if request.GetOverride() != nil {

@@ -29,6 +29,14 @@ func CheckCodes(r *protectionv1.ReferCaseRequest, now time.Time) error {
 	if err := codes.CheckNeeds("needs", r.GetNeeds()); err != nil {
 		return err
 	}
+	if (r.GetToUnit() == "") == (r.GetExternal() == nil) {
+		return fault.InvalidField("to_unit", "must name the unit that is asked, or external the agency outside the network, and not both")
+	}
+	if r.GetExternal() != nil {
+		if err := codes.CheckField("external.kind", codes.Agency, r.GetExternal().GetKind()); err != nil {
+			return err
+		}
+	}
 	if r.GetAnswerBy() != nil && !r.GetAnswerBy().AsTime().After(now) {
 		return fault.InvalidField("answer_by", "must lie in the future; leave it out for the risk's own time limit")
 	}
@@ -69,13 +77,13 @@ func over(c *protectionv1.Case) bool {
 }
 
 // CheckOutcome says whether the outcome of a case can be reported now: of a placement where the person is, of a service where the
-// case was taken in, by what the unit that gave it has reported.
+// case was taken in, by what the unit that gave it has reported; and there too of a placement with an agency outside the network.
 func CheckOutcome(c *protectionv1.Case) error {
 	service, received := Service(c.GetReferralKind()), c.GetSource() == protectionv1.Case_SOURCE_REFERRAL
 	switch {
 	case service && received:
 		return fault.New(fault.WrongState, "The person is in the care of the unit that asked for a service. Report the outcome on its offer (reportOutcome).")
-	case !service && !received:
+	case !service && !received && !c.GetOutside():
 		return fault.New(fault.WrongState, "The case was not received from another node, so no outcome is owed for it.")
 	}
 	if c.GetReferralState() != custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE {

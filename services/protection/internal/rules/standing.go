@@ -189,7 +189,7 @@ func Due(d *protectionv1.ReceivedDossier, now time.Time) *timestamppb.Timestamp 
 func Holder(e *referralv1.ReferralChanged) (node, offer string) {
 	switch e.GetState() {
 	case custodyv1.ReferralState_REFERRAL_STATE_READY:
-		if e.GetReturning() {
+		if e.GetReturning() || e.GetToNode() == "" { // the way back, or to an agency outside the network
 			return "", ""
 		}
 		return e.GetToNode(), e.GetOffer()

@@ -83,6 +83,7 @@ func TestCanaryInEveryMarkedField(t *testing.T) {
 	r.viaService()
 	r.viaDestination()
 	r.viaOwner()
+	r.viaAgency()
 	if missing := f.owed(f.sent); missing != nil {
 		t.Errorf("marked fields that no request carried; send them in this test:\n%s", strings.Join(missing, "\n"))
 	}

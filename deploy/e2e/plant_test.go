@@ -52,6 +52,33 @@ func (l leaf) in(request proto.Message) protoreflect.Message {
 	return m
 }
 
+// leaves are those of a request that can stand in it: not what belongs to another choice than the one it has made, of a oneof, or of an agency
+// outside the network where a unit is asked.
+func leaves(request proto.Message) []leaf {
+	return slices.DeleteFunc(leavesOf(request.ProtoReflect().Descriptor()), func(l leaf) bool {
+		m := request.ProtoReflect()
+		for _, field := range l.path {
+			chosen := field
+			if oneof := field.ContainingOneof(); oneof != nil {
+				chosen = m.WhichOneof(oneof)
+			}
+			unit := m.Descriptor().Fields().ByName("to_unit")
+			if chosen != nil && chosen != field || field.Name() == "external" && unit != nil && m.Has(unit) {
+				return true
+			}
+			switch {
+			case !m.Has(field) || field.Message() == nil:
+				return false
+			case field.IsList():
+				m = m.Get(field).List().Get(0).Message()
+			default:
+				m = m.Get(field).Message()
+			}
+		}
+		return false
+	})
+}
+
 // leavesOf lists the marked fields of a request. A marked message marks all that is in it; a
 // message that is not of our contracts, such as a date, is one value.
 func leavesOf(request protoreflect.MessageDescriptor) (all []leaf) {
@@ -186,7 +213,7 @@ func (f *flock) number(l leaf) int {
 // plant puts a canary into every marked field of a request.
 func (f *flock) plant(t testing.TB, request proto.Message) {
 	t.Helper()
-	for _, l := range leavesOf(request.ProtoReflect().Descriptor()) {
+	for _, l := range leaves(request) {
 		m, field := l.in(request), l.field()
 		if value := f.value(l); value.IsValid() {
 			m.Set(field, value)
@@ -249,7 +276,7 @@ func (f *flock) value(l leaf) (none protoreflect.Value) {
 // spoil makes requests that break a rule of one marked field each, with a canary in it.
 func (f *flock) spoil(request proto.Message) map[string]proto.Message {
 	spoiled := map[string]proto.Message{}
-	for _, l := range leavesOf(request.ProtoReflect().Descriptor()) {
+	for _, l := range leaves(request) {
 		text := fmt.Sprintf("%s-%d", f.stem, f.number(l))
 		put := func(how string, value protoreflect.Value) {
 			s := proto.Clone(request)
@@ -278,7 +305,7 @@ func (f *flock) spoil(request proto.Message) map[string]proto.Message {
 
 // note remembers which leaves a request carried.
 func (f *flock) note(in map[string]bool, request proto.Message) {
-	for _, l := range leavesOf(request.ProtoReflect().Descriptor()) {
+	for _, l := range leaves(request) {
 		in[l.id] = true
 	}
 }

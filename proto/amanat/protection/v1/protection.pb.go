@@ -3138,7 +3138,7 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\x14RecordConsentRequest\x12N\n" +
 	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/cases/[0-9a-f-]{36}$R\x04name\x12B\n" +
 	"\aconsent\x18\x02 \x01(\v2\x1d.amanat.protection.v1.ConsentB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\aconsent\x12 \n" +
-	"\x04etag\x18\x03 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\xe9\x05\n" +
+	"\x04etag\x18\x03 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\xe5\x05\n" +
 	"\x10ReferCaseRequest\x12N\n" +
 	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/cases/[0-9a-f-]{36}$R\x04name\x12B\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12&\n" +
@@ -3152,8 +3152,8 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\x04etag\x18\n" +
 	" \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x12D\n" +
 	"\x06others\x18\v \x03(\v2\x1f.amanat.protection.v1.OtherCaseB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\n" +
-	"R\x06others\x12>\n" +
-	"\bexternal\x18\f \x01(\v2\x19.amanat.custody.v1.AgencyB\a\xe0A\x01\x88\x80\x19\x03R\bexternal\"\xfd\x01\n" +
+	"R\x06others\x12:\n" +
+	"\bexternal\x18\f \x01(\v2\x19.amanat.custody.v1.AgencyB\x03\xe0A\x01R\bexternal\"\xfd\x01\n" +
 	"\tOtherCase\x12N\n" +
 	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/cases/[0-9a-f-]{36}$R\x04name\x12 \n" +
 	"\x04etag\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x129\n" +

@@ -53,7 +53,7 @@ func Follow(r *protectionv1.CaseRecord, e *referralv1.ReferralChanged) (changed,
 	}
 	open := c.GetState() == protectionv1.Case_STATE_ACTIVE || c.GetState() == protectionv1.Case_STATE_FOLLOW_UP
 	switch {
-	case e.GetOutside() && e.GetState() != custodyv1.ReferralState_REFERRAL_STATE_COMPLETED: // the duty of care, and the case, stay here
+	case e.GetOutside(): // the duty of care, and the case, stay here until the outcome is recorded here
 	case open && came(e.GetState()) && !e.GetReturning():
 		c.State, closed = protectionv1.Case_STATE_CLOSED_REFERRED, true
 	case c.GetState() == protectionv1.Case_STATE_CLOSED_REFERRED && e.GetState() == custodyv1.ReferralState_REFERRAL_STATE_RETURNED:

@@ -147,12 +147,14 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 				Except: map[string]rpctest.Exception{"filter.unit unknown": noSuch, "filter.referral unknown": noSuch},
 			},
 			"RecordConsent": {Requests: one(func(t testing.TB) proto.Message { return consent(w.taken(t)) })},
-			"ReferCase": {Requests: func(t testing.TB) []proto.Message {
+			"ReferCase": {Except: map[string]rpctest.Exception{"external.address unknown": rpctest.Accepted("an address is any text")}, Requests: func(t testing.TB) []proto.Message {
+				outside := refer(w.consented(t))
+				outside.ToUnit, outside.External = "", &custodyv1.Agency{Kind: "NGO", DisplayName: "A home", ContactDisplayName: "Shazia", Phone: "+923009876543", Address: "A street"}
 				overridden := refer(w.taken(t))
 				overridden.Override = &custodyv1.ConsentOverride{LegalBasis: "IMMINENT_DANGER", Approver: "nodes/balochistan/workers/s"}
 				together, other := refer(w.consented(t)), w.taken(t)
 				together.Others = []*protectionv1.OtherCase{{Name: other.GetName(), Etag: other.GetEtag(), Needs: together.GetNeeds(), Override: overridden.GetOverride()}}
-				return []proto.Message{refer(w.consented(t)), overridden, together}
+				return []proto.Message{refer(w.consented(t)), overridden, together, outside}
 			}},
 			"RecordOutcome": {Requests: one(func(t testing.TB) proto.Message { return outcome(w.received(t, inService)) })},
 			"ListAuditRows": {Requests: one(func(testing.TB) proto.Message {

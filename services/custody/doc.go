@@ -11,6 +11,9 @@
 //   - I3: whoever is not the owner replies; a reply names its offer by hash, and one that is in
 //     the chain already is a no-op ([Chain.Holds]).
 //   - I8: nothing is undone; there is no event that removes another.
+//   - An agency outside the network has no node, and takes nothing over: the origin asks it, enters its answers, marked as such (ExternalAnswered), and
+//     owns the referral and has the duty of care (I6) until COMPLETED, also while the person is there ([State.Outside]). No node answers for an
+//     agency, and nothing is entered for a unit of the network.
 //
 // One function, fold, decides what is legal. Appending and verifying both go through it, so that
 // what one node may write is exactly what another accepts.

@@ -16,6 +16,8 @@
 //   - What ends by itself (an offer at its answer time, a referral that nobody takes) ends by an event of its owner, and is told.
 //   - Those who go together are asked for, accepted with one hold, chosen, let go and sent as one, each of these in one transaction;
 //     each arrives on their own.
+//   - To an agency outside the network nothing leaves by itself: its answers are entered here (RecordExternalAnswer), each step has its deadline at
+//     the origin, its offers expire as others do, and the federal cell is told of its flows without a node. The file for the escort has no annex.
 //   - A flow reaches each stage once, whatever happens to its referral.
 //   - A person who is here outranks every record: an arrival asserted is said to the owner until the referral follows. A handover
 //     on a promise this node never gave is refused, and stays refused.
@@ -28,7 +30,7 @@
 //   - Another node is believed no further than it must be: it gives no name that is not its own to give, sets no time beyond the longest
 //     allowed, makes no chain so long that it cannot be sent, and has no annex kept of a referral in which it has no part.
 //   - A word about a person reaches the owner with its annex, also through a former owner, and also before the handover came there.
-//   - What people write (notes, escort, receiving worker) lies in sealed annexes and travels in
+//   - What people write (notes, escort, receiving worker, agency outside the network) lies in sealed annexes and travels in
 //     sealed letters alone; chain, events and errors hold codes, ids and commitments.
 //
 // Letters it takes: custody.offer.v1, custody.reply.v1, custody.chain.v1, custody.head.v1,

@@ -59,6 +59,27 @@ func take(t *testing.T, a *app.App, node string, body []byte) error {
 	})
 }
 
+// What goes to an agency outside the network goes to no node, and is counted so.
+func TestFlowsOutOfTheNetwork(t *testing.T) {
+	a := newApp(t)
+	for stage := federalv1.Stage_STAGE_REFERRED; stage <= federalv1.Stage_STAGE_COMPLETED; stage++ {
+		for range 2 {
+			if err := take(t, a, "sindh", marshal(t, fact(1, stage, "", int(stage)))); err != nil {
+				t.Fatalf("%v: %v", stage, err)
+			}
+		}
+	}
+	corridors := list(t, a, nil)
+	for i, c := range corridors {
+		if c.GetFlows() != 1 || c.GetToNode() != "" || c.GetStage() != federalv1.Stage_STAGE_REFERRED+federalv1.Stage(i) {
+			t.Errorf("corridor %d: %v", i, c)
+		}
+	}
+	if len(corridors) != 5 {
+		t.Errorf("%d corridors", len(corridors))
+	}
+}
+
 func marshal(t *testing.T, m proto.Message) []byte {
 	t.Helper()
 	raw, err := proto.Marshal(m)

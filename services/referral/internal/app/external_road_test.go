@@ -1,0 +1,125 @@
+package app_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/kit/fault"
+)
+
+// On the road: who does not come is looked for, may come after all, or turns round and is here; and who was there may come back.
+func TestOnTheRoadToAnAgency(t *testing.T) {
+	sent := func(t *testing.T) (*network, *node, string, string) {
+		net, origin, _, _ := newOwnerNetwork(t)
+		name, offer := net.outside(placement)
+		must(t, origin.enter(offer, saysYes()))
+		must(t, origin.enter(offer, saysReady()))
+		must(t, origin.dispatch(name))
+		_, err := origin.CheckIn(context.Background(), &referralv1.CheckInRequest{Name: name, District: "PK-BA-HUB"}, actor)
+		must(t, err)
+		return net, origin, name, offer
+	}
+	lost := func(origin *node, name string) error {
+		_, err := origin.RecordNoShow(context.Background(), &referralv1.RecordNoShowRequest{Name: name, Note: theNote}, actor)
+		return err
+	}
+	back := func(origin *node, name string) error {
+		_, err := origin.RecordReturn(context.Background(), &referralv1.RecordReturnRequest{Name: name, Reason: "SURVIVOR_WISH"}, actor)
+		return err
+	}
+	t.Run("did not come, and came", func(t *testing.T) {
+		_, origin, name, offer := sent(t)
+		must(t, lost(origin, name))
+		if due := origin.get(name).GetNextDeadline().GetKind(); due != referralv1.Deadline_KIND_FIND {
+			t.Errorf("due: %v", due)
+		}
+		must(t, origin.enter(offer, saysCame()))
+		if v := origin.get(name); v.GetState() != hasCome || v.GetNoShow() != nil || v.GetCareNode() != "balochistan" {
+			t.Errorf("%v", v)
+		}
+	})
+	t.Run("turned round", func(t *testing.T) {
+		net, origin, name, _ := sent(t)
+		if err := origin.arrive(name); fault.ReasonOf(err) != fault.WrongState {
+			t.Errorf("an arrival there was recorded as one here: %v", err)
+		}
+		_, err := origin.assert(name)
+		must(t, err)
+		v := origin.get(name)
+		if v.GetState() != hasCome || v.GetOutside() {
+			t.Errorf("%v", v)
+		}
+		_, err = origin.ask(name, lahore)
+		must(t, err)
+		net.settle()
+		must(t, origin.withdraw(origin.lastOffer(name).GetName(), "NOT_NEEDED"))
+		must(t, back(origin, name))
+		net.settle()
+		net.checkState(name, returned, "balochistan")
+	})
+	t.Run("came back", func(t *testing.T) {
+		_, origin, name, offer := sent(t)
+		must(t, origin.enter(offer, saysCame()))
+		if _, err := origin.assert(name); fault.ReasonOf(err) != fault.WrongState {
+			t.Errorf("asserted here: %v", err)
+		}
+		must(t, back(origin, name))
+		if v := origin.get(name); v.GetState() != returned || v.GetOutside() || v.GetNextDeadline() != nil {
+			t.Errorf("%v", v)
+		}
+	})
+	t.Run("is at a node after all", func(t *testing.T) {
+		net, origin, name, offer := sent(t)
+		net.again = false // an arrival that is said again is answered again
+		_, err := net.nodes["sindh"].assert(name)
+		must(t, err)
+		net.settle()
+		net.checkState(name, hasCome, "balochistan", "sindh")
+		if v := origin.get(name); v.GetCareNode() != "sindh" || v.GetOutside() {
+			t.Errorf("%v", v)
+		}
+		if err := origin.enter(offer, saysCame()); fault.ReasonOf(err) != fault.NotOwner {
+			t.Errorf("an arrival entered after it: %v", err)
+		}
+	})
+	t.Run("goes on to a province", func(t *testing.T) {
+		net, origin, name, offer := sent(t)
+		must(t, origin.enter(offer, saysCame()))
+		_, err := origin.ask(name, lahore)
+		must(t, err)
+		net.settle()
+		punjab := net.nodes["punjab"]
+		punjab.accept(origin.lastOffer(name).GetName())
+		net.settle()
+		must(t, origin.dispatch(name))
+		net.settle()
+		must(t, punjab.arrive(name))
+		must(t, punjab.serve(name))
+		net.settle()
+		net.checkState(name, inService, "balochistan", "punjab")
+		if got := net.flows(); len(got) != 4 { // referred, accepted, dispatched, arrived: once each
+			t.Errorf("the flow: %v", got)
+		}
+		if _, err := punjab.OfferReferral(context.Background(), &referralv1.OfferReferralRequest{Name: name, External: agency(), Etag: punjab.get(name).GetEtag()}, actor); fault.ReasonOf(err) != fault.WrongState {
+			t.Errorf("another than the first owner asks an agency: %v", err)
+		}
+	})
+	t.Run("an arrival is corrected", func(t *testing.T) {
+		_, origin, name, offer := sent(t)
+		must(t, origin.enter(offer, saysCame()))
+		head := origin.head(name)
+		_, err := origin.CorrectReferral(context.Background(), &referralv1.CorrectReferralRequest{Name: name, Supersedes: head, Body: &referralv1.CorrectReferralRequest_Arrived{
+			Arrived: &custodyv1.Arrived{Identification: []string{"OWN_STATEMENT"}, ArriveTime: timestamppb.New(origin.net.now.Add(-time.Hour))},
+		}}, actor)
+		must(t, err)
+		if s := origin.chain(name).State(); !slices.Equal(s.Arrived.GetIdentification(), []string{"OWN_STATEMENT"}) || s.State != hasCome || !s.Outside {
+			t.Errorf("%v", s.Arrived)
+		}
+	})
+}

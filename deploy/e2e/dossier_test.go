@@ -86,15 +86,7 @@ func referredTogether(r *canaries, n int) (all []*protectionv1.Case) {
 		},
 	})
 	for i := range n {
-		taken := ask[*protectionv1.Case](r, home, &protectionv1.CreateCaseRequest{
-			Parent: "nodes/" + home, RequestId: fmt.Sprintf("intake-sister-%d", i), Case: &protectionv1.Case{
-				Unit: homeUnit, Urgency: custodyv1.Urgency_URGENCY_HIGH, FoundDistrict: "PK-BA-HUB",
-				Person: &protectionv1.Person{GivenName: "Synthetic", Gender: "Feminine", AgeFrom: 9, AgeTo: 9},
-			},
-		})
-		given := consent()
-		given.GivenBy = "Synthetic"
-		all = append(all, ask[*protectionv1.Case](r, home, &protectionv1.RecordConsentRequest{Name: taken.GetName(), Etag: taken.GetEtag(), Consent: given}))
+		all = append(all, takenIn(r, fmt.Sprintf("intake-sister-%d", i)))
 	}
 	request := &protectionv1.ReferCaseRequest{
 		Name: all[0].GetName(), Etag: all[0].GetEtag(), Kind: custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, Service: "SHELTER",
@@ -111,6 +103,20 @@ func referredTogether(r *canaries, n int) (all []*protectionv1.Case) {
 		return !slices.ContainsFunc(all, func(c *protectionv1.Case) bool { return c.GetReferral() == "" })
 	})
 	return all
+}
+
+// takenIn takes a girl in at Hub, with consent.
+func takenIn(r *canaries, request string) *protectionv1.Case {
+	r.t.Helper()
+	taken := ask[*protectionv1.Case](r, home, &protectionv1.CreateCaseRequest{
+		Parent: "nodes/" + home, RequestId: request, Case: &protectionv1.Case{
+			Unit: homeUnit, Urgency: custodyv1.Urgency_URGENCY_HIGH, FoundDistrict: "PK-BA-HUB",
+			Person: &protectionv1.Person{GivenName: "Synthetic", Gender: "Feminine", AgeFrom: 9, AgeTo: 9},
+		},
+	})
+	given := consent()
+	given.GivenBy = "Synthetic"
+	return ask[*protectionv1.Case](r, home, &protectionv1.RecordConsentRequest{Name: taken.GetName(), Etag: taken.GetEtag(), Consent: given})
 }
 
 // closedIn are the nodes that say in a chain, as home holds it, that reading ended there, with why.

@@ -53,7 +53,8 @@ func (a *App) sealAnnexes(r kitstore.Reader, chain *custody.Chain, f *referralv1
 	for _, l := range chain.Links() {
 		commitment, d := l.Event.GetAnnexCommitment(), l.Event.GetDispatched()
 		onTheRoad := d != nil && d == chain.State().Dispatched && d.GetToNode() == f.GetToNode()
-		forNext := l.Event.GetSubmitted() != nil || l.Event.GetOffered() != nil || onTheRoad
+		offered := l.Event.GetOffered() != nil && l.Event.GetOffered().GetExternal() == nil // which agency was asked before is nobody else's matter
+		forNext := l.Event.GetSubmitted() != nil || offered || onTheRoad
 		if len(commitment) != len(custody.Hash{}) || !forNext || sealed[string(commitment)] {
 			continue
 		}

@@ -2,10 +2,12 @@ package app_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/fault"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/store"
@@ -144,4 +146,71 @@ func TestTakenBackAndForgotten(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A restored node is given again what people wrote that it had, and no more: how a person travels on is not for who had the person before, nor
+// what an agency outside the network said.
+func TestRestoredNodeIsGivenWhatItHad(t *testing.T) {
+	for _, c := range []struct {
+		what, restored string
+		goesOn         func(net *network, name string)
+	}{
+		{"referred on", "balochistan", func(net *network, name string) {
+			punjab, sindh := net.nodes["punjab"], net.nodes["sindh"]
+			_, err := punjab.ask(name, karachi)
+			must(t, err)
+			net.settle()
+			sindh.accept(punjab.lastOffer(name).GetName())
+			net.settle()
+			must(t, punjab.dispatch(name))
+		}},
+		{"back, and outside", "punjab", func(net *network, name string) {
+			origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+			must(t, origin.askBack(name))
+			net.settle()
+			must(t, punjab.confirm(punjab.lastOffer(name).GetName()))
+			net.settle()
+			must(t, punjab.dispatch(name))
+			net.settle()
+			must(t, origin.arrive(name))
+			net.sendOutside(name)
+		}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			net := newNetworkOn(t, true)
+			n := net.nodes[c.restored]
+			early := n.copy()
+			name := net.walk(hasCome).GetName()
+			net.settle()
+			c.goesOn(net, name)
+			net.settle()
+			had := n.get(name).GetAnnexes()
+			n.restore(early, true, false)
+			net.heal()
+			again := n.get(name).GetAnnexes()
+			if len(again) == 0 {
+				t.Error("it is given nothing")
+			}
+			for _, annex := range again {
+				if !slices.Contains(had, annex) {
+					t.Errorf("it is given %s, which it did not have", annex)
+				}
+			}
+		})
+	}
+}
+
+// sendOutside asks an agency outside the network and sends the person there.
+func (net *network) sendOutside(name string) {
+	net.t.Helper()
+	origin := net.nodes["balochistan"]
+	_, err := origin.OfferReferral(context.Background(), &referralv1.OfferReferralRequest{Name: name, External: agency(), Etag: origin.get(name).GetEtag()}, actor)
+	must(net.t, err)
+	offer := origin.lastOffer(name).GetName()
+	must(net.t, origin.enter(offer, saysYes()))
+	must(net.t, origin.enter(offer, saysReady()))
+	must(net.t, origin.dispatch(name))
+	came := saysCame()
+	came.Note = theNote
+	must(net.t, origin.enter(offer, came))
 }

@@ -69,6 +69,13 @@ var scenarios = []Scenario{
 		},
 	},
 	{
+		Name: "an agency outside the network", Settings: Settings{Beds: 1}, Children: 1, Begin: submitTo(punjab),
+		Moves: []Move{
+			AskAgency(1), enter(1, "accepts", agencyAccepts), ConfirmAgency(1), enter(1, "is ready", agencyIsReady), enter(1, "takes it back", agencyTakesBack), enter(1, "has her", agencyHasHer),
+			Accept(1, punjab, false), Dispatch(1, balochistan), Cancel(1, balochistan), Travel(1, punjab, false), Welcome(1, punjab),
+		},
+	},
+	{
 		Name: "an old word of an arrival", Settings: Settings{Beds: 1}, Children: 1,
 		Begin: func(w *World, s State) State { return w.Make(w.Rest(Submit(w, s, punjab)), Accept(1, punjab, false)) },
 		Moves: []Move{

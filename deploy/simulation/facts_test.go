@@ -77,10 +77,8 @@ func (c *chains) of(events []*custodyv1.SignedEvent) *chainFacts {
 				f.wrong = "a reply stands in it twice"
 			}
 			said[string(reply.GetReply())] = true
-			if r, err := custody.OpenReply(cheap{}, reply); err == nil && r.GetReady() != nil {
-				promises[string(r.GetOffer())] = true
-			}
 		}
+		promises[string(promisedBy(l.Event))] = true
 	}
 	return f
 }

@@ -150,6 +150,13 @@ func init() {
 			Moves: []Move{Accept(1, punjab, false), Dispatch(1, balochistan), Travel(1, punjab, true), Welcome(1, punjab), Save(Referral(punjab)), Restore(1, Referral(punjab))},
 		},
 		Scenario{
+			Name: "the origin is restored twice", Settings: Settings{Beds: 1}, Children: 1, Recovers: true,
+			Begin: func(w *World, s State) State {
+				return w.First(w.Rest(Submit(w, s, punjab)), Save(Referral(balochistan)))
+			},
+			Moves: []Move{Accept(1, punjab, false), Withdraw(1, balochistan, punjab), Offer(1, balochistan, sindh), Cancel(1, balochistan), Restore(2, Referral(balochistan))},
+		},
+		Scenario{
 			Name: "the origin is restored, and old parcels come", Settings: Settings{Beds: 1}, Children: 1, Recovers: true,
 			Begin: func(w *World, s State) State {
 				return w.First(w.Rest(Submit(w, s, punjab)), Save(Referral(balochistan)))

@@ -13,6 +13,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"amanat.example/services/kit/mutant"
 )
 
 // A backup is: backupMagic; per bucket its name, then key and row of each of its rows, then an empty key; an empty name; and
@@ -346,6 +348,9 @@ func (w *rowWriter) putMeta(key []byte, r *row) (err error) {
 		return fmt.Errorf("it has version %d and this program knows up to %d: %w", w.meta.schema, s.version, ErrNewer)
 	}
 	if w.incarnation > 0 {
+		if mutant.Off("incuniq") {
+			w.incarnation = 0
+		}
 		w.meta.incarnation = max(w.incarnation, w.meta.incarnation+1)
 	}
 	return putMeta(w.tx, w.meta)

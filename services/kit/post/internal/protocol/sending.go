@@ -74,9 +74,16 @@ func Count(state *postv1.SendingState, receipt *postv1.Receipt, atMark []byte, n
 	next.PeerIncarnation = receipt.GetReceiverIncarnation()
 	next.ReceiptedSequence = receipt.GetMark()
 	next.HeardTime = timestamppb.New(now)
-	if floor := state.GetFloorSequence(); receipt.GetMark()+1 < floor {
+	floor := state.GetFloorSequence()
+	if mutant.Off("retain") || mutant.Off("resync") { // nothing is kept; without resync, since long enough ago
+		floor = max(floor, state.GetReceiptedSequence()+1)
+	}
+	if receipt.GetMark()+1 < floor {
 		out.LostFrom, out.LostTo = receipt.GetMark()+1, floor-1
 		next.ReceiptedSequence = floor - 1
+		if mutant.Off("resync") {
+			next.FloorSequence = floor
+		}
 	}
 	return next, out
 }

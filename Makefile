@@ -33,7 +33,7 @@ test: need-go ## Run every test with the race detector, and build each module al
 	go test $(RACE) -count=1 -timeout 25m $$(go list work | grep -v /deploy/e2e)
 	go test $(RACE) -count=1 -timeout 25m ./deploy/e2e
 	go test -count=1 -v -run Explore ./deploy/simulation
-	go test -count=1 -v -tags mutants -run Mutants ./deploy/simulation
+	go test -count=1 -v -tags mutants -run Mutants ./deploy/simulation ./services/protection/internal/app
 	$(TOOLS_GO) vet ./...
 	@for module in $(MODULES); do \
 		echo "GOWORK=off go build ./... in $$module"; \

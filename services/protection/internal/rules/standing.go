@@ -11,6 +11,7 @@ import (
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/mutant"
 )
 
 // This node's duties as a receiver, short.
@@ -129,7 +130,7 @@ func Concerns(e *referralv1.ReferralChanged, own string) bool {
 
 // EndOffer takes in that an offer made to this node is over without the person. It says whether that ends anything here.
 func EndOffer(d *protectionv1.ReceivedDossier, offer string) bool {
-	if d.GetDuty() == Care || d.GetDuty() == Over || offer == "" || offer != d.GetPromisedOffer() && offer != d.GetDossier().GetOffer() {
+	if mutant.Off("doss") || d.GetDuty() == Care || d.GetDuty() == Over || offer == "" || offer != d.GetPromisedOffer() && offer != d.GetDossier().GetOffer() {
 		return false
 	}
 	d.Duty = Over

@@ -80,6 +80,12 @@ func (n *node) enter(offer string, what *said) error {
 	return err
 }
 
+// askAgency asks an agency outside the network besides.
+func (n *node) askAgency(name string) error {
+	_, err := n.OfferReferral(context.Background(), &referralv1.OfferReferralRequest{Name: name, External: agency(), Etag: n.get(name).GetEtag()}, actor)
+	return err
+}
+
 // outside begins a referral that asks an agency outside the network first.
 func (net *network) outside(kind custodyv1.ReferralKind) (name, offer string) {
 	net.t.Helper()
@@ -306,6 +312,11 @@ func TestEnteredAgain(t *testing.T) {
 	must(t, origin.dispatch(name))
 	must(t, origin.enter(offer, saysCame()))
 	must(t, origin.enter(offer, saysCame()))
+	earlier := saysCame() // what names another time is another word, and is refused, not swallowed
+	earlier.GetArrived().ArriveTime = timestamppb.New(net.now.Add(-time.Hour))
+	if err := origin.enter(offer, earlier); fault.ReasonOf(err) != fault.WrongState {
+		t.Errorf("an arrival at another time: %v", err)
+	}
 	must(t, origin.enter(offer, saysGiven()))
 	sequence := origin.get(name).GetSequence()
 	must(t, origin.enter(offer, saysGiven()))

@@ -267,7 +267,7 @@ func commitmentsFor(chain *custody.Chain, node string) (all [][]byte) {
 		switch {
 		case reply.GetNode() == node || l.Event.GetReplyRecorded() != nil && l.Event.GetOwner() == node:
 			all = append(all, reply.GetAnnexCommitment())
-		case l.Event.GetOwner() != node && forOneAlone(l.Event, node):
+		case l.Event.GetOwner() != node && notFor(l.Event, before.State(), node):
 		case l.Event.GetReplyRecorded() == nil && (l.Event.GetOwner() == node || hears.Alone == node || slices.Contains(hears.Chain, node)):
 			all = append(all, l.Event.GetAnnexCommitment())
 		}
@@ -275,8 +275,16 @@ func commitmentsFor(chain *custody.Chain, node string) (all [][]byte) {
 	return all
 }
 
-// forOneAlone says that what people wrote beside an event was not for a node which hears of the event: how the person travels is for the
-// next owner, and what an agency outside the network said is for the origin.
-func forOneAlone(e *custodyv1.Event, node string) bool {
-	return e.GetDispatched() != nil && e.GetDispatched().GetToNode() != node || e.GetExternalAnswered() != nil
+// notFor says that what people wrote beside an event was not for a node which hears of the event: how the person travels is for the next
+// owner, the feedback for who had the person, and what an agency outside the network said for the origin.
+func notFor(e *custodyv1.Event, s *custody.State, node string) bool {
+	switch b := e.GetBody().(type) {
+	case *custodyv1.Event_ExternalAnswered:
+		return true
+	case *custodyv1.Event_Dispatched:
+		return b.Dispatched.GetToNode() != node
+	case *custodyv1.Event_Completed:
+		return !s.Owned(node)
+	}
+	return false
 }

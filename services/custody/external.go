@@ -141,7 +141,7 @@ func (s *State) foldArrivedOutside(l Link, o *Offer, b *custodyv1.Arrived) error
 	return nil
 }
 
-// wentOutside says that the person was sent to an agency outside the network, once at least.
-func (s *State) wentOutside() bool {
+// WentOutside says that the person was sent to an agency outside the network, once at least.
+func (s *State) WentOutside() bool {
 	return s.Submitted.GetKind() == placement && slices.ContainsFunc(s.Offers, func(o *Offer) bool { return o.External() && o.State == offerFulfilled })
 }

@@ -182,7 +182,7 @@ func (s *State) foldServiceStarted(l Link, b *custodyv1.ServiceStarted) error {
 // foldCompleted closes the loop. A referral for a service is closed with the destination's own word, and so is one whose person is with an
 // agency outside the network: with that the duty of care of the origin ends.
 func (s *State) foldCompleted(l Link, b *custodyv1.Completed) error {
-	if s.State != isInService {
+	if s.State != isInService && !s.late {
 		return illegal(l.Event, s.is())
 	}
 	if err := s.alone(l, nil); err != nil {
@@ -191,7 +191,7 @@ func (s *State) foldCompleted(l Link, b *custodyv1.Completed) error {
 	if (s.Submitted.GetKind() == service || s.Outside) && s.Chosen().Outcome == nil {
 		return illegal(l.Event, "whoever gives the service has not said what came of it")
 	}
-	s.State, s.Completed = isCompleted, b
+	s.State, s.Completed, s.late = isCompleted, b, false
 	return nil
 }
 
@@ -213,7 +213,7 @@ func (s *State) foldReturned(l Link, b *custodyv1.Returned) error {
 	switch {
 	case s.State != isArrived && s.State != isInService:
 		return illegal(l.Event, s.is())
-	case (s.Owner != s.Origin || s.Care != s.Origin || len(s.Former) == 0 && !s.wentOutside()) && !mutant.Off("ret"):
+	case (s.Owner != s.Origin || s.Care != s.Origin || len(s.Former) == 0 && !s.WentOutside()) && !mutant.Off("ret"):
 		return illegal(l.Event, "the person is not back with the origin")
 	}
 	if err := s.alone(l, nil); err != nil {

@@ -247,8 +247,6 @@ func (s *State) takeAnswer(l Link, r *custodyv1.Reply, hash Hash) error {
 	}
 	if k := replyKind(r); (k == serviceGiven || k == outcomeReported) && s.Submitted.GetKind() != service {
 		return illegal(l.Event, "the referral is not for a service")
-	} else if k == serviceGiven && s.Terminal() { // what is over is not reopened
-		return illegal(l.Event, s.is())
 	}
 	s.move(l, o, next, r, hash)
 	return nil
@@ -274,7 +272,10 @@ func (s *State) move(l Link, o *Offer, next custodyv1.OfferState, r *custodyv1.R
 	case *custodyv1.Reply_ScheduleProposed:
 		o.Proposed = b.ScheduleProposed
 	case *custodyv1.Reply_ServiceGiven:
-		s.State, s.ServiceStarted = isInService, &custodyv1.ServiceStarted{Services: together(s.ServiceStarted.GetServices(), b.ServiceGiven.GetServices())}
+		if s.late = s.late || s.State == isCompleted; !s.late { // one that comes late stands in the chain, and reopens nothing
+			s.State = isInService
+		}
+		s.ServiceStarted = &custodyv1.ServiceStarted{Services: together(s.ServiceStarted.GetServices(), b.ServiceGiven.GetServices())}
 	case *custodyv1.Reply_OutcomeReported:
 		o.Outcome = b.OutcomeReported
 	}

@@ -69,6 +69,7 @@ type State struct {
 	fallback custodyv1.ReferralState // what the referral is when the chosen offer falls
 	events   map[Hash]*custodyv1.Event
 	wrong    map[Hash]bool // superseded by a correction
+	late     bool          // a service given was recorded after the completion, which may be said anew
 }
 
 // Handover is a handover that may still be refused.

@@ -19,7 +19,9 @@ func (w *work) tell(l custody.Link) error {
 	}
 	state, word := wordOf(l.Event)
 	if reply := custody.Recorded(l.Event); reply != nil {
-		state, word = wordOfReply(s, reply)
+		if state, word = wordOfReply(s, reply); w.late(l, reply) {
+			state, word = 0, ""
+		}
 		if err := w.tellReply(l, reply); err != nil {
 			return err
 		}
@@ -89,6 +91,13 @@ func wordOfReply(s *custody.State, r *custodyv1.Reply) (state custodyv1.Referral
 		return 0, "found"
 	}
 	return 0, ""
+}
+
+// late says that a service given was recorded when the referral was completed already: it stays so.
+func (w *work) late(l custody.Link, r *custodyv1.Reply) bool {
+	return r.GetServiceGiven() != nil && slices.ContainsFunc(w.chain.Links()[:l.Event.GetSequence()], func(before custody.Link) bool {
+		return before.Event.GetCompleted() != nil
+	})
 }
 
 func (w *work) changed(l custody.Link, state custodyv1.ReferralState) *referralv1.ReferralChanged {

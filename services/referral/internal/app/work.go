@@ -383,6 +383,8 @@ func stageOf(e *custodyv1.Event) federalv1.Stage {
 		return federalv1.Stage_STAGE_DISPATCHED
 	case *custodyv1.Event_Arrived:
 		return federalv1.Stage_STAGE_ARRIVED
+	case *custodyv1.Event_Completed:
+		return federalv1.Stage_STAGE_COMPLETED
 	case *custodyv1.Event_ReplyRecorded:
 		if custody.Recorded(e).GetAccepted() != nil {
 			return federalv1.Stage_STAGE_ACCEPTED

@@ -1,0 +1,57 @@
+package app_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	federalv1 "amanat.example/proto/amanat/federal/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+)
+
+// A service given that comes after the completion is taken in, once, and reopens nothing: no state is told, no flow is counted, no letter is
+// refused.
+func TestAServiceGivenThatComesLate(t *testing.T) {
+	net, origin, punjab, _ := newOwnerNetwork(t)
+	request := submitRequest()
+	request.Kind, request.Service = forService, "LEGAL"
+	v, err := origin.SubmitReferral(context.Background(), request)
+	must(t, err)
+	net.settle()
+	name, offer := v.GetName(), v.GetOffers()[0].GetName()
+	accept := acceptRequest(offer)
+	accept.Group = ""
+	_, err = punjab.AcceptOffer(context.Background(), accept, actor)
+	must(t, err)
+	net.settle()
+	_, err = punjab.GiveService(context.Background(), &referralv1.GiveServiceRequest{Name: offer, Services: []string{"LEGAL"}}, actor)
+	must(t, err)
+	_, err = punjab.ReportOutcome(context.Background(), &referralv1.ReportOutcomeRequest{Name: offer, Outcome: "SERVICE_GIVEN", Services: []string{"LEGAL"}}, actor)
+	must(t, err)
+	net.settle()
+	must(t, origin.complete(name))
+	net.settle()
+	told := origin.told("referral.referral.in-service.v1", name)
+	late := net.says("punjab", "balochistan", name, offer, &custodyv1.Reply{Body: &custodyv1.Reply_ServiceGiven{ServiceGiven: &custodyv1.ServiceGiven{Services: []string{"HEALTH"}}}})
+	net.settle()
+	net.checkState(name, completed, "balochistan", "punjab")
+	if origin.told("referral.referral.in-service.v1", name) != told {
+		t.Error("it was told that the referral is in service again")
+	}
+	if got := net.chain(origin, name).State().ServiceStarted.GetServices(); !slices.Equal(got, []string{"LEGAL", "HEALTH"}) {
+		t.Errorf("services in the chain: %v", got)
+	}
+	sequence := origin.get(name).GetSequence()
+	net.sent = append(net.sent, late)
+	net.settle()
+	if got := origin.get(name).GetSequence(); got != sequence {
+		t.Error("the same visit stands twice")
+	}
+	_, err = origin.CompleteReferral(context.Background(), &referralv1.CompleteReferralRequest{Name: name, Outcome: "REFERRED_ON", Services: []string{"HEALTH"}, Actor: actor})
+	must(t, err)
+	net.settle()
+	if got := net.flows(); !slices.Equal(got, []federalv1.Stage{federalv1.Stage_STAGE_REFERRED, federalv1.Stage_STAGE_ACCEPTED, federalv1.Stage_STAGE_COMPLETED}) {
+		t.Errorf("the flow: %v", got)
+	}
+}

@@ -40,6 +40,24 @@ func TestAnAgencyInEveryState(t *testing.T) {
 	}
 }
 
+// Whoever is with the first owner again, though the way back was not chosen, is a case there still: who turned round on the road to an agency,
+// or ran away from the road to a province. Who went to another unit of the same node is that unit's case.
+func TestWhoTurnedRoundIsACaseStill(t *testing.T) {
+	for name, c := range map[string]struct {
+		toNode string
+		closed bool
+	}{"from an agency": {"", false}, "from a province": {"punjab", false}, "to a unit of this node": {"balochistan", true}} {
+		r := &protectionv1.CaseRecord{Case: full()}
+		e := &referralv1.ReferralChanged{
+			OriginNode: "balochistan", OwnerNode: "balochistan", CareNode: "balochistan", GiverNode: "balochistan", ToNode: c.toNode, Offer: "offer",
+			State: custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, Kind: custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, Sequence: 1,
+		}
+		if _, closed := rules.Follow(r, e); closed != c.closed || (r.GetCase().GetState() == protectionv1.Case_STATE_CLOSED_REFERRED) != c.closed {
+			t.Errorf("%s: the case is %v", name, r.GetCase())
+		}
+	}
+}
+
 // A unit or an agency is asked, and one of them.
 func TestWhoIsReferredTo(t *testing.T) {
 	for name, c := range map[string]struct {

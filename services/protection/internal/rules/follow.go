@@ -18,6 +18,11 @@ func came(s custodyv1.ReferralState) bool {
 	return false
 }
 
+// back says that a person is with the first owner again, though the way back was not chosen: who turned round, or came by themselves.
+func back(e *referralv1.ReferralChanged) bool {
+	return e.GetOwnerNode() == e.GetOriginNode() && e.GetToNode() != e.GetOwnerNode()
+}
+
 // Vain says that a referral ended without a place for its person, who can be referred again.
 func Vain(s custodyv1.ReferralState) bool {
 	switch s {
@@ -54,7 +59,7 @@ func Follow(r *protectionv1.CaseRecord, e *referralv1.ReferralChanged) (changed,
 	open := c.GetState() == protectionv1.Case_STATE_ACTIVE || c.GetState() == protectionv1.Case_STATE_FOLLOW_UP
 	switch {
 	case e.GetOutside(): // the duty of care, and the case, stay here until the outcome is recorded here
-	case open && came(e.GetState()) && !e.GetReturning():
+	case open && came(e.GetState()) && !e.GetReturning() && !back(e):
 		c.State, closed = protectionv1.Case_STATE_CLOSED_REFERRED, true
 	case c.GetState() == protectionv1.Case_STATE_CLOSED_REFERRED && e.GetState() == custodyv1.ReferralState_REFERRAL_STATE_RETURNED:
 		c.State = protectionv1.Case_STATE_ACTIVE

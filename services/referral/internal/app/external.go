@@ -102,7 +102,7 @@ func (a *App) RecordExternalAnswer(ctx context.Context, request *referralv1.Reco
 		if err != nil {
 			return err
 		}
-		again, err := w.enteredBefore(entry, content, request.GetSayTime() != nil)
+		again, err := w.enteredBefore(entry, content, request)
 		switch {
 		case err != nil:
 			return err
@@ -125,7 +125,7 @@ func (a *App) RecordExternalAnswer(ctx context.Context, request *referralv1.Reco
 }
 
 // enteredBefore judges whether an answer can be entered for an offer, and says that it was the last one entered for it.
-func (w *work) enteredBefore(entry *custodyv1.ExternalAnswered, content *custodyv1.AnnexContent, timed bool) (bool, error) {
+func (w *work) enteredBefore(entry *custodyv1.ExternalAnswered, content *custodyv1.AnnexContent, request *referralv1.RecordExternalAnswerRequest) (bool, error) {
 	o := w.chain.State().Offer(entry.GetOffer())
 	if o == nil {
 		return false, fault.NotFound("offer")
@@ -134,7 +134,7 @@ func (w *work) enteredBefore(entry *custodyv1.ExternalAnswered, content *custody
 		return false, err
 	}
 	last := rules.LastEntry(w.chain, entry.GetOffer())
-	if last == nil || !rules.SameEntry(last.GetExternalAnswered(), entry, timed) {
+	if last == nil || !rules.SameEntry(last.GetExternalAnswered(), entry, request) {
 		return false, nil
 	}
 	if len(last.GetAnnexCommitment()) == 0 {

@@ -35,7 +35,10 @@ func TestOnTheRoadToAnAgency(t *testing.T) {
 	}
 	t.Run("did not come, and came", func(t *testing.T) {
 		_, origin, name, offer := sent(t)
+		wrong(t, back(origin, name), fault.WrongState, "assertArrival")
+		wrong(t, origin.cancel(name), fault.WrongState, "assertArrival")
 		must(t, lost(origin, name))
+		wrong(t, back(origin, name), fault.WrongState, "assertArrival")
 		if due := origin.get(name).GetNextDeadline().GetKind(); due != referralv1.Deadline_KIND_FIND {
 			t.Errorf("due: %v", due)
 		}
@@ -55,6 +58,7 @@ func TestOnTheRoadToAnAgency(t *testing.T) {
 		if v.GetState() != hasCome || v.GetOutside() {
 			t.Errorf("%v", v)
 		}
+		wrong(t, origin.cancel(name), fault.WrongState, "recordReturn")
 		_, err = origin.ask(name, lahore)
 		must(t, err)
 		net.settle()
@@ -63,9 +67,24 @@ func TestOnTheRoadToAnAgency(t *testing.T) {
 		net.settle()
 		net.checkState(name, returned, "balochistan")
 	})
+	t.Run("did not come, and was found", func(t *testing.T) {
+		_, origin, name, _ := sent(t)
+		must(t, lost(origin, name))
+		_, err := origin.ReportSafety(context.Background(), &referralv1.ReportSafetyRequest{Name: name, Code: "FOUND_SAFE", Found: true}, actor)
+		must(t, err)
+		if v := origin.get(name); !v.GetFound() || v.GetNextDeadline() != nil {
+			t.Errorf("%v", v)
+		}
+		_, err = origin.assert(name)
+		must(t, err)
+		if v := origin.get(name); v.GetState() != hasCome || v.GetOutside() || v.GetNextDeadline() == nil {
+			t.Errorf("%v", v)
+		}
+	})
 	t.Run("came back", func(t *testing.T) {
 		_, origin, name, offer := sent(t)
 		must(t, origin.enter(offer, saysCame()))
+		wrong(t, origin.cancel(name), fault.WrongState, "recordReturn")
 		if _, err := origin.assert(name); fault.ReasonOf(err) != fault.WrongState {
 			t.Errorf("asserted here: %v", err)
 		}

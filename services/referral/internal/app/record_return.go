@@ -24,6 +24,9 @@ func (a *App) RecordReturn(ctx context.Context, request *referralv1.RecordReturn
 		return s.State == custodyv1.ReferralState_REFERRAL_STATE_RETURNED && s.Owner == a.Node && s.Reason == request.GetReason()
 	}
 	return a.step(ctx, request.GetName(), request.GetEtag(), again, func(w *work) error {
+		if err := rules.Return(w.chain.State()); err != nil {
+			return err
+		}
 		_, err := w.append(actor, commitment(annex), &custodyv1.Event{Body: &custodyv1.Event_Returned{
 			Returned: &custodyv1.Returned{Reason: request.GetReason()},
 		}})

@@ -143,7 +143,7 @@ func (w *work) hear(l custody.Link, audience custody.Audience) {
 
 // laneOf an event's letters: arrivals, people who did not come, and the end of consent never wait.
 func (w *work) laneOf(e *custodyv1.Event) postv1.Lane {
-	if e.GetArrived() != nil || e.GetConsentEnded() != nil || e.GetNoShow() != nil {
+	if e.GetArrived() != nil || e.GetExternalAnswered().GetArrived() != nil || e.GetConsentEnded() != nil || e.GetNoShow() != nil {
 		return postv1.Lane_LANE_URGENT
 	}
 	return w.lane()

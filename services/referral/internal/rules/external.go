@@ -84,14 +84,14 @@ func LastEntry(c *custody.Chain, offer []byte) (last *custodyv1.Event) {
 	return last
 }
 
-// SameEntry says that an answer is the one that was entered last. Where the call names no time, the time at which it was said is not
-// compared, nor that of an arrival, which may go by it.
-func SameEntry(last, e *custodyv1.ExternalAnswered, timed bool) bool {
+// SameEntry says that an answer, entered by a call, is the one that was entered last. A time that the call does not name is not compared:
+// when it was said, and when a person came, which goes by it.
+func SameEntry(last, e *custodyv1.ExternalAnswered, r *referralv1.RecordExternalAnswerRequest) bool {
 	last, e = proto.CloneOf(last), proto.CloneOf(e)
-	if !timed {
+	if r.GetSayTime() == nil {
 		last.SayTime, e.SayTime = nil, nil
-		if last.GetArrived() != nil && e.GetArrived() != nil {
-			last.GetArrived().ArriveTime, e.GetArrived().ArriveTime = nil, nil
+		if came := last.GetArrived(); came != nil && e.GetArrived() != nil && r.GetArrived().GetArriveTime() == nil {
+			came.ArriveTime, e.GetArrived().ArriveTime = nil, nil
 		}
 	}
 	return proto.Equal(last, e)

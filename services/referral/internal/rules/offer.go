@@ -65,7 +65,10 @@ func Cancel(s *custody.State, node string) error {
 		return fault.New(fault.NotOwner, "The person was handed over, so the referral cannot be cancelled any more. Ask for the person's return (requestReturn).")
 	case s.Owner == node && s.Owner != s.Origin:
 		return fault.New(fault.WrongState, "Only the first owner cancels. Refer the person on, or complete the referral.", "state", custody.StateName(s.State))
-	case s.Owner == node && len(s.Former) > 0 && !s.Leaves():
+	case s.Owner == node && s.Outside:
+		return fault.New(fault.WrongState, "The person went to an agency outside the network, so the referral cannot be cancelled any more. When the person is back, assert the arrival (assertArrival) if they did not come there, else record the return (recordReturn).",
+			"state", custody.StateName(s.State))
+	case s.Owner == node && (len(s.Former) > 0 || s.WentOutside()) && !s.Leaves():
 		return fault.New(fault.WrongState, "The person was handed over and comes back. Record the return (recordReturn).", "state", custody.StateName(s.State))
 	}
 	return nil
@@ -141,6 +144,15 @@ func Arrive(s *custody.State) error {
 		return nil
 	}
 	return fault.New(fault.WrongState, "The person went to an agency outside the network. Enter what it says of the arrival (recordExternalAnswer); if the person is here, assert the arrival (assertArrival).",
+		"state", custody.StateName(s.State))
+}
+
+// Return refuses to record the return of a person who, by the referral, did not come to the agency outside the network yet.
+func Return(s *custody.State) error {
+	if !s.Outside || s.State != custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT && s.State != custodyv1.ReferralState_REFERRAL_STATE_NO_SHOW {
+		return nil
+	}
+	return fault.New(fault.WrongState, "By the referral the person did not come to the agency outside the network. If the person is here, assert the arrival (assertArrival), then record the return.",
 		"state", custody.StateName(s.State))
 }
 

@@ -10,7 +10,7 @@ import (
 // node knows it; nil for not at all. waiting says that a person is here whom the referral has not followed yet.
 func Stage(o *referralv1.OfferRecord, held *referralv1.Referral, node string, waiting bool) shelterv1.LiveOffer_Stage {
 	live, care := false, held.GetCareNode() == node
-	if held.GetOwnerNode() == node { // else the person has moved on
+	if held.GetOwnerNode() == node && !held.GetOutside() { // else the person has moved on
 		switch held.GetState() {
 		case custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT, custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE,
 			// A place further on, or the way back, is being made ready: until they leave, the person is where they are.

@@ -31,6 +31,10 @@ func TestStage(t *testing.T) {
 				t.Errorf("%v, in the care of %s: %v, want %v", state, care, got, stage)
 			}
 		}
+		outside := &referralv1.Referral{State: state, OwnerNode: "punjab", CareNode: "punjab", Outside: true}
+		if got := rules.Stage(o, outside, "punjab", false); got != shelterv1.LiveOffer_STAGE_UNSPECIFIED {
+			t.Errorf("%v and at an agency outside the network: %v", state, got)
+		}
 		if got := rules.Stage(o, &referralv1.Referral{State: state, OwnerNode: "sindh"}, "punjab", false); got != shelterv1.LiveOffer_STAGE_UNSPECIFIED {
 			t.Errorf("%v and moved on: %v", state, got)
 		}

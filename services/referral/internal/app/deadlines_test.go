@@ -221,7 +221,7 @@ func (net *network) checkDeadlines(when string) {
 }
 
 func TestEveryLiveReferralHasADeadlineOnRandomWalks(t *testing.T) {
-	completed, services, arrived, moves := 0, 0, 0, 0
+	completed, services, arrived, moves, outside := 0, 0, 0, 0, 0
 	ends := map[custodyv1.ReferralState]int{}
 	for seed := range uint64(8) {
 		net := newNetwork(t)
@@ -242,6 +242,7 @@ func TestEveryLiveReferralHasADeadlineOnRandomWalks(t *testing.T) {
 		for _, name := range names {
 			v := origin.get(name)
 			ends[v.GetState()]++
+			outside += net.wentOutside(name)
 			if v.GetState() == custodyv1.ReferralState_REFERRAL_STATE_COMPLETED {
 				completed++
 				if v.GetKind() == custodyv1.ReferralKind_REFERRAL_KIND_SERVICE {
@@ -253,9 +254,10 @@ func TestEveryLiveReferralHasADeadlineOnRandomWalks(t *testing.T) {
 			arrived += len(n.eventsOf("referral.arrival.taken.v1"))
 		}
 	}
-	t.Logf("in the end: %v", ends)
-	if completed == 0 || services == 0 || arrived == 0 {
-		t.Errorf("%d moves completed %d, %d of them services, with %d arrivals asserted: the walks are too short to show anything", moves, completed, services, arrived)
+	t.Logf("in the end: %v; %d came to agencies", ends, outside)
+	if completed == 0 || services == 0 || arrived == 0 || outside == 0 {
+		t.Errorf("%d moves completed %d, %d of them services, with %d arrivals asserted and %d at agencies: the walks are too short to show anything",
+			moves, completed, services, arrived, outside)
 	}
 }
 
@@ -270,6 +272,9 @@ func (net *network) randomMove(rnd *mathrand.Rand, origin *node, names *[]string
 		if rnd.IntN(2) == 0 {
 			r.Kind, r.Service = custodyv1.ReferralKind_REFERRAL_KIND_SERVICE, "LEGAL"
 		}
+		if rnd.IntN(3) == 0 {
+			r.ToUnit, r.External = "", agency()
+		}
 		v, err := origin.SubmitReferral(ctx, r)
 		must(net.t, err)
 		*names = append(*names, v.GetName())
@@ -278,10 +283,14 @@ func (net *network) randomMove(rnd *mathrand.Rand, origin *node, names *[]string
 	name := (*names)[rnd.IntN(len(*names))]
 	v := origin.get(name)
 	offer := v.GetOffers()[len(v.GetOffers())-1]
-	dest := net.nodes[offer.GetToNode()]
+	dest := net.nodeOf(rnd, offer)
 	switch rnd.IntN(6) {
 	case 0:
 		return net.randomDecision(rnd, name)
+	case 2:
+		if offer.GetExternal() != nil || rnd.IntN(4) == 0 {
+			return net.agencyMove(rnd, origin, name)
+		}
 	case 1:
 		return net.destinationMove(rnd, dest, name, offer.GetName())
 	}
@@ -378,6 +387,10 @@ func (net *network) randomDecision(rnd *mathrand.Rand, name string) string {
 		_, _ = n.RecordReturn(ctx, &referralv1.RecordReturnRequest{Name: name, Reason: "FAMILY_TRACED"}, actor)
 		return "returned"
 	case 6:
+		if rnd.IntN(3) == 0 {
+			_ = n.askAgency(name)
+			return "ask an agency"
+		}
 		_, _ = n.ask(name, "nodes/"+all[1+rnd.IntN(2)].Node+"/units/second")
 		return "ask another"
 	case 7:
@@ -390,7 +403,7 @@ func (net *network) randomDecision(rnd *mathrand.Rand, name string) string {
 		_ = n.arrive(name)
 		return "arrive"
 	case 10:
-		asked := net.nodes[offer.GetToNode()]
+		asked := net.nodeOf(rnd, offer)
 		_, _ = asked.AskQuestion(ctx, &referralv1.AskQuestionRequest{Name: offer.GetName(), Topic: "HEALTH"}, actor)
 		_, _ = asked.RequestRelease(ctx, &referralv1.RequestReleaseRequest{Name: offer.GetName(), Reason: "NO_CAPACITY"}, actor)
 		return "ask back, or to be released"

@@ -16,7 +16,7 @@ import (
 // Everybody tries everything with children who go together, with a referral inside one province, and with handovers that are refused: at
 // each moment somebody of each node that must act is reminded (invariant I7), and in the end no bed is kept for nobody.
 func TestDeadlinesOfFamiliesAndWithinOneNode(t *testing.T) {
-	came, gone, handedOver := 0, 0, 0
+	came, gone, handedOver, outside := 0, 0, 0, 0
 	for seed := range uint64(6) {
 		net := newNetwork(t)
 		rnd := mathrand.New(mathrand.NewPCG(seed, 7))
@@ -28,6 +28,11 @@ func TestDeadlinesOfFamiliesAndWithinOneNode(t *testing.T) {
 		must(t, err)
 		names := []string{v.GetName()}
 		each(family, func(name string) { names = append(names, name) })
+		if seed%2 == 0 { // an agency outside the network instead, one for the whole family
+			must(t, origin.withdraw(origin.lastOffer(family[0].GetName()).GetName(), "NEEDS_CHANGED"))
+			must(t, origin.askAgency(family[0].GetName()))
+			must(t, punjab.askAgency(v.GetName()))
+		}
 		for i := range 400 {
 			what := net.familyMove(rnd, origin, []*node{punjab, sindh}, family, names)
 			net.checkDeadlines(fmt.Sprintf("seed %d, move %d (%s)", seed, i, what))
@@ -42,6 +47,7 @@ func TestDeadlinesOfFamiliesAndWithinOneNode(t *testing.T) {
 			t.Errorf("seed %d: refused %v", seed, net.refused)
 		}
 		for _, name := range names {
+			outside += net.wentOutside(name)
 			for _, n := range net.nodes {
 				if n.holdsChain(name) && n.get(name).GetOwnerNode() == n.Node {
 					s := net.chain(n, name).State()
@@ -56,8 +62,8 @@ func TestDeadlinesOfFamiliesAndWithinOneNode(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d arrivals, %d over, %d handed over", came, gone, handedOver)
-	if came == 0 || gone == 0 || handedOver == 0 {
+	t.Logf("%d arrivals, %d over, %d handed over, %d came to agencies", came, gone, handedOver, outside)
+	if came == 0 || gone == 0 || handedOver == 0 || outside == 0 {
 		t.Error("the walks are too short to show anything")
 	}
 }
@@ -78,9 +84,10 @@ func (net *network) familyMove(rnd *mathrand.Rand, origin *node, dests []*node, 
 		return "accept a family"
 	case 2:
 		offer := n.lastOffer(name)
+		to := net.nodeOf(rnd, offer)
 		request := acceptRequest(offer.GetName())
-		request.Group = "nodes/" + offer.GetToNode() + "/shelters/a1/groups/b1"
-		_, _ = net.nodes[offer.GetToNode()].AcceptOffer(ctx, request, actor)
+		request.Group = "nodes/" + to.Node + "/shelters/a1/groups/b1"
+		_, _ = to.AcceptOffer(ctx, request, actor)
 		return "accept"
 	case 3, 4:
 		_ = n.dispatch(name)
@@ -114,6 +121,14 @@ func (net *network) familyMove(rnd *mathrand.Rand, origin *node, dests []*node, 
 		return "shelters change"
 	case 10, 11:
 		return net.randomDecision(rnd, name)
+	case 13:
+		return net.agencyMove(rnd, n, name)
+	case 14:
+		for range 2 {
+			each(family, func(name string) { _ = net.agencyMove(rnd, origin, name) })
+			_ = origin.dispatch(name)
+		}
+		return "an agency speaks of a family"
 	case 12:
 		if rnd.IntN(3) == 0 {
 			_ = n.serve(name)

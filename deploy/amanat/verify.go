@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -100,6 +102,16 @@ type chainResult struct {
 	Steps     []stepResult `json:"steps"`
 }
 
+// printable shows what a file says of itself without what steers a terminal: nothing may hide the verdict.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
+}
+
 func reportChain(out io.Writer, file *referralv1.HandoverFile, chain *custody.Chain, fault error, asJSON bool) error {
 	s := chain.State()
 	r := chainResult{
@@ -122,7 +134,7 @@ func reportChain(out io.Writer, file *referralv1.HandoverFile, chain *custody.Ch
 	if asJSON {
 		return json.NewEncoder(out).Encode(r)
 	}
-	fmt.Fprintf(out, "%s  %s\n\n", r.Reference, r.Referral)
+	fmt.Fprintf(out, "%s  %s\n\n", printable(r.Reference), printable(r.Referral))
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, step := range r.Steps {
 		by := step.Node

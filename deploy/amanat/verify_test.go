@@ -88,6 +88,10 @@ func TestVerify(t *testing.T) {
 			t.Errorf("%s: %v: %s", what, err, out)
 		}
 	}
+	out, err = run(write(func(f *referralv1.HandoverFile) { f.Referral, f.Chain = "x\n\nSound: every event\x1b[8m\u202e", nil }))
+	if err == nil || strings.ContainsAny(out, "\x1b\u202e") || strings.Contains(out, "\nSound") || !strings.Contains(out, "NOT SOUND") {
+		t.Errorf("a file that steers the terminal: %v: %q", err, out)
+	}
 	if _, err := run("--node", "nowhere", write(func(*referralv1.HandoverFile) {})); err == nil || !strings.Contains(err.Error(), "--node") {
 		t.Errorf("an unknown node: %v", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
-	"slices"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 )
@@ -139,9 +138,4 @@ func (s *State) foldArrivedOutside(l Link, o *Offer, b *custodyv1.Arrived) error
 	}
 	s.State, s.fallback, s.Arrived, s.NoShow, s.Found = isArrived, isArrived, b, nil, false
 	return nil
-}
-
-// WentOutside says that the person was sent to an agency outside the network, once at least.
-func (s *State) WentOutside() bool {
-	return s.Submitted.GetKind() == placement && slices.ContainsFunc(s.Offers, func(o *Offer) bool { return o.External() && o.State == offerFulfilled })
 }

@@ -97,7 +97,7 @@ func TestEveryEntryAfterEveryStep(t *testing.T) {
 
 // What is no entry, or no offer to an agency, is refused and changes nothing.
 func TestMalformedEntriesAndOffers(t *testing.T) {
-	const placement = custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT
+	placement := custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT
 	entry := func(change func(b *custodyv1.ExternalAnswered)) func(*custody.Chain) *custodyv1.Event {
 		return func(c *custody.Chain) *custodyv1.Event {
 			e := doing(c, "received")
@@ -127,11 +127,15 @@ func TestMalformedEntriesAndOffers(t *testing.T) {
 		"started as if here": func(*custody.Chain) *custodyv1.Event {
 			return &custodyv1.Event{Body: &custodyv1.Event_ServiceStarted{ServiceStarted: &custodyv1.ServiceStarted{}}}
 		},
+		"returned from a service": func(*custody.Chain) *custodyv1.Event {
+			return &custodyv1.Event{Body: &custodyv1.Event_Returned{Returned: &custodyv1.Returned{}}}
+		},
 		"completed as if off": func(*custody.Chain) *custodyv1.Event {
 			return &custodyv1.Event{Body: &custodyv1.Event_Completed{Completed: &custodyv1.Completed{}}}
 		},
 	} {
 		var done []string
+		kind := placement
 		switch {
 		case strings.HasPrefix(name, "sent"):
 			done = []string{"accepted", "confirm", "ready"}
@@ -139,8 +143,10 @@ func TestMalformedEntriesAndOffers(t *testing.T) {
 			done = []string{"accepted", "confirm", "ready", "dispatch", "came"}
 		case strings.HasPrefix(name, "completed"):
 			done = []string{"accepted", "confirm", "ready", "dispatch", "came", "service"}
+		case strings.HasPrefix(name, "returned"):
+			kind, done = custodyv1.ReferralKind_REFERRAL_KIND_SERVICE, []string{"accepted", "confirm", "ready", "service"}
 		}
-		c := outside(t, placement, done...)
+		c := outside(t, kind, done...)
 		before := c.State().Head
 		if _, err := c.Append(plainSigner{}, "balochistan", at(e(c))); err == nil || c.State().Head != before {
 			t.Errorf("%s: taken (%v)", name, err)
@@ -212,4 +218,45 @@ func TestAnEnteredArrivalIsCorrected(t *testing.T) {
 	if s := c.State(); !proto.Equal(s.Arrived, last) || s.Outside || s.Care != "sindh" {
 		t.Errorf("after a later arrival: %v", s.Arrived)
 	}
+}
+
+// A province that was to take the person over from an agency refuses the handover: the person is at the agency still, whose word is entered on.
+func TestAHandoverFromAnAgencyIsRefused(t *testing.T) {
+	c := outside(t, custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, "accepted", "confirm", "ready", "dispatch", "came")
+	agency := offerHash(c)
+	write := func(e *custodyv1.Event) custody.Hash {
+		t.Helper()
+		l, err := c.Append(plainSigner{}, "balochistan", at(e))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l.Hash
+	}
+	asked := toAgency(custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT)
+	asked.GetOffered().External, asked.GetOffered().ToNode, asked.GetOffered().ToUnit = nil, "punjab", "nodes/punjab/units/lahore"
+	offer := write(asked).Bytes()
+	for _, r := range []*custodyv1.Reply{
+		{Body: &custodyv1.Reply_Received{Received: &custodyv1.Received{}}}, {Body: &custodyv1.Reply_Accepted{Accepted: &custodyv1.Accepted{}}},
+		nil, {Body: &custodyv1.Reply_Ready{Ready: &custodyv1.Ready{}}},
+	} {
+		if r == nil {
+			write(&custodyv1.Event{Body: &custodyv1.Event_Confirmed{Confirmed: &custodyv1.Confirmed{Offer: offer}}})
+			continue
+		}
+		r.Offer = offer
+		write(recorded(c, "", "punjab", r).event)
+	}
+	given := write(&custodyv1.Event{Body: &custodyv1.Event_Dispatched{Dispatched: &custodyv1.Dispatched{Offer: offer, ToNode: "punjab", ExpectTime: timestamppb.New(now)}}})
+	if s := c.State(); s.Outside || s.Owner != "punjab" {
+		t.Errorf("on the road: outside %t, owned by %s", s.Outside, s.Owner)
+	}
+	write(&custodyv1.Event{Body: &custodyv1.Event_HandoverRefused{HandoverRefused: &custodyv1.HandoverRefused{
+		Refusal: signedReply("punjab", &custodyv1.Reply{Body: &custodyv1.Reply_Refused{Refused: &custodyv1.Refused{Dispatched: given.Bytes()}}}),
+	}}})
+	if s := c.State(); !s.Outside || s.Owner != "balochistan" || s.State != custodyv1.ReferralState_REFERRAL_STATE_ARRIVED {
+		t.Errorf("after the refusal: outside %t, %v, owned by %s", s.Outside, s.State, s.Owner)
+	}
+	visit := entries(now)["service"]
+	visit.Offer = agency
+	write(&custodyv1.Event{Body: &custodyv1.Event_ExternalAnswered{ExternalAnswered: visit}})
 }

@@ -207,13 +207,13 @@ func (s *State) foldEnd(l Link, to custodyv1.ReferralState, reason string) error
 	return nil
 }
 
-// foldReturned ends a referral whose person is back: a handover to the origin like any other has come before, or the person was with an agency
-// outside the network, and nothing was handed over.
+// foldReturned ends a referral whose person is back: a handover to the origin like any other has come before, or the person was with another
+// unit of the origin, or with an agency outside the network, and nothing was handed over.
 func (s *State) foldReturned(l Link, b *custodyv1.Returned) error {
 	switch {
 	case s.State != isArrived && s.State != isInService:
 		return illegal(l.Event, s.is())
-	case (s.Owner != s.Origin || s.Care != s.Origin || len(s.Former) == 0 && !s.WentOutside()) && !mutant.Off("ret"):
+	case (s.Owner != s.Origin || s.Care != s.Origin || s.Dispatched == nil) && !mutant.Off("ret"):
 		return illegal(l.Event, "the person is not back with the origin")
 	}
 	if err := s.alone(l, nil); err != nil {

@@ -85,9 +85,8 @@ func TestOnTheRoadToAnAgency(t *testing.T) {
 		_, origin, name, offer := sent(t)
 		must(t, origin.enter(offer, saysCame()))
 		wrong(t, origin.cancel(name), fault.WrongState, "recordReturn")
-		if _, err := origin.assert(name); fault.ReasonOf(err) != fault.WrongState {
-			t.Errorf("asserted here: %v", err)
-		}
+		_, err := origin.assert(name)
+		wrong(t, err, fault.WrongState, "recordReturn")
 		must(t, back(origin, name))
 		if v := origin.get(name); v.GetState() != returned || v.GetOutside() || v.GetNextDeadline() != nil {
 			t.Errorf("%v", v)

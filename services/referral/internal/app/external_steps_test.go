@@ -203,9 +203,9 @@ func TestNoNodeWritesOfAnAgencyForTheOrigin(t *testing.T) {
 		Body: &custodyv1.ExternalAnswered_Arrived{Arrived: &custodyv1.Arrived{Identification: []string{"REFERRAL_SLIP"}}},
 	}
 	for what, e := range map[string]*custodyv1.Event{
-		"an owner that is not the first asks":    {Body: &custodyv1.Event_Offered{Offered: offered}},
-		"an owner enters an answer of a unit":    {Body: &custodyv1.Event_ExternalAnswered{ExternalAnswered: entry}},
-		"an owner sends to an agency": {Body: &custodyv1.Event_Dispatched{Dispatched: &custodyv1.Dispatched{Offer: entry.GetOffer(), ToNode: "sindh", ExpectTime: entry.GetSayTime()}}},
+		"an owner that is not the first asks": {Body: &custodyv1.Event_Offered{Offered: offered}},
+		"an owner enters an answer of a unit": {Body: &custodyv1.Event_ExternalAnswered{ExternalAnswered: entry}},
+		"an owner sends to an agency":         {Body: &custodyv1.Event_Dispatched{Dispatched: &custodyv1.Dispatched{Offer: entry.GetOffer(), ToNode: "sindh", ExpectTime: entry.GetSayTime()}}},
 	} {
 		for _, by := range []*node{sindh, punjab} {
 			letter := &custodyv1.ChainLetter{Referral: name, Chain: chain.Message()}
@@ -220,4 +220,3 @@ func TestNoNodeWritesOfAnAgencyForTheOrigin(t *testing.T) {
 	letter := &custodyv1.OfferLetter{Offered: write(sindh, &custodyv1.Event{Body: &custodyv1.Event_Offered{Offered: offered}})}
 	net.unmoved(punjab, "custody.offer.v1: not-for-this-node", func() { net.brings("sindh", "punjab", "custody.offer.v1", letter) })
 }
-

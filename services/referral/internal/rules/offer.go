@@ -68,8 +68,9 @@ func Cancel(s *custody.State, node string) error {
 	case s.Owner == node && s.Outside:
 		return fault.New(fault.WrongState, "The person went to an agency outside the network, so the referral cannot be cancelled any more. When the person is back, assert the arrival (assertArrival) if they did not come there, else record the return (recordReturn).",
 			"state", custody.StateName(s.State))
-	case s.Owner == node && (len(s.Former) > 0 || s.WentOutside()) && !s.Leaves():
-		return fault.New(fault.WrongState, "The person was handed over and comes back. Record the return (recordReturn).", "state", custody.StateName(s.State))
+	case s.Owner == node && s.Dispatched != nil && !s.Leaves():
+		return fault.New(fault.WrongState, "The person has left, so the referral cannot be cancelled any more. Once the person is back, record the return (recordReturn).",
+			"state", custody.StateName(s.State))
 	}
 	return nil
 }

@@ -236,8 +236,10 @@ func TestAHandoverFromAnAgencyIsRefused(t *testing.T) {
 	asked.GetOffered().External, asked.GetOffered().ToNode, asked.GetOffered().ToUnit = nil, "punjab", "nodes/punjab/units/lahore"
 	offer := write(asked).Bytes()
 	for _, r := range []*custodyv1.Reply{
-		{Body: &custodyv1.Reply_Received{Received: &custodyv1.Received{}}}, {Body: &custodyv1.Reply_Accepted{Accepted: &custodyv1.Accepted{}}},
-		nil, {Body: &custodyv1.Reply_Ready{Ready: &custodyv1.Ready{}}},
+		{Body: &custodyv1.Reply_Received{Received: &custodyv1.Received{}}},
+		{Body: &custodyv1.Reply_Accepted{Accepted: &custodyv1.Accepted{}}},
+		nil,
+		{Body: &custodyv1.Reply_Ready{Ready: &custodyv1.Ready{}}},
 	} {
 		if r == nil {
 			write(&custodyv1.Event{Body: &custodyv1.Event_Confirmed{Confirmed: &custodyv1.Confirmed{Offer: offer}}})

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/fault"
 )
@@ -127,6 +128,37 @@ func TestOnTheRoadToAnAgency(t *testing.T) {
 		if _, err := punjab.OfferReferral(context.Background(), &referralv1.OfferReferralRequest{Name: name, External: agency(), Etag: punjab.get(name).GetEtag()}, actor); fault.ReasonOf(err) != fault.WrongState {
 			t.Errorf("another than the first owner asks an agency: %v", err)
 		}
+	})
+	t.Run("who had the person hears of it at once", func(t *testing.T) {
+		net, origin, punjab, _ := newOwnerNetwork(t)
+		request := submitRequest()
+		request.Urgency = custodyv1.Urgency_URGENCY_LOW
+		v, err := origin.SubmitReferral(context.Background(), request)
+		must(t, err)
+		name := v.GetName()
+		for _, step := range []func() error{
+			func() error { return nil },
+			func() error { punjab.accept(v.GetOffers()[0].GetName()); return nil },
+			func() error { return origin.dispatch(name) },
+			func() error { return punjab.arrive(name) },
+			func() error { return origin.askBack(name) },
+			func() error { return punjab.confirm(punjab.lastOffer(name).GetName()) },
+			func() error { return punjab.dispatch(name) },
+			func() error { return origin.arrive(name) },
+			func() error { return origin.askAgency(name) },
+			func() error { return origin.enter(origin.lastOffer(name).GetName(), saysYes()) },
+			func() error { return origin.enter(origin.lastOffer(name).GetName(), saysReady()) },
+			func() error { return origin.dispatch(name) },
+		} {
+			must(t, step())
+			net.settle()
+		}
+		must(t, origin.enter(origin.lastOffer(name).GetName(), saysCame()))
+		if len(net.sent) != 1 || net.sent[0].out.To.GetNode() != "punjab" || net.sent[0].out.Lane != postv1.Lane_LANE_URGENT {
+			t.Errorf("letters: %v", net.sent)
+		}
+		net.settle()
+		net.checkState(name, hasCome, "balochistan", "punjab")
 	})
 	t.Run("an arrival is corrected", func(t *testing.T) {
 		_, origin, name, offer := sent(t)

@@ -18,8 +18,9 @@ func came(s custodyv1.ReferralState) bool {
 	return false
 }
 
-// back says that a person is with the first owner again, though the way back was not chosen: who turned round, or came by themselves.
-func back(e *referralv1.ReferralChanged) bool {
+// remains says that a person is with the first owner, though the way back was not chosen: who turned round, or came by themselves; or is with
+// an agency outside the network, where the duty of care, and the case, stay until the outcome is recorded here.
+func remains(e *referralv1.ReferralChanged) bool {
 	return e.GetOwnerNode() == e.GetOriginNode() && e.GetToNode() != e.GetOwnerNode()
 }
 
@@ -58,8 +59,7 @@ func Follow(r *protectionv1.CaseRecord, e *referralv1.ReferralChanged) (changed,
 	}
 	open := c.GetState() == protectionv1.Case_STATE_ACTIVE || c.GetState() == protectionv1.Case_STATE_FOLLOW_UP
 	switch {
-	case e.GetOutside(): // the duty of care, and the case, stay here until the outcome is recorded here
-	case open && came(e.GetState()) && !e.GetReturning() && !back(e):
+	case open && came(e.GetState()) && !e.GetReturning() && !remains(e):
 		c.State, closed = protectionv1.Case_STATE_CLOSED_REFERRED, true
 	case c.GetState() == protectionv1.Case_STATE_CLOSED_REFERRED && e.GetState() == custodyv1.ReferralState_REFERRAL_STATE_RETURNED:
 		c.State = protectionv1.Case_STATE_ACTIVE

@@ -155,6 +155,18 @@ func TestAnAgencyTakesThePerson(t *testing.T) {
 		}
 	}
 	checkSealed(t, origin)
+	told := 0
+	for _, e := range origin.events { // by which the protection service knows that the case stays
+		if changed, ok := e.data.(*referralv1.ReferralChanged); ok {
+			told++
+			if out := changed.GetState() >= inTransit; changed.GetOutside() != out || changed.GetToNode() != "" || changed.GetOwnerNode() != "balochistan" {
+				t.Errorf("%s tells %v", e.kind, changed)
+			}
+		}
+	}
+	if told != 7 { // submitted, confirmed, ready, dispatched, arrived, in service, completed
+		t.Errorf("%d changes were told", told)
+	}
 	if len(punjab.dump()) == 0 || punjab.holdsChain(name) {
 		t.Error("another node has heard of it")
 	}

@@ -62,6 +62,17 @@ func TestAnAgencyTakesThoseWhoGoTogether(t *testing.T) {
 		v := origin.get(family[0].GetName())
 		_, err := origin.OfferReferral(context.Background(), &referralv1.OfferReferralRequest{Name: v.GetName(), External: agency(), Etag: v.GetEtag()}, actor)
 		must(t, err)
+		each(family, func(name string) { // who is asked now stands in the referral of each
+			asked := 0
+			for _, content := range origin.written(name) {
+				if content.GetAgency().GetDisplayName() == theAgency {
+					asked++
+				}
+			}
+			if asked != 2 {
+				t.Errorf("%s names %d agencies", name, asked)
+			}
+		})
 		all(origin, family, saysYes)
 		each(family, func(name string) { net.checkState(name, confirmed, "balochistan") })
 	})

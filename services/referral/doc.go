@@ -17,7 +17,8 @@
 //   - Those who go together are asked for, accepted with one hold, chosen, let go and sent as one, each of these in one transaction;
 //     each arrives on their own.
 //   - To an agency outside the network nothing leaves by itself: its answers are entered here (RecordExternalAnswer), each step has its deadline at
-//     the origin, its offers expire as others do, and the federal cell is told of its flows without a node. The file for the escort has no annex.
+//     the origin, its offers expire as others do, and the federal cell is told of its flows without a node. The file for the escort has no annex,
+//     and what is written of an agency, or beside its answers, goes to no other node.
 //   - A flow reaches each stage once, whatever happens to its referral.
 //   - A person who is here outranks every record: an arrival asserted is said to the owner until the referral follows. A handover
 //     on a promise this node never gave is refused, and stays refused.

@@ -253,7 +253,8 @@ type RecordExternalAnswerRequest_Arrived struct {
 }
 
 type RecordExternalAnswerRequest_ServiceGiven struct {
-	// Services were given. It can be said again for every visit.
+	// Services were given. It is said again for every visit; one of the same services as the last names its time (say_time), else it is
+	// taken for the same.
 	ServiceGiven *ExternalService `protobuf:"bytes,11,opt,name=service_given,json=serviceGiven,proto3,oneof"`
 }
 

@@ -114,3 +114,49 @@ func TestAServiceWithinOneNode(t *testing.T) {
 		t.Errorf("%v", v)
 	}
 }
+
+// Those who go together to another unit of the same node have one hold, leave as one, and each arrives; where one is taken back, nobody goes.
+func TestThoseWhoGoTogetherWithinOneNode(t *testing.T) {
+	begin := func(t *testing.T) (*network, *node, []*referralv1.Referral) {
+		net, _, punjab, _ := newOwnerNetwork(t)
+		request := familyRequest()
+		request.Parent = "nodes/punjab"
+		for _, one := range request.GetRequests() {
+			one.Parent, one.Unit = "nodes/punjab", "nodes/punjab/units/multan"
+		}
+		response, err := punjab.SubmitReferrals(context.Background(), request)
+		must(t, err)
+		net.settle()
+		accept := acceptRequest(response.GetReferrals()[0].GetOffers()[0].GetName())
+		for _, v := range response.GetReferrals()[1:] {
+			accept.Also = append(accept.Also, &referralv1.AcceptedWith{Offer: v.GetOffers()[0].GetName(), Group: accept.GetGroup()})
+		}
+		_, err = punjab.AcceptOffer(context.Background(), accept, actor)
+		must(t, err)
+		net.settle()
+		each(response.GetReferrals(), func(name string) { net.checkState(name, promised, "punjab") })
+		return net, punjab, response.GetReferrals()
+	}
+	t.Run("all go", func(t *testing.T) {
+		net, punjab, family := begin(t)
+		must(t, punjab.dispatch(family[2].GetName()))
+		net.settle()
+		each(family, func(name string) {
+			must(t, punjab.arrive(name))
+			net.settle()
+			net.checkState(name, hasCome, "punjab")
+		})
+		if punjab.count("PlaceHold") != 1 || punjab.count("AdmitHold") != 1 || punjab.count("ReleaseHold") != 0 {
+			t.Errorf("the shelter was asked %v", punjab.calls)
+		}
+	})
+	t.Run("one is taken back", func(t *testing.T) {
+		net, punjab, family := begin(t)
+		must(t, punjab.withdraw(family[1].GetOffers()[0].GetName(), "NEEDS_CHANGED"))
+		net.settle()
+		each(family, func(name string) { net.checkState(name, submitted, "punjab") })
+		if punjab.count("ReleaseHold") != 1 {
+			t.Errorf("the shelter was asked %v", punjab.calls)
+		}
+	})
+}

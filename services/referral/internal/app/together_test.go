@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -119,11 +120,26 @@ func TestChildrenWhoAreNotParted(t *testing.T) {
 // checkNoLeakOf holds that no letter or event shows what people wrote.
 func checkNoLeakOf(t *testing.T, net *network) {
 	t.Helper()
-	for _, m := range net.history {
+	shown := func(what string, raw []byte) {
 		for _, c := range canaries {
-			if !m.out.Sealed && slices.Contains([]string{string(m.body)}, c) {
-				t.Errorf("%s shows %q", m.out.Kind, c)
+			if bytes.Contains(raw, []byte(c)) {
+				t.Errorf("%s shows %q", what, c)
 			}
+		}
+	}
+	if len(net.history) == 0 {
+		t.Error("no letter was sent")
+	}
+	for _, m := range net.history {
+		if !m.out.Sealed {
+			shown(m.out.Kind, m.body)
+		}
+	}
+	for _, n := range net.nodes {
+		for _, e := range n.events {
+			raw, err := proto.Marshal(e.data)
+			must(t, err)
+			shown(e.kind, raw)
 		}
 	}
 }

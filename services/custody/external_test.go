@@ -262,3 +262,45 @@ func TestAHandoverFromAnAgencyIsRefused(t *testing.T) {
 	visit.Offer = agency
 	write(&custodyv1.Event{Body: &custodyv1.Event_ExternalAnswered{ExternalAnswered: visit}})
 }
+
+// Who goes on from one agency to another is with the other: what the first says of the person now is not taken, nor its outcome for the other's.
+func TestFromOneAgencyToAnother(t *testing.T) {
+	c := outside(t, custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, "accepted", "confirm", "ready", "dispatch", "came", "service")
+	write := func(e *custodyv1.Event) error {
+		_, err := c.Append(plainSigner{}, "balochistan", at(e))
+		return err
+	}
+	first := offerHash(c)
+	second := toAgency(custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT)
+	second.GetOffered().External.Asking[0] = 1
+	if err := write(second); err != nil {
+		t.Fatal(err)
+	}
+	offer := c.State().Head.Bytes()
+	says := func(offer []byte, what string) error {
+		e := doing(c, what)
+		switch {
+		case e.GetExternalAnswered() != nil:
+			e.GetExternalAnswered().Offer = offer
+		case e.GetConfirmed() != nil:
+			e.GetConfirmed().Offer = offer
+		default:
+			e.GetDispatched().Offer = offer
+		}
+		return write(e)
+	}
+	for _, what := range []string{"accepted", "confirm", "ready", "dispatch", "came", "service", "outcome"} {
+		for _, wrong := range []string{"came", "service", "outcome"} {
+			// until another is chosen the first goes on
+			if chosen := what != "accepted" && what != "confirm"; chosen && says(first, wrong) == nil {
+				t.Errorf("before %q of the second agency the first said %q", what, wrong)
+			}
+		}
+		if err := says(offer, what); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	if err := write(&custodyv1.Event{Body: &custodyv1.Event_Completed{Completed: &custodyv1.Completed{}}}); err != nil {
+		t.Error(err)
+	}
+}

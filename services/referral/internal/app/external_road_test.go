@@ -59,6 +59,11 @@ func TestOnTheRoadToAnAgency(t *testing.T) {
 		if v.GetState() != hasCome || v.GetOutside() {
 			t.Errorf("%v", v)
 		}
+		arrivals := origin.eventsOf("referral.referral.arrived.v1") // by which the case stays a case
+		told, ok := arrivals[len(arrivals)-1].(*referralv1.ReferralChanged)
+		if !ok || told.GetState() != hasCome || told.GetOutside() || told.GetOwnerNode() != told.GetOriginNode() || told.GetToNode() != "" {
+			t.Errorf("told: %v", told)
+		}
 		wrong(t, origin.cancel(name), fault.WrongState, "recordReturn")
 		_, err = origin.ask(name, lahore)
 		must(t, err)

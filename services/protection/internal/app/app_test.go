@@ -400,4 +400,13 @@ func TestWithinOneNode(t *testing.T) {
 			t.Errorf("%v", other)
 		}
 	}
+	b.happens("returned", &referralv1.ReferralChanged{ // and back to the first unit: its case goes on, and the other's is over
+		Referral: referral, State: custodyv1.ReferralState_REFERRAL_STATE_RETURNED, OriginNode: home, OwnerNode: home, ToNode: home,
+		Offer: referral + "/offers/aa", Unit: b.parent() + "/units/other", GiverNode: home, CareNode: home, OwnerNodes: []string{home},
+	})
+	for _, other := range b.list(&protectionv1.ListCasesRequest_Filter{Referral: referral}) {
+		if active := other.GetState() == protectionv1.Case_STATE_ACTIVE; active != (other.GetName() == c.GetName()) {
+			t.Errorf("after the return: %v", other)
+		}
+	}
 }

@@ -44,6 +44,9 @@ func TestHandoverByFile(t *testing.T) {
 	if bytes.Contains(file, []byte("Bibi")) || bytes.Contains(file, []byte(net.dispatchRequest(name).GetEscort().GetDisplayName())) {
 		t.Error("the file says in the clear who travels")
 	}
+	if _, err := origin.imports(file); err != nil { // what is sealed to another is left as it is
+		t.Errorf("the giver, which holds it all, cannot read its own file: %v", err)
+	}
 	v, err := to.imports(file)
 	must(t, err)
 	if v.GetOwnerNode() != "punjab" || v.GetState() != custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT {
@@ -106,6 +109,16 @@ func TestHandoverFilesThatAreRefused(t *testing.T) {
 	box, err := origin.Roster.Seal("punjab", "referral", "amanat.custody.handover.v1", []byte(name), invented)
 	must(t, err)
 	const other = "nodes/balochistan/referrals/01920000-0000-7000-8000-0000000000ff"
+	// One that the chain names, and that would be kept as another referral's.
+	plain, err := to.Opener.Open("amanat.custody.handover.v1", []byte(name), f.GetSealedAnnexes()[0])
+	must(t, err)
+	moved := &custodyv1.AnnexLetter{}
+	must(t, proto.Unmarshal(plain, moved))
+	moved.Referral = other
+	plain, err = proto.Marshal(moved)
+	must(t, err)
+	elsewhere, err := origin.Roster.Seal("punjab", "referral", "amanat.custody.handover.v1", []byte(name), plain)
+	must(t, err)
 	for what, c := range map[string]struct {
 		at   *node
 		file []byte
@@ -121,6 +134,7 @@ func TestHandoverFilesThatAreRefused(t *testing.T) {
 		"another referral's name":    {to, changed(func(c *referralv1.HandoverFile) { c.Referral = other }), "not sound"},
 		"an empty chain":             {to, changed(func(c *referralv1.HandoverFile) { c.Chain = nil }), "not sound"},
 		"an annex that was invented": {to, changed(func(c *referralv1.HandoverFile) { c.SealedAnnexes = [][]byte{box} }), "does not name"},
+		"an annex of another":        {to, changed(func(c *referralv1.HandoverFile) { c.SealedAnnexes = [][]byte{elsewhere} }), "does not name"},
 		"an annex that was changed":  {to, changed(func(c *referralv1.HandoverFile) { c.SealedAnnexes[0][40] ^= 1 }), "does not name"},
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -175,6 +175,8 @@ type OfferRecord struct {
 	NewIn uint64 `protobuf:"varint,25,opt,name=new_in,json=newIn,proto3" json:"new_in,omitempty"`
 	// Position of the last event heard of it that stood alone; an earlier one that comes again is a no-op.
 	HeardSequence uint64 `protobuf:"varint,24,opt,name=heard_sequence,json=heardSequence,proto3" json:"heard_sequence,omitempty"`
+	// How often the shelter was asked for its bed in vain: each attempt is another hold.
+	Unheld        uint32 `protobuf:"varint,26,opt,name=unheld,proto3" json:"unheld,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -377,6 +379,13 @@ func (x *OfferRecord) GetHeardSequence() uint64 {
 	return 0
 }
 
+func (x *OfferRecord) GetUnheld() uint32 {
+	if x != nil {
+		return x.Unheld
+	}
+	return 0
+}
+
 // ArrivalRecord is an arrival that this node asserted, as it is stored.
 type ArrivalRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -553,7 +562,7 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\x0ereturn_request\x18\x04 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\rreturnRequest\x12\x18\n" +
 	"\areplies\x18\x05 \x01(\rR\areplies\x12\x15\n" +
 	"\x06new_in\x18\x06 \x01(\x04R\x05newIn\x12+\n" +
-	"\x11agency_commitment\x18\a \x01(\fR\x10agencyCommitment\"\xbb\a\n" +
+	"\x11agency_commitment\x18\a \x01(\fR\x10agencyCommitment\"\xd3\a\n" +
 	"\vOfferRecord\x128\n" +
 	"\aoffered\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedEventR\aoffered\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateR\x05state\x12=\n" +
@@ -580,7 +589,8 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\thold_over\x18\x16 \x01(\bR\bholdOver\x12\x1a\n" +
 	"\badmitted\x18\x17 \x01(\bR\badmitted\x12\x15\n" +
 	"\x06new_in\x18\x19 \x01(\x04R\x05newIn\x12%\n" +
-	"\x0eheard_sequence\x18\x18 \x01(\x04R\rheardSequence\"\xb5\x01\n" +
+	"\x0eheard_sequence\x18\x18 \x01(\x04R\rheardSequence\x12\x16\n" +
+	"\x06unheld\x18\x1a \x01(\rR\x06unheld\"\xb5\x01\n" +
 	"\rArrivalRecord\x124\n" +
 	"\x05reply\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\x05reply\x12;\n" +
 	"\vassert_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -112,13 +113,22 @@ func (o *received) askHold(ctx context.Context, group string, until time.Time, a
 		ID: id, Method: shelterv1.ShelterService_PlaceHold_FullMethodName, Subject: o.name,
 		Request: &shelterv1.PlaceHoldRequest{
 			Group: group, Quantity: 1, Offer: o.name, Needs: o.event.GetOffered().GetNeeds(),
-			ExpireTime: timestamppb.New(until), RequestId: id, Also: parts,
+			ExpireTime: timestamppb.New(until), RequestId: o.attempt(id), Also: parts,
 		},
 	})
 	if err != nil {
 		return err
 	}
 	return o.put()
+}
+
+// attempt is the key of a hold. The shelter knows it for ever, also when that hold has ended; so whoever accepts after an attempt that
+// failed asks by another.
+func (o *received) attempt(id string) string {
+	if failed := o.record.GetUnheld(); failed > 0 {
+		return fmt.Sprintf("%s-%d", id, failed+1)
+	}
+	return id
 }
 
 // await waits for a command's result for most of the time the caller gives, so that there is
@@ -224,6 +234,7 @@ func (a *App) held(tx *kitstore.Tx, r outbox.Result) error {
 
 func (o *received) notHeld(reason fault.Reason) error {
 	o.record.State = rules.Unheld(o.record)
+	o.record.Unheld++
 	o.record.AcceptFailure = strings.TrimPrefix(reason.String(), "REASON_")
 	o.record.Actor, o.record.AnnexCommitment, o.record.Group = nil, nil, ""
 	return o.put()

@@ -180,6 +180,34 @@ func TestHoldThatEndsBehindItsConfirmation(t *testing.T) {
 	}
 }
 
+// The hold was placed, but the shelter's answer was lost until the hold had run out: this attempt is refused, and the next one asks for
+// another hold, also with the same words.
+func TestAHoldThatRanOutUnheard(t *testing.T) {
+	net := newNetwork(t)
+	_, offer := net.asked()
+	dest := net.nodes["punjab"]
+	for range 2 {
+		dest.silent = true
+		_, err := dest.AcceptOffer(background, acceptRequest(offer), actor)
+		must(t, err)
+		placed, refusal := dest.shelter(dest.queue[0])
+		if refusal != nil {
+			t.Fatal(refusal)
+		}
+		placed.(*shelterv1.Hold).State = shelterv1.Hold_STATE_EXPIRED
+		dest.silent = false
+		net.settle()
+		if o := dest.offer(offer); o.GetState() != custodyv1.OfferState_OFFER_STATE_RECEIVED || o.GetAcceptFailure() != "HOLD_ENDED" {
+			t.Errorf("punjab sees %v", o)
+		}
+	}
+	accepted, err := dest.AcceptOffer(background, acceptRequest(offer), actor)
+	must(t, err)
+	if accepted.GetState() != custodyv1.OfferState_OFFER_STATE_ACCEPTED {
+		t.Errorf("punjab sees %v", accepted)
+	}
+}
+
 // One whose offer was taken back is there, while the bed is still held, tentatively, for those who go together with them: it is confirmed
 // before it is made a stay, for the shelter admits nobody to a tentative hold.
 func TestATentativeHoldIsConfirmedForWhoIsThere(t *testing.T) {

@@ -160,6 +160,13 @@ type node struct {
 	heard    map[string]uint64 // lives of the other nodes
 	// released are the holds that were given back.
 	released map[string]bool
+	placed   map[string]placing // by request id, as the shelter knows them for ever
+}
+
+// placing is a hold that was placed, and what asked for it.
+type placing struct {
+	request *shelterv1.PlaceHoldRequest
+	hold    string
 }
 
 func (n *node) Append(tx *kitstore.Tx, kind, subject string, now time.Time, data proto.Message) error {
@@ -237,11 +244,18 @@ func (n *node) shelter(c outbox.Command) (proto.Message, *fault.Error) {
 	n.calls = append(n.calls, filepath.Base(c.Method))
 	switch r := c.Request.(type) {
 	case *shelterv1.PlaceHoldRequest:
+		switch before, known := n.placed[r.GetRequestId()]; {
+		case known && proto.Equal(before.request, r):
+			return n.holds[before.hold], nil
+		case known:
+			return nil, fault.New(fault.IdempotencyMismatch, "Another hold.")
+		}
 		h := &shelterv1.Hold{
 			Name: "nodes/" + n.Node + "/holds/" + uuid.NewString(), Group: r.GetGroup(), State: shelterv1.Hold_STATE_HELD, Offer: r.GetOffer(),
 			ExpireTime: r.GetExpireTime(), Fence: &custodyv1.Fence{Incarnation: 7, Number: uint64(len(n.holds) + 1)},
 		}
 		n.holds[h.GetName()] = h
+		n.placed[r.GetRequestId()] = placing{r, h.GetName()}
 		return h, nil
 	case *shelterv1.ConfirmHoldRequest:
 		h := n.holds[r.GetName()]
@@ -298,6 +312,7 @@ func newNetworkOn(t testing.TB, memory bool) *network {
 		n := &node{
 			t: t, net: net, path: filepath.Join(t.TempDir(), name+".db"),
 			refuse: map[string]*fault.Error{}, heard: map[string]uint64{}, holds: map[string]*shelterv1.Hold{}, released: map[string]bool{},
+			placed: map[string]placing{},
 		}
 		n.App = &app.App{
 			Node: name, Now: func() time.Time { return net.now }, Random: rand.Reader, Signer: signer{key}, Roster: members{keys, net}, Opener: opener{keys, name},

@@ -6,6 +6,10 @@ import (
 	"time"
 )
 
+// lookAgain is how long Run waits at most while something is to come. A timer counts the time that passes here: it hears nothing of a
+// clock that was set, nor of a machine that slept.
+const lookAgain = time.Minute
+
 // Due does what falls due, such as the expiry of holds or a missed deadline: when a commit has
 // changed what comes next, else when its time has come.
 type Due struct {
@@ -28,7 +32,7 @@ func (d *Due) Wake() {
 	}
 }
 
-// Run looks at once, and then whenever something is due, until ctx ends or work fails.
+// Run looks at once, then whenever something is due, and every minute while something is to come, until ctx ends or work fails.
 func (d *Due) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -46,7 +50,7 @@ func (d *Due) Run(ctx context.Context) error {
 		case err != nil:
 			return fmt.Errorf("%s: %w", d.what, err)
 		case !next.IsZero():
-			timer.Reset(time.Until(next))
+			timer.Reset(min(time.Until(next), lookAgain))
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
 
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	"amanat.example/services/federal/internal/app"
@@ -36,6 +37,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	}
 	a := &app.App{
 		DB:     p.DB,
+		Now:    time.Now,
 		Member: func(node string) bool { _, found := p.Identity.Roster().Node(node); return found },
 		// What only this service can sign is a secret that outlives a restart.
 		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),

@@ -102,8 +102,10 @@ func (p *Reporter) look(r store.Reader) (mark *federalv1.LateMark, late bool, er
 	return mark, late, err
 }
 
+// isDue: a day that is more than a day ahead was noted while the clock was wrong.
 func (p *Reporter) isDue(mark *federalv1.LateMark, late bool) bool {
-	return mark == nil || mark.GetLate() != late || !p.Now().Before(mark.GetNextTime().AsTime())
+	now, next := p.Now(), mark.GetNextTime().AsTime()
+	return mark == nil || mark.GetLate() != late || !now.Before(next) || next.After(now.Add(day))
 }
 
 func (p *Reporter) tell(tx *store.Tx) (time.Time, error) {

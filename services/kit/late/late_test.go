@@ -130,3 +130,13 @@ func TestNothingIsToldTwiceOrLost(t *testing.T) {
 		t.Errorf("told at %v", b.letters[0].GetCountTime())
 	}
 }
+
+// A clock that ran ahead, and is right again, silences nobody until the day it showed.
+func TestAClockThatRanAhead(t *testing.T) {
+	const day = 24 * time.Hour
+	b := newBench(t)
+	b.report(0, 0, day)
+	b.report(365*day, 1, day)
+	b.report(-365*day, 2, day)
+	b.report(day, 3, day)
+}

@@ -2,6 +2,8 @@
 package app
 
 import (
+	"time"
+
 	"amanat.example/services/kit/paging"
 	kitstore "amanat.example/services/kit/store"
 )
@@ -12,6 +14,8 @@ type App struct {
 	DB *kitstore.DB
 	// Member says whether the newest roster names a node.
 	Member func(node string) bool
+	// Now is the clock.
+	Now func() time.Time
 	// Tokens makes page tokens.
 	Tokens *paging.Tokens
 }

@@ -40,7 +40,7 @@ func newApp(t *testing.T) *app.App {
 		}
 	})
 	return &app.App{
-		DB: db, Tokens: paging.New([]byte("test")),
+		DB: db, Tokens: paging.New([]byte("test")), Now: func() time.Time { return time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC) },
 		Member: func(node string) bool { return node == "sindh" || node == "punjab" },
 	}
 }

@@ -86,6 +86,28 @@ func TestTheNewestLateReportStands(t *testing.T) {
 	}
 }
 
+// A node whose clock ran ahead is heard again as soon as it is right, and not a year later.
+func TestLateCountsOfAClockThatRanAhead(t *testing.T) {
+	a := newApp(t)
+	now := lateCounts(30).GetCountTime()
+	a.Now = now.AsTime
+	ahead := lateCounts(1, oneLate("ANSWER", 1))
+	ahead.CountTime = timestamppb.New(now.AsTime().AddDate(1, 0, 0))
+	if err := takeLate(t, a, "sindh", "referral", marshal(t, ahead)); err != nil {
+		t.Fatal(err)
+	}
+	if got := lateReports(t, a, ""); len(got) != 1 || !proto.Equal(got[0].GetCountTime(), now) {
+		t.Errorf("while the clock runs ahead: %v", got)
+	}
+	a.Now = lateCounts(40).GetCountTime().AsTime
+	if err := takeLate(t, a, "sindh", "referral", marshal(t, lateCounts(35, oneLate("ANSWER", 2)))); err != nil {
+		t.Fatal(err)
+	}
+	if got := lateReports(t, a, ""); len(got) != 1 || got[0].GetCounts()[0].GetCount() != 2 {
+		t.Errorf("when it is right again: %v", got)
+	}
+}
+
 // What is no count is refused, and nothing of it is kept: no name can come in as a kind of deadline.
 func TestRefusedLateCounts(t *testing.T) {
 	a := newApp(t)

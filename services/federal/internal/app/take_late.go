@@ -6,6 +6,7 @@ import (
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
@@ -20,7 +21,7 @@ import (
 // refusedCounts says that what is late is not told as it should be.
 const refusedCounts = "invalid-late-counts"
 
-// TakeLate is the post's handler of late counts: it keeps the newest of each node and service.
+// TakeLate is the post's handler of late counts: it keeps the newest of each node and service. None is newer than now.
 func (a *App) TakeLate(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
 	if !a.Member(from.GetNode()) {
 		return post.Refuse(refusedSender)
@@ -32,16 +33,21 @@ func (a *App) TakeLate(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Let
 	if protovalidate.Validate(late) != nil || !rules.FitsLate(late) {
 		return post.Refuse(refusedCounts)
 	}
+	// Where a clock runs ahead there, what is told when it is right again would look older for as long.
+	at := late.GetCountTime()
+	if now := a.Now(); at.AsTime().After(now) {
+		at = timestamppb.New(now)
+	}
 	key := kitstore.K(from.GetNode(), from.GetService())
 	known, err := store.Late.Get(tx, key)
 	switch {
-	case err == nil && !late.GetCountTime().AsTime().After(known.GetCountTime().AsTime()):
+	case err == nil && !at.AsTime().After(known.GetCountTime().AsTime()):
 		return nil // told before, or older than what is known
 	case err != nil && !errors.Is(err, kitstore.ErrNotFound):
 		return err
 	}
 	return store.Late.Put(tx, key, &federalv1.LateReport{
-		Node: from.GetNode(), Service: from.GetService(), Counts: late.GetCounts(), CountTime: late.GetCountTime(),
+		Node: from.GetNode(), Service: from.GetService(), Counts: late.GetCounts(), CountTime: at,
 	})
 }
 

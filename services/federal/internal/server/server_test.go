@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
@@ -47,7 +48,7 @@ func newSuite(t testing.TB) *rpctest.Suite {
 			t.Errorf("the store: %v", err)
 		}
 	})
-	a := &app.App{DB: db, Tokens: paging.New([]byte("test")), Member: func(string) bool { return true }}
+	a := &app.App{DB: db, Now: time.Now, Tokens: paging.New([]byte("test")), Member: func(string) bool { return true }}
 	for flow, to := range []string{"punjab", "balochistan"} {
 		body, err := proto.Marshal(&federalv1.FlowFact{
 			FlowId: bytes.Repeat([]byte{byte(flow)}, 16), Stage: federalv1.Stage_STAGE_REFERRED, FromNode: "sindh", ToNode: to, Time: timestamppb.Now(),

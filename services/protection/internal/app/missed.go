@@ -93,11 +93,11 @@ func (a *App) whoIsTold(tx *kitstore.Tx, unit *protectionv1.Unit, level protecti
 	return worker, people.err
 }
 
-// ring notes that something waits for a worker. A message under way is not hurried by it.
+// ring notes that something waits for a worker. A message under way that nobody has taken is not hurried by it.
 func (a *App) ring(tx *kitstore.Tx, worker string, now time.Time) error {
 	tx.AfterCommit(a.Wake)
 	box, err := a.mailbox(tx, worker)
-	if err != nil || box.GetMessage() != nil {
+	if err != nil || box.GetMessage() != nil && len(box.GetMessage().GetTakenBy()) == 0 {
 		return err
 	}
 	box.NextTime = timestamppb.New(now)

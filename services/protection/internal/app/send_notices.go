@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
@@ -149,6 +150,9 @@ func (a *App) compose(tx *kitstore.Tx, worker string) (*letter, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := a.overtake(tx, box, row.Value, now); err != nil {
+		return nil, err
+	}
 	if box.GetMessage() == nil {
 		if err := a.makeMessage(tx, box, row, now); err != nil || box.GetMessage() == nil {
 			return nil, err
@@ -161,15 +165,37 @@ func (a *App) compose(tx *kitstore.Tx, worker string) (*letter, error) {
 	return l, nil
 }
 
-// makeMessage picks what is told now and stores it, or stores when to look again.
-func (a *App) makeMessage(tx *kitstore.Tx, box *protectionv1.MailboxRecord, row privacy.Row[*protectionv1.Worker], now time.Time) error {
-	rows, _, err := store.WaitingNotices.Page(tx, kitstore.Range{Prefix: kitstore.K(box.GetWorker())}, 2*rules.DigestNotices)
+// overtake ends a message that some sender has taken, when more is to be told now: a sender that is down keeps nobody from being told
+// by another.
+func (a *App) overtake(tx *kitstore.Tx, box *protectionv1.MailboxRecord, w *protectionv1.Worker, now time.Time) error {
+	if len(box.GetMessage().GetTakenBy()) == 0 {
+		return nil
+	}
+	waiting, err := waitingFor(tx, box.GetWorker())
 	if err != nil {
 		return err
 	}
-	var waiting []*protectionv1.Notice
+	waiting = slices.DeleteFunc(waiting, func(n *protectionv1.Notice) bool { return slices.Contains(box.GetMessage().GetNotices(), n.GetName()) })
+	if picked, _ := rules.Compose(proto.CloneOf(box), w, waiting, now); len(picked) == 0 {
+		return nil
+	}
+	return a.endMessage(tx, box, now)
+}
+
+// waitingFor are the notices to be sent to a worker, those of high risk at the front; of very many the first.
+func waitingFor(tx *kitstore.Tx, worker string) (waiting []*protectionv1.Notice, err error) {
+	rows, _, err := store.WaitingNotices.Page(tx, kitstore.Range{Prefix: kitstore.K(worker)}, 2*rules.DigestNotices)
 	for _, r := range rows {
 		waiting = append(waiting, r.Value)
+	}
+	return waiting, err
+}
+
+// makeMessage picks what is told now and stores it, or stores when to look again.
+func (a *App) makeMessage(tx *kitstore.Tx, box *protectionv1.MailboxRecord, row privacy.Row[*protectionv1.Worker], now time.Time) error {
+	waiting, err := waitingFor(tx, box.GetWorker())
+	if err != nil {
+		return err
 	}
 	if len(a.reaching(recipient(row.Value))) == 0 {
 		for _, n := range waiting {
@@ -179,7 +205,7 @@ func (a *App) makeMessage(tx *kitstore.Tx, box *protectionv1.MailboxRecord, row 
 			}
 		}
 		box.NextTime = nil
-		if len(rows) == 2*rules.DigestNotices {
+		if len(waiting) == 2*rules.DigestNotices {
 			box.NextTime = timestamppb.New(now)
 		}
 		return store.Mailboxes.Put(tx, kitstore.K(box.GetWorker()), box)
@@ -272,13 +298,21 @@ func (a *App) mark(tx *kitstore.Tx, l *letter) error {
 		box.NextTime = timestamppb.New(now.Add(resend.Delay(int(l.stored.GetFailures()), nil)))
 		return store.Mailboxes.Put(tx, kitstore.K(l.worker), box)
 	}
-	for _, name := range l.stored.GetNotices() {
+	if err := a.endMessage(tx, box, now); err != nil {
+		return err
+	}
+	return store.Mailboxes.Put(tx, kitstore.K(l.worker), box)
+}
+
+// endMessage notes what became of the notices of a message, after which the next can be made. The caller stores the mailbox.
+func (a *App) endMessage(tx *kitstore.Tx, box *protectionv1.MailboxRecord, now time.Time) error {
+	for _, name := range box.GetMessage().GetNotices() {
 		n, err := store.Notices.Get(tx, kitstore.K(name))
 		if err != nil {
 			return err
 		}
 		n.State = protectionv1.Notice_STATE_FAILED
-		if len(l.stored.GetTakenBy()) > 0 {
+		if len(box.GetMessage().GetTakenBy()) > 0 {
 			n.State, n.SendTime = protectionv1.Notice_STATE_SENT, timestamppb.New(now)
 		}
 		if err := store.Notices.Put(tx, kitstore.K(name), n); err != nil {
@@ -286,5 +320,5 @@ func (a *App) mark(tx *kitstore.Tx, l *letter) error {
 		}
 	}
 	box.Message, box.NextTime = nil, timestamppb.New(now)
-	return store.Mailboxes.Put(tx, kitstore.K(l.worker), box)
+	return nil
 }

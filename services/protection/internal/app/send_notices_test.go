@@ -161,6 +161,48 @@ func TestRetries(t *testing.T) {
 	}
 }
 
+// A sender that is down keeps nobody from being told by another of what was missed since; what it did not take, it takes with nothing
+// else waiting, or not at all.
+func TestASenderThatIsDownHoldsUpNoOther(t *testing.T) {
+	b := staffed(t)
+	b.head()
+	m := b.mail(notifytest.Behaviour{})
+	down := true
+	h := b.hook(func(_ int, w http.ResponseWriter, _ *http.Request) {
+		if down {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	for number := 1; number <= 3; number++ {
+		b.misses(number, 1, urgent)
+		b.send()
+		if n := len(m.Letters()); n != number {
+			t.Fatalf("%d letters after %d were missed", n, number)
+		}
+		b.now(20 * time.Minute)
+	}
+	b.now(10 * time.Hour) // 00:00 in Karachi
+	b.misses(4, 1, slow)
+	b.send()
+	if n := len(m.Letters()); n != 3 {
+		t.Errorf("%d letters: one was sent in quiet hours", n)
+	}
+	down = false
+	b.now(15 * time.Minute)
+	b.send()
+	var body struct{ Notices []notify.Notice }
+	calls := h.Calls()
+	must(t, json.Unmarshal(calls[len(calls)-1].Body, &body))
+	if len(m.Letters()) != 3 || len(body.Notices) != 1 || !strings.Contains(body.Notices[0].Path, "000000000003") {
+		t.Errorf("%d letters; when it is up again it gets %v", len(m.Letters()), body.Notices)
+	}
+	for i, n := range b.notices() {
+		if want := i < 3; (n.GetState() == protectionv1.Notice_STATE_SENT) != want {
+			t.Errorf("notice %d: %v", i+1, n)
+		}
+	}
+}
+
 func TestSendersThatDoNot(t *testing.T) {
 	gone := func(int, http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 	for name, c := range map[string]struct {

@@ -98,15 +98,24 @@ func (a *App) adopt(ctx context.Context) error {
 func (a *App) dueBoxes(ctx context.Context) (due []string, next time.Time, err error) {
 	now := a.Now()
 	err = a.DB.View(ctx, func(r kitstore.Reader) error {
-		rows, _, err := store.MailboxesByTime.Page(r, kitstore.Range{}, boxesAtOnce)
-		for _, row := range rows {
-			if at := row.Value.GetNextTime().AsTime(); at.After(now) {
-				next = at
-				break
+		for _, from := range []kitstore.Range{{}, {Reverse: true}} { // the soonest, and those noted while the clock was wrong
+			rows, _, err := store.MailboxesByTime.Page(r, from, boxesAtOnce)
+			if err != nil {
+				return err
 			}
-			due = append(due, row.Value.GetWorker())
+			for _, row := range rows {
+				if at := row.Value.GetNextTime().AsTime(); rules.Waits(at, now) {
+					if next.IsZero() || at.Before(next) {
+						next = at
+					}
+					break
+				}
+				if !slices.Contains(due, row.Value.GetWorker()) {
+					due = append(due, row.Value.GetWorker())
+				}
+			}
 		}
-		return err
+		return nil
 	})
 	return due, next, err
 }
@@ -140,7 +149,7 @@ type letter struct {
 func (a *App) compose(tx *kitstore.Tx, worker string) (*letter, error) {
 	now := a.Now()
 	box, err := a.mailbox(tx, worker)
-	if err != nil || box.GetNextTime() == nil || box.GetNextTime().AsTime().After(now) {
+	if err != nil || box.GetNextTime() == nil || rules.Waits(box.GetNextTime().AsTime(), now) {
 		return nil, err
 	}
 	row, err := store.Workers.Row(tx, a.Keys, kitstore.K(worker))

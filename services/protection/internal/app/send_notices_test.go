@@ -239,6 +239,26 @@ func TestSendersThatDoNot(t *testing.T) {
 	}
 }
 
+// What was put off while the clock ran ahead is told when it is right again.
+func TestAClockThatRanAhead(t *testing.T) {
+	b := staffed(t)
+	b.head()
+	down := true
+	h := b.hook(func(_ int, w http.ResponseWriter, _ *http.Request) {
+		if down {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	b.now(365 * 24 * time.Hour)
+	b.misses(1, 1, urgent)
+	b.send()
+	b.now(-365 * 24 * time.Hour)
+	down = false
+	if next := b.send(); !next.IsZero() || len(h.Calls()) != 2 || b.notices()[0].GetState() != protectionv1.Notice_STATE_SENT {
+		t.Errorf("%d calls, next %v: %v", len(h.Calls()), next, b.notices())
+	}
+}
+
 // At night a worker is told of high risk alone; the rest comes in the morning, at once.
 func TestQuietHours(t *testing.T) {
 	b := staffed(t)

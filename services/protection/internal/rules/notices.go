@@ -22,6 +22,12 @@ const (
 	GiveUpAfter = 24 * time.Hour
 )
 
+// longestWait is how far ahead something is to be done about a mailbox at most: quiet hours end within a day.
+const longestWait = 24 * time.Hour
+
+// Waits says that nothing is to be done about a mailbox yet. A time that lies further ahead than any can was noted while the clock was wrong.
+func Waits(next, now time.Time) bool { return next.After(now) && !next.After(now.Add(longestWait)) }
+
 // Tell takes in that a deadline was missed for the nth time, and says at which step of the ladder somebody
 // is told; unspecified when nobody is: it was heard before, or somebody took notice. Who took notice at
 // a step silences that step for ever, and those above for as long as hold: then it is still not
@@ -32,7 +38,8 @@ func Tell(m *protectionv1.MissedRecord, missed int32, hold time.Duration, now ti
 	}
 	m.Missed = missed
 	next := min(m.GetTold()+1, protectionv1.Notice_LEVEL_FOCAL_POINT)
-	if m.GetAcknowledgeTime() != nil && (next <= m.GetAcknowledged() || now.Before(m.GetAcknowledgeTime().AsTime().Add(hold))) {
+	taken := m.GetAcknowledgeTime().AsTime()
+	if m.GetAcknowledgeTime() != nil && (next <= m.GetAcknowledged() || !taken.After(now) && now.Before(taken.Add(hold))) {
 		return protectionv1.Notice_LEVEL_UNSPECIFIED
 	}
 	m.Told = next
@@ -49,8 +56,14 @@ func Acknowledge(m *protectionv1.MissedRecord, level protectionv1.Notice_Level, 
 // nothing waits). One notice goes at once; several, or the third within a quarter of an hour, are
 // gathered, once in a quarter of an hour. In quiet hours there is high risk alone.
 func Compose(box *protectionv1.MailboxRecord, w *protectionv1.Worker, waiting []*protectionv1.Notice, now time.Time) (picked []string, next time.Time) {
-	made := slices.DeleteFunc(box.GetMadeTime(), func(t *timestamppb.Timestamp) bool { return !t.AsTime().After(now.Add(-time.Hour)) })
+	// What lies ahead was noted while the clock was wrong, and holds up nothing.
+	made := slices.DeleteFunc(box.GetMadeTime(), func(t *timestamppb.Timestamp) bool {
+		return !t.AsTime().After(now.Add(-time.Hour)) || t.AsTime().After(now)
+	})
 	box.MadeTime = made
+	if box.GetDigestTime().AsTime().After(now) {
+		box.DigestTime = nil
+	}
 	if len(waiting) == 0 {
 		return nil, time.Time{}
 	}

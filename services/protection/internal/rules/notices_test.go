@@ -65,6 +65,16 @@ func TestTellAfterNoticeWasTaken(t *testing.T) {
 	}
 }
 
+// Notice that was taken while the clock ran ahead holds nobody until the day it showed.
+func TestTellAfterAClockThatRanAhead(t *testing.T) {
+	m := &protectionv1.MissedRecord{}
+	rules.Tell(m, 1, hold, monday.AddDate(1, 0, 0))
+	rules.Acknowledge(m, protectionv1.Notice_LEVEL_WORKER, monday.AddDate(1, 0, 0))
+	if got := rules.Tell(m, 2, hold, monday); got != protectionv1.Notice_LEVEL_SUPERVISOR {
+		t.Errorf("told: %v", got)
+	}
+}
+
 func waiting(urgencies ...custodyv1.Urgency) (all []*protectionv1.Notice) {
 	for i, u := range urgencies {
 		all = append(all, &protectionv1.Notice{Name: fmt.Sprintf("n%d", i), Urgency: u})
@@ -102,6 +112,9 @@ func TestCompose(t *testing.T) {
 		"the third within a quarter":   {&protectionv1.MailboxRecord{DigestTime: ago(time.Minute)[0], MadeTime: ago(9*time.Minute, time.Minute)}, waiting(urgent), monday, nil, monday.Add(14 * time.Minute)},
 		"eight within an hour":         {&protectionv1.MailboxRecord{MadeTime: ago(59*time.Minute, 50*time.Minute, 49*time.Minute, 48*time.Minute, 47*time.Minute, 46*time.Minute, 45*time.Minute, 44*time.Minute)}, waiting(urgent), monday, nil, monday.Add(time.Minute)},
 		"eight, the first an hour ago": {&protectionv1.MailboxRecord{MadeTime: ago(60*time.Minute, 50*time.Minute, 49*time.Minute, 48*time.Minute, 47*time.Minute, 46*time.Minute, 45*time.Minute, 44*time.Minute)}, waiting(urgent), monday, []string{"n0"}, time.Time{}},
+		"noted while the clock ran ahead": {&protectionv1.MailboxRecord{
+			DigestTime: ago(-8760 * time.Hour)[0], MadeTime: ago(-8760*time.Hour, -8760*time.Hour, -8760*time.Hour, -8760*time.Hour, -8760*time.Hour, -8760*time.Hour, -8760*time.Hour, -8760*time.Hour),
+		}, waiting(slow, slow), monday, []string{"n0", "n1"}, time.Time{}},
 	} {
 		picked, next := rules.Compose(c.box, &protectionv1.Worker{}, c.waiting, c.now)
 		if !slices.Equal(picked, c.want) || !next.Equal(c.next) {

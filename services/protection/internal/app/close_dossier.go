@@ -9,6 +9,7 @@ import (
 
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/outbox"
 	kitstore "amanat.example/services/kit/store"
@@ -86,9 +87,12 @@ func (a *App) tellClosed(tx *kitstore.Tx, d *protectionv1.ReceivedDossier, c *pr
 }
 
 // TakeReported takes in what the referral service answered to a report. One that it refuses says nothing to anybody: it knows nothing
-// of the referral, or has other nodes' word for it.
+// of the referral, or has other nodes' word for it. While the referral stands still it is told again, for that passes.
 func (a *App) TakeReported(_ *kitstore.Tx, result outbox.Result) error {
 	if result.Fault != nil {
+		if result.Fault.Reason() == fault.Recovering {
+			return result.Fault
+		}
 		a.Log.Warn("the referral service refuses a report of this service", logging.RPC(result.Command.Method), logging.Err(result.Fault))
 	}
 	return nil

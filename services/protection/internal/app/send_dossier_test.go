@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	postv1 "amanat.example/proto/amanat/post/v1"
@@ -38,6 +41,17 @@ func (b *bench) wants(from *postv1.Address) error {
 		return b.Handlers()["protection.dossier-wanted.v1"](tx, from, &postv1.Letter{Body: body})
 	})
 }
+
+// recovering is the refusal of a referral service that was restored and asks the others what it lost.
+var recovering = func() error {
+	detailed, err := status.New(codes.FailedPrecondition, "Restored.").WithDetails(&errdetails.ErrorInfo{
+		Reason: fault.Recovering.String(), Domain: "referral.amanat",
+	})
+	if err != nil {
+		panic(err) // a detail that can always be packed
+	}
+	return detailed.Err()
+}()
 
 // sentTo are the nodes to which dossiers went, in order.
 func (b *bench) sentTo() (nodes []string) {
@@ -73,6 +87,25 @@ func TestConsentWithdrawnAtHome(t *testing.T) {
 	sent := b.letters.of("protection.dossier.v1")
 	if len(sent) != 2 || !privacy.Carries(sent[0].Body) || privacy.Carries(sent[1].Body) || sent[1].Body.(*protectionv1.Dossier).GetConsent() != nil {
 		t.Fatalf("sent: %v", sent)
+	}
+}
+
+// The referral service was restored and stands still when consent is refused: it is told until it can write it, and not once in vain.
+func TestConsentWithdrawnWhileReferralsStandStill(t *testing.T) {
+	b := newApp(t, home)
+	c := b.referred()
+	b.hear("ready", ready)
+	tries := 0
+	b.referral.set(func(request proto.Message) (proto.Message, error) {
+		if tries++; tries < 3 {
+			return nil, recovering
+		}
+		return answers(request)
+	})
+	_, err := b.RecordConsent(t.Context(), refused(b.get(c.GetName())), actor)
+	must(t, err)
+	if got := b.reports(); !slices.Equal(got, []string{"consent ended", "consent ended", "consent ended"}) {
+		t.Fatalf("the referral service is told %v", got)
 	}
 }
 

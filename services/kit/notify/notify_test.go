@@ -119,6 +119,37 @@ func TestMailFails(t *testing.T) {
 	}
 }
 
+// A server that talks on and on is left, long before it fills the memory.
+func TestMailServerThatTalksOn(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan int, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			said <- 0
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		total := 0
+		for line := []byte("220-" + strings.Repeat("and so on ", 1000) + "\r\n"); total < 64<<20; {
+			n, err := conn.Write(line)
+			if total += n; err != nil {
+				break
+			}
+		}
+		said <- total
+	}()
+	s := &notify.SMTP{Address: listener.Addr().String(), From: "amanat@node.example", Security: notify.NoTLS}
+	err = s.Send(t.Context(), message())
+	_ = listener.Close()
+	if total := <-said; err == nil || !strings.Contains(err.Error(), "more than 1 MiB") || total == 64<<20 {
+		t.Errorf("after %d bytes: %v", total, err)
+	}
+}
+
 // A server that is not there, or takes a connection and says nothing, holds nobody longer than the caller
 // waits.
 func TestMailSilence(t *testing.T) {

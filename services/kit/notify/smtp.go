@@ -55,7 +55,28 @@ func (s *SMTP) Send(ctx context.Context, m Message) error {
 	release := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer release()
 	defer func() { _ = conn.Close() }()
-	return s.talk(ctx, conn, m)
+	return s.talk(ctx, &brief{Conn: conn, left: mostSaid}, m)
+}
+
+// mostSaid is how many bytes a mail server says to one message at most: its certificates, and some lines.
+const mostSaid = 1 << 20
+
+var errTalksOn = errors.New("the mail server says more than 1 MiB to one message; check smtp-address")
+
+// brief is a connection whose other side does not fill the memory by talking on.
+type brief struct {
+	net.Conn
+	left int
+}
+
+// Read implements net.Conn.
+func (b *brief) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, errTalksOn
+	}
+	n, err := b.Conn.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
 }
 
 func (s *SMTP) tls() *tls.Config {

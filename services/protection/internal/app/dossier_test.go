@@ -245,6 +245,44 @@ func TestTheNodeWithTheDutyKeepsItsCase(t *testing.T) {
 	}
 }
 
+// An offer that is over ends nothing at a node that has the person: it came by that offer, and the word of its end is of before.
+func TestTheEndOfAnOfferEndsNothingWhereThePersonIs(t *testing.T) {
+	b := newApp(t, away)
+	must(t, b.deliver(fromHome, aDossier()))
+	b.upTo(arrived)
+	for _, word := range []string{"withdrawn", "expired", "declined", "acceptance-withdrawn"} {
+		b.event("referral.offer."+word+".v1", &referralv1.OfferChanged{Offer: theOffer, Referral: referral, FromNode: home, ToNode: away})
+	}
+	b.event("referral.handover.refused.v1", &referralv1.HandoverRefused{Referral: referral, FromNode: home, Node: away})
+	if c := b.get(b.list(nil)[0].GetName()); c.GetPerson().GetGivenName() != canary || c.GetReadingClosed() != "" || len(b.reports()) != 0 {
+		t.Errorf("the case is closed: %v", c)
+	}
+}
+
+// A place was promised here anew, and the end of the promise before it was not heard of: what came on that one ends all the same.
+func TestPromisedAnewWithTheEndUnheard(t *testing.T) {
+	b := newApp(t, away)
+	b.referral.set(func(proto.Message) (proto.Message, error) { return &referralv1.Told{}, nil })
+	b.upTo(confirmed)
+	must(t, b.deliver(fromHome, aDossier()))
+	again := steps[confirmed]
+	again.seq, again.offer = 20, referral+"/offers/cc"
+	b.tell(again)
+	if got := b.reports(); !slices.Equal(got, []string{"OFFER_ENDED"}) {
+		t.Errorf("the referral service is told %v", got)
+	}
+	if d := b.dossier(); privacy.Carries(d) || len(d.GetClosings()) != 1 || d.GetClosings()[0].GetOffer() != theOffer {
+		t.Errorf("the dossier stands: %v", d)
+	}
+	must(t, b.deliver(fromHome, aDossier())) // late
+	second := aDossier()
+	second.Offer, second.Sequence = again.offer, 21
+	must(t, b.deliver(fromHome, second))
+	if d := b.dossier(); d.GetDossier().GetOffer() != again.offer || !privacy.Carries(d) {
+		t.Errorf("the second is not kept: %v", d)
+	}
+}
+
 // A service's dossier and case are closed when it was given, and when consent ends: the person was never in this node's care.
 func TestEndOfAServiceClosesItsCase(t *testing.T) {
 	begin := chain{state: confirmed, seq: 12, owner: home, care: home, to: away, giver: home, offer: theOffer, owners: []string{home}, service: true}

@@ -10,6 +10,7 @@ import (
 
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/limits"
 	"amanat.example/services/kit/paging"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/protection/internal/rules"
@@ -21,14 +22,16 @@ const fireAtOnce = 64
 
 // beginDeadlines has the laws of a case's unit count from an event. One that counts already stays.
 func (a *App) beginDeadlines(tx *kitstore.Tx, c *protectionv1.Case, event string, at time.Time) (all []*protectionv1.CaseDeadline, err error) {
-	unit, err := store.Units.Get(tx, kitstore.K(c.GetUnit()))
-	if errors.Is(err, kitstore.ErrNotFound) {
-		return nil, nil // a unit that another node named and that nobody entered here
-	}
+	unit, err := optional(store.Units.Get(tx, kitstore.K(orNone(c.GetUnit()))))
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range rules.CaseDeadlines(a.Limits, c, unit, event, at) {
+	place := rules.PlaceOf(unit)
+	if unit == nil { // another node named it, and nobody entered it here: the laws of the province hold all the same
+		own, _ := a.Roster.Node(a.Node)
+		place = limits.Place{Province: own.GetProvince()}
+	}
+	for _, d := range rules.CaseDeadlines(a.Limits, c, place, event, at) {
 		kept, err := a.begin(tx, d)
 		if err != nil {
 			return nil, err

@@ -18,6 +18,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	statusv1 "amanat.example/proto/amanat/status/v1"
+	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/notify"
 	"amanat.example/services/kit/notify/notifytest"
 	kitstore "amanat.example/services/kit/store"
@@ -247,6 +248,24 @@ func TestCaseDeadlinesFireOnce(t *testing.T) {
 	events := slices.DeleteFunc(b.happened(), func(kind string) bool { return kind != "protection.deadline.missed.v1" })
 	if len(events) != 6 {
 		t.Errorf("events: %v", events)
+	}
+}
+
+// The laws of the province hold also for a case of a unit that another node named and that nobody entered here.
+func TestLawsWithoutAUnit(t *testing.T) {
+	b := newApp(t, away)
+	must(t, b.deliver(fromHome, aDossier()))
+	b.upTo(arrived)
+	c := b.list(nil)[0]
+	if _, err := b.GetUnit(t.Context(), c.GetUnit()); reason(err) != fault.Missing {
+		t.Fatalf("the unit of %v is there: %v", c, err)
+	}
+	started, err := b.RecordLegalEvent(t.Context(), &protectionv1.RecordLegalEventRequest{
+		Name: c.GetName(), Etag: c.GetEtag(), Event: "dar-ul-aman-admission", EventTime: timestamppb.New(begin),
+	})
+	must(t, err)
+	if all := started.GetCaseDeadlines(); len(all) != 1 || all[0].GetStep() != "MEDICAL_AND_PSYCHOSOCIAL" {
+		t.Errorf("the law of Punjab wants %v", all)
 	}
 }
 

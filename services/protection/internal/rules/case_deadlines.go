@@ -36,9 +36,9 @@ func CheckEvent(c *protectionv1.Case, at *timestamppb.Timestamp, now time.Time) 
 	return nil
 }
 
-// CaseDeadlines are those that begin to run for a case when an event happens, without names.
-func CaseDeadlines(t *limits.Table, c *protectionv1.Case, u *protectionv1.Unit, event string, at time.Time) (all []*protectionv1.CaseDeadline) {
-	for _, l := range t.From(event, PlaceOf(u)) {
+// CaseDeadlines are those that begin to run for a case at a place when an event happens, without names.
+func CaseDeadlines(t *limits.Table, c *protectionv1.Case, place limits.Place, event string, at time.Time) (all []*protectionv1.CaseDeadline) {
+	for _, l := range t.From(event, place) {
 		due := timestamppb.New(at.Add(l.Limit))
 		all = append(all, &protectionv1.CaseDeadline{
 			Subject: c.GetName(), Reference: c.GetReference(), Unit: c.GetUnit(), Step: l.Step, Limit: Law(l), Urgency: c.GetUrgency(),

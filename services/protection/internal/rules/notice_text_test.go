@@ -104,7 +104,7 @@ func TestCaseDeadlines(t *testing.T) {
 		"a unit of no place":  {&protectionv1.Unit{}, limits.EventIntake, "", 0},
 		"admitted at a house": {lahore, limits.EventDarUlAman, "MEDICAL_AND_PSYCHOSOCIAL", 14 * 24 * time.Hour},
 	} {
-		got := rules.CaseDeadlines(limits.Default(), c, k.unit, k.event, now)
+		got := rules.CaseDeadlines(limits.Default(), c, rules.PlaceOf(k.unit), k.event, now)
 		if (k.want == "") != (len(got) == 0) {
 			t.Errorf("%s: %v", name, got)
 			continue

@@ -79,6 +79,22 @@ func TestDeadlineFiresOncePerDueTimeAlsoAfterRestart(t *testing.T) {
 	}
 }
 
+// One that fires may move others that were due with it, of those who go together: they are not missed besides.
+func TestWhatOneDeadlineMovesIsNotMissedWithIt(t *testing.T) {
+	net, origin, _, _ := newOwnerNetwork(t)
+	family := net.family()
+	until := origin.get(family[0].GetName()).GetNextDeadline().GetDueTime().AsTime()
+	net.pass(until.Sub(net.now))
+	for _, v := range family {
+		if got := origin.get(v.GetName()).GetNextDeadline(); got.GetMissed() > 0 || got.GetKind() != referralv1.Deadline_KIND_ASK_AGAIN || !got.GetDueTime().AsTime().After(net.now) {
+			t.Errorf("due: %v", got)
+		}
+	}
+	if m := origin.missed(); len(m) != 0 {
+		t.Errorf("missed: %v", m)
+	}
+}
+
 // What was missed is counted while it is open, and apart from that of what nobody is left to tell.
 func TestMissedDeadlinesAreCounted(t *testing.T) {
 	net := newNetwork(t)

@@ -164,6 +164,13 @@ func TestMailSilence(t *testing.T) {
 			t.Errorf("%s: %v", security, err)
 		}
 	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	half := notifytest.NewMail(t, notifytest.Behaviour{Rcpt: func(int) string { stop(); <-ended; return "250 at last" }})
+	err := mailer(half, notify.StartTLS).Send(ctx, message())
+	if close(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("silent in the middle: %v", err)
+	}
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -207,7 +207,7 @@ func (a *App) putCase(tx *kitstore.Tx, record *protectionv1.CaseRecord, word str
 			return nil, err
 		}
 	case "closed":
-		if err := a.endDeadlines(tx, c.GetName(), now); err != nil {
+		if err := a.endDeadlines(tx, c.GetName(), nil); err != nil {
 			return nil, err
 		}
 	}

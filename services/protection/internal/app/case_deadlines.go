@@ -70,11 +70,12 @@ func shownDeadline(row kitstore.Row[*protectionv1.CaseDeadline]) *protectionv1.C
 	return d
 }
 
-// endDeadlines ends what is owed of a case or a waitlist entry.
-func (a *App) endDeadlines(tx *kitstore.Tx, subject string, now time.Time) error {
+// endDeadlines ends what is owed of a case or a waitlist entry: all of it, or what had begun by a time that is given, for word of an end
+// may be heard again when something else is due.
+func (a *App) endDeadlines(tx *kitstore.Tx, subject string, until *timestamppb.Timestamp) error {
 	var open []kitstore.Key
 	err := store.DeadlinesBySubject.Scan(tx, kitstore.Range{Prefix: kitstore.K(subject)}, func(key kitstore.Key, d *protectionv1.CaseDeadline) error {
-		if rules.Owed(d) {
+		if rules.Owed(d) && (until == nil || !d.GetEventTime().AsTime().After(until.AsTime())) {
 			open = append(open, key)
 		}
 		return nil
@@ -87,7 +88,7 @@ func (a *App) endDeadlines(tx *kitstore.Tx, subject string, now time.Time) error
 		if err != nil {
 			return err
 		}
-		d.State, d.EndTime = protectionv1.CaseDeadline_STATE_ENDED, timestamppb.New(now)
+		d.State, d.EndTime = protectionv1.CaseDeadline_STATE_ENDED, timestamppb.New(a.Now())
 		if err := store.CaseDeadlines.Put(tx, key, d); err != nil {
 			return err
 		}

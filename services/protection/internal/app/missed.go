@@ -146,7 +146,7 @@ func (a *App) FollowShelter(tx *kitstore.Tx, event *eventsv1.Event) error {
 	case "shelter.waitlist.review-due.v1":
 		return a.reviewDue(tx, e, event.GetTime())
 	case "shelter.waitlist.reviewed.v1", "shelter.waitlist.closed.v1":
-		return a.endDeadlines(tx, e.GetEntry(), a.Now())
+		return a.endDeadlines(tx, e.GetEntry(), event.GetTime())
 	}
 	return nil
 }

@@ -303,6 +303,26 @@ func TestWaitlistReviews(t *testing.T) {
 	}
 }
 
+// The shelter's store was restored, and its events are read again from the start: a review of old ends nothing that became due since.
+func TestAnOldReviewEndsNothingNew(t *testing.T) {
+	b := staffed(t)
+	b.head()
+	for range 2 {
+		b.waitlist("review-due", begin)
+		b.waitlist("reviewed", begin.Add(time.Hour))
+		b.waitlist("review-due", begin.Add(24*time.Hour))
+	}
+	b.now(24 * time.Hour)
+	b.fire()
+	if got := b.told(); !slices.Equal(got, []string{"head"}) {
+		t.Errorf("told: %v", got)
+	}
+	b.waitlist("closed", begin.Add(25*time.Hour))
+	if next := b.fire(); !next.IsZero() {
+		t.Errorf("after the end something is due at %v", next)
+	}
+}
+
 // Without a focal point nothing is lost: who becomes it is told.
 func TestNoticesWaitForAFocalPoint(t *testing.T) {
 	b := staffed(t)

@@ -98,24 +98,15 @@ func (a *App) adopt(ctx context.Context) error {
 func (a *App) dueBoxes(ctx context.Context) (due []string, next time.Time, err error) {
 	now := a.Now()
 	err = a.DB.View(ctx, func(r kitstore.Reader) error {
-		for _, from := range []kitstore.Range{{}, {Reverse: true}} { // the soonest, and those noted while the clock was wrong
-			rows, _, err := store.MailboxesByTime.Page(r, from, boxesAtOnce)
-			if err != nil {
-				return err
+		rows, _, err := store.MailboxesByTime.Page(r, kitstore.Range{}, boxesAtOnce)
+		for _, row := range rows {
+			if at := row.Value.GetNextTime().AsTime(); rules.Waits(at, now) {
+				next = at
+				break
 			}
-			for _, row := range rows {
-				if at := row.Value.GetNextTime().AsTime(); rules.Waits(at, now) {
-					if next.IsZero() || at.Before(next) {
-						next = at
-					}
-					break
-				}
-				if !slices.Contains(due, row.Value.GetWorker()) {
-					due = append(due, row.Value.GetWorker())
-				}
-			}
+			due = append(due, row.Value.GetWorker())
 		}
-		return nil
+		return err
 	})
 	return due, next, err
 }

@@ -20,10 +20,7 @@ func (a *App) ReportDossierClosed(ctx context.Context, request *referralv1.Repor
 	if err := codes.CheckField("reason", codes.DossierClosing, request.GetReason()); err != nil {
 		return nil, err
 	}
-	at, err := rules.CloseTime(request.GetCloseTime(), a.Now())
-	if err != nil {
-		return nil, err
-	}
+	at := rules.ReportTime(request.GetCloseTime(), a.Now())
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		told, err = a.report(tx, &custodyv1.Reply{
 			Referral: request.GetName(), Actor: a.self(), Time: timestamppb.New(at),
@@ -37,10 +34,7 @@ func (a *App) ReportDossierClosed(ctx context.Context, request *referralv1.Repor
 // ReportConsentEnded says in the chain that consent was withdrawn at this node, so that reading ends wherever no duty stands in its
 // way. A chain that says so already is left as it is.
 func (a *App) ReportConsentEnded(ctx context.Context, request *referralv1.ReportConsentEndedRequest) (told *referralv1.Told, err error) {
-	at, err := rules.WithdrawTime(request.GetWithdrawTime(), a.Now())
-	if err != nil {
-		return nil, err
-	}
+	at := rules.ReportTime(request.GetWithdrawTime(), a.Now())
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		told, err = a.report(tx, &custodyv1.Reply{
 			Referral: request.GetName(), Actor: request.GetActor(), Time: timestamppb.New(at),
@@ -72,6 +66,9 @@ func (a *App) report(tx *kitstore.Tx, r *custodyv1.Reply) (*referralv1.Told, err
 		return told, w.writeOwn(r, signed)
 	}
 	if told.ToldNode, err = a.ownerOf(tx, r.GetReferral(), r); err != nil {
+		if fault.ReasonOf(err) == fault.Missing && a.Recovering() { // others may give it back
+			err = moving(true, nil)
+		}
 		return nil, err
 	}
 	number, err := keepReply(tx, r.GetReferral(), signed)

@@ -21,7 +21,8 @@
 //     given, or consent was withdrawn before the person came. A dossier is erased with its key, before the commit that says so;
 //     a case made of one stays sealed and is shown to nobody. A tombstone stays, and the chain says it, once. What comes late is
 //     dropped. A node that has the person keeps its case.
-//   - Consent refused at one node, or ended in the chain, ends everywhere: nothing more of the person leaves on it.
+//   - Consent refused at one node, or ended in the chain, ends everywhere: nothing more of the person leaves on it. The referral service
+//     is told until it can write it, also while it asks other nodes what a restore lost.
 //   - A dossier that is owed and did not come is asked for until it is here, and sent again while the sender's view of the
 //     referral owes it.
 //   - A case follows its referral by the chain's order: events that come twice or late change nothing. It is closed while its
@@ -38,6 +39,8 @@
 //   - A message is stored before it is sent and marked after. What dies in between sends it again under the
 //     same id; nothing else repeats it. One person gets at most eight messages an hour, several notices
 //     gathered once in a quarter of an hour, and in quiet hours those of high risk alone.
+//   - A sender that is down holds up no other: what one has taken ends as soon as there is more to tell. What was noted while the clock
+//     ran ahead silences nobody until that day.
 //
 // Events it publishes (ids and codes only): `protection.case.created.v1`,
 // `protection.case.consented.v1`, `protection.case.referred.v1`, `protection.case.received.v1`,

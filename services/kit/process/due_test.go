@@ -40,9 +40,10 @@ func TestDue(t *testing.T) {
 // A clock that is set forward while it waits is noticed within a minute; while nothing is to come nobody looks.
 func TestDueWhenTheClockIsSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		begin, looked := time.Now(), 0
+		begin := time.Now()
+		var looked atomic.Int64
 		d := NewDue("test", func(context.Context) (time.Time, error) {
-			if looked++; looked == 3 {
+			if looked.Add(1) == 3 {
 				return time.Time{}, nil
 			}
 			return begin.Add(24 * time.Hour), nil
@@ -51,12 +52,12 @@ func TestDueWhenTheClockIsSet(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- d.Run(ctx) }()
 		time.Sleep(2*time.Minute + time.Second)
-		if looked != 3 {
-			t.Errorf("looked %d times in two minutes", looked)
+		if n := looked.Load(); n != 3 {
+			t.Errorf("looked %d times in two minutes", n)
 		}
 		time.Sleep(time.Hour)
-		if stop(); <-ended != nil || looked != 3 {
-			t.Errorf("looked %d times while nothing was to come", looked)
+		if stop(); <-ended != nil || looked.Load() != 3 {
+			t.Errorf("looked %d times while nothing was to come", looked.Load())
 		}
 	})
 }

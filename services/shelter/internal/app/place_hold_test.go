@@ -54,3 +54,23 @@ func TestNobodyIsBroughtToAnExcludedDistrict(t *testing.T) {
 		})
 	}
 }
+
+// A hold that has run out keeps no bed from who comes after it, also before its end was noted; and it cannot be confirmed any more.
+func TestABedWhoseHoldHasJustRunOut(t *testing.T) {
+	b := newApp(t)
+	b.shelter(t, 1)
+	first := b.mustPlace(t, 1, "first")
+	b.clock.Add(first.GetExpireTime().AsTime().Sub(b.clock.Now()) - 1)
+	if _, err := b.place(1, "early"); fault.ReasonOf(err) != fault.NoCapacity {
+		t.Errorf("while the hold lasts: %v", err)
+	}
+	b.clock.Add(1)
+	second := b.mustPlace(t, 1, "second")
+	_, err := b.ConfirmHold(context.Background(), &shelterv1.ConfirmHoldRequest{Name: first.GetName(), Fence: first.GetFence()})
+	if fault.ReasonOf(err) != fault.HoldEnded {
+		t.Errorf("the first is confirmed: %v", err)
+	}
+	if _, err := b.ConfirmHold(context.Background(), &shelterv1.ConfirmHoldRequest{Name: second.GetName(), Fence: second.GetFence()}); err != nil {
+		t.Errorf("the second: %v", err)
+	}
+}

@@ -391,7 +391,10 @@ type HandoverRefused struct {
 	// Why, code of the list `decline`.
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Unit of this node that is concerned; empty where it has none.
-	Unit          string `protobuf:"bytes,5,opt,name=unit,proto3" json:"unit,omitempty"`
+	Unit string `protobuf:"bytes,5,opt,name=unit,proto3" json:"unit,omitempty"`
+	// Position in the chain of the handover refused, or at the owner of the event that takes it back; 0 in events of before there was this
+	// field. Who knows more of the referral has heard it before.
+	Sequence      uint64 `protobuf:"varint,6,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -459,6 +462,13 @@ func (x *HandoverRefused) GetUnit() string {
 		return x.Unit
 	}
 	return ""
+}
+
+func (x *HandoverRefused) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
 }
 
 // OwnerTold is the data of `referral.owner.{safety-reported,correction-requested,consent-withdrawn}.v1`, at the owner: somebody else
@@ -657,13 +667,14 @@ const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	"\x0fArrivalAsserted\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x12\x12\n" +
 	"\x04unit\x18\x02 \x01(\tR\x04unit\x12\x1b\n" +
-	"\ttold_node\x18\x03 \x01(\tR\btoldNode\"\x8a\x01\n" +
+	"\ttold_node\x18\x03 \x01(\tR\btoldNode\"\xa6\x01\n" +
 	"\x0fHandoverRefused\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x12\x1b\n" +
 	"\tfrom_node\x18\x02 \x01(\tR\bfromNode\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x12\n" +
-	"\x04unit\x18\x05 \x01(\tR\x04unit\"y\n" +
+	"\x04unit\x18\x05 \x01(\tR\x04unit\x12\x1a\n" +
+	"\bsequence\x18\x06 \x01(\x04R\bsequence\"y\n" +
 	"\tOwnerTold\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x12\n" +

@@ -259,6 +259,28 @@ func TestTheEndOfAnOfferEndsNothingWhereThePersonIs(t *testing.T) {
 	}
 }
 
+// The events of a restored referral service are read again from the start: a handover refused of old ends nothing that was promised
+// since, here or at the giver.
+func TestAHandoverRefusedOfOld(t *testing.T) {
+	b := newApp(t, away)
+	must(t, b.deliver(fromHome, aDossier()))
+	b.upTo(inTransit)
+	giver := newApp(t, home)
+	giver.referred()
+	giver.hear("ready", ready)
+	sent := len(giver.letters.of("protection.dossier.v1"))
+	for _, one := range []*bench{b, giver} {
+		one.event("referral.handover.refused.v1", &referralv1.HandoverRefused{Referral: referral, FromNode: home, Node: away, Sequence: 1})
+	}
+	if d := b.dossier(); !privacy.Carries(d) || len(d.GetClosings()) != 0 {
+		t.Errorf("the dossier is closed: %v", d)
+	}
+	must(t, giver.wants(&postv1.Address{Node: away, Service: "protection"}))
+	if n := len(giver.letters.of("protection.dossier.v1")); n != sent+1 {
+		t.Errorf("the giver has sent %d, and %d before", n, sent)
+	}
+}
+
 // A place was promised here anew, and the end of the promise before it was not heard of: what came on that one ends all the same.
 func TestPromisedAnewWithTheEndUnheard(t *testing.T) {
 	b := newApp(t, away)

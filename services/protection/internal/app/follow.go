@@ -60,6 +60,10 @@ func (a *App) FollowReferral(tx *kitstore.Tx, event *eventsv1.Event) error {
 // followRefusal takes in that a handover was refused: what came here ends, and to a node that refuses nothing is owed.
 func (a *App) followRefusal(tx *kitstore.Tx, e *referralv1.HandoverRefused) error {
 	if e.GetNode() == a.Node {
+		d, err := a.received(tx, e.GetReferral())
+		if err != nil || rules.Past(e, d.GetReferralSequence()) {
+			return err
+		}
 		return a.endOffer(tx, e.GetReferral(), "", codes.DossierClosingOfferEnded)
 	}
 	for _, source := range []protectionv1.Case_Source{protectionv1.Case_SOURCE_INTAKE, protectionv1.Case_SOURCE_REFERRAL} {
@@ -67,7 +71,7 @@ func (a *App) followRefusal(tx *kitstore.Tx, e *referralv1.HandoverRefused) erro
 		if err != nil {
 			return err
 		}
-		if row.Value == nil || row.Erased || row.Value.GetHolderNode() != e.GetNode() {
+		if row.Value == nil || row.Erased || row.Value.GetHolderNode() != e.GetNode() || rules.Past(e, row.Value.GetReferralSequence()) {
 			continue
 		}
 		row.Value.HolderNode, row.Value.HolderOffer = "", ""

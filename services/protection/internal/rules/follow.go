@@ -38,6 +38,12 @@ func New(r *protectionv1.CaseRecord, e *referralv1.ReferralChanged) bool {
 	return e.GetSequence() > r.GetReferralSequence()
 }
 
+// Past says that word of a refused handover is of before what is known of the referral: it is heard again, and ends nothing. One without
+// a position is of before there was one.
+func Past(e *referralv1.HandoverRefused, known uint64) bool {
+	return e.GetSequence() > 0 && e.GetSequence() < known
+}
+
 // Follow moves a case as its referral went; what is not [New] changes nothing. closed says that the case was closed by it: its person
 // is with somebody else, or was served here and is in the care of another node. A person who came back is a case again.
 func Follow(r *protectionv1.CaseRecord, e *referralv1.ReferralChanged) (changed, closed bool) {

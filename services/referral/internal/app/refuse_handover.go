@@ -126,8 +126,8 @@ func (w *work) handoverRefused(r *custodyv1.Reply, letter *custodyv1.ReplyLetter
 }
 
 func (w *work) tellRefused(from, by, reason, unit string) error {
-	referral := w.chain.State().Referral
-	return w.Events.Append(w.tx, "referral.handover.refused.v1", referral, w.now, &referralv1.HandoverRefused{
-		Referral: referral, FromNode: from, Node: by, Reason: reason, Unit: unit,
+	s := w.chain.State()
+	return w.Events.Append(w.tx, "referral.handover.refused.v1", s.Referral, w.now, &referralv1.HandoverRefused{
+		Referral: s.Referral, FromNode: from, Node: by, Reason: reason, Unit: unit, Sequence: s.Sequence,
 	})
 }

@@ -294,6 +294,23 @@ func TestHubKeepsNothingThatArrived(t *testing.T) {
 	})
 }
 
+// Mail to nobody is not kept: what no mailbox takes in would lie at the hub for ever, until one sender had filled it for all.
+func TestHubKeepsNoMailToNobody(t *testing.T) {
+	h := startHub(t, posttest.Network(t))
+	id, err := identity.Load(h.root, "sindh", posttest.Service)
+	must(t, err)
+	config := h.config(t, id)
+	conn, err := nats.Connect(config.URL, nats.Secure(config.TLS), nats.Nkey(config.NKey, config.Sign), nats.CustomInboxPrefix("_INBOX.sindh."+posttest.Service))
+	must(t, err)
+	defer conn.Close()
+	for _, mailbox := range []string{"nowhere." + posttest.Service + ".bulk", "punjab.nobody.bulk", "punjab." + posttest.Service + ".slow"} {
+		answer, err := conn.Request("amanat.post."+mailbox+".sindh."+posttest.Service, []byte("x"), 5*time.Second)
+		if !errors.Is(err, nats.ErrNoResponders) {
+			t.Errorf("mail to %s was taken: %v %v", mailbox, answer, err)
+		}
+	}
+}
+
 // A full mailbox is noticed by the sender, and what did not fit is sent when there is room.
 func TestFullMailboxIsNoticed(t *testing.T) {
 	root := posttest.Network(t)

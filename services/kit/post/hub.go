@@ -31,8 +31,26 @@ func durableName(node, service string, lane postv1.Lane) string {
 	return node + "_" + service + "_" + laneNames[lane]
 }
 
-// ProvisionHub makes the stream and a durable consumer for each lane of each mailbox of the
-// active nodes among those of the roster, or brings them up to date. The node that runs the hub calls it at start and after
+// mailbox is what a service's mail on a lane is addressed to, whoever sends it.
+func mailbox(node, service string, lane postv1.Lane) string {
+	return fmt.Sprintf("%s.%s.%s.%s.>", subjectRoot, node, service, laneNames[lane])
+}
+
+// mailboxes are those of every node the roster names, also of those that are not active now. The stream takes nothing else: mail that
+// nobody reads would lie there for ever, and one sender could fill it for all.
+func mailboxes(nodes []*identityv1.RosterNode) (subjects []string) {
+	for _, node := range nodes {
+		for _, service := range node.GetServices() {
+			for _, lane := range lanes {
+				subjects = append(subjects, mailbox(node.GetNode(), service.GetService(), lane))
+			}
+		}
+	}
+	return subjects
+}
+
+// ProvisionHub makes the stream with a mailbox for each lane of each service of the nodes, and a durable consumer for each that
+// is active, or brings them up to date. The node that runs the hub calls it at start and after
 // each new version of the roster, as a user that may administer the stream. maxBytes bounds the
 // stream on disk; 0 is DefaultHubBytes.
 func ProvisionHub(ctx context.Context, js jetstream.JetStream, nodes []*identityv1.RosterNode, maxBytes int64) error {
@@ -42,7 +60,7 @@ func ProvisionHub(ctx context.Context, js jetstream.JetStream, nodes []*identity
 	stream, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name:                 streamName,
 		Description:          "Sealed parcels and signed receipts between services",
-		Subjects:             []string{subjectRoot + ".>"},
+		Subjects:             mailboxes(nodes),
 		Retention:            jetstream.WorkQueuePolicy,
 		Storage:              jetstream.FileStorage,
 		Discard:              jetstream.DiscardNew,
@@ -59,7 +77,7 @@ func ProvisionHub(ctx context.Context, js jetstream.JetStream, nodes []*identity
 			name := durableName(user.Node, user.Service, lane)
 			_, err := stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
 				Durable:       name,
-				FilterSubject: fmt.Sprintf("%s.%s.%s.%s.>", subjectRoot, user.Node, user.Service, laneNames[lane]),
+				FilterSubject: mailbox(user.Node, user.Service, lane),
 				AckPolicy:     jetstream.AckExplicitPolicy,
 				AckWait:       redeliver,
 				MaxDeliver:    -1,

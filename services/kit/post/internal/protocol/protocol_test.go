@@ -501,6 +501,25 @@ func TestKeptNoLonger(t *testing.T) {
 	}
 }
 
+// When the broker is there again, what no receipt covers goes at once, however long the last wait was.
+func TestReconnectedSendsAtOnce(t *testing.T) {
+	w := newWorld(time.Hour)
+	for range 3 {
+		w.queue()
+	}
+	for range 5 { // nobody answers, so waits have grown
+		w.send(9, false)
+		w.now = w.now.Add(pace.Max)
+	}
+	w.send(9, false)
+	if out := w.step(Tick{}); out.Pack != 0 {
+		t.Fatalf("a parcel is under way, and letter %d is sent again", out.Pack)
+	}
+	if out := w.step(Reconnected{}); out.Pack != 1 {
+		t.Fatalf("the broker is there again, and what waits is sent at %v", out.Wake)
+	}
+}
+
 func TestRepetitionsGrowAndSpread(t *testing.T) {
 	now := time.Unix(0, 0)
 	var waits [2][]time.Duration

@@ -62,11 +62,7 @@ func (a *App) BeginRecovery(ctx context.Context) error {
 func (a *App) restored(tx *kitstore.Tx, own uint64) error {
 	now := timestamppb.New(a.Now())
 	record := &referralv1.RecoveryRecord{Incarnation: own, BeginTime: now}
-	for _, node := range a.Roster.Nodes() {
-		if node.GetNode() != a.Node && !mutant.Off("roster") && node.GetState() != identityv1.RosterNode_STATE_RETIRED && refers(node) {
-			record.Peers = append(record.Peers, &referralv1.PeerRecord{Peer: &referralv1.RecoveryPeer{Node: node.GetNode()}, AskTime: now})
-		}
-	}
+	a.addPeers(record)
 	a.Log.Warn("the store was restored from an older copy: the other nodes are asked what it lost", logging.Count("nodes", len(record.GetPeers())))
 	last, err := optional(store.Counters.Get(tx, store.ReferenceKey))
 	if err != nil {
@@ -76,6 +72,17 @@ func (a *App) restored(tx *kitstore.Tx, own uint64) error {
 		return err
 	}
 	return a.judgeAnswers(tx, record)
+}
+
+// addPeers has those asked whom the newest roster names and who are not asked yet: the roster in use may have been put back with the
+// store, and name nodes that have joined since only when the newer one is installed.
+func (a *App) addPeers(record *referralv1.RecoveryRecord) {
+	for _, node := range a.Roster.Nodes() {
+		asked := slices.ContainsFunc(record.GetPeers(), func(p *referralv1.PeerRecord) bool { return p.GetPeer().GetNode() == node.GetNode() })
+		if !asked && node.GetNode() != a.Node && !mutant.Off("roster") && node.GetState() != identityv1.RosterNode_STATE_RETIRED && refers(node) {
+			record.Peers = append(record.Peers, &referralv1.PeerRecord{Peer: &referralv1.RecoveryPeer{Node: node.GetNode()}, AskTime: timestamppb.New(a.Now())})
+		}
+	}
 }
 
 // refers says that a node has people to refer: the federal one, without a province, has keys for every service and none.
@@ -206,6 +213,7 @@ func (a *App) receiveAnswer(tx *kitstore.Tx, from string, answer *custodyv1.Reco
 // judgeAnswers ends the standing still when every node has answered or was excused and all answers name the same incarnations. Where
 // they do not, somebody may still take in what an earlier life of a third node wrote, so that node is asked again.
 func (a *App) judgeAnswers(tx *kitstore.Tx, record *referralv1.RecoveryRecord) error {
+	a.addPeers(record)
 	known, err := a.known(tx)
 	if err != nil {
 		return err

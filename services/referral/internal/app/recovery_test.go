@@ -329,6 +329,26 @@ func (n *node) firstOffer(referral string) (o *referralv1.Offer) {
 	return o
 }
 
+// settleWithout delivers all letters but those to and from a node, which it answers with.
+func (net *network) settleWithout(absent string) (lost []mail) {
+	net.t.Helper()
+	lose := func() {
+		net.sent = slices.DeleteFunc(net.sent, func(m mail) bool {
+			if m.out.To.GetNode() != absent && m.from != absent {
+				return false
+			}
+			lost = append(lost, m)
+			return true
+		})
+	}
+	lose()
+	for len(net.sent) > 0 || slices.ContainsFunc(slices.Collect(maps.Values(net.nodes)), func(n *node) bool { return len(n.queue) > 0 }) {
+		net.settle()
+		lose()
+	}
+	return lost
+}
+
 // A node that will not answer is excused by a named person, once and for the record; until then what was known before stands still, and
 // what is new goes on.
 func TestAnAbsentNodeIsExcused(t *testing.T) {
@@ -336,17 +356,9 @@ func TestAnAbsentNodeIsExcused(t *testing.T) {
 	origin := net.nodes["balochistan"]
 	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
 	origin.restore(origin.copy(), true, false)
-	absent := func(m mail) bool { return m.out.To.GetNode() == "sindh" || m.from == "sindh" }
-	carry := func() {
-		net.sent = slices.DeleteFunc(net.sent, absent)
-		for len(net.sent) > 0 || slices.ContainsFunc(slices.Collect(maps.Values(net.nodes)), func(n *node) bool { return len(n.queue) > 0 }) {
-			net.settle()
-			net.sent = slices.DeleteFunc(net.sent, absent)
-		}
-	}
 	_, err := origin.Recover(context.Background())
 	must(t, err)
-	carry()
+	net.settleWithout("sindh")
 	wrong(t, origin.dispatch(v.GetName()), fault.Recovering, "restored")
 	if err := origin.cancel(v.GetName()); fault.ReasonOf(err) != fault.Recovering {
 		t.Errorf("cancelled while it stands still: %v", err)
@@ -355,7 +367,7 @@ func TestAnAbsentNodeIsExcused(t *testing.T) {
 	request.RequestId = "request-2"
 	fresh, err := origin.SubmitReferral(context.Background(), request)
 	must(t, err)
-	carry()
+	net.settleWithout("sindh")
 	if got := origin.get(fresh.GetName()).GetOffers()[0].GetState(); got != custodyv1.OfferState_OFFER_STATE_RECEIVED {
 		t.Errorf("a new referral does not go on: its offer is %v", got)
 	}
@@ -403,4 +415,38 @@ func (f withFederal) Nodes() []*identityv1.RosterNode {
 	return append(f.Roster.Nodes(), &identityv1.RosterNode{
 		Node: "federal", State: identityv1.RosterNode_STATE_ACTIVE, Services: []*identityv1.RosterService{{Service: "referral"}, {Service: "federal"}},
 	})
+}
+
+// A node that has joined since the copy was made is known when the newer roster is installed. It is asked too, and waited for: it may
+// hold what it was told in the time that the restore took away.
+func TestANodeOfANewerRosterIsAsked(t *testing.T) {
+	net := newNetworkOn(t, true)
+	n := net.nodes["balochistan"]
+	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
+	older := &without{n.Roster, "sindh"}
+	n.Roster = older
+	n.restore(n.copy(), true, false)
+	older.node = "" // the newer one is installed
+	_, err := n.Recover(context.Background())
+	must(t, err)
+	waiting := net.settleWithout("sindh")
+	wrong(t, n.dispatch(v.GetName()), fault.Recovering, "restored")
+	net.sent = append(net.sent, waiting...)
+	net.heal()
+	shown, err := n.GetRecovery(context.Background(), "nodes/balochistan/recovery")
+	must(t, err)
+	if peers := shown.GetPeers(); len(peers) != 2 || peers[1].GetNode() != "sindh" || peers[1].GetAnswerTime() == nil {
+		t.Errorf("asked are %v", peers)
+	}
+	must(t, n.dispatch(v.GetName()))
+}
+
+// without is a roster that does not name a node yet.
+type without struct {
+	app.Roster
+	node string
+}
+
+func (w *without) Nodes() []*identityv1.RosterNode {
+	return slices.DeleteFunc(w.Roster.Nodes(), func(n *identityv1.RosterNode) bool { return n.GetNode() == w.node })
 }

@@ -108,6 +108,7 @@ func (a *App) recover(ctx context.Context) (next time.Time, err error) {
 		if record, err = a.recovery(tx); err != nil || record.GetThawTime() != nil {
 			return err
 		}
+		a.addPeers(record)
 		if next, err = a.askPeers(tx, record); err != nil {
 			return err
 		}

@@ -72,7 +72,7 @@ const maxAhead = 24 * time.Hour
 func (p *Post) overtaken(by end, above uint64) {
 	peer := logging.Peer(by.node, by.service)
 	if limit := p.clock().Add(maxAhead); above > p.incarnation && above > uint64(limit.UnixNano()) {
-		p.log.Error("a peer names an incarnation of this store that cannot be; it is not believed, and its mail does not count", peer)
+		p.log.Error("a peer names an incarnation of this store that lies days ahead of this clock; it is not believed, and its mail does not count: set the clock, or ask that node", peer)
 		return
 	}
 	p.log.Error("a peer knows more of this store than it does itself: it was rolled back", peer)

@@ -2,6 +2,7 @@ package posttest
 
 import (
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -11,50 +12,118 @@ import (
 // A receipt tells of a new life of its writer as a parcel does: what the earlier life wrote is not applied any more, on any lane.
 func TestReceiptOfNewLife(t *testing.T) {
 	r, sindh, punjab := newDesks(t)
-	const subject = "amanat.post.punjab." + Service + "."
-	settle := func(d *desk) {
-		for r.step(d) {
-		}
-	}
-	mails := func(lane string, parcels bool) (found [][]byte) {
-		for _, data := range r.fake.Seen(t, subject+lane) {
-			var mail postv1.Mail
-			if err := proto.Unmarshal(data, &mail); err != nil {
-				t.Fatal(err)
-			}
-			if (mail.GetParcel() != nil) == parcels {
-				found = append(found, data)
-			}
-		}
-		return found
-	}
 	sindh.QueueAll(punjab.Office, bulk, []string{"before"})
 	r.run(r.receipted)
 	sindh.keepCopy()
 	sindh.QueueAll(punjab.Office, bulk, []string{"lost"})
 	sindh.QueueAll(punjab.Office, urgent, []string{"lost too"})
-	settle(sindh)
-	lost := map[string][][]byte{"bulk": mails("bulk", true), "urgent": mails("urgent", true)}
+	r.settleAlone(sindh)
+	lost := map[string][][]byte{"bulk": r.mails("bulk", true), "urgent": r.mails("urgent", true)}
 	r.fake.Wipe(t) // so that punjab reads nothing of it now
 	r.restore(sindh)
 	punjab.QueueAll(sindh.Office, bulk, []string{"to sindh"})
-	before := len(mails("bulk", false))
-	settle(punjab)
-	settle(sindh)
+	before := len(r.mails("bulk", false))
+	r.settleAlone(punjab)
+	r.settleAlone(sindh)
 	r.fake.Wipe(t)
 
-	receipts := mails("bulk", false)
+	receipts := r.mails("bulk", false)
 	if len(receipts) == before {
 		t.Fatal("the new life sent no receipt")
 	}
-	r.fake.Inject(t, subject+"bulk.sindh."+Service, receipts[len(receipts)-1])
-	settle(punjab)
+	r.fake.Inject(t, toPunjab+"bulk.sindh."+Service, receipts[len(receipts)-1])
+	r.settleAlone(punjab)
 	r.fake.Wipe(t)
 	for lane, all := range lost {
 		for _, data := range all {
-			r.fake.Inject(t, subject+lane+".sindh."+Service, data)
+			r.fake.Inject(t, toPunjab+lane+".sindh."+Service, data)
 		}
 	}
-	settle(punjab)
+	r.settleAlone(punjab)
 	mustEqual(t, punjab.Received(), []string{"before"})
+}
+
+// toPunjab is where mail from sindh to punjab goes, before its lane.
+const toPunjab = "amanat.post.punjab." + Service + "."
+
+func (r *room) settleAlone(d *desk) {
+	for r.step(d) {
+	}
+}
+
+// mails are the parcels, or the receipts, that sindh sent to punjab on a lane.
+func (r *room) mails(lane string, parcels bool) (found [][]byte) {
+	r.t.Helper()
+	for _, data := range r.fake.Seen(r.t, toPunjab+lane) {
+		var mail postv1.Mail
+		if err := proto.Unmarshal(data, &mail); err != nil {
+			r.t.Fatal(err)
+		}
+		if (mail.GetParcel() != nil) == parcels {
+			found = append(found, data)
+		}
+	}
+	return found
+}
+
+// A parcel of a new life on one lane tells of it on the other too, also where nothing was heard on that one before.
+func TestParcelOfNewLife(t *testing.T) {
+	r, sindh, punjab := newDesks(t)
+	sindh.keepCopy()
+	sindh.QueueAll(punjab.Office, urgent, []string{"lost"})
+	r.settleAlone(sindh)
+	lost := r.mails("urgent", true)
+	r.fake.Wipe(t) // so that punjab reads nothing of it now
+	r.restore(sindh)
+	sindh.QueueAll(punjab.Office, bulk, []string{"after"})
+	r.run(r.receipted)
+	for _, data := range lost {
+		r.fake.Inject(t, toPunjab+"urgent.sindh."+Service, data)
+	}
+	r.settleAlone(punjab)
+	mustEqual(t, punjab.Received(), []string{"after"})
+}
+
+// What a peer says of a life of this store is not believed beyond a day ahead of the clock: a hostile one must not use incarnations up.
+// Where it is this clock that was set back, it is believed when the clock is right again.
+func TestALifeInTheFutureIsNotBelieved(t *testing.T) {
+	for name, life := range map[string]struct {
+		ahead    time.Duration
+		believed bool
+	}{
+		"of the next hours": {23 * time.Hour, true},
+		"of days ahead":     {49 * time.Hour, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, sindh, punjab := newDesks(t)
+			punjab.keepCopy()
+			punjab.Stop()
+			punjab.Open()
+			if err := punjab.DB.RaiseIncarnation(t.Context(), uint64(r.now.Add(life.ahead).UnixNano())); err != nil {
+				t.Fatal(err)
+			}
+			above := punjab.DB.Incarnation()
+			punjab.Stop()
+			punjab.Open() // a post in that life
+			sindh.QueueAll(punjab.Office, bulk, []string{"heard"})
+			r.run(r.receipted)
+			punjab.Stop()
+			punjab.desk = punjab.old.Clone() // nobody says that this is an older copy
+			punjab.Open()
+			told := func() int {
+				sindh.QueueAll(punjab.Office, bulk, []string{"more"})
+				r.settleAlone(sindh)
+				r.settleAlone(punjab)
+				return len(punjab.rolled)
+			}
+			if n := told(); (n > 0) != life.believed {
+				t.Fatalf("it was told %d times that it was rolled back", n)
+			}
+			r.now = r.now.Add(life.ahead)
+			if n := told(); n == 0 || punjab.rolled[n-1] != above {
+				t.Fatalf("when the clock is right it is told to rise above %v, want %d", punjab.rolled, above)
+			}
+			mustEqual(t, punjab.Received(), nil)
+		})
+	}
 }

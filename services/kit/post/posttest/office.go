@@ -108,6 +108,7 @@ type Office struct {
 
 	mu      sync.Mutex
 	failing bool
+	rolled  []uint64 // incarnations that peers said this store must rise above
 	note    chan struct{}
 }
 
@@ -192,6 +193,11 @@ func (o *Office) config(db *store.DB, transport post.Transport) post.Config {
 			}
 			tx.AfterCommit(o.changed)
 			return refused.Put(tx, store.K(l.GetLetterId()), wrapperspb.String(l.GetSubject()+" "+refusal.GetReason()))
+		},
+		OnRolledBack: func(above uint64) {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			o.rolled = append(o.rolled, above)
 		},
 		Resend: cmp.Or(o.resend, backoff.Range{Min: 40 * time.Millisecond, Max: 300 * time.Millisecond}),
 		Clock:  o.clock,
@@ -354,6 +360,12 @@ func (o *Office) Unreceipted() (n uint64) {
 // Counted is how often mail met this fate, such as ("parcel-in", "bad-signature").
 func (o *Office) Counted(what, verdict string) float64 {
 	o.tb.Helper()
+	return o.metric("amanat_post_mail_total", verdict, what)
+}
+
+// metric is what a counter or gauge says; the labels' values in the order of their names. 0 where there is none.
+func (o *Office) metric(name string, labels ...string) float64 {
+	o.tb.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(o.Post)
 	families, err := registry.Gather()
@@ -362,9 +374,12 @@ func (o *Office) Counted(what, verdict string) float64 {
 	}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
-			labels := m.GetLabel() // by name
-			if family.GetName() == "amanat_post_mail_total" && labels[0].GetValue() == verdict && labels[1].GetValue() == what {
-				return m.GetCounter().GetValue()
+			var values []string
+			for _, l := range m.GetLabel() {
+				values = append(values, l.GetValue())
+			}
+			if family.GetName() == name && slices.Equal(values, labels) {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
 			}
 		}
 	}

@@ -32,9 +32,15 @@ func TestStatusOfALink(t *testing.T) {
 	begun := r.now
 	sindh.Queue(punjab.Office, bulk, kindNote, "a", "1")
 	sindh.Queue(punjab.Office, bulk, kindPoison, "b", "2")
+	r.now = r.now.Add(20 * time.Second)
 	sindh.Queue(punjab.Office, bulk, kindNote, "b", "3") // waits behind
 	r.step(sindh)
-	r.now = r.now.Add(time.Minute)
+	r.now = r.now.Add(40 * time.Second)
+	for name, want := range map[string]float64{"amanat_post_unreceipted_letters": 3, "amanat_post_oldest_unreceipted_seconds": 60} {
+		if got := sindh.metric(name, "bulk", "punjab", Service); got != want {
+			t.Errorf("nothing came through: %s is %v, want %v", name, got, want)
+		}
+	}
 	if s := sindh.status(t, true); s.Gap != 3 || !s.Oldest.Equal(begun) || !s.Heard.IsZero() || s.Mark != 0 {
 		t.Errorf("nothing came through: %+v", s)
 	}
@@ -42,6 +48,9 @@ func TestStatusOfALink(t *testing.T) {
 	r.settle() // without faults
 	if s := sindh.status(t, true); s.Gap != 0 || s.Mark != 3 || !s.Oldest.IsZero() || !s.Heard.After(begun) {
 		t.Errorf("all is receipted: %+v", s)
+	}
+	if age := sindh.metric("amanat_post_oldest_unreceipted_seconds", "bulk", "punjab", Service); age != 0 {
+		t.Errorf("all is receipted, and a letter is %v s old", age)
 	}
 	if s := punjab.status(t, false); s.Quarantined != 2 || s.Mark != 3 || !s.Heard.After(begun) || s.Overtaken {
 		t.Errorf("two are refused: %+v", s)

@@ -29,7 +29,10 @@ const players = 8
 // demoTokens is how long the demo people's API tokens are good.
 const demoTokens = 90 * 24 * time.Hour
 
-var errBroken = errors.New("a promise broke: see the result")
+var (
+	errBroken  = errors.New("a promise broke: see the result")
+	errStopped = errors.New("it was stopped before the end, and nothing was compared")
+)
 
 func initNetwork() *cobra.Command {
 	c := &cobra.Command{
@@ -147,6 +150,7 @@ func (f *demoFlags) run(ctx context.Context, out, errs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	asked := ctx
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	group, ctx := errgroup.WithContext(ctx)
@@ -168,10 +172,12 @@ func (f *demoFlags) run(ctx context.Context, out, errs io.Writer) (err error) {
 		f.say(out, l, people)
 		return nil
 	})
-	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+	switch err := group.Wait(); {
+	case result == nil && asked.Err() != nil:
+		return errStopped // whatever else was broken off by that
+	case err != nil && !errors.Is(err, context.Canceled):
 		return err
-	}
-	if result == nil {
+	case result == nil:
 		return ctx.Err()
 	}
 	return f.report(out, result)
@@ -236,7 +242,8 @@ type demoResult struct {
 	Faults *faults.Done `json:"faults,omitempty"`
 }
 
-// handoverLimit is how long one child is waited for. Whoever is not through by then is lost, and the others go on.
+// handoverLimit is how long one child is waited for, beside the time in which links are cut. Whoever is not through by then is lost, and
+// the others go on.
 const handoverLimit = 5 * time.Minute
 
 func (f *demoFlags) play(ctx context.Context, l *network.Layout, supervisor *network.Supervisor, broken *breaking, errs io.Writer) (*demoResult, error) {
@@ -272,7 +279,13 @@ func (f *demoFlags) play(ctx context.Context, l *network.Layout, supervisor *net
 			injector.Progress(float64(done) / float64(story.Steps*f.referrals))
 		}
 	}
-	names, err := f.handovers(ctx, stage, shown)
+	var played atomic.Int64
+	names, err := handovers(ctx, f.referrals, handoverLimit+broken.cutFor(), stage.Handover, shown.tell, func() {
+		shown.referralDone()
+		if done := played.Add(1); injector != nil { // a child who was given up counts too: what is to break does not wait for it
+			injector.Progress(float64(done) / float64(f.referrals))
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -291,25 +304,28 @@ func (f *demoFlags) play(ctx context.Context, l *network.Layout, supervisor *net
 	return result, nil
 }
 
-// handovers hands all children on, some at a time, and answers with the names of their referrals.
-func (f *demoFlags) handovers(ctx context.Context, stage *story.Stage, shown *progress) ([]string, error) {
+// handovers hands all children on, some at a time, and answers with the names of their referrals. One that takes longer than the limit is
+// given up, which is told; done is called after each.
+func handovers(ctx context.Context, referrals int, limit time.Duration, hand func(ctx context.Context, number int) (string, error),
+	tell func(format string, values ...any), done func(),
+) ([]string, error) {
 	var mu sync.Mutex
 	var names []string
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(players)
-	for number := range f.referrals {
+	for number := range referrals {
 		group.Go(func() error {
-			one, cancel := context.WithTimeout(ctx, handoverLimit)
+			one, cancel := context.WithTimeout(ctx, limit)
 			defer cancel()
-			name, err := stage.Handover(one, number+1)
+			name, err := hand(one, number+1)
 			if err != nil && one.Err() != nil && ctx.Err() == nil {
-				shown.tell("Child %d is given up: %s: %v", number+1, name, err)
+				tell("Child %d is given up: %s: %v", number+1, name, err)
 				err = nil
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			names = append(names, cmp.Or(name, fmt.Sprintf("child %d, not referred", number+1)))
-			shown.referralDone()
+			done()
 			return err
 		})
 	}

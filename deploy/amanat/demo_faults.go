@@ -124,6 +124,17 @@ func (b *breaking) close() (err error) {
 	return err
 }
 
+// cutFor is how long links are cut in all: so long a child may have to wait.
+func (b *breaking) cutFor() (all time.Duration) {
+	if b == nil {
+		return 0
+	}
+	for _, c := range b.options.Cuts {
+		all += c.For
+	}
+	return all
+}
+
 // hub is where a node's services find the hub, if not where all do.
 func (b *breaking) hub(node string) string {
 	if b == nil || b.links[node] == nil {

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"amanat.example/deploy/faults"
@@ -50,6 +54,45 @@ func TestFaultFlags(t *testing.T) {
 	}
 	if _, any, err := (&faultFlags{}).options(5); any || err != nil {
 		t.Errorf("nothing was asked for: %t %v", any, err)
+	}
+}
+
+// A child who is not through in time is given up and told of, by what name it has; the others go on, and all count as played.
+func TestAChildIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told strings.Builder
+		shown := &progress{errs: &told}
+		played := 0
+		names, err := handovers(t.Context(), 4, time.Minute, func(ctx context.Context, number int) (string, error) {
+			switch number {
+			case 2: // its referral is known
+				<-ctx.Done()
+				return "referral-2", ctx.Err()
+			case 3:
+				<-ctx.Done()
+				return "", ctx.Err()
+			}
+			return fmt.Sprintf("referral-%d", number), nil
+		}, shown.tell, func() { played++ })
+		slices.Sort(names)
+		if want := []string{"child 3, not referred", "referral-1", "referral-2", "referral-4"}; err != nil || !slices.Equal(names, want) || played != 4 {
+			t.Errorf("%v %v, %d played", names, err, played)
+		}
+		if got := told.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "Child 2 is given up: referral-2") {
+			t.Errorf("told: %q", got)
+		}
+	})
+}
+
+// Links that are cut for longer than a child is waited for do not make it a lost one.
+func TestWaitingForCuts(t *testing.T) {
+	f := demoFlags{once: true, faults: faultFlags{cuts: []string{"punjab:10m", "sindh:1h"}}}
+	broken, err := f.breaking()
+	if err != nil || broken.cutFor() != 70*time.Minute {
+		t.Errorf("%v %v", broken.cutFor(), err)
+	}
+	if broken = nil; broken.cutFor() != 0 {
+		t.Error("nothing is cut")
 	}
 }
 

@@ -95,6 +95,14 @@ func (m members) Node(name string) (*identityv1.RosterNode, bool) {
 	return n, known
 }
 
+func (m members) Nodes() (all []*identityv1.RosterNode) {
+	for _, n := range m.ring.Nodes() {
+		n, _ = m.Node(n.GetNode())
+		all = append(all, n)
+	}
+	return all
+}
+
 // opener opens what was sealed to a node.
 type opener struct {
 	ring ring

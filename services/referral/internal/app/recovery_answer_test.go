@@ -1,0 +1,122 @@
+package app_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	statusv1 "amanat.example/proto/amanat/status/v1"
+	"amanat.example/services/custody"
+	"amanat.example/services/kit/fault"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/store"
+)
+
+// awaited are the nodes whose answers a restored node still awaits.
+func (n *node) awaited() []string {
+	n.t.Helper()
+	var s statusv1.Status
+	must(n.t, n.DB.View(context.Background(), func(r kitstore.Reader) error { return store.Status(r, &s) }))
+	return s.GetAwaitedNodes()
+}
+
+// life is an incarnation as an answer names it.
+func life(node string, incarnation uint64) *custodyv1.Incarnation {
+	return &custodyv1.Incarnation{Node: node, Incarnation: incarnation}
+}
+
+// An answer to a query of an earlier life does not count: since then that node may have told this one what the later life has lost again.
+func TestAnswerToAnEarlierLife(t *testing.T) {
+	net := newNetworkOn(t, true)
+	n := net.nodes["balochistan"]
+	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
+	old := n.copy()
+	n.restore(old, true, false)
+	earlier := n.DB.Incarnation()
+	n.restore(old, true, false)
+	for _, from := range []string{"punjab", "sindh"} {
+		net.brings(from, n.Node, "custody.recovery.answer.v1", &custodyv1.RecoveryAnswer{Known: []*custodyv1.Incarnation{life(n.Node, earlier)}})
+		net.brings(from, n.Node, "custody.recovery.answer.v1", &custodyv1.RecoveryAnswer{})
+	}
+	if got := n.awaited(); !slices.Equal(got, []string{"punjab", "sindh"}) {
+		t.Errorf("awaited are %v", got)
+	}
+	wrong(t, n.dispatch(v.GetName()), fault.Recovering, "restored")
+	net.heal()
+	must(t, n.dispatch(v.GetName()))
+}
+
+// Whoever has not heard of a node that was restored too may yet take in what an earlier life of that one wrote: it is asked again.
+func TestAnswerOfWhoHasNotHeardOfARestore(t *testing.T) {
+	for name, restored := range map[string]bool{"not restored": false, "restored": true} {
+		t.Run(name, func(t *testing.T) {
+			net := newNetworkOn(t, true)
+			n := net.nodes["balochistan"]
+			n.restore(n.copy(), true, false)
+			own := life(n.Node, n.DB.Incarnation())
+			net.brings("punjab", n.Node, "custody.recovery.answer.v1", &custodyv1.RecoveryAnswer{Known: []*custodyv1.Incarnation{own, life("punjab", 3)}})
+			net.brings("sindh", n.Node, "custody.recovery.answer.v1", &custodyv1.RecoveryAnswer{
+				Known: []*custodyv1.Incarnation{own, life("punjab", 3), life("sindh", 5)}, Restored: restored,
+			})
+			if got := n.awaited(); slices.Contains(got, "punjab") != restored || slices.Contains(got, "sindh") {
+				t.Errorf("awaited are %v", got)
+			}
+			net.heal()
+		})
+	}
+}
+
+// A node that is suspended may hold what the restored one lost: it is asked once it is readmitted, and waited for unless it is excused.
+func TestASuspendedNodeIsAskedLater(t *testing.T) {
+	net := newNetworkOn(t, true)
+	n := net.nodes["balochistan"]
+	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
+	net.suspended["sindh"] = true
+	n.restore(n.copy(), true, false)
+	net.settle()
+	if got := n.awaited(); !slices.Equal(got, []string{"sindh"}) {
+		t.Errorf("awaited are %v", got)
+	}
+	wrong(t, n.dispatch(v.GetName()), fault.Recovering, "restored")
+	net.suspended["sindh"] = false
+	net.now = net.now.Add(time.Minute)
+	net.heal()
+	must(t, n.dispatch(v.GetName()))
+}
+
+// The numbers that people say on the phone are not given twice, though the store has forgotten to whom it gave the last ones.
+func TestReferencesAreNotGivenAgain(t *testing.T) {
+	net := newNetworkOn(t, true)
+	n := net.nodes["balochistan"]
+	old := n.copy()
+	lost := net.submit().GetReference()
+	net.settle()
+	n.restore(old, true, false)
+	request := submitRequest()
+	request.RequestId = "request-2"
+	fresh, err := n.SubmitReferral(background, request)
+	must(t, err)
+	if fresh.GetReference() == lost {
+		t.Errorf("%s is given again", lost)
+	}
+	net.heal()
+}
+
+// Only who made an offer can say that its record is lost.
+func TestNobodyVoidsAnothersOffer(t *testing.T) {
+	net := newNetwork(t)
+	v := net.walk(submitted)
+	_, hash := store.SplitOffer(v.GetOffers()[0].GetName())
+	offer := net.chain(net.nodes["balochistan"], v.GetName()).State().Offers[0].Hash
+	if offer.String() != hash {
+		t.Fatalf("the offer is %s, not %s", offer, hash)
+	}
+	void := &custodyv1.OfferVoid{Referral: v.GetName(), Offer: offer.Bytes()}
+	net.unmoved(net.nodes["punjab"], "custody.offer.void.v1: sender-not-allowed", func() { net.brings("sindh", "punjab", "custody.offer.void.v1", void) })
+	for _, bad := range [][]byte{nil, make([]byte, len(custody.Hash{})+1)} {
+		void := &custodyv1.OfferVoid{Referral: v.GetName(), Offer: bad}
+		net.unmoved(net.nodes["punjab"], "custody.offer.void.v1: body-not-readable", func() { net.brings("balochistan", "punjab", "custody.offer.void.v1", void) })
+	}
+}

@@ -29,6 +29,7 @@ const (
 	reasonDiffers     = "attachment-differs-from-its-beginning"
 	reasonDamaged     = "attachment-damaged"
 	reasonFileSeal    = "attachment-does-not-open"
+	reasonOften       = "attachment-sent-often-enough"
 )
 
 // storedChunk is a piece that was written to its file before the transaction that counts it.

@@ -252,7 +252,8 @@ func (p *Post) outgoingOf(r store.Reader, to end, l *postv1.Letter) (*postv1.Out
 	return row, key, err
 }
 
-// sendAgain queues all of a file once more, for a receiver that found it damaged.
+// sendAgain queues all of a file once more, for a receiver that found it damaged. Letters that are kept bound how often: a receiver that
+// means harm fills no outbox.
 func (p *Post) sendAgain(tx *store.Tx, from *postv1.Address, l *postv1.Letter) error {
 	var again postv1.AttachmentAgain
 	if err := proto.Unmarshal(l.GetBody(), &again); err != nil {
@@ -264,6 +265,9 @@ func (p *Post) sendAgain(tx *store.Tx, from *postv1.Address, l *postv1.Letter) e
 	}
 	if err != nil {
 		return err
+	}
+	if row.GetKeptLetters() > maxAskedAgain*row.GetFirst().GetChunkCount() {
+		return Refuse(reasonOften)
 	}
 	return p.queueChunks(tx, row)
 }

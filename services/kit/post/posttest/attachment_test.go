@@ -3,6 +3,8 @@ package posttest
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -383,5 +385,66 @@ func TestFileAfterRestore(t *testing.T) {
 	r.run(func() bool { return punjab.count() == 1 && r.receipted() })
 	if !bytes.Equal(punjab.readFile(sindh.Office, f.ID()), content(3*chunk)) {
 		t.Error("other bytes came")
+	}
+}
+
+// piece queues a piece of a file that was never prepared, as a sender with good keys may write it.
+func (o *Office) piece(to *Office, c *postv1.AttachmentChunk) {
+	o.tb.Helper()
+	c.Kind, c.FileBytes, c.ChunkCount, c.Data = kindFile, 2*chunk, 2, content(chunk)
+	sum := sha256.Sum256(c.GetData())
+	c.ChunkSha256 = sum[:]
+	if c.FileSha256 == nil {
+		c.FileSha256 = sum[:]
+	}
+	letter := post.Outgoing{
+		To: to.Addr, Lane: bulk, Kind: "post.attachment.v1", Subject: "attachment/" + hex.EncodeToString(c.GetAttachmentId()), Body: c,
+	}
+	if err := o.DB.Update(context.Background(), func(tx *store.Tx) error { return o.Post.Queue(tx, letter) }); err != nil {
+		o.tb.Fatal(err)
+	}
+}
+
+// A sender begins files and ends none: after some it may begin no other. A piece that says otherwise than the first is refused, and
+// the file with it.
+func TestFilesBegunAndNotEnded(t *testing.T) {
+	r, sindh, punjab := newDesks(t)
+	id := func(n int) []byte { return bytes.Repeat([]byte{byte(n)}, 16) }
+	for n := range 4 {
+		sindh.piece(punjab.Office, &postv1.AttachmentChunk{AttachmentId: id(n)})
+	}
+	r.run(r.receipted)
+	if told, want := sindh.Refused(), "attachment/"+hex.EncodeToString(id(3))+" attachment-too-many-unfinished"; !slices.Equal(told, []string{want}) {
+		t.Errorf("told: %q", told)
+	}
+	if n := len(punjab.kept("in")); n != 3 || len(punjab.incoming()) != 3 {
+		t.Errorf("%d files of 3 rows are there: %v", n, punjab.incoming())
+	}
+	sindh.piece(punjab.Office, &postv1.AttachmentChunk{AttachmentId: id(0), Position: 1, About: "other"})
+	sindh.piece(punjab.Office, &postv1.AttachmentChunk{AttachmentId: id(1), Position: 1, FileSha256: make([]byte, 32)})
+	r.run(r.receipted)
+	differs := slices.DeleteFunc(sindh.Refused(), func(s string) bool { return !strings.HasSuffix(s, "attachment-differs-from-its-beginning") })
+	if n := len(punjab.kept("in")); n != 1 || len(differs) != 2 {
+		t.Errorf("%d files are left; told: %q", n, differs)
+	}
+}
+
+// A receiver that asks for a file again and again does not fill its sender's outbox.
+func TestFileAskedForAgainAndAgain(t *testing.T) {
+	r, sindh, punjab := newDesks(t)
+	f := sindh.sendFile(punjab.Office, kindFile, "scan", content(2*chunk))
+	r.run(r.receipted)
+	for range 20 {
+		letter := post.Outgoing{To: sindh.Addr, Lane: bulk, Kind: "post.attachment_again.v1", Body: &postv1.AttachmentAgain{AttachmentId: f.ID()}}
+		if err := punjab.DB.Update(t.Context(), func(tx *store.Tx) error { return punjab.Post.Queue(tx, letter) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.run(r.receipted)
+	if n := sindh.outgoing()[0].GetKeptLetters(); n > 4*3 { // three pieces, once and three times again
+		t.Errorf("%d letters carry a file of three pieces", n)
+	}
+	if told := punjab.Refused(); len(told) != 17 || told[0] != " attachment-sent-often-enough" {
+		t.Errorf("told: %q", told)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/kit/post"
 )
 
 // A receipt tells of a new life of its writer as a parcel does: what the earlier life wrote is not applied any more, on any lane.
@@ -125,5 +126,66 @@ func TestALifeInTheFutureIsNotBelieved(t *testing.T) {
 			}
 			mustEqual(t, punjab.Received(), nil)
 		})
+	}
+}
+
+// What a restored sender still has to tell, it tells in the order in which it was queued.
+func TestRestoredSenderKeepsTheOrder(t *testing.T) {
+	r, sindh, punjab := newDesks(t)
+	sindh.QueueAll(punjab.Office, bulk, texts("o", 20))
+	sindh.keepCopy()
+	r.restore(sindh)
+	sindh.QueueAll(punjab.Office, bulk, []string{"p"})
+	r.run(r.receipted)
+	mustEqual(t, punjab.Received(), append(texts("o", 20), "p"))
+}
+
+// told is a broker that brings one message, and notes what it is told of it.
+type told struct {
+	nowhere
+	mail      chan post.Message
+	ack, nak  int
+	afterward func() uint64 // letters received, when it is told
+	received  uint64
+}
+
+func (b *told) Transport(testing.TB, string, string) post.Transport { return b }
+
+func (b *told) Mail(lane postv1.Lane) <-chan post.Message {
+	if lane == bulk {
+		return b.mail
+	}
+	return nil
+}
+
+func (b *told) bring(subject string, data []byte) {
+	b.mail <- post.Message{
+		Subject: subject, Data: data,
+		Ack: func() { b.ack++; b.received = b.afterward() },
+		Nak: func(time.Duration) { b.nak++ },
+	}
+}
+
+// The broker is told to forget a parcel when it is applied, and never before.
+func TestTheBrokerIsToldAfterwards(t *testing.T) {
+	r, sindh, punjab := newDesks(t)
+	sindh.Queue(punjab.Office, bulk, kindFlaky, "s", "1")
+	r.settleAlone(sindh)
+	parcel := r.mails("bulk", true)[0]
+	punjab.Stop()
+	broker := &told{mail: make(chan post.Message, 1), afterward: punjab.count}
+	punjab.hub = broker
+	punjab.Open()
+	punjab.Fail(true)
+	broker.bring(toPunjab+"bulk.sindh."+Service, parcel)
+	r.settleAlone(punjab)
+	if broker.ack != 0 || broker.nak != 1 {
+		t.Errorf("what fails for now: forgotten %d times, asked for again %d times", broker.ack, broker.nak)
+	}
+	punjab.Fail(false)
+	broker.bring(toPunjab+"bulk.sindh."+Service, parcel)
+	r.settleAlone(punjab)
+	if broker.ack != 1 || broker.nak != 1 || broker.received != 1 {
+		t.Errorf("what was applied: forgotten %d times, with %d letters in the store", broker.ack, broker.received)
 	}
 }

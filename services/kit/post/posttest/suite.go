@@ -268,11 +268,25 @@ func forged(t *testing.T, w world) {
 // replacedKey has Sindh enter new keys in the roster, as after a theft: whoever has the old ones can speak for it no more.
 func replacedKey(t *testing.T, w world) {
 	parcel, _, toPunjab, _ := w.exchange(t)
+	w.punjab.QueueAll(w.sindh, bulk, []string{"back"})
+	Wait(t, "the letter is receipted", func() bool { return w.punjab.Unreceipted() == 0 })
+	var receipt []byte
+	Wait(t, "the receipt was seen", func() bool {
+		for _, data := range w.hub.Seen(t, toPunjab) {
+			var mail postv1.Mail
+			if proto.Unmarshal(data, &mail) == nil && mail.GetReceipt() != nil {
+				receipt = data
+			}
+		}
+		return receipt != nil
+	})
 	w.sindh.Stop()
 	ReplaceKeys(t, w.root, "sindh", "PK-SD", "punjab")
-	before := w.punjab.Counted("parcel-in", "bad-signature")
-	w.hub.Inject(t, toPunjab, parcel)
-	Wait(t, "the parcel is thrown away", func() bool { return w.punjab.Counted("parcel-in", "bad-signature") > before })
+	for what, data := range map[string][]byte{"parcel-in": parcel, "receipt-in": receipt} {
+		before := w.punjab.Counted(what, "bad-signature")
+		w.hub.Inject(t, toPunjab, data)
+		Wait(t, "it is thrown away: "+what, func() bool { return w.punjab.Counted(what, "bad-signature") > before })
+	}
 	mustEqual(t, w.punjab.Received(), []string{"one", "two"})
 }
 

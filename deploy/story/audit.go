@@ -27,7 +27,8 @@ type Result struct {
 	States map[string]int `json:"states"`
 	// Lost: not known at one of the two nodes, known differently, without a case there or without a bed.
 	Lost int `json:"lost"`
-	// Doubled: known more than once, more than one case at a node, or more than one bed.
+	// Doubled: known more than once, more than one case at a node, more than one bed, or a referral or case at the origin that no worker
+	// was told of: one that was asked for again.
 	Doubled int `json:"doubled"`
 	// OverbookedBeds: held and occupied beyond what there is.
 	OverbookedBeds int `json:"overbooked_beds"`
@@ -50,13 +51,16 @@ type evidence struct {
 	received, sent map[string]int
 	shelters       []*shelterv1.Shelter
 	counted        map[federalv1.Stage]int64
+	// earlier are the referrals that the origin had before the run; intakes is how many cases it has since.
+	earlier map[string]bool
+	intakes int
 	// oneMore says that a bed was held though none was free.
 	oneMore bool
 }
 
 // Examine compares what every node says of the referrals named.
 func (s *Stage) Examine(ctx context.Context, names []string) (*Result, error) {
-	e := &evidence{names: names}
+	e := &evidence{names: names, earlier: s.earlier}
 	var err error
 	if e.home, err = s.referrals(ctx, s.desks[s.route.From.Node]); err != nil {
 		return nil, err
@@ -64,10 +68,12 @@ func (s *Stage) Examine(ctx context.Context, names []string) (*Result, error) {
 	if e.away, err = s.referrals(ctx, s.desks[s.route.To.Node]); err != nil {
 		return nil, err
 	}
-	if e.sent, err = s.casesByReferral(ctx, s.desks[s.route.From.Node]); err != nil {
+	var cases int
+	if e.sent, cases, err = s.casesByReferral(ctx, s.desks[s.route.From.Node]); err != nil {
 		return nil, err
 	}
-	if e.received, err = s.casesByReferral(ctx, s.desks[s.route.To.Node]); err != nil {
+	e.intakes = cases - s.cases
+	if e.received, _, err = s.casesByReferral(ctx, s.desks[s.route.To.Node]); err != nil {
 		return nil, err
 	}
 	if e.shelters, err = s.shelters(ctx); err != nil {
@@ -101,6 +107,12 @@ func (e *evidence) judge() *Result {
 			r.States[strings.TrimPrefix(here[0].GetState().String(), "REFERRAL_STATE_")]++
 		}
 	}
+	for name := range e.home {
+		if !seen[name] && !e.earlier[name] {
+			r.Doubled++
+		}
+	}
+	r.Doubled += max(0, e.intakes-len(e.names))
 	var held, occupied int
 	for _, shelter := range e.shelters {
 		for _, g := range shelter.GetGroups() {
@@ -172,21 +184,38 @@ func (s *Stage) referrals(ctx context.Context, d *desk) (map[string][]*referralv
 	}
 }
 
-func (s *Stage) casesByReferral(ctx context.Context, d *desk) (map[string]int, error) {
-	cases := map[string]int{}
+// look notes what the origin has before a run.
+func (s *Stage) look(ctx context.Context) error {
+	d := s.desks[s.route.From.Node]
+	home, err := s.referrals(ctx, d)
+	if err != nil {
+		return err
+	}
+	s.earlier = map[string]bool{}
+	for name := range home {
+		s.earlier[name] = true
+	}
+	_, s.cases, err = s.casesByReferral(ctx, d)
+	return err
+}
+
+// casesByReferral counts a node's cases by their referral, and all of them.
+func (s *Stage) casesByReferral(ctx context.Context, d *desk) (cases map[string]int, all int, err error) {
+	cases = map[string]int{}
 	request := &protectionv1.ListCasesRequest{Parent: "nodes/" + d.node, PageSize: 500}
 	for {
 		page, err := ask(ctx, d, worker, "", d.protection.ListCases, request)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
+		all += len(page.GetCases())
 		for _, c := range page.GetCases() {
 			if c.GetReferral() != "" {
 				cases[c.GetReferral()]++
 			}
 		}
 		if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
-			return cases, nil
+			return cases, all, nil
 		}
 	}
 }

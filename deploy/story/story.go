@@ -88,6 +88,9 @@ type Stage struct {
 	beds shelterv1.ShelterServiceClient
 	// group is where the beds of this run are.
 	group string
+	// earlier are the referrals that the origin had before this run, and cases is how many cases.
+	earlier map[string]bool
+	cases   int
 	// Tell gets a line for each of the Steps of a handover, from several goroutines.
 	Tell func(format string, values ...any)
 	// Seed of what differs from one child to the next; 0: all are nine and at high risk.
@@ -259,7 +262,7 @@ func exists(err error) bool {
 }
 
 // Furnish enters the units and, for this run, a shelter with exactly so many beds: a bed that leaks is missed by somebody, and one
-// more than there are must be refused.
+// more than there are must be refused. What the origin has by then is none of this run.
 func (s *Stage) Furnish(ctx context.Context, beds int32) error {
 	for _, p := range []Place{s.route.From, s.route.To} {
 		d := s.desks[p.Node]
@@ -269,6 +272,9 @@ func (s *Stage) Furnish(ctx context.Context, beds int32) error {
 		if err != nil && !exists(err) {
 			return err
 		}
+	}
+	if err := s.look(ctx); err != nil {
+		return err
 	}
 	to := s.route.To
 	d := s.desks[to.Node]

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/custody"
@@ -119,4 +121,70 @@ func TestNobodyVoidsAnothersOffer(t *testing.T) {
 		void := &custodyv1.OfferVoid{Referral: v.GetName(), Offer: bad}
 		net.unmoved(net.nodes["punjab"], "custody.offer.void.v1: body-not-readable", func() { net.brings("balochistan", "punjab", "custody.offer.void.v1", void) })
 	}
+}
+
+// A restored node that was only asked gets back the annexes that it had, and none of what others wrote to the owner.
+func TestAnnexesComeBackToWhoHadThem(t *testing.T) {
+	net := newNetworkOn(t, true)
+	origin, punjab, sindh := net.nodes["balochistan"], net.nodes["punjab"], net.nodes["sindh"]
+	old := sindh.copy()
+	v := net.walk(submitted)
+	_, err := origin.ask(v.GetName(), karachi)
+	must(t, err)
+	net.settle()
+	punjab.accept(v.GetOffers()[0].GetName())
+	sindh.accept(sindh.firstOffer(v.GetName()).GetName())
+	net.settle()
+	must(t, origin.confirm(v.GetOffers()[0].GetName()))
+	net.settle()
+	had, begin := sindh.annexes(v.GetName()), len(net.history)
+	sindh.restore(old, true, false)
+	net.heal()
+	if got := sindh.annexes(v.GetName()); len(had) == 0 || !slices.Equal(got, had) {
+		t.Errorf("it had %v, and has %v", had, got)
+	}
+	for _, m := range net.history[begin:] {
+		letter, ok := m.out.Body.(*custodyv1.AnnexLetter)
+		if !ok || m.out.To.GetNode() != "sindh" {
+			continue
+		}
+		if c := custody.Commit(letter.GetAnnex()).String(); !slices.Contains(had, c) {
+			t.Errorf("%s tells it of an annex it never had", m.from)
+		}
+	}
+}
+
+// Another node tells a restored one what it holds, and may mean harm: what is of another referral, of another node, or was not signed by
+// who it says, is not taken in.
+func TestPartsThatAreNotTrue(t *testing.T) {
+	net := newNetworkOn(t, true)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	v := net.walk(submitted)
+	punjab.accept(v.GetOffers()[0].GetName())
+	net.settle()
+	offered := net.chain(origin, v.GetName()).Links()[1].Signed
+	n := net.nodes["sindh"]
+	n.restore(n.copy(), true, false)
+	reply := net.signed("punjab", v.GetName(), &custodyv1.Reply{Offer: make([]byte, 32), Body: &custodyv1.Reply_Received{Received: &custodyv1.Received{}}}).GetReply()
+	forged := proto.CloneOf(offered)
+	forged.Signature[0]++
+	for name, c := range map[string]struct {
+		want string
+		part *custodyv1.RecoveryPart
+	}{
+		"an event of another referral": {"chain-not-valid", &custodyv1.RecoveryPart{Referral: v.GetName() + "x", Steps: []*custodyv1.RecoveryStep{stepOf(offered)}}},
+		"a forged event":               {"chain-not-valid", &custodyv1.RecoveryPart{Referral: v.GetName(), Steps: []*custodyv1.RecoveryStep{stepOf(forged)}}},
+		"another's reply": {"chain-not-valid", &custodyv1.RecoveryPart{Referral: v.GetName(), Steps: []*custodyv1.RecoveryStep{
+			{Step: &custodyv1.RecoveryStep_Reply{Reply: reply}},
+		}}},
+		"an offer to another node": {"sender-not-allowed", &custodyv1.RecoveryPart{Referral: v.GetName(), Steps: []*custodyv1.RecoveryStep{stepOf(offered)}}},
+	} {
+		t.Log(name)
+		net.unmoved(n, "custody.recovery.part.v1: "+c.want, func() { net.brings("punjab", "sindh", "custody.recovery.part.v1", c.part) })
+	}
+	net.heal()
+}
+
+func stepOf(signed *custodyv1.SignedEvent) *custodyv1.RecoveryStep {
+	return &custodyv1.RecoveryStep{Step: &custodyv1.RecoveryStep_Event{Event: signed}}
 }

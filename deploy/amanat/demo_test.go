@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"amanat.example/deploy/faults"
 )
@@ -93,6 +96,27 @@ func TestWaitingForCuts(t *testing.T) {
 	}
 	if broken = nil; broken.cutFor() != 0 {
 		t.Error("nothing is cut")
+	}
+}
+
+// Each flag asks for what it names, and for nothing besides.
+func TestEachFaultFlag(t *testing.T) {
+	for flag, want := range map[string]faults.Options{
+		"--kill":          {Seed: 5, Kill: true},
+		"--wipe-bus":      {Seed: 5, WipeBus: true},
+		"--wipe-hub":      {Seed: 5, WipeHub: true},
+		"--roll-back-hub": {Seed: 5, RollBackHub: true},
+		"--cut=sindh:3s":  {Seed: 5, Cuts: []faults.Cut{{Node: "sindh", For: 3 * time.Second}}},
+	} {
+		var f faultFlags
+		c := &cobra.Command{}
+		f.add(c)
+		if err := c.ParseFlags([]string{flag}); err != nil {
+			t.Fatal(err)
+		}
+		if o, any, err := f.options(5); err != nil || !any || !reflect.DeepEqual(o, want) {
+			t.Errorf("%s: %+v %t %v", flag, o, any, err)
+		}
 	}
 }
 

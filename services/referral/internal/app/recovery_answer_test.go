@@ -88,20 +88,31 @@ func TestASuspendedNodeIsAskedLater(t *testing.T) {
 	must(t, n.dispatch(v.GetName()))
 }
 
-// The numbers that people say on the phone are not given twice, though the store has forgotten to whom it gave the last ones.
+// The numbers that people say on the phone are not given twice, though the store has forgotten that it gave the last ones.
 func TestReferencesAreNotGivenAgain(t *testing.T) {
 	net := newNetworkOn(t, true)
 	n := net.nodes["balochistan"]
-	old := n.copy()
-	lost := net.submit().GetReference()
+	last := func() (number uint64) {
+		must(t, n.DB.View(background, func(r kitstore.Reader) error {
+			stored, err := store.Counters.Get(r, store.ReferenceKey)
+			number = stored.GetValue()
+			return err
+		}))
+		return number
+	}
+	net.submit()
+	old, before := n.copy(), last()
+	for i := range 3 {
+		request := submitRequest()
+		request.RequestId += string(rune('a' + i))
+		_, err := n.SubmitReferral(background, request)
+		must(t, err)
+	}
+	given := last()
 	net.settle()
 	n.restore(old, true, false)
-	request := submitRequest()
-	request.RequestId = "request-2"
-	fresh, err := n.SubmitReferral(background, request)
-	must(t, err)
-	if fresh.GetReference() == lost {
-		t.Errorf("%s is given again", lost)
+	if now := last(); given != before+3 || now < given {
+		t.Errorf("the last number was %d, then %d, and after the restore it is %d", before, given, now)
 	}
 	net.heal()
 }

@@ -27,6 +27,8 @@ const (
 	reasonUnknown  = "referral-unknown"
 	reasonReceiver = "not-for-this-node"
 	reasonAnnex    = "annex-not-valid"
+	reasonKind     = "unknown-kind"
+	reasonPanic    = "handler-failed"
 )
 
 // Handler applies one letter in the transaction that also moves the link's mark. A [Refused]

@@ -8,8 +8,10 @@ import (
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/app"
 	"amanat.example/services/referral/internal/store"
 )
 
@@ -213,4 +215,36 @@ func (net *network) sendOutside(name string) {
 	came := saysCame()
 	came.Note = theNote
 	must(net.t, origin.enter(offer, came))
+}
+
+// buggy is a roster at which the service stumbles over what sindh says.
+type buggy struct{ app.Roster }
+
+func (b buggy) Verify(node, service, domain string, message, signature []byte) error {
+	if node == "sindh" && domain == custody.DomainReply {
+		panic("a bug")
+	}
+	return b.Roster.Verify(node, service, domain, message, signature)
+}
+
+// A letter that waits and makes its handler panic, or that this version does not know, would stop the service at every start: it is put
+// aside, and the recovery ends.
+func TestALetterThatWaitsStopsNoService(t *testing.T) {
+	net := newNetworkOn(t, true)
+	n := net.nodes["balochistan"]
+	v := net.walk(submitted)
+	n.restore(n.copy(), true, false)
+	net.brings("sindh", n.Node, "custody.reply.v1", net.signed("sindh", v.GetName(), &custodyv1.Reply{
+		Body: &custodyv1.Reply_SafetyInformation{SafetyInformation: &custodyv1.SafetyInformation{}},
+	}))
+	must(t, n.DB.Update(background, func(tx *kitstore.Tx) error {
+		if waiting, err := store.Waiting.Count(tx); waiting != 1 || err != nil {
+			t.Errorf("%d letters wait: %v", waiting, err)
+		}
+		return store.Waiting.Insert(tx, kitstore.K("punjab", v.GetName(), uint64(1)), &referralv1.WaitingRecord{
+			FromNode: "punjab", Referral: v.GetName(), Kind: "custody.later.v1", Incarnation: 1 << 62,
+		})
+	}))
+	n.Roster = buggy{n.Roster}
+	net.heal()
 }

@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -231,10 +233,25 @@ func (a *App) doWaited(tx *kitstore.Tx, w *referralv1.WaitingRecord) error {
 	case w.GetOffered() != nil:
 		return a.voidOffer(tx, w)
 	case w.GetKind() != "":
-		letter := &postv1.Letter{Kind: w.GetKind(), Subject: w.GetReferral(), Body: w.GetBody()}
-		return a.kinds()[w.GetKind()](tx, referralAt(w.GetFromNode()), letter)
+		return a.applyWaited(tx, w)
 	}
 	return a.goOn(tx, w.GetReferral())
+}
+
+// applyWaited applies a letter that waited, as the post would have: one that nobody applies, or that makes its handler panic, is refused. It
+// would stop the service at every start.
+func (a *App) applyWaited(tx *kitstore.Tx, w *referralv1.WaitingRecord) (err error) {
+	apply := a.kinds()[w.GetKind()]
+	if apply == nil {
+		return refuse(reasonKind)
+	}
+	defer func() {
+		if recover() != nil {
+			a.Log.Error("a handler panicked; its letter is refused", logging.Err(fmt.Errorf("the handler of %s: %s", w.GetKind(), debug.Stack())))
+			err = refuse(reasonPanic)
+		}
+	}()
+	return apply(tx, referralAt(w.GetFromNode()), &postv1.Letter{Kind: w.GetKind(), Subject: w.GetReferral(), Body: w.GetBody()})
 }
 
 // goOn does for a referral what was put off while it stood still.

@@ -22,7 +22,7 @@
 //   - A flow reaches each stage once, whatever happens to its referral.
 //   - A person who is here outranks every record: an arrival asserted is said to the owner until the referral follows. A handover
 //     on a promise this node never gave is refused, and stays refused.
-//   - A store that was restored asks every node of the roster what it lost. Until all have answered, or were excused by a named person,
+//   - A store that was restored asks every node of the newest roster what it lost. Until all have answered, or were excused by a named person,
 //     what it knew before stands still: no event is written, no reply is given, and what would need one waits; arrivals are
 //     asserted, deadlines are told, new referrals go on. So it never writes a second event at one position.
 //   - Two nodes that have or had a person compare, each hour and when the hub is there again, the last event of each open referral that both

@@ -6,8 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/anypb"
+
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	eventsv1 "amanat.example/proto/amanat/events/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
 	kitstore "amanat.example/services/kit/store"
@@ -247,4 +251,38 @@ func TestALetterThatWaitsStopsNoService(t *testing.T) {
 	}))
 	n.Roster = buggy{n.Roster}
 	net.heal()
+}
+
+// A bed that is lost while the referral stands still is told to its owner when it goes on, and not before: what this node said of the offer
+// it may have forgotten.
+func TestALostBedWaits(t *testing.T) {
+	net := newNetworkOn(t, true)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	origin.AutoConfirm = false
+	v := net.walk(submitted)
+	offer := v.GetOffers()[0].GetName()
+	punjab.accept(offer)
+	net.settle()
+	punjab.restore(punjab.copy(), true, false)
+	var hold string
+	must(t, punjab.DB.View(background, func(r kitstore.Reader) error {
+		o, err := store.Offers.Get(r, store.OfferKey(offer))
+		hold = o.GetHold()
+		return err
+	}))
+	data, err := anypb.New(&shelterv1.HoldChanged{Hold: hold, Offer: offer})
+	must(t, err)
+	punjab.holds[hold].State = shelterv1.Hold_STATE_EXPIRED
+	must(t, punjab.DB.Update(background, func(tx *kitstore.Tx) error {
+		return punjab.FollowShelter(tx, &eventsv1.Event{Type: "shelter.hold.expired.v1", Data: data})
+	}))
+	for _, m := range net.sent {
+		if m.from == "punjab" && m.out.Kind == "custody.reply.v1" {
+			t.Error("it answers while it stands still")
+		}
+	}
+	net.heal()
+	if state := origin.get(v.GetName()).GetOffers()[0].GetState(); state != custodyv1.OfferState_OFFER_STATE_LAPSED || len(net.refused) > 0 {
+		t.Errorf("the owner knows the offer as %v; refused: %q", state, net.refused)
+	}
 }

@@ -374,7 +374,7 @@ func (a *App) receiveVoid(tx *kitstore.Tx, from string, void *custodyv1.OfferVoi
 	return o.hear(e)
 }
 
-// endRecovery ends it when nothing waits any more.
+// endRecovery ends it when nothing waits any more. What began to wait while the rest was done is looked at again: nothing else would.
 func (a *App) endRecovery(ctx context.Context) error {
 	ended := false
 	err := a.DB.Update(ctx, func(tx *kitstore.Tx) error {
@@ -389,7 +389,11 @@ func (a *App) endRecovery(ctx context.Context) error {
 		record.EndTime, ended = timestamppb.New(a.Now()), true
 		return store.Recovery.Put(tx, store.RecoveryKey, record)
 	})
-	if ended && err == nil {
+	switch {
+	case err != nil:
+	case !ended:
+		a.WakeRecovery()
+	default:
 		a.recovering.Store(false)
 		a.Log.Info("the recovery is over")
 		a.Wake()

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/logging"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/app"
 	"amanat.example/services/referral/internal/store"
@@ -251,6 +253,45 @@ func TestALetterThatWaitsStopsNoService(t *testing.T) {
 	}))
 	n.Roster = buggy{n.Roster}
 	net.heal()
+}
+
+// written is called with each line of a log.
+type written func(line []byte)
+
+func (w written) Write(line []byte) (int, error) {
+	w(line)
+	return len(line), nil
+}
+
+// What begins to wait while the rest is done is looked at again at once: nothing else would wake the service, and the referral would
+// stand still for ever.
+func TestWhatBeginsToWaitMeanwhile(t *testing.T) {
+	net := newNetworkOn(t, true)
+	n := net.nodes["balochistan"]
+	v := net.walk(submitted)
+	n.restore(n.copy(), true, false)
+	must(t, n.DB.Update(background, func(tx *kitstore.Tx) error {
+		return store.Waiting.Insert(tx, kitstore.K("sindh", v.GetName(), uint64(1)), &referralv1.WaitingRecord{
+			FromNode: "sindh", Referral: v.GetName(), Kind: "custody.later.v1", Incarnation: 1 << 62,
+		})
+	}))
+	began, woken := false, false
+	log, err := logging.New(logging.Options{Node: n.Node, Service: "referral", Output: written(func(line []byte) {
+		if !bytes.Contains(line, []byte("a letter that waited can never be applied")) {
+			return
+		}
+		began, woken = true, false // what this node owes was done before
+		must(t, n.DB.Update(background, func(tx *kitstore.Tx) error {
+			return store.Waiting.Insert(tx, kitstore.K(n.Node, v.GetName(), uint64(1)), &referralv1.WaitingRecord{FromNode: n.Node, Referral: v.GetName()})
+		}))
+	})})
+	must(t, err)
+	n.Log = log
+	n.WakeRecovery = func() { woken = true }
+	net.heal()
+	if !began || !woken {
+		t.Errorf("it began to wait: %t; the service is woken: %t", began, woken)
+	}
 }
 
 // A bed that is lost while the referral stands still is told to its owner when it goes on, and not before: what this node said of the offer

@@ -169,7 +169,7 @@ func judgeLink(l *statusv1.LinkStatus, now time.Time, needs func(format string, 
 	}
 	if s.Quarantined > 0 {
 		s.needs = true
-		needs("%s: %d letters that came lie in quarantine: ask who sent them", with, s.Quarantined)
+		needs("%s: %d letters that came lie in quarantine and are tried again at every start and once a day: upgrade this node if it is older, else ask who sent them", with, s.Quarantined)
 	}
 	if s.OldestQueueTime != nil && now.Sub(*s.OldestQueueTime) > waitsLong {
 		s.needs = true

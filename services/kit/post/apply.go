@@ -279,6 +279,10 @@ func (p *Post) handler(a *attempt, i int, l *postv1.Letter) Handler {
 		}
 	case p.attachments != nil && l.GetKind() == kindAgain:
 		return p.sendAgain
+	case l.GetKind() == kindStandQuery:
+		return p.takeStandQuery
+	case l.GetKind() == kindStandAnswer:
+		return p.takeStandAnswer
 	default:
 		return p.handlers[l.GetKind()]
 	}
@@ -289,7 +293,12 @@ func (p *Post) firstRefused(tx *store.Tx, a *attempt, subject string) (id []byte
 	if !a.any || subject == "" {
 		return nil, nil
 	}
-	err = p.tables.quarantine.Scan(tx, store.Range{Prefix: a.from.subject(subject)}, func(_ store.Key, q *postv1.QuarantinedLetter) error {
+	return p.firstOf(tx, a.from, subject)
+}
+
+// firstOf is the first letter of a sender about a subject that lies in quarantine; nil for none.
+func (p *Post) firstOf(r store.Reader, from end, subject string) (id []byte, err error) {
+	err = p.tables.quarantine.Scan(r, store.Range{Prefix: from.subject(subject)}, func(_ store.Key, q *postv1.QuarantinedLetter) error {
 		id = q.GetLetter().GetLetterId()
 		return store.Stop
 	})
@@ -315,5 +324,6 @@ func (p *Post) park(tx *store.Tx, a *attempt, l *postv1.Letter, reason string, b
 	a.applied.parked++
 	return signed, p.tables.quarantine.Put(tx, key, &postv1.QuarantinedLetter{
 		Link: a.header.GetLink(), Letter: withoutData(l), Refusal: signed, Time: timestamppb.New(a.now),
+		SenderIncarnation: a.state.GetPeerIncarnation(),
 	})
 }

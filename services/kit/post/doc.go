@@ -25,7 +25,8 @@
 //   - A letter is applied at most once, for ever: known by its sequence, and by its id when either side
 //     was restored and sequences began anew.
 //   - Letters of one link and lane are applied in order. One that is refused goes to quarantine with a signed refusal;
-//     those of the same subject behind it go there too, on either lane; others pass.
+//     those of the same subject behind it go there too, on either lane; others pass. What lies there is tried again at the start and
+//     once a day, in order, if its sender stands by it when it is asked (second_try).
 //   - The sender learns of a refusal in the transaction that takes the receipt over it, and again
 //     whenever it sends the letter again.
 //   - Receipted letters stay in the outbox for DefaultKeep, so that a receiver restored from a

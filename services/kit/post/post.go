@@ -111,7 +111,10 @@ type Post struct {
 	compareAt time.Time // when every receipt is written again
 	compared  int       // how often that was done since the last reconnection
 
-	wakeRelay, wakeSelf, wakeReceipts chan struct{} // capacity 1
+	askStandAt time.Time // when the senders of what lies in quarantine are asked next
+	standing   bool      // some may stand by what lies there
+
+	wakeRelay, wakeSelf, wakeReceipts, wakeTend chan struct{} // capacity 1
 }
 
 // owed is a receipt to be written: the receiving end as committed.
@@ -133,7 +136,8 @@ func New(c Config) (*Post, error) {
 		keep: c.Keep, resend: c.Resend, incarnation: c.DB.Incarnation(), counts: newCounts(),
 		flights: map[end]*protocol.Flight{}, owed: map[end]owed{}, heard: map[end]time.Time{},
 		answered: map[end]time.Time{}, ahead: map[end]bool{},
-		wakeRelay: make(chan struct{}, 1), wakeSelf: make(chan struct{}, 1), wakeReceipts: make(chan struct{}, 1),
+		wakeRelay: make(chan struct{}, 1), wakeSelf: make(chan struct{}, 1), wakeReceipts: make(chan struct{}, 1), wakeTend: make(chan struct{}, 1),
+		standing: true,
 	}
 	if p.clock == nil {
 		p.clock = time.Now

@@ -83,6 +83,7 @@ func (p *Post) tendLoop(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
+		case <-p.wakeTend:
 		case <-p.transport.Reconnected():
 			err = p.reconnect(ctx, p.clock())
 		}

@@ -99,9 +99,12 @@ func (p *Post) compareLater(now time.Time) error {
 	return nil
 }
 
-// tend compares marks and keeps house when their times have come, and says when to come again.
+// tend compares marks, tries again what lies in quarantine and keeps house when their times have come, and says when to come again.
 func (p *Post) tend(ctx context.Context, now time.Time) (next time.Time, err error) {
 	if err := p.compare(ctx, now); err != nil {
+		return next, err
+	}
+	if err := p.secondTry(ctx, now); err != nil {
 		return next, err
 	}
 	if now.Sub(p.keptAt) >= housekeepEvery {

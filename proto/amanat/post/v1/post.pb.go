@@ -1253,7 +1253,11 @@ type QuarantinedLetter struct {
 	// The refusal that was sent, and is sent again whenever the letter is seen.
 	Refusal *SignedRefusal `protobuf:"bytes,3,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	// When it came.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// Incarnation of the sender that wrote it; 0 in rows of before there was this field.
+	SenderIncarnation uint64 `protobuf:"varint,5,opt,name=sender_incarnation,json=senderIncarnation,proto3" json:"sender_incarnation,omitempty"`
+	// Its sender was asked, and stands by it: it is to be tried again.
+	Stands        bool `protobuf:"varint,6,opt,name=stands,proto3" json:"stands,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1312,6 +1316,194 @@ func (x *QuarantinedLetter) GetRefusal() *SignedRefusal {
 func (x *QuarantinedLetter) GetTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Time
+	}
+	return nil
+}
+
+func (x *QuarantinedLetter) GetSenderIncarnation() uint64 {
+	if x != nil {
+		return x.SenderIncarnation
+	}
+	return 0
+}
+
+func (x *QuarantinedLetter) GetStands() bool {
+	if x != nil {
+		return x.Stands
+	}
+	return false
+}
+
+// StandQuery asks the sender of letters that lie in quarantine whether it stands by them.
+type StandQuery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Their subject.
+	Subject string `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
+	// The letters.
+	Letters       []*AskedLetter `protobuf:"bytes,2,rep,name=letters,proto3" json:"letters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StandQuery) Reset() {
+	*x = StandQuery{}
+	mi := &file_amanat_post_v1_post_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StandQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StandQuery) ProtoMessage() {}
+
+func (x *StandQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_post_v1_post_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StandQuery.ProtoReflect.Descriptor instead.
+func (*StandQuery) Descriptor() ([]byte, []int) {
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *StandQuery) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *StandQuery) GetLetters() []*AskedLetter {
+	if x != nil {
+		return x.Letters
+	}
+	return nil
+}
+
+// AskedLetter is a letter whose sender is asked for its word.
+type AskedLetter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The letter.
+	LetterId []byte `protobuf:"bytes,1,opt,name=letter_id,json=letterId,proto3" json:"letter_id,omitempty"`
+	// Incarnation of the sender that wrote it.
+	SenderIncarnation uint64 `protobuf:"varint,2,opt,name=sender_incarnation,json=senderIncarnation,proto3" json:"sender_incarnation,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *AskedLetter) Reset() {
+	*x = AskedLetter{}
+	mi := &file_amanat_post_v1_post_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AskedLetter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AskedLetter) ProtoMessage() {}
+
+func (x *AskedLetter) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_post_v1_post_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AskedLetter.ProtoReflect.Descriptor instead.
+func (*AskedLetter) Descriptor() ([]byte, []int) {
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *AskedLetter) GetLetterId() []byte {
+	if x != nil {
+		return x.LetterId
+	}
+	return nil
+}
+
+func (x *AskedLetter) GetSenderIncarnation() uint64 {
+	if x != nil {
+		return x.SenderIncarnation
+	}
+	return 0
+}
+
+// StandAnswer is the sender's word.
+type StandAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Subject of the letters.
+	Subject string `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Letters that it stands by.
+	StandingLetterIds [][]byte `protobuf:"bytes,2,rep,name=standing_letter_ids,json=standingLetterIds,proto3" json:"standing_letter_ids,omitempty"`
+	// Letters of a life that it has lost: what they said is said no more.
+	FallenLetterIds [][]byte `protobuf:"bytes,3,rep,name=fallen_letter_ids,json=fallenLetterIds,proto3" json:"fallen_letter_ids,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *StandAnswer) Reset() {
+	*x = StandAnswer{}
+	mi := &file_amanat_post_v1_post_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StandAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StandAnswer) ProtoMessage() {}
+
+func (x *StandAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_post_v1_post_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StandAnswer.ProtoReflect.Descriptor instead.
+func (*StandAnswer) Descriptor() ([]byte, []int) {
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *StandAnswer) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *StandAnswer) GetStandingLetterIds() [][]byte {
+	if x != nil {
+		return x.StandingLetterIds
+	}
+	return nil
+}
+
+func (x *StandAnswer) GetFallenLetterIds() [][]byte {
+	if x != nil {
+		return x.FallenLetterIds
 	}
 	return nil
 }
@@ -1407,12 +1599,26 @@ const file_amanat_post_v1_post_proto_rawDesc = "" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x127\n" +
 	"\arefusal\x18\x02 \x01(\v2\x1d.amanat.post.v1.SignedRefusalR\arefusal\"F\n" +
 	"\vKnownLetter\x127\n" +
-	"\arefusal\x18\x01 \x01(\v2\x1d.amanat.post.v1.SignedRefusalR\arefusal\"\xd6\x01\n" +
+	"\arefusal\x18\x01 \x01(\v2\x1d.amanat.post.v1.SignedRefusalR\arefusal\"\x9d\x02\n" +
 	"\x11QuarantinedLetter\x12(\n" +
 	"\x04link\x18\x01 \x01(\v2\x14.amanat.post.v1.LinkR\x04link\x12.\n" +
 	"\x06letter\x18\x02 \x01(\v2\x16.amanat.post.v1.LetterR\x06letter\x127\n" +
 	"\arefusal\x18\x03 \x01(\v2\x1d.amanat.post.v1.SignedRefusalR\arefusal\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time*<\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12-\n" +
+	"\x12sender_incarnation\x18\x05 \x01(\x04R\x11senderIncarnation\x12\x16\n" +
+	"\x06stands\x18\x06 \x01(\bR\x06stands\"s\n" +
+	"\n" +
+	"StandQuery\x12\"\n" +
+	"\asubject\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\asubject\x12A\n" +
+	"\aletters\x18\x02 \x03(\v2\x1b.amanat.post.v1.AskedLetterB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10@R\aletters\"b\n" +
+	"\vAskedLetter\x12$\n" +
+	"\tletter_id\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\bletterId\x12-\n" +
+	"\x12sender_incarnation\x18\x02 \x01(\x04R\x11senderIncarnation\"\xa1\x01\n" +
+	"\vStandAnswer\x12\"\n" +
+	"\asubject\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\asubject\x128\n" +
+	"\x13standing_letter_ids\x18\x02 \x03(\fB\b\xbaH\x05\x92\x01\x02\x10@R\x11standingLetterIds\x124\n" +
+	"\x11fallen_letter_ids\x18\x03 \x03(\fB\b\xbaH\x05\x92\x01\x02\x10@R\x0ffallenLetterIds*<\n" +
 	"\x04Lane\x12\x14\n" +
 	"\x10LANE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vLANE_URGENT\x10\x01\x12\r\n" +
@@ -1431,7 +1637,7 @@ func file_amanat_post_v1_post_proto_rawDescGZIP() []byte {
 }
 
 var file_amanat_post_v1_post_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_amanat_post_v1_post_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_amanat_post_v1_post_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_amanat_post_v1_post_proto_goTypes = []any{
 	(Lane)(0),                     // 0: amanat.post.v1.Lane
 	(*Address)(nil),               // 1: amanat.post.v1.Address
@@ -1450,39 +1656,43 @@ var file_amanat_post_v1_post_proto_goTypes = []any{
 	(*OpenRefusal)(nil),           // 14: amanat.post.v1.OpenRefusal
 	(*KnownLetter)(nil),           // 15: amanat.post.v1.KnownLetter
 	(*QuarantinedLetter)(nil),     // 16: amanat.post.v1.QuarantinedLetter
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*StandQuery)(nil),            // 17: amanat.post.v1.StandQuery
+	(*AskedLetter)(nil),           // 18: amanat.post.v1.AskedLetter
+	(*StandAnswer)(nil),           // 19: amanat.post.v1.StandAnswer
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
 }
 var file_amanat_post_v1_post_proto_depIdxs = []int32{
 	1,  // 0: amanat.post.v1.Link.from:type_name -> amanat.post.v1.Address
 	1,  // 1: amanat.post.v1.Link.to:type_name -> amanat.post.v1.Address
 	0,  // 2: amanat.post.v1.Link.lane:type_name -> amanat.post.v1.Lane
-	17, // 3: amanat.post.v1.Letter.queue_time:type_name -> google.protobuf.Timestamp
+	20, // 3: amanat.post.v1.Letter.queue_time:type_name -> google.protobuf.Timestamp
 	2,  // 4: amanat.post.v1.ParcelHeader.link:type_name -> amanat.post.v1.Link
 	3,  // 5: amanat.post.v1.Letters.letters:type_name -> amanat.post.v1.Letter
 	2,  // 6: amanat.post.v1.Receipt.link:type_name -> amanat.post.v1.Link
 	14, // 7: amanat.post.v1.Receipt.refusals:type_name -> amanat.post.v1.OpenRefusal
-	17, // 8: amanat.post.v1.Receipt.time:type_name -> google.protobuf.Timestamp
+	20, // 8: amanat.post.v1.Receipt.time:type_name -> google.protobuf.Timestamp
 	2,  // 9: amanat.post.v1.Refusal.link:type_name -> amanat.post.v1.Link
-	17, // 10: amanat.post.v1.Refusal.time:type_name -> google.protobuf.Timestamp
+	20, // 10: amanat.post.v1.Refusal.time:type_name -> google.protobuf.Timestamp
 	6,  // 11: amanat.post.v1.Mail.parcel:type_name -> amanat.post.v1.Parcel
 	10, // 12: amanat.post.v1.Mail.receipt:type_name -> amanat.post.v1.SignedReceipt
 	2,  // 13: amanat.post.v1.SendingState.link:type_name -> amanat.post.v1.Link
-	17, // 14: amanat.post.v1.SendingState.checkpoint_time:type_name -> google.protobuf.Timestamp
-	17, // 15: amanat.post.v1.SendingState.heard_time:type_name -> google.protobuf.Timestamp
+	20, // 14: amanat.post.v1.SendingState.checkpoint_time:type_name -> google.protobuf.Timestamp
+	20, // 15: amanat.post.v1.SendingState.heard_time:type_name -> google.protobuf.Timestamp
 	2,  // 16: amanat.post.v1.ReceivingState.link:type_name -> amanat.post.v1.Link
 	14, // 17: amanat.post.v1.ReceivingState.open_refusals:type_name -> amanat.post.v1.OpenRefusal
-	17, // 18: amanat.post.v1.ReceivingState.heard_time:type_name -> google.protobuf.Timestamp
+	20, // 18: amanat.post.v1.ReceivingState.heard_time:type_name -> google.protobuf.Timestamp
 	9,  // 19: amanat.post.v1.OpenRefusal.refusal:type_name -> amanat.post.v1.SignedRefusal
 	9,  // 20: amanat.post.v1.KnownLetter.refusal:type_name -> amanat.post.v1.SignedRefusal
 	2,  // 21: amanat.post.v1.QuarantinedLetter.link:type_name -> amanat.post.v1.Link
 	3,  // 22: amanat.post.v1.QuarantinedLetter.letter:type_name -> amanat.post.v1.Letter
 	9,  // 23: amanat.post.v1.QuarantinedLetter.refusal:type_name -> amanat.post.v1.SignedRefusal
-	17, // 24: amanat.post.v1.QuarantinedLetter.time:type_name -> google.protobuf.Timestamp
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	20, // 24: amanat.post.v1.QuarantinedLetter.time:type_name -> google.protobuf.Timestamp
+	18, // 25: amanat.post.v1.StandQuery.letters:type_name -> amanat.post.v1.AskedLetter
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_amanat_post_v1_post_proto_init() }
@@ -1500,7 +1710,7 @@ func file_amanat_post_v1_post_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_post_v1_post_proto_rawDesc), len(file_amanat_post_v1_post_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -33,6 +33,7 @@ const (
 	kindPoison = "test.poison.v1" // refused, for longReason
 	kindFlaky  = "test.flaky.v1"  // fails while the office is told to
 	kindPanic  = "test.panic.v1"
+	kindLater  = "test.later.v1" // known by an office that was upgraded
 
 	kindFile    = "test.file.v1"     // a file, noted among the letters
 	kindBadFile = "test.bad_file.v1" // a file that its handler refuses
@@ -106,6 +107,9 @@ type Office struct {
 	Post    *post.Post
 	close   func()
 
+	// upgraded offices know a kind more, once they are opened.
+	upgraded bool
+
 	mu      sync.Mutex
 	failing bool
 	rolled  []uint64 // incarnations that peers said this store must rise above
@@ -161,7 +165,7 @@ func (o *Office) openOn(db *store.DB) {
 }
 
 func (o *Office) config(db *store.DB, transport post.Transport) post.Config {
-	return post.Config{
+	c := post.Config{
 		Node: o.Addr.GetNode(), Service: Service, DB: db, Tables: tables, Keys: o.id.Keys(), Transport: transport,
 		Log: logging.Discard(),
 		Handlers: map[string]post.Handler{
@@ -202,6 +206,10 @@ func (o *Office) config(db *store.DB, transport post.Transport) post.Config {
 		Resend: cmp.Or(o.resend, backoff.Range{Min: 40 * time.Millisecond, Max: 300 * time.Millisecond}),
 		Clock:  o.clock,
 	}
+	if o.upgraded {
+		c.Handlers[kindLater] = o.apply
+	}
+	return c
 }
 
 // folder is where the office's attachments lie.

@@ -144,8 +144,11 @@ func (c *crossing) warm(b *testing.B) {
 	_, err = c.submit(b.Context(), "warm-up-request")
 	must(b, err)
 	c.stored(1)
-	c.parcel = <-sizes
+	must(b, c.hub.admin.Flush())
 	must(b, sub.Unsubscribe())
+	for c.parcel = <-sizes; len(sizes) > 0; { // receipts and comparisons of marks are smaller
+		c.parcel = max(c.parcel, <-sizes)
+	}
 }
 
 func (c *crossing) submit(ctx context.Context, id string) (string, error) {

@@ -84,7 +84,11 @@ func (x *Incarnation) GetIncarnation() uint64 {
 // RecoveryQuery asks what the receiver holds in which the sender takes part. That it came tells the receiver's post of the sender's new
 // life: nothing of an earlier one is applied any more.
 type RecoveryQuery struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Not written any more, and not read.
+	//
+	// Deprecated: Marked as deprecated in amanat/custody/v1/recovery.proto.
+	Known         []*Incarnation `protobuf:"bytes,1,rep,name=known,proto3" json:"known,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -117,6 +121,14 @@ func (x *RecoveryQuery) ProtoReflect() protoreflect.Message {
 // Deprecated: Use RecoveryQuery.ProtoReflect.Descriptor instead.
 func (*RecoveryQuery) Descriptor() ([]byte, []int) {
 	return file_amanat_custody_v1_recovery_proto_rawDescGZIP(), []int{1}
+}
+
+// Deprecated: Marked as deprecated in amanat/custody/v1/recovery.proto.
+func (x *RecoveryQuery) GetKnown() []*Incarnation {
+	if x != nil {
+		return x.Known
+	}
+	return nil
 }
 
 // RecoveryPart is what the answerer holds of one referral.
@@ -388,8 +400,9 @@ const file_amanat_custody_v1_recovery_proto_rawDesc = "" +
 	" amanat/custody/v1/recovery.proto\x12\x11amanat.custody.v1\x1a\x1famanat/custody/v1/custody.proto\x1a\x1bbuf/validate/validate.proto\"L\n" +
 	"\vIncarnation\x12\x1b\n" +
 	"\x04node\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18\x1fR\x04node\x12 \n" +
-	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\"\x0f\n" +
-	"\rRecoveryQuery\"\x9b\x01\n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\"R\n" +
+	"\rRecoveryQuery\x12A\n" +
+	"\x05known\x18\x01 \x03(\v2\x1e.amanat.custody.v1.IncarnationB\v\xbaH\x06\x92\x01\x03\x10\xe8\a\x18\x01R\x05known\"\x9b\x01\n" +
 	"\fRecoveryPart\x12$\n" +
 	"\breferral\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\breferral\x12.\n" +
 	"\x05chain\x18\x02 \x01(\v2\x18.amanat.custody.v1.ChainR\x05chain\x125\n" +
@@ -430,16 +443,17 @@ var file_amanat_custody_v1_recovery_proto_goTypes = []any{
 	(*SignedReply)(nil),    // 8: amanat.custody.v1.SignedReply
 }
 var file_amanat_custody_v1_recovery_proto_depIdxs = []int32{
-	6, // 0: amanat.custody.v1.RecoveryPart.chain:type_name -> amanat.custody.v1.Chain
-	3, // 1: amanat.custody.v1.RecoveryPart.steps:type_name -> amanat.custody.v1.RecoveryStep
-	7, // 2: amanat.custody.v1.RecoveryStep.event:type_name -> amanat.custody.v1.SignedEvent
-	8, // 3: amanat.custody.v1.RecoveryStep.reply:type_name -> amanat.custody.v1.SignedReply
-	0, // 4: amanat.custody.v1.RecoveryAnswer.known:type_name -> amanat.custody.v1.Incarnation
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	0, // 0: amanat.custody.v1.RecoveryQuery.known:type_name -> amanat.custody.v1.Incarnation
+	6, // 1: amanat.custody.v1.RecoveryPart.chain:type_name -> amanat.custody.v1.Chain
+	3, // 2: amanat.custody.v1.RecoveryPart.steps:type_name -> amanat.custody.v1.RecoveryStep
+	7, // 3: amanat.custody.v1.RecoveryStep.event:type_name -> amanat.custody.v1.SignedEvent
+	8, // 4: amanat.custody.v1.RecoveryStep.reply:type_name -> amanat.custody.v1.SignedReply
+	0, // 5: amanat.custody.v1.RecoveryAnswer.known:type_name -> amanat.custody.v1.Incarnation
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_amanat_custody_v1_recovery_proto_init() }

@@ -545,14 +545,18 @@ func (x *PeerRecord) GetRestored() bool {
 // DebtRecord is an answer that this node owes to one that was restored.
 type DebtRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
+	// Not written any more, and not read.
+	//
+	// Deprecated: Marked as deprecated in amanat/referral/v1/recovery.proto.
+	Incarnation uint64 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// The node that asked.
-	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Node string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
 	// Key of the last row told about; empty at the beginning.
-	After []byte `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	After []byte `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
 	// The chains are told; offers made by the asker follow.
-	ChainsTold bool `protobuf:"varint,3,opt,name=chains_told,json=chainsTold,proto3" json:"chains_told,omitempty"`
+	ChainsTold bool `protobuf:"varint,4,opt,name=chains_told,json=chainsTold,proto3" json:"chains_told,omitempty"`
 	// All is told.
-	Paid          bool `protobuf:"varint,4,opt,name=paid,proto3" json:"paid,omitempty"`
+	Paid          bool `protobuf:"varint,5,opt,name=paid,proto3" json:"paid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -585,6 +589,14 @@ func (x *DebtRecord) ProtoReflect() protoreflect.Message {
 // Deprecated: Use DebtRecord.ProtoReflect.Descriptor instead.
 func (*DebtRecord) Descriptor() ([]byte, []int) {
 	return file_amanat_referral_v1_recovery_proto_rawDescGZIP(), []int{6}
+}
+
+// Deprecated: Marked as deprecated in amanat/referral/v1/recovery.proto.
+func (x *DebtRecord) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
 }
 
 func (x *DebtRecord) GetNode() string {
@@ -757,14 +769,15 @@ const file_amanat_referral_v1_recovery_proto_rawDesc = "" +
 	"\banswered\x18\x02 \x01(\bR\banswered\x124\n" +
 	"\x05known\x18\x03 \x03(\v2\x1e.amanat.custody.v1.IncarnationR\x05known\x125\n" +
 	"\bask_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aaskTime\x12\x1a\n" +
-	"\brestored\x18\x05 \x01(\bR\brestored\"k\n" +
+	"\brestored\x18\x05 \x01(\bR\brestored\"\x91\x01\n" +
 	"\n" +
-	"DebtRecord\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
-	"\x05after\x18\x02 \x01(\fR\x05after\x12\x1f\n" +
-	"\vchains_told\x18\x03 \x01(\bR\n" +
+	"DebtRecord\x12$\n" +
+	"\vincarnation\x18\x01 \x01(\x04B\x02\x18\x01R\vincarnation\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\fR\x05after\x12\x1f\n" +
+	"\vchains_told\x18\x04 \x01(\bR\n" +
 	"chainsTold\x12\x12\n" +
-	"\x04paid\x18\x04 \x01(\bR\x04paid\"\x8a\x02\n" +
+	"\x04paid\x18\x05 \x01(\bR\x04paid\"\x8a\x02\n" +
 	"\rWaitingRecord\x12\x1b\n" +
 	"\tfrom_node\x18\x01 \x01(\tR\bfromNode\x12\x1a\n" +
 	"\breferral\x18\x02 \x01(\tR\breferral\x12\x12\n" +

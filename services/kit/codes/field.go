@@ -44,3 +44,11 @@ func CheckNeeds(field string, n *custodyv1.Needs) error {
 	}
 	return CheckFields(field+".excluded_districts", District, n.GetExcludedDistricts())
 }
+
+// CheckAgency checks an agency outside the network that is asked: its kind, and that somebody can reach it.
+func CheckAgency(field string, a *custodyv1.Agency) error {
+	if a.GetPhone() == "" && a.GetAddress() == "" {
+		return fault.InvalidField(field+".phone", "must be given, or "+field+".address: somebody has to reach the agency")
+	}
+	return CheckField(field+".kind", Agency, a.GetKind())
+}

@@ -66,10 +66,11 @@ func TestWhoIsReferredTo(t *testing.T) {
 		want   fault.Reason
 	}{
 		"a unit":          {"nodes/punjab/units/lahore", nil, 0},
-		"an agency":       {"", &custodyv1.Agency{Kind: "NGO"}, 0},
+		"an agency":       {"", &custodyv1.Agency{Kind: "NGO", Address: "One street"}, 0},
 		"nobody":          {"", nil, fault.Field},
-		"both":            {"nodes/punjab/units/lahore", &custodyv1.Agency{Kind: "NGO"}, fault.Field},
-		"of no such kind": {"", &custodyv1.Agency{Kind: "ZOO"}, fault.UnknownCode},
+		"both":            {"nodes/punjab/units/lahore", &custodyv1.Agency{Kind: "NGO", Phone: "+923001234567"}, fault.Field},
+		"out of reach":    {"", &custodyv1.Agency{Kind: "NGO"}, fault.Field},
+		"of no such kind": {"", &custodyv1.Agency{Kind: "ZOO", Phone: "+923001234567"}, fault.UnknownCode},
 	} {
 		err := rules.CheckCodes(&protectionv1.ReferCaseRequest{
 			Kind: custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, Service: "SHELTER", Reasons: []string{"NO_LOCAL_BED"},

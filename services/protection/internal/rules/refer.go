@@ -33,7 +33,7 @@ func CheckCodes(r *protectionv1.ReferCaseRequest, now time.Time) error {
 		return fault.InvalidField("to_unit", "must name the unit that is asked, or external the agency outside the network, and not both")
 	}
 	if r.GetExternal() != nil {
-		if err := codes.CheckField("external.kind", codes.Agency, r.GetExternal().GetKind()); err != nil {
+		if err := codes.CheckAgency("external", r.GetExternal()); err != nil {
 			return err
 		}
 	}

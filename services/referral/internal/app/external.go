@@ -14,6 +14,7 @@ import (
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
@@ -52,7 +53,7 @@ func (a *App) checkAsked(unit string, agency *custodyv1.Agency, id []byte) (aski
 	case agency == nil:
 		return asking{unit: unit}, a.checkTakesPart("to_unit", unit)
 	}
-	return asking{external: &custodyv1.ExternalAgency{Kind: agency.GetKind(), Asking: id}}, rules.CheckAgency(agency)
+	return asking{external: &custodyv1.ExternalAgency{Kind: agency.GetKind(), Asking: id}}, codes.CheckAgency("external", agency)
 }
 
 // askAgency asks an agency outside the network. Nothing leaves by itself: somebody brings it the offer.

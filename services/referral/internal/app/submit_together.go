@@ -9,6 +9,7 @@ import (
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
@@ -58,7 +59,7 @@ func (a *App) SubmitReferrals(ctx context.Context, request *referralv1.SubmitRef
 func (a *App) draft(ctx context.Context, request *referralv1.SubmitReferralsRequest) ([]*draft, error) {
 	for i, r := range request.GetRequests() { // else a bad one is blamed on the other, which differs from it
 		if agency := r.GetExternal(); agency != nil {
-			if err := rules.CheckAgency(agency); err != nil {
+			if err := codes.CheckAgency("external", agency); err != nil {
 				return nil, ofRequest(i, err)
 			}
 		}

@@ -14,14 +14,6 @@ import (
 	"amanat.example/services/kit/fault"
 )
 
-// CheckAgency holds what the proto's own rules cannot say of an agency outside the network that is asked.
-func CheckAgency(a *custodyv1.Agency) error {
-	if a.GetPhone() == "" && a.GetAddress() == "" {
-		return fault.InvalidField("external.phone", "must be given, or external.address: somebody has to reach the agency")
-	}
-	return codes.CheckField("external.kind", codes.Agency, a.GetKind())
-}
-
 // Entry is what is entered for an agency outside the network, as it stands in the chain.
 func Entry(r *referralv1.RecordExternalAnswerRequest, now time.Time) (*custodyv1.ExternalAnswered, error) {
 	if err := codes.CheckField("means", codes.Means, r.GetMeans()); err != nil {

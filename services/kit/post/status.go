@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/store"
@@ -56,7 +57,7 @@ func (p *Post) Status(ctx context.Context) ([]LinkStatus, error) {
 		return p.tables.receiving.Scan(r, store.Range{}, func(_ store.Key, s *postv1.ReceivingState) error {
 			from := endOf(s.GetLink().GetFrom(), s.GetLink().GetLane())
 			status := LinkStatus{
-				Link: s.GetLink(), Mark: s.GetMark(), OpenRefusals: len(s.GetOpenRefusals()), Heard: s.GetHeardTime().AsTime(),
+				Link: s.GetLink(), Mark: s.GetMark(), OpenRefusals: len(s.GetOpenRefusals()), Heard: moment(s.GetHeardTime()),
 				Quarantined: parked[from],
 			}
 			p.mu.Lock()
@@ -68,6 +69,14 @@ func (p *Post) Status(ctx context.Context) ([]LinkStatus, error) {
 		})
 	})
 	return all, err
+}
+
+// moment is zero for never: a lane can be known by what its sender wrote on the other alone.
+func moment(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
 }
 
 func later(a, b time.Time) time.Time {
@@ -83,11 +92,8 @@ func (p *Post) outgoingStatus(r store.Reader, s *postv1.SendingState) (LinkStatu
 		Gap: s.GetNextSequence() - 1 - s.GetReceiptedSequence(),
 	}
 	to := endOf(s.GetLink().GetTo(), s.GetLink().GetLane())
-	if s.GetHeardTime() != nil {
-		status.Heard = s.GetHeardTime().AsTime()
-	}
 	p.mu.Lock()
-	status.Heard = later(status.Heard, p.answered[to]) // likewise
+	status.Heard = later(moment(s.GetHeardTime()), p.answered[to]) // likewise
 	p.mu.Unlock()
 	if status.Gap == 0 {
 		return status, nil

@@ -79,3 +79,24 @@ func TestStatusOfALink(t *testing.T) {
 		t.Errorf("punjab was rolled back and does not say so: %+v", s)
 	}
 }
+
+// A lane on which nothing ever came is known once its sender wrote on the other, and was never heard.
+func TestStatusOfALaneNeverHeard(t *testing.T) {
+	r, sindh, punjab := newDesks(t)
+	sindh.Queue(punjab.Office, bulk, kindNote, "a", "1")
+	r.run(r.receipted)
+	links, err := punjab.Post.Status(t.Context())
+	must(t, err)
+	lanes := 0
+	for _, l := range links {
+		if l.Outgoing {
+			continue
+		}
+		if lanes++; l.Heard.IsZero() != (l.Link.GetLane() == urgent) {
+			t.Errorf("%v was heard %v", l.Link.GetLane(), l.Heard)
+		}
+	}
+	if lanes != 2 {
+		t.Errorf("%d lanes are known, want 2", lanes)
+	}
+}

@@ -24,12 +24,7 @@ func TestDossiersOfSistersAreClosed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a network of processes")
 	}
-	c := newCountry(t)
-	p := newPeople(t, c.layout)
-	c.runWithout(t)
-	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
-	defer cancel()
-	r := &canaries{people: p, t: t, ctx: ctx}
+	c, r := populated(t)
 	sisters := referredTogether(r, 2)
 	names := []string{sisters[0].GetReferral(), sisters[1].GetReferral()}
 	ask[*referralv1.Offer](r, there, &referralv1.AcceptOfferRequest{
@@ -65,9 +60,20 @@ func TestDossiersOfSistersAreClosed(t *testing.T) {
 	must(t, os.WriteFile(file, exported.GetFile(), 0o600))
 	c.stop()
 	c.sound(t)
-	if out, err := exec.CommandContext(ctx, c.amanat, "verify", "--data", c.layout.Root, file).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(r.ctx, c.amanat, "verify", "--data", c.layout.Root, file).CombinedOutput(); err != nil {
 		t.Errorf("amanat verify: %v: %s", err, out)
 	}
+}
+
+// populated runs the network's processes, with people who speak to them.
+func populated(t *testing.T) (*country, *canaries) {
+	t.Helper()
+	c := newCountry(t)
+	p := newPeople(t, c.layout)
+	c.runWithout(t)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+	t.Cleanup(cancel)
+	return c, &canaries{people: p, t: t, ctx: ctx}
 }
 
 // referredTogether takes sisters in at Hub and refers them to Lahore, where there is a bed for each.

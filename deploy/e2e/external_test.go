@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"maps"
 	"os"
 	"os/exec"
@@ -26,12 +25,7 @@ func TestAgencyOutsideTheNetwork(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a network of processes")
 	}
-	c := newCountry(t)
-	p := newPeople(t, c.layout)
-	c.runWithout(t)
-	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
-	defer cancel()
-	r := &canaries{people: p, t: t, ctx: ctx}
+	c, r := populated(t)
 	ask[*protectionv1.Unit](r, home, &protectionv1.CreateUnitRequest{
 		Parent: "nodes/" + home, UnitId: "hub", Unit: &protectionv1.Unit{DisplayName: "Unit", District: "PK-BA-HUB"},
 	})
@@ -66,7 +60,7 @@ func TestAgencyOutsideTheNetwork(t *testing.T) {
 	must(t, os.WriteFile(file, exported.GetFile(), 0o600))
 	c.stop()
 	c.sound(t)
-	if out, err := exec.CommandContext(ctx, c.amanat, "verify", "--data", c.layout.Root, file).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(r.ctx, c.amanat, "verify", "--data", c.layout.Root, file).CombinedOutput(); err != nil {
 		t.Errorf("amanat verify: %v: %s", err, out)
 	}
 }

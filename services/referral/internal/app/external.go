@@ -78,7 +78,7 @@ func (a *App) sameAgency(tx *kitstore.Tx, record *referralv1.ReferralRecord, age
 
 // RecordExternalAnswer enters what an agency outside the network said, on the word of the owner's worker. What it brings about by itself is the
 // same as with a reply. The same entry again is a no-op.
-func (a *App) RecordExternalAnswer(ctx context.Context, request *referralv1.RecordExternalAnswerRequest, actor *custodyv1.Actor) (shown *referralv1.Referral, err error) {
+func (a *App) RecordExternalAnswer(ctx context.Context, request *referralv1.RecordExternalAnswerRequest, actor *custodyv1.Actor) (*referralv1.Referral, error) {
 	referral, hex := store.SplitOffer(request.GetName())
 	hash, err := custody.ParseHash(hex)
 	if err != nil {
@@ -94,35 +94,9 @@ func (a *App) RecordExternalAnswer(ctx context.Context, request *referralv1.Reco
 	if err != nil {
 		return nil, err
 	}
-	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-		w, err := a.begin(tx, referral)
-		if err != nil {
-			return err
-		}
-		row, err := getReferral(tx, referral)
-		if err != nil {
-			return err
-		}
-		again, err := w.enteredBefore(entry, content, request)
-		switch {
-		case err != nil:
-			return err
-		case again:
-			shown, err = a.show(tx, row)
-			return err
-		case request.GetEtag() != "" && request.GetEtag() != etag(row.Version):
-			return fault.StaleEtag()
-		}
-		if err := w.enter(actor, entry, annex); err != nil {
-			return legal(err)
-		}
-		shown, err = w.end(row.Value)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return shown, nil
+	return a.stepIn(ctx, referral, request.GetEtag(),
+		func(w *work) (bool, error) { return w.enteredBefore(entry, content, request) },
+		func(w *work) error { return w.enter(actor, entry, annex) })
 }
 
 // enteredBefore judges whether an answer can be entered for an offer, and says that it was the last one entered for it.

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
-	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/referral/internal/store"
 )
 
@@ -49,29 +48,15 @@ func TestWhatIsWrittenOfAnAgencyStays(t *testing.T) {
 	t.Run("nor what is for the first owner alone", func(t *testing.T) {
 		net := newNetworkOn(t, true)
 		origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
-		request := submitRequest()
-		request.Kind, request.Service = forService, "LEGAL"
-		v, err := origin.SubmitReferral(context.Background(), request)
-		must(t, err)
-		net.settle()
-		copied, offer := punjab.copy(), v.GetOffers()[0].GetName()
-		accept := acceptRequest(offer)
-		accept.Group = ""
-		_, err = punjab.AcceptOffer(context.Background(), accept, actor)
-		must(t, err)
-		net.settle()
-		_, err = punjab.GiveService(context.Background(), &referralv1.GiveServiceRequest{Name: offer, Services: []string{"LEGAL"}}, actor)
-		must(t, err)
-		_, err = punjab.ReportOutcome(context.Background(), &referralv1.ReportOutcomeRequest{Name: offer, Outcome: "SERVICE_GIVEN", Services: []string{"LEGAL"}}, actor)
-		must(t, err)
-		net.settle()
-		_, err = origin.CompleteReferral(context.Background(), completeRequest(v.GetName()))
+		copied := punjab.copy()
+		name, _ := net.servedBy(punjab)
+		_, err := origin.CompleteReferral(context.Background(), completeRequest(name))
 		must(t, err)
 		net.settle()
 		punjab.restore(copied, false, false)
 		net.heal()
-		net.checkState(v.GetName(), completed, "balochistan", "punjab")
-		for _, content := range punjab.written(v.GetName()) {
+		net.checkState(name, completed, "balochistan", "punjab")
+		for _, content := range punjab.written(name) {
 			if content.GetNote() == theFeedback {
 				t.Error("the unit that gave a service can read the feedback to the first owner")
 			}
@@ -87,12 +72,7 @@ func TestWhatIsWrittenOfAnAgencyStays(t *testing.T) {
 		net.settle()
 		must(t, origin.askBack(name))
 		net.settle()
-		must(t, punjab.confirm(punjab.lastOffer(name).GetName()))
-		net.settle()
-		must(t, punjab.dispatch(name))
-		net.settle()
-		must(t, origin.arrive(name))
-		net.settle()
+		net.bringBack(punjab, origin, name)
 		copied, before := punjab.copy(), len(punjab.written(name))
 		must(t, origin.askAgency(name))
 		offer := origin.lastOffer(name).GetName()

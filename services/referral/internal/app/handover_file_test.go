@@ -228,20 +228,3 @@ func TestAHandoverFileThatWasNeverPromised(t *testing.T) {
 	net.settle()
 	net.checkState(referral, submitted, "balochistan")
 }
-
-// Which agency outside the network was asked before is for no other place: its name stays at the node that asked.
-func TestAnAgencyAskedBeforeIsInNoOtherFile(t *testing.T) {
-	net, origin, punjab, _ := newOwnerNetwork(t)
-	name, offer := net.outside(placement)
-	must(t, origin.enter(offer, saysNo()))
-	_, err := origin.ask(name, lahore)
-	must(t, err)
-	net.settle()
-	punjab.accept(origin.lastOffer(name).GetName())
-	net.settle()
-	f := &referralv1.HandoverFile{}
-	must(t, custody.DecodeFile(origin.export(name), f))
-	if f.GetToNode() != "punjab" || len(f.GetSealedAnnexes()) != 1 {
-		t.Errorf("the file is for %q with %d annexes, want the note of the submission alone", f.GetToNode(), len(f.GetSealedAnnexes()))
-	}
-}

@@ -10,26 +10,33 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 )
 
+// servedBy has a node asked for a service, which it gives, and says what came of it.
+func (net *network) servedBy(n *node) (name, offer string) {
+	net.t.Helper()
+	request := submitRequest()
+	request.Kind, request.Service = forService, "LEGAL"
+	v, err := net.nodes["balochistan"].SubmitReferral(context.Background(), request)
+	must(net.t, err)
+	net.settle()
+	name, offer = v.GetName(), v.GetOffers()[0].GetName()
+	accept := acceptRequest(offer)
+	accept.Group = ""
+	_, err = n.AcceptOffer(context.Background(), accept, actor)
+	must(net.t, err)
+	net.settle()
+	_, err = n.GiveService(context.Background(), &referralv1.GiveServiceRequest{Name: offer, Services: []string{"LEGAL"}}, actor)
+	must(net.t, err)
+	_, err = n.ReportOutcome(context.Background(), &referralv1.ReportOutcomeRequest{Name: offer, Outcome: "SERVICE_GIVEN", Services: []string{"LEGAL"}}, actor)
+	must(net.t, err)
+	net.settle()
+	return name, offer
+}
+
 // A service given that comes after the completion is taken in, once, and reopens nothing: no state is told, no flow is counted, no letter is
 // refused.
 func TestAServiceGivenThatComesLate(t *testing.T) {
-	net, origin, punjab, _ := newOwnerNetwork(t)
-	request := submitRequest()
-	request.Kind, request.Service = forService, "LEGAL"
-	v, err := origin.SubmitReferral(context.Background(), request)
-	must(t, err)
-	net.settle()
-	name, offer := v.GetName(), v.GetOffers()[0].GetName()
-	accept := acceptRequest(offer)
-	accept.Group = ""
-	_, err = punjab.AcceptOffer(context.Background(), accept, actor)
-	must(t, err)
-	net.settle()
-	_, err = punjab.GiveService(context.Background(), &referralv1.GiveServiceRequest{Name: offer, Services: []string{"LEGAL"}}, actor)
-	must(t, err)
-	_, err = punjab.ReportOutcome(context.Background(), &referralv1.ReportOutcomeRequest{Name: offer, Outcome: "SERVICE_GIVEN", Services: []string{"LEGAL"}}, actor)
-	must(t, err)
-	net.settle()
+	net, origin, _, _ := newOwnerNetwork(t)
+	name, offer := net.servedBy(net.nodes["punjab"])
 	must(t, origin.complete(name))
 	net.settle()
 	told := origin.told("referral.referral.in-service.v1", name)
@@ -48,7 +55,7 @@ func TestAServiceGivenThatComesLate(t *testing.T) {
 	if got := origin.get(name).GetSequence(); got != sequence {
 		t.Error("the same visit stands twice")
 	}
-	_, err = origin.CompleteReferral(context.Background(), &referralv1.CompleteReferralRequest{Name: name, Outcome: "REFERRED_ON", Services: []string{"HEALTH"}, Actor: actor})
+	_, err := origin.CompleteReferral(context.Background(), &referralv1.CompleteReferralRequest{Name: name, Outcome: "REFERRED_ON", Services: []string{"HEALTH"}, Actor: actor})
 	must(t, err)
 	net.settle()
 	if got := net.flows(); !slices.Equal(got, []federalv1.Stage{federalv1.Stage_STAGE_REFERRED, federalv1.Stage_STAGE_ACCEPTED, federalv1.Stage_STAGE_COMPLETED}) {

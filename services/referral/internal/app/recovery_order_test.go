@@ -156,71 +156,31 @@ func TestTakenBackAndForgotten(t *testing.T) {
 	}
 }
 
-// A restored node is given again what people wrote that it had, and no more: how a person travels on is not for who had the person before, nor
-// what an agency outside the network said.
+// A restored node is given again what people wrote that it had, and no more: how a person travels on is not for who had the person before.
 func TestRestoredNodeIsGivenWhatItHad(t *testing.T) {
-	for _, c := range []struct {
-		what, restored string
-		goesOn         func(net *network, name string)
-	}{
-		{"referred on", "balochistan", func(net *network, name string) {
-			punjab, sindh := net.nodes["punjab"], net.nodes["sindh"]
-			_, err := punjab.ask(name, karachi)
-			must(t, err)
-			net.settle()
-			sindh.accept(punjab.lastOffer(name).GetName())
-			net.settle()
-			must(t, punjab.dispatch(name))
-		}},
-		{"back, and outside", "punjab", func(net *network, name string) {
-			origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
-			must(t, origin.askBack(name))
-			net.settle()
-			must(t, punjab.confirm(punjab.lastOffer(name).GetName()))
-			net.settle()
-			must(t, punjab.dispatch(name))
-			net.settle()
-			must(t, origin.arrive(name))
-			net.sendOutside(name)
-		}},
-	} {
-		t.Run(c.what, func(t *testing.T) {
-			net := newNetworkOn(t, true)
-			n := net.nodes[c.restored]
-			early := n.copy()
-			name := net.walk(hasCome).GetName()
-			net.settle()
-			c.goesOn(net, name)
-			net.settle()
-			had := n.get(name).GetAnnexes()
-			n.restore(early, true, false)
-			net.heal()
-			again := n.get(name).GetAnnexes()
-			if len(again) == 0 {
-				t.Error("it is given nothing")
-			}
-			for _, annex := range again {
-				if !slices.Contains(had, annex) {
-					t.Errorf("it is given %s, which it did not have", annex)
-				}
-			}
-		})
+	net := newNetworkOn(t, true)
+	origin, punjab, sindh := net.nodes["balochistan"], net.nodes["punjab"], net.nodes["sindh"]
+	early := origin.copy()
+	name := net.walk(hasCome).GetName()
+	_, err := punjab.ask(name, karachi)
+	must(t, err)
+	net.settle()
+	sindh.accept(punjab.lastOffer(name).GetName())
+	net.settle()
+	must(t, punjab.dispatch(name))
+	net.settle()
+	had := origin.get(name).GetAnnexes()
+	origin.restore(early, true, false)
+	net.heal()
+	again := origin.get(name).GetAnnexes()
+	if len(again) == 0 {
+		t.Error("it is given nothing")
 	}
-}
-
-// sendOutside asks an agency outside the network and sends the person there.
-func (net *network) sendOutside(name string) {
-	net.t.Helper()
-	origin := net.nodes["balochistan"]
-	_, err := origin.OfferReferral(context.Background(), &referralv1.OfferReferralRequest{Name: name, External: agency(), Etag: origin.get(name).GetEtag()}, actor)
-	must(net.t, err)
-	offer := origin.lastOffer(name).GetName()
-	must(net.t, origin.enter(offer, saysYes()))
-	must(net.t, origin.enter(offer, saysReady()))
-	must(net.t, origin.dispatch(name))
-	came := saysCame()
-	came.Note = theNote
-	must(net.t, origin.enter(offer, came))
+	for _, annex := range again {
+		if !slices.Contains(had, annex) {
+			t.Errorf("it is given %s, which it did not have", annex)
+		}
+	}
 }
 
 // buggy is a roster at which the service stumbles over what sindh says.

@@ -13,8 +13,8 @@ import (
 	"amanat.example/services/kit/fault"
 )
 
-// goBack takes the person back to the origin, once it is asked for.
-func (net *network) goBack(owner, origin *node, name string) {
+// bringBack brings the person back to the origin, once it is asked for.
+func (net *network) bringBack(owner, origin *node, name string) {
 	net.t.Helper()
 	must(net.t, owner.confirm(owner.lastOffer(name).GetName()))
 	net.settle()
@@ -23,6 +23,12 @@ func (net *network) goBack(owner, origin *node, name string) {
 	net.settle()
 	must(net.t, origin.arrive(name))
 	net.settle()
+}
+
+// goBack brings the person back, which the origin writes down.
+func (net *network) goBack(owner, origin *node, name string) {
+	net.t.Helper()
+	net.bringBack(owner, origin, name)
 	for range 2 { // recording it again is a no-op
 		_, err := origin.RecordReturn(context.Background(), &referralv1.RecordReturnRequest{Name: name, Reason: "FAMILY_TRACED", Note: theNote}, actor)
 		must(net.t, err)

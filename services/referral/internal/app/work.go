@@ -81,7 +81,12 @@ func (a *App) begin(tx *kitstore.Tx, referral string) (*work, error) {
 // step is the frame of what an owner does: find the referral, let do append events and queue
 // letters, store what the chain has become, and show it. again is asked first: when it says that
 // the call was made before, the referral is shown as it stands.
-func (a *App) step(ctx context.Context, name, tag string, again func(s *custody.State) bool, do func(w *work) error) (shown *referralv1.Referral, err error) {
+func (a *App) step(ctx context.Context, name, tag string, again func(s *custody.State) bool, do func(w *work) error) (*referralv1.Referral, error) {
+	return a.stepIn(ctx, name, tag, func(w *work) (bool, error) { return again(w.chain.State()), nil }, do)
+}
+
+// stepIn is step where the chain's state alone does not say whether the call was made before.
+func (a *App) stepIn(ctx context.Context, name, tag string, again func(w *work) (bool, error), do func(w *work) error) (shown *referralv1.Referral, err error) {
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		w, err := a.begin(tx, name)
 		if err != nil {
@@ -91,7 +96,11 @@ func (a *App) step(ctx context.Context, name, tag string, again func(s *custody.
 		if err != nil {
 			return err
 		}
-		if again(w.chain.State()) {
+		made, err := again(w)
+		if err != nil {
+			return err
+		}
+		if made {
 			shown, err = a.show(tx, row)
 			return err
 		}

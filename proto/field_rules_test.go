@@ -78,7 +78,8 @@ func ignoredOnInput(field protoreflect.FieldDescriptor) bool {
 // which are the messages named so and those of the table.
 func inputs(files files) []protoreflect.MessageDescriptor {
 	letters := []name{
-		"amanat.custody.v1.HeadQuery", "amanat.federal.v1.FlowFact", "amanat.post.v1.Mail", "amanat.post.v1.Letters", "amanat.post.v1.CarriedRecord",
+		"amanat.custody.v1.HeadQuery", "amanat.federal.v1.FlowFact", "amanat.federal.v1.Facts", "amanat.federal.v1.FlowDays", "amanat.federal.v1.FlowsWanted",
+		"amanat.federal.v1.ShelterDay", "amanat.federal.v1.LinkStates", "amanat.federal.v1.LateCounts", "amanat.post.v1.Mail", "amanat.post.v1.Letters", "amanat.post.v1.CarriedRecord",
 		"amanat.post.v1.AttachmentChunk", "amanat.post.v1.AttachmentAgain",
 		"amanat.protection.v1.Dossier", "amanat.shelter.v1.Advert", "amanat.shelter.v1.SignedAdvert",
 	}

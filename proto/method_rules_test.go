@@ -49,6 +49,8 @@ func methodRules() []rule {
 				"amanat.events.v1.EventService.ListEvents":         "a log is read by position, which outlives any page token",
 				"amanat.federal.v1.FederalService.ListCorridors":   "corridors lie between nodes, so no node is their parent",
 				"amanat.federal.v1.FederalService.ListLateReports": "they are of all nodes",
+				"amanat.federal.v1.FiguresService.ListDays":        "they are of all nodes",
+				"amanat.federal.v1.FiguresService.ListLinks":       "they are of all nodes",
 			},
 		},
 		{
@@ -87,7 +89,9 @@ func methodRules() []rule {
 				"amanat.custody.v1.Chain":        "evidence about a referral, found by the referral's name",
 				"amanat.events.v1.Event":         "a row of a log, found by position",
 				"amanat.federal.v1.Corridor":     "a count, computed when asked",
+				"amanat.federal.v1.DayRecord":    "counts of a day of a node and service",
 				"amanat.federal.v1.LateReport":   "counts, the last of a node and service",
+				"amanat.federal.v1.LinkRecord":   "how links stand, the last word of a node and service",
 				"amanat.privacy.v1.AuditRow":     "a row of a log, found by position",
 				"amanat.shelter.v1.HeardAdvert":  "what another node last said of a shelter, found by the shelter's name",
 				"amanat.protection.v1.Limit":     "a row of a file, changed by whoever runs the node",

@@ -97,7 +97,8 @@ type serviceStatus struct {
 	HubReached        *bool        `json:"hub_reached,omitempty"`
 	MissedDeadlines   uint64       `json:"missed_deadlines"`
 	UnheededDeadlines uint64       `json:"unheeded_deadlines"`
-	AwaitedNodes      []string     `json:"awaited_nodes,omitempty"` // after a restore
+	AwaitedNodes      []string     `json:"awaited_nodes,omitempty"`  // after a restore
+	DifferingDays     []string     `json:"differing_days,omitempty"` // of the federal cell
 	Links             []linkStatus `json:"links,omitempty"`
 }
 
@@ -141,6 +142,10 @@ func judge(node string, roster uint64, services []network.ServiceStatus, now tim
 			}
 			if shown.AwaitedNodes = told.GetAwaitedNodes(); len(shown.AwaitedNodes) > 0 {
 				needs("it was restored, and older referrals stand still until these have told what it lost, or were excused: %s", strings.Join(shown.AwaitedNodes, ", "))
+			}
+			if shown.DifferingDays = told.GetDifferingDays(); len(shown.DifferingDays) > 0 {
+				needs("the figures are not whole: what these services told of these days is not what is kept here, and is asked for again every hour: %s",
+					strings.Join(shown.DifferingDays, ", "))
 			}
 			for _, l := range told.GetLinks() {
 				shown.Links = append(shown.Links, judgeLink(l, now, needs))

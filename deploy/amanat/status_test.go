@@ -36,11 +36,14 @@ func TestStatusJudges(t *testing.T) {
 		t.Fatalf("all is well: %+v", n)
 	}
 	for want, spoil := range map[string]func([]network.ServiceStatus){
-		"sindh/gateway: it is down: no answer":                   func(s []network.ServiceStatus) { s[0].Down = "no answer" },
-		"sindh/referral: it is not ready: restored":              func(s []network.ServiceStatus) { s[1].NotReady = "restored" },
-		"sindh/referral: it goes by version 1 of the roster":     func(s []network.ServiceStatus) { s[1].Told.RosterVersion = 1 },
-		"sindh/referral: 1 missed deadlines are open":            func(s []network.ServiceStatus) { s[1].Told.UnheededDeadlines = 1 },
-		"sindh/referral: it was restored":                        func(s []network.ServiceStatus) { s[1].Told.AwaitedNodes = []string{"punjab"} },
+		"sindh/gateway: it is down: no answer":               func(s []network.ServiceStatus) { s[0].Down = "no answer" },
+		"sindh/referral: it is not ready: restored":          func(s []network.ServiceStatus) { s[1].NotReady = "restored" },
+		"sindh/referral: it goes by version 1 of the roster": func(s []network.ServiceStatus) { s[1].Told.RosterVersion = 1 },
+		"sindh/referral: 1 missed deadlines are open":        func(s []network.ServiceStatus) { s[1].Told.UnheededDeadlines = 1 },
+		"sindh/referral: it was restored":                    func(s []network.ServiceStatus) { s[1].Told.AwaitedNodes = []string{"punjab"} },
+		"sindh/referral: the figures are not whole": func(s []network.ServiceStatus) {
+			s[1].Told.DifferingDays = []string{"punjab/referral 2026-11-26"}
+		},
 		"sindh/referral: punjab/referral, urgent: the other end": func(s []network.ServiceStatus) { s[1].Told.Links[1].Overtaken = true },
 		"sindh/referral: punjab/referral, urgent: 3 letters":     func(s []network.ServiceStatus) { s[1].Told.Links[1].QuarantinedLetters = 3 },
 		"sindh/referral: punjab/referral, bulk: 2 letters wait": func(s []network.ServiceStatus) {

@@ -56,7 +56,7 @@ var services = map[string]func(context.Context, config.Service) (running, error)
 		return referral.New(ctx, referral.Config{Service: c, FederalNode: FederalNode})
 	},
 	Shelter: func(ctx context.Context, c config.Service) (running, error) {
-		return shelter.New(ctx, shelter.Config{Service: c})
+		return shelter.New(ctx, shelter.Config{Service: c, FederalNode: FederalNode})
 	},
 }
 

@@ -1,18 +1,20 @@
-// Package federal is the federal cell's service: flows of persons between nodes, by corridor and
-// stage.
+// Package federal is the federal cell's service: what became of those identified, counted by corridor, stage, month and age; never of whom.
 //
-// It owns counts, never persons. The facts come as letters of kind `federal.flow.v1` from the
-// nodes where they happened; what is late there as letters of kind `federal.late.v1`.
+// It owns counts, never persons. All it knows comes as letters from the nodes: facts and days (kit/flow), beds of a node's shelters
+// (`federal.shelters.v1`), how links stand (`federal.links.v1`), what is late (`federal.late.v1`); and facts in the older form,
+// `federal.flow.v1`. It writes `federal.flows_wanted.v1`, and gives facts back that their teller has lost (`federal.facts.v2`).
 //
 // Invariants:
 //
-//   - A fact is kept once under (flow, stage). A repetition is a no-op; another fact under the same
-//     key is refused.
-//   - The counts change in the transaction that keeps the fact, and are at any time what the facts
-//     add up to: they can be built again from them.
-//   - Of what is late the newest report of each node and service is kept, and no other.
+//   - A fact is kept once, as it was told, whatever its kind: one that this program does not know is counted when it does.
+//   - Counts change in the transaction that keeps a fact. They follow from the facts alone, in whatever order these came, and are made anew when
+//     the program counts otherwise.
+//   - Of each day, each service's facts are compared with what it says it told, by number and digest. A difference is an alarm that names the
+//     day; both ends then give each other what they have of it, and count the same again, to the last fact.
+//   - A node begins flows of its own alone. Nothing is taken from who is not in the roster.
+//   - Of beds the last word of each day is kept, of links and of what is late the last word of each service.
 //   - No message of the service has a field that identifies a person, and fields that the program
-//     does not know are dropped before a fact is kept.
+//     does not know are dropped before anything is kept.
 //
 // It publishes no events and consumes none.
 package federal

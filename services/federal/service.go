@@ -7,13 +7,14 @@ import (
 	"time"
 
 	federalv1 "amanat.example/proto/amanat/federal/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/federal/internal/app"
 	"amanat.example/services/federal/internal/server"
 	"amanat.example/services/federal/internal/store"
 	"amanat.example/services/kit/config"
-	"amanat.example/services/kit/late"
+	"amanat.example/services/kit/flow"
+	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/paging"
-	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/process"
 )
 
@@ -30,23 +31,50 @@ type Service struct {
 // New opens the service's store and its post, and listens. Close it, also after Run.
 func New(ctx context.Context, c Config) (*Service, error) {
 	p, err := process.Open(ctx, c.Service, process.Options{
-		Name: "federal", Schema: store.Schema, Events: store.Events, Audit: store.Audit, Policy: server.Policy(),
+		Name: "federal", Schema: store.Schema, Events: store.Events, Audit: store.Audit, Policy: server.Policy(), Status: store.Status,
 	})
 	if err != nil {
 		return nil, err
 	}
 	a := &app.App{
-		DB:     p.DB,
-		Now:    time.Now,
-		Member: func(node string) bool { _, found := p.Identity.Roster().Node(node); return found },
+		DB: p.DB, Node: c.Node, Now: time.Now, Clock: time.Now,
+		Member:   func(node string) bool { _, found := p.Identity.Roster().Node(node); return found },
+		Tellers:  func() []*postv1.Address { return tellers(p.Identity.Members()) },
+		Province: func(node string) string { n, _ := p.Identity.Roster().Node(node); return n.GetProvince() },
 		// What only this service can sign is a secret that outlives a restart.
 		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),
 	}
-	if _, err := p.OpenPost(store.Post, map[string]post.Handler{app.FlowKind: a.TakeFact, late.Kind: a.TakeLate}, nil); err != nil {
+	letters, err := p.OpenPost(store.Post, a.Handlers(), nil)
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	a.Post = letters
+	a.OwnLinks = func(ctx context.Context) (*federalv1.LinkStates, error) {
+		links, err := letters.Status(ctx)
+		return flow.States(links, a.Clock()), err
+	}
+	// A store that was made before counts were as they are now is counted anew; one that may be an older copy asks for every day.
+	if err := a.Recount(ctx); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	if err := a.AskForDays(ctx); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	federalv1.RegisterFederalServiceServer(p.Server, server.New(a))
+	federalv1.RegisterFiguresServiceServer(p.Server, server.NewFigures(a))
 	return &Service{process: p}, nil
+}
+
+// tellers are the services of active nodes that tell facts.
+func tellers(members identity.Members) (all []*postv1.Address) {
+	for _, n := range members.Nodes() {
+		for _, service := range []string{"protection", "referral"} {
+			if members.Active(n.GetNode(), service) {
+				all = append(all, &postv1.Address{Node: n.GetNode(), Service: service})
+			}
+		}
+	}
+	return all
 }
 
 // Address is where the service listens.

@@ -48,5 +48,6 @@
 // `referral.referral.*.v1`, `referral.offer.{withdrawn,expired,declined,acceptance-withdrawn}.v1`,
 // `referral.handover.refused.v1`, `referral.deadline.missed.v1` and `shelter.waitlist.{review-due,reviewed,closed}.v1` of its own node.
 //
-// Letters it writes: `federal.flow.v1`, `federal.late.v1`, `protection.dossier.v1` and `protection.dossier-wanted.v1`; it takes the latter two.
+// Letters it writes: `federal.facts.v2`, `federal.days.v1`, `federal.links.v1`, `federal.late.v1`, `protection.dossier.v1` and `protection.dossier_wanted.v1`; it takes the latter two,
+// `federal.flows_wanted.v1`, and facts that it has lost from the federal cell.
 package protection

@@ -15,6 +15,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/config"
 	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/flow"
 	"amanat.example/services/kit/notify"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/paging"
@@ -39,12 +40,9 @@ func (c *Config) Check() error { return errors.Join(c.Service.Check(), c.CheckSe
 
 // Service is the protection service, opened.
 type Service struct {
-	process   *process.Process
-	deadlines *process.Due // of cases
-	notices   *process.Due // to be sent
-	dossiers  *process.Due // to be asked for
-	late      *process.Due // to be told to the federal cell
-	closeAll  func()       // senders
+	process  *process.Process
+	tasks    []func(context.Context) error
+	closeAll func() // senders
 }
 
 // New opens the service's store and keys, its post, its outbox and what it follows, and listens.
@@ -89,6 +87,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	deadlines, notices := process.NewDue("fire deadlines", a.FireDeadlines), process.NewDue("send notices", a.SendNotices)
 	dossiers := process.NewDue("ask for dossiers", a.TendDossiers)
 	late := process.NewDue("tell what is late", func(ctx context.Context) (time.Time, error) { return a.Late().Report(ctx) })
+	flows := process.NewDue("tell what flows", func(ctx context.Context) (time.Time, error) { return a.Flows().Report(ctx) })
 	a.Wake = func() { deadlines.Wake(); notices.Wake(); dossiers.Wake(); late.Wake() }
 	letters, err := p.OpenPost(store.Letters, a.Handlers(), nil)
 	if err != nil {
@@ -106,6 +105,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		return nil, err
 	}
 	a.Post, a.Commands = letters, commands
+	links := &flow.LinkTeller{DB: p.DB, Links: letters.Status, Federal: c.FederalNode, Now: time.Now, Post: letters}
 	for service, from := range map[string]struct {
 		address string
 		handle  events.Handler
@@ -123,7 +123,10 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		}
 	}
 	protectionv1.RegisterProtectionServiceServer(p.Server, server.New(a))
-	return &Service{process: p, deadlines: deadlines, notices: notices, dossiers: dossiers, late: late, closeAll: closeAll}, nil
+	tasks := []func(context.Context) error{
+		deadlines.Run, notices.Run, dossiers.Run, late.Run, flows.Run, process.NewDue("tell how links stand", links.Report).Run,
+	}
+	return &Service{process: p, tasks: tasks, closeAll: closeAll}, nil
 }
 
 // Address is where the service listens.
@@ -132,7 +135,7 @@ func (s *Service) Address() net.Addr { return s.process.Address() }
 // Run serves, sends and takes letters, calls the referral service, follows its events and those of the
 // shelter service, fires deadlines and sends notices, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	return s.process.Run(ctx, s.deadlines.Run, s.notices.Run, s.dossiers.Run, s.late.Run)
+	return s.process.Run(ctx, s.tasks...)
 }
 
 // Close closes the store, the keys and the senders.

@@ -36,7 +36,8 @@
 //
 // Letters it takes: custody.offer.v1, custody.reply.v1, custody.chain.v1, custody.head.v1,
 // custody.annex.v1, custody.head.digest.v1, custody.head.list.v1; of recovery custody.recovery.{query,part,answer}.v1 and
-// custody.offer.void.v1. Letters it sends besides these: federal.flow.v1, federal.late.v1.
+// custody.offer.void.v1. Letters it sends besides these: federal.facts.v2, federal.days.v1, federal.links.v1, federal.late.v1. It takes
+// federal.flows_wanted.v1, and facts that it has lost, from the federal cell.
 //
 // Events it publishes:
 //

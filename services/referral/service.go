@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"amanat.example/services/kit/backoff"
 	"amanat.example/services/kit/config"
 	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/flow"
 	"amanat.example/services/kit/limits"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/mutant"
@@ -45,11 +47,7 @@ type Config struct {
 // Service is the referral service, opened.
 type Service struct {
 	process *process.Process
-	due     *process.Due // deadlines
-	late    *process.Due // to be told to the federal cell
-	compare *process.Due // live offers with the shelter's holds
-	recover *process.Due // what restored nodes have lost
-	heads   *process.Due // what two nodes should both know
+	tasks   []func(context.Context) error
 }
 
 // New opens the service's store and keys, its post and its outbox, and listens. Close it, also
@@ -87,6 +85,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		return nil, err
 	}
 	a.Post, a.Commands = letters, commands
+	links := &flow.LinkTeller{DB: p.DB, Links: letters.Status, Federal: c.FederalNode, Now: time.Now, Post: letters}
 	recover := process.NewDue("recover what was lost", a.Recover)
 	a.WakeRecovery = recover.Wake
 	if err := a.BeginRecovery(ctx); err != nil {
@@ -103,7 +102,11 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	due, late := process.NewDue("fire deadlines", a.FireDeadlines), process.NewDue("tell what is late", a.Late().Report)
 	a.Wake = func() { due.Wake(); late.Wake() }
 	referralv1.RegisterReferralServiceServer(p.Server, server.New(a))
-	return &Service{process: p, due: due, late: late, compare: process.NewDue("compare offers with holds", compare.work), recover: recover, heads: heads.due}, nil
+	flows := process.NewDue("tell what flows", func(ctx context.Context) (time.Time, error) { return a.Flows().Report(ctx) })
+	return &Service{process: p, tasks: []func(context.Context) error{
+		due.Run, late.Run, process.NewDue("compare offers with holds", compare.work).Run, recover.Run, heads.due.Run, flows.Run,
+		process.NewDue("tell how links stand", links.Report).Run,
+	}}, nil
 }
 
 // standing is what the use cases stand on, in a process and in a simulation.
@@ -207,6 +210,7 @@ func (c *headComparison) work(ctx context.Context) (next time.Time, err error) {
 // handlers are the use cases that take letters in, as the post calls them.
 func handlers(a *app.App) map[string]post.Handler {
 	all := map[string]post.Handler{}
+	maps.Copy(all, a.Flows().Handlers())
 	for kind, apply := range a.Handlers() {
 		all[kind] = func(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
 			err := apply(tx, from, letter)
@@ -234,7 +238,7 @@ func (s *Service) Address() net.Addr { return s.process.Address() }
 // Run serves, sends and takes letters, calls the shelter service and fires deadlines, until ctx
 // ends.
 func (s *Service) Run(ctx context.Context) error {
-	return s.process.Run(ctx, s.due.Run, s.late.Run, s.compare.Run, s.recover.Run, s.heads.Run)
+	return s.process.Run(ctx, s.tasks...)
 }
 
 // Close closes the store and the keys.

@@ -36,5 +36,5 @@
 // `shelter.hold.{placed,renewed,confirmed,occupied,released,expired}.v1`, `shelter.stay.{admitted,moved,absent,returned,discharged}.v1`,
 // `shelter.headcount.{recorded,explained}.v1`, `shelter.waitlist.{entered,reviewed,review-due,closed}.v1`,
 // `shelter.advert.changed.v1` (another node offers something else than it did). It consumes none; with a hub-url it
-// publishes and reads adverts (kit/advert), without one it does without.
+// publishes and reads adverts (kit/advert) and writes `federal.shelters.v1` and `federal.links.v1`, without one it does without.
 package shelter

@@ -13,6 +13,7 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/advert"
 	"amanat.example/services/kit/config"
+	"amanat.example/services/kit/flow"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/privacy"
 	"amanat.example/services/kit/process"
@@ -26,6 +27,8 @@ import (
 // Config is the service's settings.
 type Config struct {
 	config.Service
+	// FederalNode is the node that is told how many beds there are and how many are taken.
+	FederalNode string `koanf:"federal-node" default:"federal" help:"Node of the federal cell, which is told how many beds there are and how many are taken."`
 }
 
 // Service is the shelter service, opened.
@@ -58,7 +61,11 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	a.Wake = due.Wake
 	register(p.Server, a)
 	s := &Service{process: p, tasks: []func(context.Context) error{due.Run}}
-	if err := s.advertise(ctx, a); err != nil {
+	err = s.advertise(ctx, a)
+	if err == nil {
+		err = s.tellFederal(a, c.FederalNode)
+	}
+	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return s, nil
@@ -124,6 +131,22 @@ func (s *Service) advertise(ctx context.Context, a *app.App) error {
 	}
 	s.tasks = append(s.tasks, adverts.Run)
 	return s.process.Metrics.Register(counts)
+}
+
+// tellFederal has Run tell the federal cell what there is, where there is a hub.
+func (s *Service) tellFederal(a *app.App, federal string) error {
+	p := s.process
+	if p.Config.HubURL == "" {
+		return nil
+	}
+	letters, err := p.OpenPost(store.Letters, nil, nil)
+	if err != nil {
+		return err
+	}
+	teller := &app.FederalTeller{App: a, Federal: federal, Post: letters}
+	links := &flow.LinkTeller{DB: p.DB, Links: letters.Status, Federal: federal, Now: time.Now, Post: letters}
+	s.tasks = append(s.tasks, process.NewDue("tell what there is", teller.Report).Run, process.NewDue("tell how links stand", links.Report).Run)
+	return nil
 }
 
 // Address is where the service listens.

@@ -44,6 +44,23 @@ type Outgoing struct {
 	ID []byte
 }
 
+// Check judges what can be judged of a letter by itself.
+func (o Outgoing) Check() error {
+	switch {
+	case laneNames[o.Lane] == "":
+		return fmt.Errorf("field lane: %v is none; use LANE_URGENT or LANE_BULK", o.Lane)
+	case !kindPattern.MatchString(o.Kind):
+		return fmt.Errorf("field kind: %q does not match %s", o.Kind, kindPattern)
+	case len(o.Subject) > maxSubject:
+		return fmt.Errorf("field subject: it has %d bytes, at most %d are allowed", len(o.Subject), maxSubject)
+	case o.Body == nil:
+		return errors.New("field body: it is missing")
+	case !o.Sealed && privacy.Marked(o.Body.ProtoReflect().Descriptor()):
+		return fmt.Errorf("field sealed: %s has fields marked as personal; set it", o.Body.ProtoReflect().Descriptor().FullName())
+	}
+	return nil
+}
+
 // Prepared is a letter ready to be queued: checked, marshalled and, where asked, sealed.
 type Prepared struct {
 	to     end
@@ -53,23 +70,11 @@ type Prepared struct {
 // Prepare does all that needs no transaction. Sealing takes about 0.2 ms, which is why it is done
 // here and not while others wait for the store.
 func (p *Post) Prepare(o Outgoing) (Prepared, error) {
-	if _, ok := laneNames[o.Lane]; !ok {
-		return Prepared{}, fmt.Errorf("field lane: %v is none; use LANE_URGENT or LANE_BULK", o.Lane)
+	if err := o.Check(); err != nil {
+		return Prepared{}, err
 	}
 	if !p.keys.Active(o.To.GetNode(), o.To.GetService()) {
 		return Prepared{}, fmt.Errorf("field to: the roster names no service %s at an active node %s", o.To.GetService(), o.To.GetNode())
-	}
-	if !kindPattern.MatchString(o.Kind) {
-		return Prepared{}, fmt.Errorf("field kind: %q does not match %s", o.Kind, kindPattern)
-	}
-	if len(o.Subject) > maxSubject {
-		return Prepared{}, fmt.Errorf("field subject: it has %d bytes, at most %d are allowed", len(o.Subject), maxSubject)
-	}
-	if o.Body == nil {
-		return Prepared{}, errors.New("field body: it is missing")
-	}
-	if !o.Sealed && privacy.Marked(o.Body.ProtoReflect().Descriptor()) {
-		return Prepared{}, fmt.Errorf("field sealed: %s has fields marked as personal; set it", o.Body.ProtoReflect().Descriptor().FullName())
 	}
 	l := &postv1.Letter{LetterId: o.ID, Kind: o.Kind, Subject: o.Subject, Sealed: o.Sealed}
 	if l.LetterId == nil {

@@ -95,7 +95,7 @@ func (Stage) EnumDescriptor() ([]byte, []int) {
 	return file_amanat_federal_v1_federal_proto_rawDescGZIP(), []int{0}
 }
 
-// FlowFact is one stage of one flow, as the node that wrote the event tells it.
+// FlowFact is one stage of one flow, as nodes told it before there was Fact: letters of the kind `federal.flow.v1`.
 type FlowFact struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Random, made at intake or at submit; links the stages of a flow and nothing else. 16 bytes.
@@ -177,7 +177,7 @@ func (x *FlowFact) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// FlowRecord is a fact as stored, with the node that told it.
+// FlowRecord is such a fact as it was stored, with the node that told it.
 type FlowRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The fact.
@@ -243,9 +243,13 @@ type Corridor struct {
 	Stage Stage `protobuf:"varint,3,opt,name=stage,proto3,enum=amanat.federal.v1.Stage" json:"stage,omitempty"`
 	// Flows that reached it.
 	Flows int64 `protobuf:"varint,4,opt,name=flows,proto3" json:"flows,omitempty"`
-	// When the first reached it.
+	// No longer said: figures by month are in GetFigures.
+	//
+	// Deprecated: Marked as deprecated in amanat/federal/v1/federal.proto.
 	FirstTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=first_time,json=firstTime,proto3" json:"first_time,omitempty"`
-	// When the last reached it.
+	// No longer said.
+	//
+	// Deprecated: Marked as deprecated in amanat/federal/v1/federal.proto.
 	LastTime      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_time,json=lastTime,proto3" json:"last_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -309,6 +313,7 @@ func (x *Corridor) GetFlows() int64 {
 	return 0
 }
 
+// Deprecated: Marked as deprecated in amanat/federal/v1/federal.proto.
 func (x *Corridor) GetFirstTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.FirstTime
@@ -316,6 +321,7 @@ func (x *Corridor) GetFirstTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// Deprecated: Marked as deprecated in amanat/federal/v1/federal.proto.
 func (x *Corridor) GetLastTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.LastTime
@@ -522,15 +528,15 @@ const file_amanat_federal_v1_federal_proto_rawDesc = "" +
 	"FlowRecord\x12/\n" +
 	"\x04fact\x18\x01 \x01(\v2\x1b.amanat.federal.v1.FlowFactR\x04fact\x12\x1f\n" +
 	"\vsource_node\x18\x02 \x01(\tR\n" +
-	"sourceNode\"\x98\x02\n" +
+	"sourceNode\"\x9c\x02\n" +
 	"\bCorridor\x12 \n" +
 	"\tfrom_node\x18\x01 \x01(\tB\x03\xe0A\x03R\bfromNode\x12\x1c\n" +
 	"\ato_node\x18\x02 \x01(\tB\x03\xe0A\x03R\x06toNode\x123\n" +
 	"\x05stage\x18\x03 \x01(\x0e2\x18.amanat.federal.v1.StageB\x03\xe0A\x03R\x05stage\x12\x19\n" +
-	"\x05flows\x18\x04 \x01(\x03B\x03\xe0A\x03R\x05flows\x12>\n" +
+	"\x05flows\x18\x04 \x01(\x03B\x03\xe0A\x03R\x05flows\x12@\n" +
 	"\n" +
-	"first_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tfirstTime\x12<\n" +
-	"\tlast_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\blastTime\"\xfa\x02\n" +
+	"first_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x05\xe0A\x03\x18\x01R\tfirstTime\x12>\n" +
+	"\tlast_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x05\xe0A\x03\x18\x01R\blastTime\"\xfa\x02\n" +
 	"\x14ListCorridorsRequest\x12K\n" +
 	"\x06filter\x18\x01 \x01(\v2..amanat.federal.v1.ListCorridorsRequest.FilterB\x03\xe0A\x01R\x06filter\x12*\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\r\xe0A\x01\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12*\n" +

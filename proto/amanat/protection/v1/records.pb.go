@@ -42,8 +42,10 @@ type CaseRecord struct {
 	HolderOffer string `protobuf:"bytes,7,opt,name=holder_offer,json=holderOffer,proto3" json:"holder_offer,omitempty"`
 	// Referral whose chain says that consent has ended, or to which this node has said so.
 	ConsentEndedReferral string `protobuf:"bytes,8,opt,name=consent_ended_referral,json=consentEndedReferral,proto3" json:"consent_ended_referral,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// Its flow for the federal cell, random, 16 bytes; empty for a case that was identified elsewhere.
+	FlowId        []byte `protobuf:"bytes,9,opt,name=flow_id,json=flowId,proto3" json:"flow_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CaseRecord) Reset() {
@@ -130,6 +132,13 @@ func (x *CaseRecord) GetConsentEndedReferral() string {
 		return x.ConsentEndedReferral
 	}
 	return ""
+}
+
+func (x *CaseRecord) GetFlowId() []byte {
+	if x != nil {
+		return x.FlowId
+	}
+	return nil
 }
 
 // AskedCommand is a command to the referral service and how it ended, so that a call that is
@@ -621,7 +630,7 @@ var File_amanat_protection_v1_records_proto protoreflect.FileDescriptor
 
 const file_amanat_protection_v1_records_proto_rawDesc = "" +
 	"\n" +
-	"\"amanat/protection/v1/records.proto\x12\x14amanat.protection.v1\x1a\x1damanat/events/v1/events.proto\x1a\"amanat/protection/v1/notices.proto\x1a%amanat/protection/v1/protection.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x02\n" +
+	"\"amanat/protection/v1/records.proto\x12\x14amanat.protection.v1\x1a\x1damanat/events/v1/events.proto\x1a\"amanat/protection/v1/notices.proto\x1a%amanat/protection/v1/protection.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfe\x02\n" +
 	"\n" +
 	"CaseRecord\x12.\n" +
 	"\x04case\x18\x01 \x01(\v2\x1a.amanat.protection.v1.CaseR\x04case\x128\n" +
@@ -632,7 +641,8 @@ const file_amanat_protection_v1_records_proto_rawDesc = "" +
 	"\vholder_node\x18\x06 \x01(\tR\n" +
 	"holderNode\x12!\n" +
 	"\fholder_offer\x18\a \x01(\tR\vholderOffer\x124\n" +
-	"\x16consent_ended_referral\x18\b \x01(\tR\x14consentEndedReferral\"\xab\x02\n" +
+	"\x16consent_ended_referral\x18\b \x01(\tR\x14consentEndedReferral\x12\x17\n" +
+	"\aflow_id\x18\t \x01(\fR\x06flowId\"\xab\x02\n" +
 	"\fAskedCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x18\n" +

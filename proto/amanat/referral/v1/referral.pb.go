@@ -850,7 +850,10 @@ type SubmitReferralRequest struct {
 	// On whose behalf the calling service acts.
 	Actor *v1.Actor `protobuf:"bytes,14,opt,name=actor,proto3" json:"actor,omitempty"`
 	// Agency outside the network that is asked instead of a unit; kept sealed at this node.
-	External      *v1.Agency `protobuf:"bytes,15,opt,name=external,proto3" json:"external,omitempty"`
+	External *v1.Agency `protobuf:"bytes,15,opt,name=external,proto3" json:"external,omitempty"`
+	// The flow that began when the person was identified, 16 bytes; empty where that was not at this node. It is told to the federal cell with
+	// the referral's own, and to nobody else.
+	CaseFlowId    []byte `protobuf:"bytes,16,opt,name=case_flow_id,json=caseFlowId,proto3" json:"case_flow_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -997,6 +1000,13 @@ func (x *SubmitReferralRequest) GetActor() *v1.Actor {
 func (x *SubmitReferralRequest) GetExternal() *v1.Agency {
 	if x != nil {
 		return x.External
+	}
+	return nil
+}
+
+func (x *SubmitReferralRequest) GetCaseFlowId() []byte {
+	if x != nil {
+		return x.CaseFlowId
 	}
 	return nil
 }
@@ -2672,7 +2682,7 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"KIND_CLOSE\x10\x0f\x12\x11\n" +
 	"\rKIND_CHECK_IN\x10\x10\x12\r\n" +
 	"\tKIND_FIND\x10\x11\x12\x0f\n" +
-	"\vKIND_RETURN\x10\x12\"\xc3\a\n" +
+	"\vKIND_RETURN\x10\x12\"\xd2\b\n" +
 	"\x15SubmitReferralRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12B\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12&\n" +
@@ -2690,7 +2700,10 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\r \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\b\x18dR\trequestId\x129\n" +
 	"\x05actor\x18\x0e \x01(\v2\x18.amanat.custody.v1.ActorB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05actor\x12:\n" +
-	"\bexternal\x18\x0f \x01(\v2\x19.amanat.custody.v1.AgencyB\x03\xe0A\x01R\bexternalB\x0f\n" +
+	"\bexternal\x18\x0f \x01(\v2\x19.amanat.custody.v1.AgencyB\x03\xe0A\x01R\bexternal\x12\x8c\x01\n" +
+	"\fcase_flow_id\x18\x10 \x01(\fBj\xe0A\x01\xbaHd\xba\x01]\n" +
+	"\x1csubmit_referral.case_flow_id\x12\x18must be 16 bytes or none\x1a#size(this) == 0 || size(this) == 16z\x02\x18\x10R\n" +
+	"caseFlowIdB\x0f\n" +
 	"\x06ground\x12\x05\xbaH\x02\b\x01\"\xae\x01\n" +
 	"\x16SubmitReferralsRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12T\n" +

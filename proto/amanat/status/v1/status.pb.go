@@ -83,7 +83,10 @@ type Status struct {
 	// Those of them of which the last step of the ladder was told, too.
 	UnheededDeadlines uint64 `protobuf:"varint,8,opt,name=unheeded_deadlines,json=unheededDeadlines,proto3" json:"unheeded_deadlines,omitempty"`
 	// After a restore: the nodes that were asked what was lost, and have neither answered nor were excused.
-	AwaitedNodes  []string `protobuf:"bytes,9,rep,name=awaited_nodes,json=awaitedNodes,proto3" json:"awaited_nodes,omitempty"`
+	AwaitedNodes []string `protobuf:"bytes,9,rep,name=awaited_nodes,json=awaitedNodes,proto3" json:"awaited_nodes,omitempty"`
+	// Of the federal cell: days on which a service of a province has told something else than is kept here, such as
+	// `punjab/referral 2026-11-26`; the first hundred.
+	DifferingDays []string `protobuf:"bytes,10,rep,name=differing_days,json=differingDays,proto3" json:"differing_days,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -177,6 +180,13 @@ func (x *Status) GetUnheededDeadlines() uint64 {
 func (x *Status) GetAwaitedNodes() []string {
 	if x != nil {
 		return x.AwaitedNodes
+	}
+	return nil
+}
+
+func (x *Status) GetDifferingDays() []string {
+	if x != nil {
+		return x.DifferingDays
 	}
 	return nil
 }
@@ -304,7 +314,7 @@ var File_amanat_status_v1_status_proto protoreflect.FileDescriptor
 const file_amanat_status_v1_status_proto_rawDesc = "" +
 	"\n" +
 	"\x1damanat/status/v1/status.proto\x12\x10amanat.status.v1\x1a\x19amanat/post/v1/post.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
-	"\x10GetStatusRequest\"\xbf\x03\n" +
+	"\x10GetStatusRequest\"\xeb\x03\n" +
 	"\x06Status\x12 \n" +
 	"\tnot_ready\x18\x01 \x01(\tB\x03\xe0A\x03R\bnotReady\x12>\n" +
 	"\n" +
@@ -316,7 +326,9 @@ const file_amanat_status_v1_status_proto_rawDesc = "" +
 	"\x05links\x18\x06 \x03(\v2\x1c.amanat.status.v1.LinkStatusB\x03\xe0A\x03R\x05links\x12.\n" +
 	"\x10missed_deadlines\x18\a \x01(\x04B\x03\xe0A\x03R\x0fmissedDeadlines\x122\n" +
 	"\x12unheeded_deadlines\x18\b \x01(\x04B\x03\xe0A\x03R\x11unheededDeadlines\x12(\n" +
-	"\rawaited_nodes\x18\t \x03(\tB\x03\xe0A\x03R\fawaitedNodesB\x0e\n" +
+	"\rawaited_nodes\x18\t \x03(\tB\x03\xe0A\x03R\fawaitedNodes\x12*\n" +
+	"\x0ediffering_days\x18\n" +
+	" \x03(\tB\x03\xe0A\x03R\rdifferingDaysB\x0e\n" +
 	"\f_hub_reached\"\xb9\x03\n" +
 	"\n" +
 	"LinkStatus\x120\n" +

@@ -50,7 +50,7 @@ func lateReports(t *testing.T, a *app.App, node string) (all []*federalv1.LateRe
 
 // Of each node and service the newest report stands, whatever comes again or late; nothing late is a report too.
 func TestTheNewestLateReportStands(t *testing.T) {
-	a := newApp(t)
+	a := newBench(t).App
 	for _, l := range []struct {
 		node, service string
 		counts        *federalv1.LateCounts
@@ -88,7 +88,7 @@ func TestTheNewestLateReportStands(t *testing.T) {
 
 // A node whose clock ran ahead is heard again as soon as it is right, and not a year later.
 func TestLateCountsOfAClockThatRanAhead(t *testing.T) {
-	a := newApp(t)
+	a := newBench(t).App
 	now := lateCounts(30).GetCountTime()
 	a.Now = now.AsTime
 	ahead := lateCounts(1, oneLate("ANSWER", 1))
@@ -110,7 +110,7 @@ func TestLateCountsOfAClockThatRanAhead(t *testing.T) {
 
 // What is no count is refused, and nothing of it is kept: no name can come in as a kind of deadline.
 func TestRefusedLateCounts(t *testing.T) {
-	a := newApp(t)
+	a := newBench(t).App
 	same := lateCounts(1, oneLate("ANSWER", 1), oneLate("ANSWER", 2))
 	unknown := marshal(t, lateCounts(1, oneLate("ANSWER", 1)))
 	unknown = append(unknown, 0xa2, 0x06, 4, 'G', 'u', 'l', 'i') // field 100

@@ -21,21 +21,21 @@ func (a *App) ListCorridors(ctx context.Context, request *federalv1.ListCorridor
 	if err != nil {
 		return nil, fault.InvalidField("page_token", err.Error())
 	}
-	span := kitstore.Range{After: token}
+	span := kitstore.Range{After: token, Prefix: kitstore.K(rules.FigureCorridor, "")}
 	if from := filter.GetFromNode(); from != "" {
-		span.Prefix = kitstore.K(from)
+		span.Prefix = kitstore.K(rules.FigureCorridor, "", from)
 	}
 	response := &federalv1.ListCorridorsResponse{}
 	limit := paging.Size(request.GetPageSize(), usualPage)
 	err = a.DB.View(ctx, func(r kitstore.Reader) error {
 		for len(response.Corridors) < limit {
-			rows, next, err := store.Corridors.Page(r, span, limit-len(response.Corridors))
+			rows, next, err := store.Counts.Page(r, span, limit-len(response.Corridors))
 			if err != nil {
 				return err
 			}
 			for _, row := range rows {
-				if rules.Matches(filter, row.Value) {
-					response.Corridors = append(response.Corridors, row.Value)
+				if c := rules.CorridorOf(row.Value); rules.Matches(filter, c) {
+					response.Corridors = append(response.Corridors, c)
 				}
 			}
 			if span.After = next; next == nil {

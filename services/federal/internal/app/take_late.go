@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"buf.build/go/protovalidate"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	federalv1 "amanat.example/proto/amanat/federal/v1"
@@ -23,14 +21,11 @@ const refusedCounts = "invalid-late-counts"
 
 // TakeLate is the post's handler of late counts: it keeps the newest of each node and service. None is newer than now.
 func (a *App) TakeLate(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
-	if !a.Member(from.GetNode()) {
-		return post.Refuse(refusedSender)
-	}
 	late := &federalv1.LateCounts{}
-	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(letter.GetBody(), late); err != nil {
-		return post.Refuse(refusedCounts)
+	if err := a.open(from, letter, late, refusedCounts); err != nil {
+		return err
 	}
-	if protovalidate.Validate(late) != nil || !rules.FitsLate(late) {
+	if !rules.FitsLate(late) {
 		return post.Refuse(refusedCounts)
 	}
 	// Where a clock runs ahead there, what is told when it is right again would look older for as long.

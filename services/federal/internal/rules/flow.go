@@ -2,18 +2,32 @@
 package rules
 
 import (
-	"time"
-
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/facts"
 )
 
-// Fits says whether the parts of a fact go together, beyond what the contract's own rules hold.
+// FitsFact says whether the parts of a fact go together, beyond what the contract's own rules hold. A node begins flows of its own alone.
+func FitsFact(node string, f *federalv1.Fact) bool {
+	switch f.GetKind() {
+	case facts.Identified:
+		return f.GetEventTime().IsValid() && f.GetToNode() == "" && f.GetFromNode() == node
+	case facts.Referred:
+		return f.GetEventTime().IsValid() && f.GetFromNode() == node
+	case facts.Retracted:
+		return f.GetEventTime().IsValid() && len(f.GetCorrects()) > 0
+	}
+	return f.GetEventTime().IsValid()
+}
+
+// Fits is FitsFact for the older form.
 func Fits(f *federalv1.FlowFact) bool {
 	return f.GetTime().IsValid() && (f.GetStage() != federalv1.Stage_STAGE_IDENTIFIED || f.GetToNode() == "")
+}
+
+// StageOf is the stage of that name; unspecified for none.
+func StageOf(name string) federalv1.Stage {
+	return federalv1.Stage(federalv1.Stage_value["STAGE_"+name])
 }
 
 // FitsLate says whether late counts are what they should be, beyond what the contract's own rules hold: steps of the list, each with
@@ -34,26 +48,9 @@ func FitsLate(l *federalv1.LateCounts) bool {
 	return l.GetCountTime().IsValid()
 }
 
-// Add is a corridor with one more flow. c is nil for the first.
-func Add(c *federalv1.Corridor, f *federalv1.FlowFact) *federalv1.Corridor {
-	if c == nil {
-		c = &federalv1.Corridor{FromNode: f.GetFromNode(), ToNode: f.GetToNode(), Stage: f.GetStage()}
-	} else {
-		c = proto.CloneOf(c)
-	}
-	c.Flows++
-	at := f.GetTime().AsTime()
-	c.FirstTime = pick(c.GetFirstTime(), at, at.Before)
-	c.LastTime = pick(c.GetLastTime(), at, at.After)
-	return c
-}
-
-// pick is at where nothing was known before or at is better, else what was known.
-func pick(known *timestamppb.Timestamp, at time.Time, better func(time.Time) bool) *timestamppb.Timestamp {
-	if known == nil || better(known.AsTime()) {
-		return timestamppb.New(at)
-	}
-	return known
+// CorridorOf is a count of [FigureCorridor] as it is listed.
+func CorridorOf(c *federalv1.Count) *federalv1.Corridor {
+	return &federalv1.Corridor{FromNode: c.GetFromNode(), ToNode: c.GetToNode(), Stage: StageOf(c.GetDetail()), Flows: c.GetValue()}
 }
 
 // Matches says whether a corridor is among those asked for; a nil filter takes all.

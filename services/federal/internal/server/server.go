@@ -16,6 +16,9 @@ func Policy() rpc.Policy {
 	return rpc.Policy{
 		federalv1.FederalService_ListCorridors_FullMethodName:   analysts,
 		federalv1.FederalService_ListLateReports_FullMethodName: analysts,
+		federalv1.FiguresService_GetFigures_FullMethodName:      analysts,
+		federalv1.FiguresService_ListDays_FullMethodName:        analysts,
+		federalv1.FiguresService_ListLinks_FullMethodName:       analysts,
 	}
 }
 

@@ -19,6 +19,8 @@ import (
 	"amanat.example/services/federal/internal/app"
 	"amanat.example/services/federal/internal/server"
 	"amanat.example/services/federal/internal/store"
+	"amanat.example/services/kit/facts"
+	"amanat.example/services/kit/flow"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/rpc"
@@ -29,7 +31,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // newSuite is the federal service behind its real server, with two facts told.
-func newSuite(t testing.TB) *rpctest.Suite {
+func newSuite(t testing.TB, descriptor *grpc.ServiceDesc, calls map[string]rpctest.Call) *rpctest.Suite {
 	t.Helper()
 	place := rpctest.Place{Root: t.TempDir(), Node: "federal", Service: "federal"}
 	if err := identity.InitNetwork(
@@ -48,43 +50,75 @@ func newSuite(t testing.TB) *rpctest.Suite {
 			t.Errorf("the store: %v", err)
 		}
 	})
-	a := &app.App{DB: db, Now: time.Now, Tokens: paging.New([]byte("test")), Member: func(string) bool { return true }}
-	for flow, to := range []string{"punjab", "balochistan"} {
-		body, err := proto.Marshal(&federalv1.FlowFact{
-			FlowId: bytes.Repeat([]byte{byte(flow)}, 16), Stage: federalv1.Stage_STAGE_REFERRED, FromNode: "sindh", ToNode: to, Time: timestamppb.Now(),
-		})
+	a := &app.App{
+		DB: db, Node: "federal", Now: time.Now, Clock: time.Now, Tokens: paging.New([]byte("test")), Member: func(string) bool { return true },
+		Province: func(string) string { return "PK-SD" },
+		OwnLinks: func(context.Context) (*federalv1.LinkStates, error) { return &federalv1.LinkStates{}, nil },
+	}
+	for i, to := range []string{"punjab", "balochistan"} {
+		body, err := proto.Marshal(&federalv1.Facts{Facts: []*federalv1.Fact{{
+			FlowId: bytes.Repeat([]byte{byte(i)}, 16), Kind: facts.Referred, FromNode: "sindh", ToNode: to, EventTime: timestamppb.Now(),
+		}}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := db.Update(t.Context(), func(tx *kitstore.Tx) error {
-			return a.TakeFact(tx, &postv1.Address{Node: "sindh", Service: "referral"}, &postv1.Letter{Kind: app.FlowKind, Body: body})
+			return a.TakeFacts(tx, &postv1.Address{Node: "sindh", Service: "referral"}, &postv1.Letter{Kind: flow.FactsKind, Body: body})
 		}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	address := place.Serve(t, server.Policy(), nil, func(r grpc.ServiceRegistrar) { federalv1.RegisterFederalServiceServer(r, server.New(a)) })
+	address := place.Serve(t, server.Policy(), nil, func(r grpc.ServiceRegistrar) {
+		federalv1.RegisterFederalServiceServer(r, server.New(a))
+		federalv1.RegisterFiguresServiceServer(r, server.NewFigures(a))
+	})
 	return &rpctest.Suite{
-		Place: place, Address: address, Descriptor: &federalv1.FederalService_ServiceDesc, Policy: server.Policy(), Writes: rpctest.Watch(db),
-		Calls: map[string]rpctest.Call{
-			"ListCorridors": {Requests: func(testing.TB) []proto.Message {
-				return []proto.Message{&federalv1.ListCorridorsRequest{PageSize: 1, Filter: &federalv1.ListCorridorsRequest_Filter{FromNode: "sindh"}}}
-			}},
-			"ListLateReports": {Requests: func(testing.TB) []proto.Message {
-				return []proto.Message{&federalv1.ListLateReportsRequest{PageSize: 1, Filter: &federalv1.ListLateReportsRequest_Filter{Node: "sindh"}}}
-			}},
-		},
+		Place: place, Address: address, Descriptor: descriptor, Policy: server.Policy(), Writes: rpctest.Watch(db),
+		Calls: calls,
 	}
 }
 
-func TestBadInput(t *testing.T) { newSuite(t).BadInput(t) }
+// one is a call with one good request.
+func one(request proto.Message) rpctest.Call {
+	return rpctest.Call{Requests: func(testing.TB) []proto.Message { return []proto.Message{request} }}
+}
 
-func TestBadCallers(t *testing.T) { newSuite(t).Callers(t, "protection", "referral") }
+func federalSuite(t testing.TB) *rpctest.Suite {
+	return newSuite(t, &federalv1.FederalService_ServiceDesc, map[string]rpctest.Call{
+		"ListCorridors":   one(&federalv1.ListCorridorsRequest{PageSize: 1, Filter: &federalv1.ListCorridorsRequest_Filter{FromNode: "sindh"}}),
+		"ListLateReports": one(&federalv1.ListLateReportsRequest{PageSize: 1, Filter: &federalv1.ListLateReportsRequest_Filter{Node: "sindh"}}),
+	})
+}
 
-func TestStrangers(t *testing.T) { newSuite(t).Stranger(t, "sindh") }
+func figuresSuite(t testing.TB) *rpctest.Suite {
+	return newSuite(t, &federalv1.FiguresService_ServiceDesc, map[string]rpctest.Call{
+		"GetFigures": one(&federalv1.GetFiguresRequest{Name: "figures/2026-01..2026-12"}),
+		"ListDays":   one(&federalv1.ListDaysRequest{PageSize: 1, Filter: &federalv1.ListDaysRequest_Filter{Node: "sindh", Differing: true}}),
+		"ListLinks":  one(&federalv1.ListLinksRequest{PageSize: 1, Filter: &federalv1.ListLinksRequest_Filter{Node: "sindh"}}),
+	})
+}
+
+var suites = map[string]func(testing.TB) *rpctest.Suite{"federal": federalSuite, "figures": figuresSuite}
+
+func each(t *testing.T, test func(t *testing.T, s *rpctest.Suite)) {
+	for name, suite := range suites {
+		t.Run(name, func(t *testing.T) { test(t, suite(t)) })
+	}
+}
+
+func TestBadInput(t *testing.T) { each(t, func(t *testing.T, s *rpctest.Suite) { s.BadInput(t) }) }
+
+func TestBadCallers(t *testing.T) {
+	each(t, func(t *testing.T, s *rpctest.Suite) { s.Callers(t, "protection", "referral") })
+}
+
+func TestStrangers(t *testing.T) {
+	each(t, func(t *testing.T, s *rpctest.Suite) { s.Stranger(t, "sindh") })
+}
 
 // A page token is good for the list, the filter and the service that gave it, and no other.
 func TestPageTokenOfAnotherFilter(t *testing.T) {
-	s := newSuite(t)
+	s := federalSuite(t)
 	client := federalv1.NewFederalServiceClient(s.Dial(t, s.Address, "gateway"))
 	ctx := rpc.WithPersonToken(t.Context(), s.Token(t, "federal-analyst", nil))
 	request := &federalv1.ListCorridorsRequest{PageSize: 1}

@@ -2,37 +2,126 @@
 package store
 
 import (
+	"context"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
 	federalv1 "amanat.example/proto/amanat/federal/v1"
+	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/kit/audit"
 	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/facts"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/store"
 )
 
-// Schema of the file. Version 1 is the first.
-var Schema = store.NewSchema("federal", 1)
+// Schema of the file. Version 1 kept flows by stage; version 2 keeps facts of any kind.
+var Schema = store.NewSchema("federal", 2)
 
 var (
-	// Flows: every fact, under FlowKey.
-	Flows = store.NewTable[*federalv1.FlowRecord](Schema, "flows")
-	// Corridors: what the facts add up to, under CorridorKey.
-	Corridors = store.NewTable[*federalv1.Corridor](Schema, "corridors")
+	// Facts: (flow, id) → a fact as it was told. They are never changed, and all else but what is told of days, shelters, links and deadlines
+	// follows from them.
+	Facts = store.NewTable[*federalv1.FactRecord](Schema, "facts")
+	// FactsByDay are the facts of one day that one service told: (node, service, day).
+	FactsByDay = store.NewIndex(Facts, "facts_by_day", func(r *federalv1.FactRecord) []store.Key {
+		return []store.Key{store.K(r.GetSourceNode(), r.GetSourceService(), facts.Day(r.GetFact().GetEventTime().AsTime()))}
+	})
+	// CaseFlows: (case's flow, referral's flow) → the same. They follow from the facts.
+	CaseFlows = store.NewTable[*federalv1.FlowLink](Schema, "case_flows")
+	// Counts: what the facts add up to, under CountKey.
+	Counts = store.NewTable[*federalv1.Count](Schema, "counts")
+	// Days: (node, service, day) → how many facts are kept of it here, and how many were told.
+	Days = store.NewTable[*federalv1.DayRecord](Schema, "days")
+	// DifferingDays are those that are not the same at both ends, by (node, service, day).
+	DifferingDays = store.NewIndex(Days, "days_differing", func(d *federalv1.DayRecord) []store.Key {
+		if d.GetDifferTime() == nil {
+			return nil
+		}
+		return []store.Key{store.K(d.GetNode(), d.GetService(), d.GetKept().GetDay())}
+	})
+	// Shelters: (node, day) → what its shelters had, as it said last that day.
+	Shelters = store.NewTable[*federalv1.ShelterRecord](Schema, "shelters")
+	// Links: (node, service) → what it last said of its links.
+	Links = store.NewTable[*federalv1.LinkRecord](Schema, "links")
 	// Late: (node, service) → what it last told of missed deadlines.
 	Late = store.NewTable[*federalv1.LateReport](Schema, "late_reports")
+	// Counted: one row, under CountedKey, which way of counting the counts are of.
+	Counted = store.NewTable[*wrapperspb.UInt64Value](Schema, "counted")
 	// Post: letters from the nodes.
 	Post = post.Declare(Schema)
 	// Events: none are published; the frame of every service has a log.
 	Events = events.Declare(Schema, "federal", nil)
 	// Audit: nothing here is marked, so no row is ever needed; the frame of every service has a log.
 	Audit = audit.Declare(Schema)
+
+	// flows and corridors are what version 1 kept; empty since.
+	flows     = store.NewTable[*federalv1.FlowRecord](Schema, "flows")
+	corridors = store.NewTable[*federalv1.Corridor](Schema, "corridors")
 )
 
-// FlowKey is the key of a fact: (flow, stage).
-func FlowKey(f *federalv1.FlowFact) store.Key {
-	return store.K(f.GetFlowId(), uint32(f.GetStage()))
+// CountedKey is the key of Counted's row.
+var CountedKey = store.K("version")
+
+// FactKey is the key of a fact.
+func FactKey(flowID, id []byte) store.Key { return store.K(flowID, id) }
+
+// CountKey is the key of a count.
+func CountKey(figure, month, from, to, detail string) store.Key {
+	return store.K(figure, month, from, to, detail)
 }
 
-// CorridorKey is the key of a count: (from, to, stage).
-func CorridorKey(from, to string, stage federalv1.Stage) store.Key {
-	return store.K(from, to, uint32(stage))
+// OldService is who told a fact of version 1: which of a node's services it was is not known.
+const OldService = "referral"
+
+func init() {
+	Schema.Migrate(1, "flows by stage become facts of any kind", func(_ context.Context, tx *store.Tx) error {
+		var records []*federalv1.FlowRecord
+		err := flows.Scan(tx, store.Range{}, func(_ store.Key, r *federalv1.FlowRecord) error {
+			records = append(records, r)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			f := facts.Of(r.GetFact())
+			id := facts.ID(r.GetSourceNode(), OldService, f)
+			err := Facts.Insert(tx, FactKey(f.GetFlowId(), id), &federalv1.FactRecord{
+				Fact: f, FactId: id, SourceNode: r.GetSourceNode(), SourceService: OldService,
+			})
+			if err != nil {
+				return err
+			}
+			if err := flows.Delete(tx, store.K(r.GetFact().GetFlowId(), uint32(r.GetFact().GetStage()))); err != nil {
+				return err
+			}
+		}
+		var old []store.Key
+		err = corridors.Scan(tx, store.Range{}, func(k store.Key, _ *federalv1.Corridor) error {
+			old = append(old, append(store.Key(nil), k...))
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, k := range old {
+			if err := corridors.Delete(tx, k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// maxDiffering bounds the days that a status names.
+const maxDiffering = 100
+
+// Status names the days on which both ends differ.
+func Status(r store.Reader, into *statusv1.Status) error {
+	rows, _, err := DifferingDays.Page(r, store.Range{}, maxDiffering)
+	for _, row := range rows {
+		d := row.Value
+		into.DifferingDays = append(into.DifferingDays, d.GetNode()+"/"+d.GetService()+" "+d.GetKept().GetDay())
+	}
+	return err
 }

@@ -17,7 +17,9 @@ import (
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/facts"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/flow"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/protection/internal/store"
 )
@@ -46,6 +48,9 @@ func TestOrigin(t *testing.T) {
 		submit.GetUrgency() != custodyv1.Urgency_URGENCY_HIGH || submit.GetUnit() != c.GetUnit() || !proto.Equal(submit.GetActor(), actor) {
 		t.Fatalf("submitted: %v", submit)
 	}
+	if told := b.letters.of(flow.FactsKind)[0].Body.(*federalv1.Facts).GetFacts()[0]; len(told.GetFlowId()) != 16 || !bytes.Equal(submit.GetCaseFlowId(), told.GetFlowId()) {
+		t.Fatalf("the flow of who was identified is %x, and the referral is said to be of %x", told.GetFlowId(), submit.GetCaseFlowId())
+	}
 	for range 2 { // events may come twice
 		b.hear("ready", ready)
 		b.hear("dispatched", inTransit)
@@ -65,9 +70,9 @@ func TestOrigin(t *testing.T) {
 	if d.GetPerson().GetGivenName() != canary || d.GetPerson().GetHomePlace() != "" || d.GetNarrative() != "" || d.GetPerson().GetHealth() != "" {
 		t.Fatalf("the dossier is not what consent covers: %v", d)
 	}
-	flows := b.letters.of("federal.flow.v1")
-	if len(flows) != 1 || flows[0].To.GetNode() != "federal" || flows[0].Body.(*federalv1.FlowFact).GetStage() != federalv1.Stage_STAGE_IDENTIFIED {
-		t.Fatalf("flow facts: %v", flows)
+	flows := b.letters.of(flow.FactsKind)
+	if len(flows) != 1 || flows[0].To.GetNode() != "federal" || flows[0].Body.(*federalv1.Facts).GetFacts()[0].GetKind() != facts.Identified {
+		t.Fatalf("told: %v", flows)
 	}
 	want := []string{"protection.case.created.v1", "protection.case.consented.v1", "protection.case.referred.v1", "protection.case.closed.v1"}
 	if got := b.happened(); !slices.Equal(got, want) {
@@ -187,7 +192,7 @@ func TestIntakeIsIdempotent(t *testing.T) {
 	if _, err := b.CreateCase(t.Context(), other); reason(err) != fault.IdempotencyMismatch {
 		t.Fatalf("another body: %v", err)
 	}
-	if n := len(b.list(nil)); n != 1 || len(b.letters.of("federal.flow.v1")) != 1 {
+	if n := len(b.list(nil)); n != 1 || len(b.letters.of(flow.FactsKind)) != 1 {
 		t.Fatalf("%d cases, letters %v", n, b.letters.sent)
 	}
 }

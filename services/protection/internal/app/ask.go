@@ -28,7 +28,7 @@ type call struct {
 	person           string        // on whose behalf
 	method           string
 	// decide makes the command's request, or refuses. id is the command's.
-	decide func(c *protectionv1.Case, id string, now time.Time) (proto.Message, error)
+	decide func(r *protectionv1.CaseRecord, id string, now time.Time) (proto.Message, error)
 }
 
 // ask queues a command about a case and waits for its result until shortly before ctx's deadline;
@@ -65,14 +65,13 @@ func (a *App) queue(tx *kitstore.Tx, q call, id string, digest []byte) error {
 		return err
 	}
 	record := row.Value
-	c := record.GetCase()
 	if asked := record.GetAsked(); asked.GetId() == id && bytes.Equal(asked.GetDigest(), digest) {
 		return nil // asked before
 	}
 	if err := mayAsk(row, q.etag); err != nil {
 		return err
 	}
-	request, err := q.decide(c, id, now)
+	request, err := q.decide(record, id, now)
 	if err != nil {
 		return err
 	}

@@ -82,8 +82,8 @@ type letters struct {
 }
 
 func (l *letters) Queue(tx *kitstore.Tx, o post.Outgoing) error {
-	if !o.Sealed && privacy.Marked(o.Body.ProtoReflect().Descriptor()) {
-		return errors.New("a letter with personal data is not sealed")
+	if err := o.Check(); err != nil {
+		return err
 	}
 	if l.suspended[o.To.GetNode()] {
 		return errors.New("field to: the roster names no such service at an active node")

@@ -9,17 +9,13 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	federalv1 "amanat.example/proto/amanat/federal/v1"
-	postv1 "amanat.example/proto/amanat/post/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
+	"amanat.example/services/kit/facts"
 	"amanat.example/services/kit/fault"
-	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/protection/internal/rules"
 	"amanat.example/services/protection/internal/store"
 )
-
-// kindFlow is the letter that tells the federal cell of one stage of one flow.
-const kindFlow = "federal.flow.v1"
 
 // CreateCase takes a person in. The same key with the same body answers with the case it made, for
 // ever, in whatever state that is by now.
@@ -43,7 +39,7 @@ func (a *App) CreateCase(ctx context.Context, request *protectionv1.CreateCaseRe
 	if err != nil {
 		return nil, err
 	}
-	flow, err := a.random(16)
+	flowID, err := a.random(16)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +54,7 @@ func (a *App) CreateCase(ctx context.Context, request *protectionv1.CreateCaseRe
 		if err != nil {
 			return err
 		}
-		created, err = a.takeIn(tx, request.GetCase(), name, flow)
+		created, err = a.takeIn(tx, request.GetCase(), name, flowID)
 		return err
 	})
 	if err != nil {
@@ -86,7 +82,7 @@ func (a *App) created(tx *kitstore.Tx, id string, digest []byte) (*protectionv1.
 	return show(row), nil
 }
 
-func (a *App) takeIn(tx *kitstore.Tx, asked *protectionv1.Case, name string, flow []byte) (*protectionv1.Case, error) {
+func (a *App) takeIn(tx *kitstore.Tx, asked *protectionv1.Case, name string, flowID []byte) (*protectionv1.Case, error) {
 	now := a.Now()
 	c, err := a.newCase(tx, name, protectionv1.Case_SOURCE_INTAKE, now)
 	if err != nil {
@@ -94,14 +90,11 @@ func (a *App) takeIn(tx *kitstore.Tx, asked *protectionv1.Case, name string, flo
 	}
 	c.Unit, c.Person, c.Urgency, c.Exploitation = asked.GetUnit(), asked.GetPerson(), asked.GetUrgency(), asked.GetExploitation()
 	c.FoundDistrict, c.Narrative = asked.GetFoundDistrict(), asked.GetNarrative()
-	err = a.Post.Queue(tx, post.Outgoing{
-		To: &postv1.Address{Node: a.Federal, Service: "federal"}, Lane: postv1.Lane_LANE_BULK, Kind: kindFlow,
-		Body: &federalv1.FlowFact{FlowId: flow, Stage: federalv1.Stage_STAGE_IDENTIFIED, FromNode: a.Node, Time: timestamppb.New(now)},
-	})
+	err = a.Flows().Tell(tx, &federalv1.Fact{FlowId: flowID, Kind: facts.Identified, FromNode: a.Node, EventTime: timestamppb.New(now)})
 	if err != nil {
 		return nil, err
 	}
-	return a.putCase(tx, &protectionv1.CaseRecord{Case: c}, "created", now)
+	return a.putCase(tx, &protectionv1.CaseRecord{Case: c, FlowId: flowID}, "created", now)
 }
 
 // newCase begins a case: all that this service gives it.

@@ -367,8 +367,8 @@ func TestErasureThatBreaksOff(t *testing.T) {
 	b.tell(back)
 	b.passes(16 * time.Minute)
 	must(t, b.deliver(fromHome, aDossier()))
-	if c := b.get(b.list(nil)[0].GetName()); c.GetPerson().GetGivenName() != canary || len(b.letters.of("protection.dossier-wanted.v1")) != 1 {
-		t.Fatalf("the case: %v, asked %d times", c, len(b.letters.of("protection.dossier-wanted.v1")))
+	if c := b.get(b.list(nil)[0].GetName()); c.GetPerson().GetGivenName() != canary || len(b.letters.of("protection.dossier_wanted.v1")) != 1 {
+		t.Fatalf("the case: %v, asked %d times", c, len(b.letters.of("protection.dossier_wanted.v1")))
 	}
 }
 

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -26,7 +27,9 @@ const (
 
 // Handlers are the letters this service takes, by kind.
 func (a *App) Handlers() map[string]post.Handler {
-	return map[string]post.Handler{kindDossier: a.receiveDossier, kindWanted: a.answerWanted}
+	all := map[string]post.Handler{kindDossier: a.receiveDossier, kindWanted: a.answerWanted}
+	maps.Copy(all, a.Flows().Handlers())
+	return all
 }
 
 // receiveDossier keeps a dossier, and makes the case when the person has arrived already. One that comes after its end is dropped, and

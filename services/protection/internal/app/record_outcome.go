@@ -27,7 +27,8 @@ func (a *App) RecordOutcome(ctx context.Context, request *protectionv1.RecordOut
 	return a.ask(ctx, call{
 		verb: "complete", name: request.GetName(), etag: request.GetEtag(), request: request, person: actor.GetPerson(),
 		method: referralv1.ReferralService_CompleteReferral_FullMethodName,
-		decide: func(c *protectionv1.Case, _ string, _ time.Time) (proto.Message, error) {
+		decide: func(r *protectionv1.CaseRecord, _ string, _ time.Time) (proto.Message, error) {
+			c := r.GetCase()
 			if err := rules.CheckOutcome(c); err != nil {
 				return nil, err
 			}

@@ -26,24 +26,25 @@ func (a *App) ReferCase(ctx context.Context, request *protectionv1.ReferCaseRequ
 	return a.ask(ctx, call{
 		verb: "refer", name: request.GetName(), etag: request.GetEtag(), request: request, person: actor.GetPerson(),
 		method: referralv1.ReferralService_SubmitReferral_FullMethodName,
-		decide: func(c *protectionv1.Case, id string, now time.Time) (proto.Message, error) {
+		decide: func(r *protectionv1.CaseRecord, id string, now time.Time) (proto.Message, error) {
 			if err := rules.CheckCodes(request, now); err != nil {
 				return nil, err
 			}
-			if err := rules.CheckRefer(c, request.GetOverride(), now); err != nil {
+			if err := rules.CheckRefer(r.GetCase(), request.GetOverride(), now); err != nil {
 				return nil, err
 			}
-			return a.submission(request, c, id, actor), nil
+			return a.submission(request, r, id, actor), nil
 		},
 	})
 }
 
 // submission is what is asked of the referral service for one case.
-func (a *App) submission(request *protectionv1.ReferCaseRequest, c *protectionv1.Case, id string, actor *custodyv1.Actor) *referralv1.SubmitReferralRequest {
+func (a *App) submission(request *protectionv1.ReferCaseRequest, r *protectionv1.CaseRecord, id string, actor *custodyv1.Actor) *referralv1.SubmitReferralRequest {
+	c := r.GetCase()
 	submit := &referralv1.SubmitReferralRequest{
 		Parent: a.parent(), Kind: request.GetKind(), Service: request.GetService(), Urgency: c.GetUrgency(),
 		Reasons: request.GetReasons(), Needs: request.GetNeeds(), Unit: c.GetUnit(), ToUnit: request.GetToUnit(), External: request.GetExternal(),
-		AnswerBy: request.GetAnswerBy(), Note: request.GetNote(), RequestId: id, Actor: actor,
+		AnswerBy: request.GetAnswerBy(), Note: request.GetNote(), RequestId: id, Actor: actor, CaseFlowId: r.GetFlowId(),
 	}
 	if request.GetOverride() != nil {
 		submit.Ground = &referralv1.SubmitReferralRequest_Override{Override: request.GetOverride()}

@@ -72,7 +72,7 @@ func (a *App) queueTogether(tx *kitstore.Tx, request *protectionv1.ReferCaseRequ
 			return rules.OfOther(i, err)
 		}
 		records = append(records, row.Value)
-		submit.Requests = append(submit.Requests, a.submission(part, row.Value.GetCase(), a.commandID("refer", part.GetName(), part.GetEtag()), actor))
+		submit.Requests = append(submit.Requests, a.submission(part, row.Value, a.commandID("refer", part.GetName(), part.GetEtag()), actor))
 	}
 	for _, one := range submit.GetRequests() { // the highest risk is that of all
 		submit.Requests[0].Urgency = min(submit.GetRequests()[0].GetUrgency(), one.GetUrgency())

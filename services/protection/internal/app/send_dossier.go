@@ -25,7 +25,7 @@ const (
 	// kindDossier is what the receiving unit may learn of a person.
 	kindDossier = "protection.dossier.v1"
 	// kindWanted asks for one that did not come.
-	kindWanted = "protection.dossier-wanted.v1"
+	kindWanted = "protection.dossier_wanted.v1"
 )
 
 // sendOwed sends the dossier of a person whom this node gives to another, once to a place. The case in which the person is now is

@@ -38,7 +38,7 @@ func (b *bench) wants(from *postv1.Address) error {
 	body, err := proto.Marshal(&protectionv1.DossierWanted{Referral: referral})
 	must(b.t, err)
 	return b.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
-		return b.Handlers()["protection.dossier-wanted.v1"](tx, from, &postv1.Letter{Body: body})
+		return b.Handlers()["protection.dossier_wanted.v1"](tx, from, &postv1.Letter{Body: body})
 	})
 }
 
@@ -250,7 +250,7 @@ func TestASuspendedNodeHoldsUpNobody(t *testing.T) {
 	b.letters.suspended[away] = false
 	b.passes(6 * time.Hour)
 	var asked []string
-	for _, l := range b.letters.of("protection.dossier-wanted.v1") {
+	for _, l := range b.letters.of("protection.dossier_wanted.v1") {
 		asked = append(asked, l.To.GetNode())
 	}
 	if !slices.Equal(asked, []string{home, away, home}) {
@@ -278,7 +278,7 @@ func TestALostDossierIsAskedFor(t *testing.T) {
 	b.tell(movedOn)
 	b.passes(14 * time.Minute)
 	asked := func() (nodes []string) {
-		for _, l := range b.letters.of("protection.dossier-wanted.v1") {
+		for _, l := range b.letters.of("protection.dossier_wanted.v1") {
 			nodes = append(nodes, l.To.GetNode())
 		}
 		return nodes

@@ -14,6 +14,7 @@ import (
 	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/kit/audit"
 	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/flow"
 	"amanat.example/services/kit/late"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/post"
@@ -72,6 +73,8 @@ var (
 	Letters = post.Declare(Schema)
 	// Commands owed to the node's referral service.
 	Commands = outbox.Declare(Schema)
+	// Flows: what the federal cell was told of those identified.
+	Flows = flow.Declare(Schema)
 	// Late: what the federal cell was told of missed deadlines.
 	Late = late.Declare(Schema)
 )

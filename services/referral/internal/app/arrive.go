@@ -6,7 +6,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
-	federalv1 "amanat.example/proto/amanat/federal/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/codes"
@@ -37,9 +36,6 @@ func (a *App) RecordArrival(ctx context.Context, request *referralv1.RecordArriv
 		if err != nil {
 			return err
 		}
-		if err := w.attach(annex, postv1.Lane_LANE_URGENT, w.others()...); err != nil {
-			return err
-		}
-		return w.sendFlow(federalv1.Stage_STAGE_ARRIVED, destination(w.chain.State()))
+		return w.attach(annex, postv1.Lane_LANE_URGENT, w.others()...)
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
-	federalv1 "amanat.example/proto/amanat/federal/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
@@ -32,9 +31,6 @@ func (a *App) CompleteReferral(ctx context.Context, request *referralv1.Complete
 		if err != nil {
 			return err
 		}
-		if err := w.attach(annex, w.lane(), w.others()...); err != nil {
-			return err
-		}
-		return w.sendFlow(federalv1.Stage_STAGE_COMPLETED, destination(w.chain.State()))
+		return w.attach(annex, w.lane(), w.others()...)
 	})
 }

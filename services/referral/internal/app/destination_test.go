@@ -16,11 +16,11 @@ import (
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	eventsv1 "amanat.example/proto/amanat/events/v1"
-	federalv1 "amanat.example/proto/amanat/federal/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/facts"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
@@ -423,18 +423,14 @@ func TestServiceWithEveryLetterTwice(t *testing.T) {
 				t.Errorf("%s sees %v", n.Node, got)
 			}
 		}
-		var stages []federalv1.Stage
-		for _, m := range net.history {
-			if fact, ok := m.out.Body.(*federalv1.FlowFact); ok {
-				stages = append(stages, fact.GetStage())
-				if fact.GetToNode() != "punjab" {
-					t.Errorf("flow fact %v", fact)
-				}
+		for _, fact := range net.facts() {
+			if fact.GetToNode() != "punjab" {
+				t.Errorf("told %v", fact)
 			}
 		}
-		want := []federalv1.Stage{federalv1.Stage_STAGE_REFERRED, federalv1.Stage_STAGE_ACCEPTED, federalv1.Stage_STAGE_COMPLETED}
-		if !slices.Equal(stages, want) || len(net.refused) > 0 {
-			t.Errorf("stages %v; refused %v", stages, net.refused)
+		want := []string{facts.Referred, facts.Accepted, facts.Completed, facts.Service}
+		if got := net.flows(); !slices.Equal(got, want) || len(net.refused) > 0 {
+			t.Errorf("told %v; refused %v", got, net.refused)
 		}
 	}
 }

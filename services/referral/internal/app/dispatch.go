@@ -4,9 +4,7 @@ import (
 	"context"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
-	federalv1 "amanat.example/proto/amanat/federal/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
-	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/mutant"
 	"amanat.example/services/referral/internal/rules"
@@ -65,19 +63,5 @@ func (w *work) dispatch(request *referralv1.DispatchReferralRequest, actor *cust
 	if err != nil {
 		return err
 	}
-	if err := w.attach(annex, w.lane(), body.GetToNode()); err != nil {
-		return err
-	}
-	return w.sendFlow(federalv1.Stage_STAGE_DISPATCHED, destination(w.chain.State()))
-}
-
-// destination is the node a referral was last handed over to, or that gives the service; empty for an agency outside the network.
-func destination(s *custody.State) string {
-	if s.Outside {
-		return ""
-	}
-	if chosen := s.Chosen(); s.Dispatched == nil && chosen != nil {
-		return chosen.Offered.GetToNode()
-	}
-	return s.Dispatched.GetToNode()
+	return w.attach(annex, w.lane(), body.GetToNode())
 }

@@ -11,7 +11,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
-	federalv1 "amanat.example/proto/amanat/federal/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
@@ -131,11 +130,8 @@ func (w *work) enter(actor *custodyv1.Actor, entry *custodyv1.ExternalAnswered, 
 	if err := w.attach(annex, w.lane()); err != nil {
 		return err
 	}
-	switch {
-	case entry.GetAccepted() != nil:
+	if entry.GetAccepted() != nil {
 		return w.accepted(entry.GetOffer())
-	case entry.GetArrived() != nil:
-		return w.sendFlow(federalv1.Stage_STAGE_ARRIVED, "")
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/facts"
 	"amanat.example/services/kit/fault"
 )
 
@@ -142,16 +143,18 @@ func TestAnAgencyTakesThePerson(t *testing.T) {
 			t.Errorf("%v: outside %t", c.state, v.GetOutside())
 		}
 	}
-	want := []federalv1.Stage{
-		federalv1.Stage_STAGE_REFERRED, federalv1.Stage_STAGE_ACCEPTED, federalv1.Stage_STAGE_DISPATCHED, federalv1.Stage_STAGE_ARRIVED, federalv1.Stage_STAGE_COMPLETED,
-	}
+	want := []string{facts.Referred, facts.Accepted, facts.Dispatched, facts.Arrived, facts.Completed, facts.Service}
 	if got := net.flows(); !slices.Equal(got, want) {
 		t.Errorf("the flow: %v", got)
 	}
 	for _, m := range net.history {
-		fact, ok := m.out.Body.(*federalv1.FlowFact)
-		if !ok || fact.GetToNode() != "" || fact.GetFromNode() != "balochistan" {
+		if _, ok := m.out.Body.(*federalv1.Facts); !ok {
 			t.Errorf("a letter left for %v: %v", m.out.To, m.out.Body)
+		}
+	}
+	for _, fact := range net.facts() {
+		if fact.GetToNode() != "" || fact.GetFromNode() != "balochistan" {
+			t.Errorf("told %v", fact)
 		}
 	}
 	checkSealed(t, origin)
@@ -240,7 +243,7 @@ func TestAnAgencyGivesAService(t *testing.T) {
 	}
 	net.settle()
 	net.checkState(name, completed, "balochistan")
-	if got := net.flows(); !slices.Equal(got, []federalv1.Stage{federalv1.Stage_STAGE_REFERRED, federalv1.Stage_STAGE_ACCEPTED, federalv1.Stage_STAGE_COMPLETED}) {
+	if got := net.flows(); !slices.Equal(got, []string{facts.Referred, facts.Accepted, facts.Completed, facts.Service}) {
 		t.Errorf("the flow: %v", got)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
 )
 
 // handoverInfo keeps a sealed annex of a file from standing for anything else.
@@ -32,7 +33,7 @@ func (a *App) ExportHandover(ctx context.Context, name string) ([]byte, error) {
 			return fault.NotFound("referral")
 		}
 		s := chain.State()
-		f.Reference, f.Chain, f.ToNode = s.Submitted.GetReference(), chain.Message(), destination(s)
+		f.Reference, f.Chain, f.ToNode = s.Submitted.GetReference(), chain.Message(), rules.Destination(s)
 		if chosen := s.Chosen(); chosen != nil && (chosen.Live() || f.ToNode == "") { // where the person goes next
 			f.ToNode = chosen.Offered.GetToNode()
 		}

@@ -189,6 +189,9 @@ func (n *node) Append(tx *kitstore.Tx, kind, subject string, now time.Time, data
 type poster struct{ n *node }
 
 func (p poster) Queue(tx *kitstore.Tx, o post.Outgoing) error {
+	if err := o.Check(); err != nil {
+		return err
+	}
 	if to := o.To.GetNode(); p.n.net.suspended[to] {
 		return errors.New("the roster names no such service at an active node " + to) // as the post does
 	}

@@ -15,6 +15,7 @@ import (
 	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/facts"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
@@ -146,18 +147,34 @@ func (net *network) checkState(name string, want custodyv1.ReferralState, nodes 
 	}
 }
 
-// flows are the facts sent to the federal cell, which must tell no stage of a flow twice.
-func (net *network) flows() (stages []federalv1.Stage) {
+// flows are what was told to the federal cell, in order.
+func (net *network) flows() (kinds []string) {
+	net.t.Helper()
+	for _, f := range net.facts() {
+		kinds = append(kinds, f.GetKind())
+	}
+	return kinds
+}
+
+// facts are the same, each of which must be told once.
+func (net *network) facts() (all []*federalv1.Fact) {
 	net.t.Helper()
 	for _, m := range net.history {
-		if fact, ok := m.out.Body.(*federalv1.FlowFact); ok {
-			if slices.Contains(stages, fact.GetStage()) {
-				net.t.Errorf("the flow reached %v twice", fact.GetStage())
+		told, ok := m.out.Body.(*federalv1.Facts)
+		if !ok {
+			continue
+		}
+		if m.out.Lane != postv1.Lane_LANE_BULK || m.out.To.GetNode() != "federal" || m.out.To.GetService() != "federal" || m.out.Sealed {
+			net.t.Errorf("facts left as %v", m.out)
+		}
+		for _, f := range told.GetFacts() {
+			if slices.ContainsFunc(all, func(other *federalv1.Fact) bool { return proto.Equal(f, other) }) {
+				net.t.Errorf("told twice: %v", f)
 			}
-			stages = append(stages, fact.GetStage())
+			all = append(all, f)
 		}
 	}
-	return stages
+	return all
 }
 
 // newOwnerNetwork is one in which every letter comes twice.
@@ -197,8 +214,8 @@ func TestSeveralUnitsAreAskedAndOneIsChosen(t *testing.T) {
 	if o := punjab.offer(first); o.GetState() != offerWithdrawn || o.GetDeclineReason() != "OTHER_CHOSEN" || punjab.told("referral.offer.withdrawn.v1", first) != 1 {
 		t.Errorf("punjab's offer is %v", o)
 	}
-	if want := []federalv1.Stage{2, 3}; !slices.Equal(net.flows(), want) {
-		t.Errorf("stages %v", net.flows())
+	if want := []string{facts.Referred, facts.Accepted, facts.Accepted}; !slices.Equal(net.flows(), want) {
+		t.Errorf("told %v", net.flows())
 	}
 }
 

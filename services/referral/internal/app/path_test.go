@@ -21,6 +21,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/facts"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
@@ -108,22 +109,19 @@ func TestWholePathWithEveryLetterTwice(t *testing.T) {
 	if o := dest.offer(v.GetOffers()[0].GetName()); o.GetState() != custodyv1.OfferState_OFFER_STATE_FULFILLED {
 		t.Errorf("the offer is %v", o.GetState())
 	}
-	var stages []federalv1.Stage
 	for _, m := range net.history {
-		switch body := m.out.Body.(type) {
-		case *federalv1.FlowFact:
-			stages = append(stages, body.GetStage())
-			if body.GetFromNode() != "balochistan" || body.GetToNode() != "punjab" || m.out.Lane != postv1.Lane_LANE_BULK {
-				t.Errorf("flow fact %v", body)
-			}
-		default:
-			if m.out.Lane != postv1.Lane_LANE_URGENT {
-				t.Errorf("%s of a high risk left on the %v", m.out.Kind, m.out.Lane)
-			}
+		if _, told := m.out.Body.(*federalv1.Facts); !told && m.out.Lane != postv1.Lane_LANE_URGENT {
+			t.Errorf("%s of a high risk left on the %v", m.out.Kind, m.out.Lane)
 		}
 	}
-	if want := []federalv1.Stage{2, 3, 4, 5, 6}; !slices.Equal(stages, want) {
-		t.Errorf("stages %v", stages)
+	for _, fact := range net.facts() {
+		if fact.GetFromNode() != "balochistan" || fact.GetToNode() != "punjab" {
+			t.Errorf("told %v", fact)
+		}
+	}
+	want := []string{facts.Referred, facts.Accepted, facts.Dispatched, facts.Arrived, facts.Completed, facts.Service}
+	if got := net.flows(); !slices.Equal(got, want) {
+		t.Errorf("told %v", got)
 	}
 	checkNoLeak(t, net, v.GetName())
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
-	federalv1 "amanat.example/proto/amanat/federal/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
@@ -170,14 +169,11 @@ func (w *work) consentWithdrawn() error {
 	return err
 }
 
-// accepted counts an acceptance, and chooses it when it is the only one there can be and the
+// accepted chooses an acceptance when it is the only one there can be and the
 // node's policy leaves it to the service.
 func (w *work) accepted(offer []byte) error {
 	s := w.chain.State()
 	chosen := s.Offer(offer)
-	if err := w.sendFlow(federalv1.Stage_STAGE_ACCEPTED, chosen.Offered.GetToNode()); err != nil {
-		return err
-	}
 	if !w.AutoConfirm {
 		return nil
 	}
@@ -211,8 +207,5 @@ func (w *work) followPerson(node string) error {
 	if err != nil {
 		return err
 	}
-	if err := w.attach(note, w.lane(), node); err != nil {
-		return err
-	}
-	return w.sendFlow(federalv1.Stage_STAGE_DISPATCHED, node)
+	return w.attach(note, w.lane(), node)
 }

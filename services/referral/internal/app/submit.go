@@ -11,7 +11,6 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
-	federalv1 "amanat.example/proto/amanat/federal/v1"
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
@@ -174,9 +173,6 @@ func (a *App) compose(ctx context.Context, request *referralv1.SubmitReferralReq
 
 // submit stores what was composed, and sends it.
 func (w *work) submit(request *referralv1.SubmitReferralRequest, annex *custodyv1.AnnexLetter) (*referralv1.Referral, error) {
-	if err := w.sendFlow(federalv1.Stage_STAGE_REFERRED, w.asked.node()); err != nil {
-		return nil, err
-	}
 	last, err := optional(store.Counters.Get(w.tx, store.ReferenceKey))
 	if err != nil {
 		return nil, err

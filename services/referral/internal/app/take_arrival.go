@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
-	federalv1 "amanat.example/proto/amanat/federal/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/logging"
@@ -89,10 +88,7 @@ func (g *asserted) write() error {
 	if err := g.put(); err != nil {
 		return err
 	}
-	if err := g.announce("taken"); err != nil {
-		return err
-	}
-	return w.sendFlow(federalv1.Stage_STAGE_ARRIVED, w.Node)
+	return g.announce("taken")
 }
 
 // annex is what was written beside it; nil for nothing, or when it was erased.

@@ -10,7 +10,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
-	federalv1 "amanat.example/proto/amanat/federal/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
@@ -28,7 +27,6 @@ const (
 	kindChain = "custody.chain.v1"
 	kindHead  = "custody.head.v1"
 	kindAnnex = "custody.annex.v1"
-	kindFlow  = "federal.flow.v1"
 
 	kindDigest = "custody.head.digest.v1"
 	kindHeads  = "custody.head.list.v1"
@@ -239,6 +237,9 @@ func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, err
 			return nil, err
 		}
 	}
+	if err := w.tellFederal(links, record.GetRequest().GetCaseFlowId()); err != nil {
+		return nil, err
+	}
 	version, err := store.Referrals.Version(w.tx, key)
 	if err != nil {
 		return nil, err
@@ -362,49 +363,4 @@ func (a *App) sendAnnex(tx *kitstore.Tx, lane postv1.Lane, annex *custodyv1.Anne
 		}
 	}
 	return nil
-}
-
-// sendFlow tells the federal cell that a flow reached a stage; never whose flow it is. Called after the event that says so. A stage
-// reached again, by another acceptance, a return or a third province, is not told again: a flow is counted once.
-func (w *work) sendFlow(stage federalv1.Stage, to string) error {
-	s := w.chain.State()
-	times := 0
-	for _, l := range w.chain.Links() {
-		if stageOf(l.Event) == stage {
-			times++
-		}
-	}
-	if times > 1 {
-		return nil
-	}
-	return w.Post.Queue(w.tx, post.Outgoing{
-		To: &postv1.Address{Node: w.Federal, Service: "federal"}, Lane: postv1.Lane_LANE_BULK, Kind: kindFlow,
-		Body: &federalv1.FlowFact{
-			FlowId: s.Submitted.GetFlowId(), Stage: stage, FromNode: s.Origin, ToNode: to, Time: timestamppb.New(w.now),
-		},
-	})
-}
-
-// stageOf is the stage of a flow that an event says was reached; unspecified for most.
-func stageOf(e *custodyv1.Event) federalv1.Stage {
-	switch e.GetBody().(type) {
-	case *custodyv1.Event_Dispatched:
-		return federalv1.Stage_STAGE_DISPATCHED
-	case *custodyv1.Event_Arrived:
-		return federalv1.Stage_STAGE_ARRIVED
-	case *custodyv1.Event_Completed:
-		return federalv1.Stage_STAGE_COMPLETED
-	case *custodyv1.Event_ReplyRecorded:
-		if custody.Recorded(e).GetAccepted() != nil {
-			return federalv1.Stage_STAGE_ACCEPTED
-		}
-	case *custodyv1.Event_ExternalAnswered:
-		switch b := e.GetExternalAnswered(); {
-		case b.GetAccepted() != nil:
-			return federalv1.Stage_STAGE_ACCEPTED
-		case b.GetArrived() != nil:
-			return federalv1.Stage_STAGE_ARRIVED
-		}
-	}
-	return federalv1.Stage_STAGE_UNSPECIFIED
 }

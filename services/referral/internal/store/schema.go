@@ -13,6 +13,7 @@ import (
 	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/kit/audit"
 	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/flow"
 	"amanat.example/services/kit/late"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/post"
@@ -106,6 +107,8 @@ var (
 	Letters = post.Declare(Schema)
 	// Commands owed to the node's shelter service.
 	Commands = outbox.Declare(Schema)
+	// Flows: what the federal cell was told.
+	Flows = flow.Declare(Schema)
 	// Late: what the federal cell was told of missed deadlines.
 	Late = late.Declare(Schema)
 )

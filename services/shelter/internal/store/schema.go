@@ -7,9 +7,11 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	federalv1 "amanat.example/proto/amanat/federal/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/audit"
 	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/privacy"
 	"amanat.example/services/kit/store"
 )
@@ -77,7 +79,14 @@ var (
 	})
 	// Audit: who read an address.
 	Audit = audit.Declare(Schema)
+	// Letters to the federal cell.
+	Letters = post.Declare(Schema)
+	// ToldShelters: one row, what the federal cell was told last, under ToldSheltersKey.
+	ToldShelters = store.NewTable[*federalv1.ShelterDay](Schema, "told_shelters")
 )
+
+// ToldSheltersKey is the key of ToldShelters' row.
+var ToldSheltersKey = store.K("told")
 
 // The keys of Fences.
 var (

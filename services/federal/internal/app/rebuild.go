@@ -1,0 +1,127 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	federalv1 "amanat.example/proto/amanat/federal/v1"
+	"amanat.example/services/federal/internal/rules"
+	"amanat.example/services/federal/internal/store"
+	kitstore "amanat.example/services/kit/store"
+)
+
+// Recount counts anew where counts are of an older way of counting, or where a rebuild was broken off.
+func (a *App) Recount(ctx context.Context) error {
+	var counted *wrapperspb.UInt64Value
+	err := a.DB.View(ctx, func(r kitstore.Reader) (err error) {
+		counted, err = store.Counted.Get(r, store.CountedKey)
+		if errors.Is(err, kitstore.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	if err != nil || counted.GetValue() == rules.Counting {
+		return err
+	}
+	return a.Rebuild(ctx)
+}
+
+// perRebuild is how many facts a rebuild counts in one transaction.
+const perRebuild = 2000
+
+// Rebuild counts all facts anew, so that what is counted differently since counts for what was told before, too. It may be broken off: then Recount
+// begins again. Nothing may be taken in meanwhile.
+func (a *App) Rebuild(ctx context.Context) error {
+	if err := a.setCounted(ctx, 0); err != nil {
+		return err
+	}
+	for _, clear := range []func(tx *kitstore.Tx) (more bool, err error){clearTable(store.Counts), clearTable(store.CaseFlows)} {
+		for more := true; more; {
+			err := a.DB.Update(ctx, func(tx *kitstore.Tx) (err error) { more, err = clear(tx); return err })
+			if err != nil {
+				return err
+			}
+		}
+	}
+	// First which referrals are of which case, then each flow once, and each case once.
+	if err := a.eachFact(ctx, func(tx *kitstore.Tx, r *federalv1.FactRecord, _ bool) error {
+		c := r.GetFact().GetCaseFlowId()
+		if len(c) == 0 {
+			return nil
+		}
+		return store.CaseFlows.Put(tx, kitstore.K(c, r.GetFact().GetFlowId()), &federalv1.FlowLink{FlowId: r.GetFact().GetFlowId()})
+	}); err != nil {
+		return err
+	}
+	err := a.eachFact(ctx, func(tx *kitstore.Tx, r *federalv1.FactRecord, first bool) error {
+		if !first {
+			return nil
+		}
+		id := r.GetFact().GetFlowId()
+		f, err := flowOf(tx, id)
+		if err != nil {
+			return err
+		}
+		of, err := caseOf(tx, id)
+		if err != nil {
+			return err
+		}
+		all := rules.OfFlow(f)
+		sum(all, of, 1)
+		return apply(tx, all)
+	})
+	if err != nil {
+		return err
+	}
+	return a.setCounted(ctx, rules.Counting)
+}
+
+func (a *App) setCounted(ctx context.Context, version uint64) error {
+	return a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		return store.Counted.Put(tx, store.CountedKey, wrapperspb.UInt64(version))
+	})
+}
+
+// eachFact calls fn for every fact in order of flow, some in one transaction; first is true for the first fact of a flow.
+func (a *App) eachFact(ctx context.Context, fn func(tx *kitstore.Tx, r *federalv1.FactRecord, first bool) error) error {
+	var last []byte
+	for span := (kitstore.Range{}); ; {
+		err := a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+			rows, next, err := store.Facts.Page(tx, span, perRebuild)
+			if err != nil {
+				return err
+			}
+			for _, row := range rows {
+				id := row.Value.GetFact().GetFlowId()
+				if err := fn(tx, row.Value, !bytes.Equal(id, last)); err != nil {
+					return err
+				}
+				last = id
+			}
+			span.After = next
+			return nil
+		})
+		if err != nil || span.After == nil {
+			return err
+		}
+	}
+}
+
+func clearTable[M proto.Message](t *kitstore.Table[M]) func(tx *kitstore.Tx) (more bool, err error) {
+	return func(tx *kitstore.Tx) (bool, error) {
+		rows, next, err := t.Page(tx, kitstore.Range{}, perRebuild)
+		if err != nil {
+			return false, err
+		}
+		for _, row := range rows {
+			if err := t.Delete(tx, row.Key); err != nil {
+				return false, err
+			}
+		}
+		return next != nil, nil
+	}
+}

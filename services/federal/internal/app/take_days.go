@@ -1,0 +1,143 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	federalv1 "amanat.example/proto/amanat/federal/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/federal/internal/store"
+	"amanat.example/services/kit/facts"
+	"amanat.example/services/kit/flow"
+	"amanat.example/services/kit/post"
+	kitstore "amanat.example/services/kit/store"
+)
+
+// refusedDays says that days are not told as they should be.
+const refusedDays = "invalid-days"
+
+const (
+	// askAgain is how soon a day that still differs is asked for again. What was asked for comes by the same way, and may be long under way.
+	askAgain = time.Hour
+	// perLetter is how many facts are given back in one letter, about 100 KB.
+	perLetter = 500
+)
+
+// keepDay adds a fact to its day.
+func (a *App) keepDay(tx *kitstore.Tx, r *federalv1.FactRecord) error {
+	day := facts.Day(r.GetFact().GetEventTime().AsTime())
+	d, err := dayOf(tx, r.GetSourceNode(), r.GetSourceService(), day)
+	if err != nil {
+		return err
+	}
+	d.Kept = facts.Add(d.GetKept(), day, r.GetFactId())
+	return a.putDay(tx, d)
+}
+
+// dayOf is a day of a service; one with nothing while nothing is known of it.
+func dayOf(r kitstore.Reader, node, service, day string) (*federalv1.DayRecord, error) {
+	d, err := store.Days.Get(r, kitstore.K(node, service, day))
+	if errors.Is(err, kitstore.ErrNotFound) {
+		return &federalv1.DayRecord{Node: node, Service: service, Kept: &federalv1.FlowDay{Day: day, Digest: make([]byte, 32)}}, nil
+	}
+	return d, err
+}
+
+// putDay stores a day. That the two ends differ is an alarm only once the service has said more than once that it has something else: facts
+// that are told come before their day is told anew, so in between the cell has more, and that ends by itself.
+func (a *App) putDay(tx *kitstore.Tx, d *federalv1.DayRecord) error {
+	if sameDay(d) {
+		d.DifferTime = nil
+	}
+	return store.Days.Put(tx, kitstore.K(d.GetNode(), d.GetService(), d.GetKept().GetDay()), d)
+}
+
+func sameDay(d *federalv1.DayRecord) bool {
+	return d.GetTold() != nil && d.GetTold().GetFacts() == d.GetKept().GetFacts() && bytes.Equal(d.GetTold().GetDigest(), d.GetKept().GetDigest())
+}
+
+// TakeDays is the post's handler of [flow.DaysKind]: what the service has told of a day came before, on the same lane, so it must be the same
+// here, to the last fact. Where it is not, the day differs, which is an alarm, and both ends give each other what they have of it.
+func (a *App) TakeDays(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
+	days := &federalv1.FlowDays{}
+	if err := a.open(from, letter, days, refusedDays); err != nil {
+		return err
+	}
+	for _, told := range days.GetDays() {
+		if _, err := time.Parse(time.DateOnly, told.GetDay()); err != nil {
+			return post.Refuse(refusedDays)
+		}
+	}
+	now := a.Now()
+	wanted := &federalv1.FlowsWanted{}
+	for _, told := range days.GetDays() {
+		d, err := dayOf(tx, from.GetNode(), from.GetService(), told.GetDay())
+		if err != nil {
+			return err
+		}
+		d.Told, d.TellTime = told, timestamppb.New(now)
+		if !sameDay(d) {
+			if d.DifferTime == nil {
+				d.DifferTime = timestamppb.New(now)
+			}
+			if d.GetAskTime() == nil || !now.Before(d.GetAskTime().AsTime().Add(askAgain)) {
+				d.AskTime, d.Asked = timestamppb.New(now), d.GetAsked()+1
+				wanted.Days = append(wanted.Days, told.GetDay())
+				if err := a.giveBack(tx, from, told.GetDay()); err != nil {
+					return err
+				}
+			}
+		}
+		if err := a.putDay(tx, d); err != nil {
+			return err
+		}
+	}
+	if len(wanted.GetDays()) == 0 {
+		return nil
+	}
+	return a.write(tx, from, flow.WantedKind, wanted)
+}
+
+// giveBack queues what is kept of a day to the service that told it.
+func (a *App) giveBack(tx *kitstore.Tx, to *postv1.Address, day string) error {
+	span := kitstore.Range{Prefix: kitstore.K(to.GetNode(), to.GetService(), day)}
+	for {
+		rows, next, err := store.FactsByDay.Page(tx, span, perLetter)
+		if err != nil {
+			return err
+		}
+		told := &federalv1.Facts{}
+		for _, row := range rows {
+			told.Facts = append(told.Facts, row.Value.GetFact())
+		}
+		if len(rows) > 0 {
+			if err := a.write(tx, to, flow.FactsKind, told); err != nil {
+				return err
+			}
+		}
+		if span.After = next; next == nil {
+			return nil
+		}
+	}
+}
+
+func (a *App) write(tx *kitstore.Tx, to *postv1.Address, kind string, body proto.Message) error {
+	return a.Post.Queue(tx, post.Outgoing{To: to, Lane: postv1.Lane_LANE_BULK, Kind: kind, Body: body})
+}
+
+// AskForDays asks every province for all its days: at each start, since this store may be an older copy.
+func (a *App) AskForDays(ctx context.Context) error {
+	return a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		for _, teller := range a.Tellers() {
+			if err := a.write(tx, teller, flow.WantedKind, &federalv1.FlowsWanted{AllDays: true}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,196 @@
+package app
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/protobuf/proto"
+
+	federalv1 "amanat.example/proto/amanat/federal/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/federal/internal/rules"
+	"amanat.example/services/federal/internal/store"
+	"amanat.example/services/kit/facts"
+	"amanat.example/services/kit/post"
+	kitstore "amanat.example/services/kit/store"
+)
+
+// OldFlowKind is the kind of letter by which facts came before there were other kinds than stages.
+const OldFlowKind = "federal.flow.v1"
+
+// Why a letter is refused.
+const (
+	refusedSender  = "unknown-sender"
+	refusedMessage = "invalid-fact"
+)
+
+// TakeFacts is the post's handler of [flow.FactsKind]: it keeps facts and counts them, each once.
+func (a *App) TakeFacts(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
+	told := &federalv1.Facts{}
+	if err := a.open(from, letter, told, refusedMessage); err != nil {
+		return err
+	}
+	for _, f := range told.GetFacts() {
+		if !rules.FitsFact(from.GetNode(), f) {
+			return post.Refuse(refusedMessage)
+		}
+	}
+	for _, f := range told.GetFacts() {
+		if err := a.take(tx, from, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TakeOldFact is the post's handler of [OldFlowKind].
+func (a *App) TakeOldFact(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
+	old := &federalv1.FlowFact{}
+	if err := a.open(from, letter, old, refusedMessage); err != nil {
+		return err
+	}
+	fact := facts.Of(old)
+	if !rules.Fits(old) || !rules.FitsFact(from.GetNode(), fact) {
+		return post.Refuse(refusedMessage)
+	}
+	return a.take(tx, from, fact)
+}
+
+// open reads a letter of a member. What this program does not know could be anything; only known fields are kept.
+func (a *App) open(from *postv1.Address, letter *postv1.Letter, into proto.Message, reason string) error {
+	if !a.Member(from.GetNode()) {
+		return post.Refuse(refusedSender)
+	}
+	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(letter.GetBody(), into); err != nil {
+		return post.Refuse(reason)
+	}
+	if protovalidate.Validate(into) != nil {
+		return post.Refuse(reason)
+	}
+	return nil
+}
+
+// take keeps a fact, its day and what follows from it, unless it is there.
+func (a *App) take(tx *kitstore.Tx, from *postv1.Address, f *federalv1.Fact) error {
+	id := facts.ID(from.GetNode(), from.GetService(), f)
+	key := store.FactKey(f.GetFlowId(), id)
+	if there, err := store.Facts.Has(tx, key); err != nil || there {
+		return err
+	}
+	record := &federalv1.FactRecord{Fact: f, FactId: id, SourceNode: from.GetNode(), SourceService: from.GetService()}
+	if err := a.keepDay(tx, record); err != nil {
+		return err
+	}
+	return recount(tx, record, func() error { return store.Facts.Insert(tx, key, record) })
+}
+
+// recount has the counts follow what change does with a fact: what its flow and its case added before goes, and what they add after comes.
+func recount(tx *kitstore.Tx, r *federalv1.FactRecord, change func() error) error {
+	fact := r.GetFact()
+	before, err := flowOf(tx, fact.GetFlowId())
+	if err != nil {
+		return err
+	}
+	// Of which case it is may have been said before, or be said by this one, or it is a case's own flow.
+	var cases [][]byte
+	for _, c := range [][]byte{before.Case(), fact.GetCaseFlowId()} {
+		if len(c) > 0 && !slices.ContainsFunc(cases, func(other []byte) bool { return bytes.Equal(c, other) }) {
+			cases = append(cases, c)
+		}
+	}
+	if before.IsCase() || fact.GetKind() == facts.Identified {
+		cases = append(cases, fact.GetFlowId())
+	}
+	delta := map[rules.CountKey]int64{}
+	add := func(f rules.Flow, sign int64) error {
+		sum(delta, rules.OfFlow(f), sign)
+		for _, c := range cases {
+			of, err := caseOf(tx, c)
+			if err != nil {
+				return err
+			}
+			sum(delta, of, sign)
+		}
+		return nil
+	}
+	if err := add(before, -1); err != nil {
+		return err
+	}
+	if err := change(); err != nil {
+		return err
+	}
+	if c := fact.GetCaseFlowId(); len(c) > 0 {
+		if err := store.CaseFlows.Put(tx, kitstore.K(c, fact.GetFlowId()), &federalv1.FlowLink{FlowId: fact.GetFlowId()}); err != nil {
+			return err
+		}
+	}
+	after, err := flowOf(tx, fact.GetFlowId())
+	if err != nil {
+		return err
+	}
+	if err := add(after, 1); err != nil {
+		return err
+	}
+	return apply(tx, delta)
+}
+
+func sum(into, what map[rules.CountKey]int64, sign int64) {
+	for k, n := range what {
+		into[k] += sign * n
+	}
+}
+
+// apply changes counts. One that comes to nothing goes.
+func apply(tx *kitstore.Tx, delta map[rules.CountKey]int64) error {
+	for k, n := range delta {
+		if n == 0 {
+			continue
+		}
+		key := store.CountKey(k.Figure, k.Month, k.From, k.To, k.Detail)
+		c, err := store.Counts.Get(tx, key)
+		if err != nil && !errors.Is(err, kitstore.ErrNotFound) {
+			return err
+		}
+		value := c.GetValue() + n
+		if value == 0 {
+			err = store.Counts.Delete(tx, key)
+		} else {
+			err = store.Counts.Put(tx, key, &federalv1.Count{
+				Figure: k.Figure, Month: k.Month, FromNode: k.From, ToNode: k.To, Detail: k.Detail, Value: value,
+			})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flowOf reads what is known of one flow.
+func flowOf(r kitstore.Reader, id []byte) (rules.Flow, error) {
+	var known []rules.Known
+	err := store.Facts.Scan(r, kitstore.Range{Prefix: kitstore.K(id)}, func(_ kitstore.Key, f *federalv1.FactRecord) error {
+		known = append(known, rules.Known{Fact: f.GetFact(), ID: f.GetFactId()})
+		return nil
+	})
+	return rules.NewFlow(known), err
+}
+
+// caseOf is what a case adds to the figures with its referrals.
+func caseOf(r kitstore.Reader, id []byte) (map[rules.CountKey]int64, error) {
+	begun, err := flowOf(r, id)
+	if err != nil {
+		return nil, err
+	}
+	var referrals []rules.Flow
+	err = store.CaseFlows.Scan(r, kitstore.Range{Prefix: kitstore.K(id)}, func(_ kitstore.Key, l *federalv1.FlowLink) error {
+		f, err := flowOf(r, l.GetFlowId())
+		if bytes.Equal(f.Case(), id) { // a flow is of one case
+			referrals = append(referrals, f)
+		}
+		return err
+	})
+	return rules.OfCase(begun, referrals), err
+}

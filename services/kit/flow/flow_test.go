@@ -1,0 +1,188 @@
+package flow_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	federalv1 "amanat.example/proto/amanat/federal/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/kit/facts"
+	"amanat.example/services/kit/flow"
+	"amanat.example/services/kit/post"
+	"amanat.example/services/kit/store"
+)
+
+var (
+	schema = store.NewSchema("flow", 1)
+	tables = flow.Declare(schema)
+)
+
+var at = time.Date(2026, 3, 1, 18, 59, 59, 0, time.UTC)
+
+func fact() *federalv1.Fact {
+	return &federalv1.Fact{
+		FlowId: bytes.Repeat([]byte{1}, 16), Kind: facts.Referred, FromNode: "sindh", ToNode: "punjab", EventTime: timestamppb.New(at), Code: "SERVICE",
+		CaseFlowId: bytes.Repeat([]byte{2}, 16), Corrects: bytes.Repeat([]byte{3}, 16),
+	}
+}
+
+// Every part of a fact, and who tells it, makes another id; the parts do not run into each other.
+func TestIDs(t *testing.T) {
+	seen := map[string]string{}
+	add := func(what, node, service string, change func(*federalv1.Fact)) {
+		t.Helper()
+		f := fact()
+		change(f)
+		id := facts.ID(node, service, f)
+		if len(id) != 16 {
+			t.Fatalf("%d bytes", len(id))
+		}
+		if other := seen[string(id)]; other != "" {
+			t.Errorf("%s and %s have one id", what, other)
+		}
+		seen[string(id)] = what
+	}
+	add("the fact", "sindh", "referral", func(*federalv1.Fact) {})
+	add("another node", "punjab", "referral", func(*federalv1.Fact) {})
+	add("another service", "sindh", "protection", func(*federalv1.Fact) {})
+	add("another cut between the two", "sindhr", "eferral", func(*federalv1.Fact) {})
+	add("another flow", "sindh", "referral", func(f *federalv1.Fact) { f.FlowId[3]++ })
+	add("another kind", "sindh", "referral", func(f *federalv1.Fact) { f.Kind = facts.Accepted })
+	add("another origin", "sindh", "referral", func(f *federalv1.Fact) { f.FromNode = "khyber" })
+	add("another destination", "sindh", "referral", func(f *federalv1.Fact) { f.ToNode = "" })
+	add("another second", "sindh", "referral", func(f *federalv1.Fact) { f.EventTime.Seconds++ })
+	add("another nanosecond", "sindh", "referral", func(f *federalv1.Fact) { f.EventTime.Nanos++ })
+	add("another code", "sindh", "referral", func(f *federalv1.Fact) { f.Code = "PLACEMENT" })
+	add("another case", "sindh", "referral", func(f *federalv1.Fact) { f.CaseFlowId = nil })
+	add("another correction", "sindh", "referral", func(f *federalv1.Fact) { f.Corrects = nil })
+	if !bytes.Equal(facts.ID("sindh", "referral", fact()), facts.ID("sindh", "referral", fact())) {
+		t.Error("the same fact has two ids")
+	}
+}
+
+// Days and months are those of Karachi, where midnight is at seven in the evening.
+func TestDays(t *testing.T) {
+	if got := facts.Day(at); got != "2026-03-01" {
+		t.Error(got)
+	}
+	if got := facts.Day(at.Add(time.Second)); got != "2026-03-02" {
+		t.Error(got)
+	}
+	if got := facts.Month(time.Date(2026, 3, 31, 20, 0, 0, 0, time.UTC)); got != "2026-04" {
+		t.Error(got)
+	}
+	a, b := facts.Add(nil, "d", []byte{1}), facts.Add(nil, "d", []byte{2})
+	if x, y := facts.Add(a, "d", []byte{2}), facts.Add(b, "d", []byte{1}); !proto.Equal(x, y) || x.GetFacts() != 2 || bytes.Equal(x.GetDigest(), a.GetDigest()) {
+		t.Errorf("in one order %v, in the other %v", x, y)
+	}
+}
+
+type sent struct{ letters []post.Outgoing }
+
+func (s *sent) Queue(tx *store.Tx, o post.Outgoing) error {
+	if err := o.Check(); err != nil {
+		return err
+	}
+	tx.AfterCommit(func() { s.letters = append(s.letters, o) })
+	return nil
+}
+
+// Nobody but the federal cell asks and gives back; what is no message changes nothing.
+func TestRefusals(t *testing.T) {
+	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "flow.db"), Schema: schema})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		report, err := db.Check(context.Background())
+		if err := errors.Join(err, report.Err(), db.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	out := &sent{}
+	teller := &flow.Teller{DB: db, Tables: tables, Node: "sindh", Service: "referral", Federal: "federal", Now: func() time.Time { return at }, Post: out}
+	body := func(m proto.Message) []byte {
+		raw, err := proto.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	bad := fact()
+	bad.Kind = "a name"
+	for name, c := range map[string]struct {
+		node, service, kind string
+		body                []byte
+		reason              string
+	}{
+		"a province asks":             {"punjab", "referral", flow.WantedKind, body(&federalv1.FlowsWanted{AllDays: true}), "not-the-federal-cell"},
+		"another service asks":        {"federal", "gateway", flow.WantedKind, body(&federalv1.FlowsWanted{AllDays: true}), "not-the-federal-cell"},
+		"a province gives back":       {"punjab", "federal", flow.FactsKind, body(&federalv1.Facts{Facts: []*federalv1.Fact{fact()}}), "not-the-federal-cell"},
+		"what is asked is no message": {"federal", "federal", flow.WantedKind, []byte{0xff}, "invalid-flows"},
+		"a day that is none":          {"federal", "federal", flow.WantedKind, body(&federalv1.FlowsWanted{Days: []string{"today"}}), "invalid-flows"},
+		"a fact that is none":         {"federal", "federal", flow.FactsKind, body(&federalv1.Facts{Facts: []*federalv1.Fact{bad}}), "invalid-flows"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := db.Update(t.Context(), func(tx *store.Tx) error {
+				return teller.Handlers()[c.kind](tx, &postv1.Address{Node: c.node, Service: c.service}, &postv1.Letter{Kind: c.kind, Body: c.body})
+			})
+			if err == nil || !strings.Contains(err.Error(), c.reason) {
+				t.Errorf("%v, want %s", err, c.reason)
+			}
+			if _, err := teller.Report(t.Context()); err != nil || len(out.letters) != 0 {
+				t.Errorf("%v, %d letters", err, len(out.letters))
+			}
+		})
+	}
+}
+
+// Links are told at the start and every hour, those to other nodes alone; also after a clock was set back.
+func TestLinks(t *testing.T) {
+	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "flow.db"), Schema: schema})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	out, now := &sent{}, at
+	here, there := &postv1.Address{Node: "sindh", Service: "referral"}, &postv1.Address{Node: "punjab", Service: "referral"}
+	teller := &flow.LinkTeller{
+		DB: db, Federal: "federal", Now: func() time.Time { return now }, Post: out,
+		Links: func(context.Context) ([]post.LinkStatus, error) {
+			return []post.LinkStatus{
+				{Link: &postv1.Link{From: here, To: here}, Mark: 1},
+				{Link: &postv1.Link{From: here, To: there, Lane: postv1.Lane_LANE_URGENT}, Outgoing: true, Mark: 4, Gap: 2, Oldest: at.Add(-time.Hour)},
+				{Link: &postv1.Link{From: there, To: here, Lane: postv1.Lane_LANE_BULK}, Mark: 9, Heard: at, Quarantined: 3},
+			}, nil
+		},
+	}
+	for _, step := range []struct {
+		after   time.Duration
+		letters int
+	}{{0, 1}, {59 * time.Minute, 1}, {time.Minute, 2}, {-24 * time.Hour, 3}} {
+		now = now.Add(step.after)
+		next, err := teller.Report(t.Context())
+		if err != nil || len(out.letters) != step.letters || !next.After(now) {
+			t.Fatalf("after %v: %d letters, next %v, %v", step.after, len(out.letters), next, err)
+		}
+	}
+	states := out.letters[0].Body.(*federalv1.LinkStates)
+	want := &federalv1.LinkStates{LookTime: timestamppb.New(at), Links: []*federalv1.LinkState{
+		{Node: "punjab", Service: "referral", Urgent: true, Outgoing: true, Mark: 4, Gap: 2, OldestTime: timestamppb.New(at.Add(-time.Hour))},
+		{Node: "punjab", Service: "referral", Mark: 9, HearTime: timestamppb.New(at), Quarantined: 3},
+	}}
+	if !proto.Equal(states, want) {
+		t.Errorf("told %v", states)
+	}
+}

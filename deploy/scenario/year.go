@@ -27,6 +27,8 @@ type Options struct {
 // Year is what happens at the units and shelters of the demo's provinces in one year.
 type Year struct {
 	Start, End time.Time
+	// Options that it was made by, none of them at its zero value but Seed and Surge.
+	Options Options
 	// Units are the child protection units, in order of name, each with the node that it is at.
 	Units []Unit
 	// Shelters are the places to stay.
@@ -64,6 +66,10 @@ type Case struct {
 	Node string
 	// Family is the number of the first case of those who are of one family and taken in together; 0 for who is alone.
 	Family int
+	// Kind of harm as the published figures name it, such as `beggary`; `kilns` for the surge.
+	Kind string
+	// Woman: a woman, or a child that is with its mother; else a child without one.
+	Woman bool
 	// Case as CreateCase takes it: unit, person, urgency, exploitation, district, narrative.
 	Case *protectionv1.Case
 	// Consent as RecordConsent takes it; nil where it is not asked for, since nothing is shared.
@@ -72,7 +78,9 @@ type Case struct {
 	Referral *Referral
 }
 
-// Referral is how somebody is referred and what people do about it. Where no place is free people deviate: a unit that would accept
+// Referral is how somebody is referred and what people do about it. Those of one family who are referred for a placement go together: the first
+// one's Request is that of all, the others' say what each needs, and what people do is the same for all of them. For a service each is referred
+// alone. Where no place is free people deviate: a unit that would accept
 // declines for want of a bed.
 type Referral struct {
 	// After intake.
@@ -96,6 +104,9 @@ type Referral struct {
 type Answer struct {
 	// Unit asked, such as `nodes/punjab/units/lahore`.
 	Unit string
+	// Group where a place is expected to be found, of an acceptance of a placement, such as `nodes/punjab/shelters/lahore-children/groups/girls-4-17`. Those
+	// of one family are in groups of one shelter.
+	Group string
 	// Question asked before the answer, code of the list `question`; empty for none. The origin answers it within Delay.
 	Question string
 	// Delay from the offer to the answer: of a silent unit, how long the origin waits before it asks the next.

@@ -1,0 +1,221 @@
+package scenario
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/type/date"
+
+	protectionv1 "amanat.example/proto/amanat/protection/v1"
+	"amanat.example/services/kit/codes"
+)
+
+// Shares that no figure gives.
+const (
+	registered  = 0.30 // children with a B-Form
+	carded      = 0.55 // women with a CNIC
+	dayKnown    = 0.30 // the day of birth is known
+	ageKnown    = 0.35 // the age is; of all others it is estimated
+	withCaste   = 0.45
+	foundAtHome = 0.70 // found in the district that they live in
+)
+
+// Scripts that a worker writes in.
+const (
+	roman = iota
+	urdu
+	sindhi
+)
+
+// scripts by province: Urdu letters in Punjab and Balochistan, Sindhi ones in part of Sindh, roman ones everywhere. Assumed.
+var scripts = map[string][]float64{"punjab": {0.55, 0.45, 0}, "balochistan": {0.60, 0.40, 0}, "sindh": {0.40, 0.20, 0.40}}
+
+// notable are names of people of note that the parts could make together: not made.
+var notable = []string{
+	"Abdul Rehman Malik", "Adnan Malik", "Ali Hassan Malik", "Allah Bakhsh Soomro", "Ayesha Malik", "Fatima Jatoi", "Ghulam Qadir Magsi", "Ghulam Rasool Jatoi",
+	"Muhammad Ali Malik", "Muhammad Asif Khosa", "Nadeem Malik", "Noor Muhammad Jatoi", "Rizwan Malik", "Tariq Malik", "Zainab Ansari", "Zubair Soomro",
+}
+
+// household is who is taken in together, the oldest first, with what they have in common.
+type household struct {
+	script        int
+	father, caste part
+	home          district
+	languages     []string
+	cases         []*Case
+}
+
+// moves says where a household lives: the language of the place first.
+func (m *maker) moves(h *household, to district) {
+	h.home, h.languages = to, to.languages[:1:1]
+	if len(to.languages) > 1 && m.chance.Float64() < 0.5 {
+		h.languages = append(h.languages, to.languages[1+m.chance.IntN(len(to.languages)-1)])
+	}
+	for _, c := range h.cases {
+		c.Case.Person.Languages, c.Case.Person.HomePlace = h.languages, h.place()
+	}
+}
+
+func (h *household) place() string {
+	return codes.Label(codes.District, h.home.code, []codes.Lang{codes.English, codes.Urdu, codes.Sindhi}[h.script])
+}
+
+// household makes the people of a household with their cases.
+func (m *maker) household(o *office, found district, harm, who string, size int) *household {
+	script := pick(m.chance, scripts[o.node]...)
+	home := found
+	if m.chance.Float64() >= foundAtHome {
+		home = m.lives(o.node)
+	}
+	h := &household{script: script, father: m.name("male", home.node), cases: make([]*Case, size)}
+	if m.chance.Float64() < withCaste {
+		h.caste = m.name("caste", home.node)
+	}
+	k := kinds[harm]
+	var exploitation []string
+	if len(k.codes) > 0 {
+		exploitation = []string{draw(m.chance, k.codes)}
+		if strings.HasPrefix(exploitation[0], "Bonded") && who == children {
+			exploitation = append(exploitation, "ChildLabour")
+		}
+	}
+	risk := risks[pick(m.chance, k.risk[:]...)]
+	narrative := synthetic[script] + k.tell[script]
+	for i, age := range m.ages(k, who, size) {
+		mother := who == women && i == 0
+		c := &Case{Node: o.node, Kind: harm, Woman: who == women, Case: &protectionv1.Case{
+			Unit: o.name, Urgency: risk, FoundDistrict: found.code, Narrative: narrative, Exploitation: exploitation,
+		}}
+		if who == women && !mother {
+			c.Case.Exploitation = nil // it was done to the mother
+		}
+		girls := k.girls
+		if who == women {
+			girls = 0.5
+		}
+		c.Case.Person = m.person(h, home.node, age, mother || m.chance.Float64() < girls)
+		h.cases[i] = c
+	}
+	m.moves(h, home)
+	return h
+}
+
+// lives is a district of a province, by its people.
+func (m *maker) lives(node string) district {
+	all := m.data.in(node)
+	weights := make([]float64, len(all))
+	for i, d := range all {
+		weights[i] = float64(d.people)
+	}
+	return all[pick(m.chance, weights...)]
+}
+
+// ages of a household, the oldest first; of a mother 18 to 50, and of children who are with her up to 11.
+func (m *maker) ages(k kind, who string, size int) []int {
+	all := make([]int, size)
+	for i := range all {
+		all[i] = m.triangle(k.ages[0], k.ages[1], k.ages[2])
+	}
+	if who == women {
+		all[0] = m.triangle(18, 24, 50)
+		for i := range all[1:] {
+			all[i+1] = m.chance.IntN(min(11, all[0]-17) + 1)
+		}
+	}
+	slices.SortFunc(all, func(a, b int) int { return b - a })
+	return all
+}
+
+// triangle is a whole number between the least and the most, the usual one likeliest.
+func (m *maker) triangle(least, usual, most int) int {
+	at := float64(least) + 0.5
+	low, high := float64(usual-least)+0.5, float64(most-usual)+0.5
+	if m.chance.Float64()*(low+high) < low {
+		at = float64(usual) + 0.5 - low*abs(m.chance.Float64()-m.chance.Float64())
+	} else {
+		at = float64(usual) + 0.5 + high*abs(m.chance.Float64()-m.chance.Float64())
+	}
+	return min(max(int(at), least), most)
+}
+
+func abs(x float64) float64 { return max(x, -x) }
+
+// name is a part of names used in a province.
+func (m *maker) name(what, node string) part {
+	letter := ""
+	for _, p := range provinces {
+		if p.node == node {
+			letter = p.letter
+		}
+	}
+	all := m.data.names[what]
+	for {
+		if one := all[m.chance.IntN(len(all))]; strings.Contains(one.where, letter) {
+			return one
+		}
+	}
+}
+
+// person is somebody of a family.
+func (m *maker) person(s *household, node string, age int, female bool) *protectionv1.Person {
+	gender, list := codes.GenderMasculine, "male"
+	if female {
+		gender, list = codes.GenderFeminine, "female"
+	}
+	given := m.name(list, node)
+	for slices.Contains(notable, given.written[roman]+" "+s.caste.written[roman]) || given == s.father {
+		given = m.name(list, node)
+	}
+	p := &protectionv1.Person{
+		GivenName: given.written[s.script], FatherName: s.father.written[s.script], FamilyName: s.caste.written[s.script], Gender: gender,
+		AgeFrom: int32(age), AgeTo: int32(age),
+	}
+	share := registered
+	if age >= 18 {
+		share = carded
+	}
+	if m.chance.Float64() < share {
+		p.Cnic = m.identity(node, female)
+	}
+	return p
+}
+
+// identity is a number in the form of CNIC and B-Form: region and four more digits of the place, seven that run, one that is odd for men and even for
+// women. The second digit is 9, which stands for no division of these provinces, so that it is nobody's.
+func (m *maker) identity(node string, female bool) string {
+	const step = 6700417 // no common factor with 10 million, so that no number comes twice
+	m.serial++
+	region := map[string]int{"punjab": 3, "sindh": 4, "balochistan": 5}[node]
+	last := 1 + 2*m.chance.IntN(5)
+	if female {
+		last--
+	}
+	return fmt.Sprintf("%d9%03d-%07d-%d", region, m.chance.IntN(1000), m.serial*step%10_000_000, last)
+}
+
+// born says how well the age of somebody is known on the day of intake: by the day of birth, as a number, or estimated.
+func (m *maker) born(p *protectionv1.Person, at time.Time) {
+	p.AgeAsOf = day(at)
+	age := int(p.GetAgeFrom())
+	switch at := at.In(pakistan); pick(m.chance, dayKnown, ageKnown, 1-dayKnown-ageKnown) {
+	case 0:
+		p.BirthDate = day(at.AddDate(-age, 0, -1-m.chance.IntN(360)))
+	case 2:
+		off := 1
+		if age >= 18 {
+			off = 3
+		}
+		least, most := 0, 17
+		if age >= 18 {
+			least, most = 18, 60
+		}
+		p.AgeFrom, p.AgeTo = int32(max(age-off, least)), int32(min(age+off, most))
+	}
+}
+
+func day(at time.Time) *date.Date {
+	year, month, day := at.In(pakistan).Date()
+	return &date.Date{Year: int32(year), Month: int32(month), Day: int32(day)}
+}

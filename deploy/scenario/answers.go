@@ -1,10 +1,12 @@
 package scenario
 
 import (
+	"sync"
 	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/limits"
 )
 
 // How units answer. Published studies of referral systems find a quarter to a half of referrals never answered; taken is the quarter, since this
@@ -19,10 +21,14 @@ const (
 	spread, medianOfLimit = 1.0, 0.28
 )
 
-// answerLimit is by when an offer is to be answered, by risk (services/kit/limits).
-var answerLimit = map[custodyv1.Urgency]time.Duration{
-	custodyv1.Urgency_URGENCY_HIGH: 3 * time.Hour, custodyv1.Urgency_URGENCY_MEDIUM: 24 * time.Hour, custodyv1.Urgency_URGENCY_LOW: 72 * time.Hour,
-}
+// answerLimit is by when an offer is to be answered, by risk.
+var answerLimit = sync.OnceValue(func() map[custodyv1.Urgency]time.Duration {
+	all := map[custodyv1.Urgency]time.Duration{}
+	for _, risk := range limits.Default().Risks {
+		all[risk.Urgency] = risk.Answer
+	}
+	return all
+})
 
 var (
 	declines = []weighed{
@@ -49,6 +55,7 @@ func (m *maker) answers(units []asked, risk custodyv1.Urgency, family int, place
 	case family > 1:
 		reasons = declinesFamily
 	}
+	limit := answerLimit()[risk]
 	var all []Answer
 	for i, unit := range units {
 		a := Answer{Unit: unit.name}
@@ -57,12 +64,12 @@ func (m *maker) answers(units []asked, risk custodyv1.Urgency, family int, place
 		switch {
 		case !last && said < neverAnswered:
 			a.Silent = true
-			a.Delay = answerLimit[risk] + skewed(m.chance, answerLimit[risk]/6, spread, answerLimit[risk]) // until the origin asks the next
+			a.Delay = limit + skewed(m.chance, limit/6, spread, limit) // until the origin asks the next
 		case !last && said < neverAnswered+declining, last && said < inVain:
 			a.Decline = draw(m.chance, reasons)
 		}
 		if !a.Silent {
-			a.Delay = max(skewed(m.chance, time.Duration(medianOfLimit*float64(answerLimit[risk])), spread, 6*answerLimit[risk]), time.Minute)
+			a.Delay = max(skewed(m.chance, time.Duration(medianOfLimit*float64(limit)), spread, 6*limit), time.Minute)
 			if m.chance.Float64() < asking {
 				a.Question = draw(m.chance, questions)
 			}

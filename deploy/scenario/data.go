@@ -25,8 +25,8 @@ const (
 // figure is a published number, or what stands in for it.
 type figure struct {
 	name, who, place, kind string
-	value                  int
-	source, note           string
+	value, year            int
+	source, note           string // source `-`: none is published
 }
 
 // district is where people are found and live.
@@ -111,7 +111,7 @@ var load = sync.OnceValues(func() (*published, error) {
 		}
 	}
 	each("figures.csv", func(r []string) {
-		d.figures = append(d.figures, figure{r[0], r[1], r[2], r[3], number(r[4]), r[6], r[7]})
+		d.figures = append(d.figures, figure{r[0], r[1], r[2], r[3], number(r[4]), number(r[5]), r[6], r[7]})
 	})
 	each("districts.csv", func(r []string) {
 		entry, ok := codes.Find(codes.District, r[0])
@@ -141,16 +141,29 @@ func (d *published) of(name, who, place, kind string) (sum int) {
 	return sum
 }
 
-// source says where a figure is from.
+// source says where a figure is from; `-` where it stands in for one that is not published.
 func (d *published) source(name, who, place string) string {
 	i := slices.IndexFunc(d.figures, func(f figure) bool { return f.name == name && f.who == who && f.place == place })
 	if i < 0 {
 		return ""
 	}
-	if d.figures[i].source == "-" {
-		return d.figures[i].note
-	}
 	return d.figures[i].source
+}
+
+// female is the share of women and girls of the victims of the country, of the newest year that says it.
+func (d *published) female() (share float64, source string) {
+	newest := figure{}
+	for _, f := range d.figures {
+		if f.name == "female" && f.year > newest.year {
+			newest = f
+		}
+	}
+	for _, f := range d.figures {
+		if f.name == "identified" && f.year == newest.year {
+			share = float64(newest.value) / float64(f.value)
+		}
+	}
+	return share, newest.source
 }
 
 // returned is the share of the children of a province who go back to their parents.

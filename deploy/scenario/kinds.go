@@ -26,7 +26,7 @@ var kinds = map[string]kind{
 		0.686,
 		[3]int{3, 8, 15},
 		[3]float64{0.15, 0.50, 0.35},
-		[3]string{"Found begging at a crossing; somebody collects the money in the evening.", "چوراہے پر بھیک مانگتے ہوئے ملا؛ شام کو کوئی پیسے لے جاتا ہے۔", "چونڪ تي پنندي مليو؛ شام جو ڪو پئسا وٺي ويندو آهي."},
+		[3]string{"Found begging at a crossing; somebody collects the money in the evening.", "چوراہے پر بھیک؛ شام کو کوئی پیسے لے جاتا ہے۔", "چونڪ تي پينو؛ شام جو ڪو پئسا وٺي ويندو آهي."},
 	},
 	"sexual": {
 		[]weighed{{"SexualExploitation", 1}},
@@ -39,21 +39,21 @@ var kinds = map[string]kind{
 		bonded, 0.75,
 		[3]int{8, 14, 17},
 		[3]float64{0.50, 0.40, 0.10},
-		[3]string{"Was promised work in the city and kept there; the pay went to an agent.", "شہر میں کام کا وعدہ کر کے لایا گیا؛ اجرت ایجنٹ لیتا رہا۔", "شهر ۾ ڪم جو واعدو ڪري آندو ويو؛ اجرت ايجنٽ وٺندو رهيو."},
+		[3]string{"Was promised work in the city and kept there; the pay went to an agent.", "شہر میں کام کا جھوٹا وعدہ؛ اجرت ایجنٹ لیتا رہا۔", "شهر ۾ ڪم جو ڪوڙو واعدو؛ اجرت ايجنٽ وٺندو رهيو."},
 	},
 	"labour": {
 		[]weighed{{"ChildLabour", 60}, {"BondedLabourBrickKiln", 20}, {"BondedLabourAgriculture", 20}},
 		0.35,
 		[3]int{7, 12, 17},
 		[3]float64{0.15, 0.50, 0.35},
-		[3]string{"Works long days to pay off an advance that the family took.", "خاندان کی لی ہوئی پیشگی اتارنے کے لیے سارا دن کام کرتا رہا۔", "خاندان جي ورتل پيشگي لاهڻ لاءِ سڄو ڏينهن ڪم ڪندو رهيو."},
+		[3]string{"Works long days to pay off an advance that the family took.", "خاندان کی لی ہوئی پیشگی کے بدلے سارا دن کام۔", "خاندان جي ورتل پيشگيءَ جي بدلي سڄو ڏينهن ڪم."},
 	},
 	"servitude": {
 		[]weighed{{"DomesticServitude", 70}, {"Servitude", 30}},
 		0.7,
 		[3]int{8, 13, 17},
 		[3]float64{0.35, 0.50, 0.15},
-		[3]string{"Kept in a house as a servant and not let out; a neighbour reported it.", "گھر میں ملازم بنا کر رکھا گیا، باہر جانے کی اجازت نہ تھی؛ پڑوسی نے اطلاع دی۔", "گهر ۾ نوڪر ڪري رکيو ويو، ٻاهر وڃڻ جي اجازت نه هئي؛ پاڙيسريءَ اطلاع ڏني."},
+		[3]string{"Kept in a house as a servant and not let out; a neighbour reported it.", "گھر میں ملازمت، باہر جانے کی اجازت نہ تھی؛ پڑوسی نے اطلاع دی۔", "گهر ۾ نوڪري، ٻاهر وڃڻ جي اجازت نه هئي؛ پاڙيسريءَ اطلاع ڏني."},
 	},
 	"physical": {
 		[]weighed{{"Other", 1}},
@@ -67,7 +67,7 @@ var kinds = map[string]kind{
 		0.65,
 		[3]int{2, 10, 16},
 		[3]float64{0.55, 0.35, 0.10},
-		[3]string{"Was taken away from home and found at a bus stand.", "گھر سے لے جایا گیا اور بس اڈے پر ملا۔", "گهر مان کنيو ويو ۽ بس اڏي تي مليو."},
+		[3]string{"Was taken away from home and found at a bus stand.", "گھر سے اغوا؛ بس اڈے پر اطلاع ملی۔", "گهر مان اغوا؛ بس اڏي تي اطلاع ملي."},
 	},
 	"marriage": {
 		[]weighed{{"ForcedMarriage", 85}, {"VaniOrSwara", 15}},
@@ -80,14 +80,14 @@ var kinds = map[string]kind{
 		nil, 0.40,
 		[3]int{3, 9, 15},
 		[3]float64{0.20, 0.50, 0.30},
-		[3]string{"Lost, or ran away; knows the name of the town and of the father.", "گم ہو گیا یا گھر سے نکلا؛ شہر اور والد کا نام جانتا ہے۔", "گم ٿي ويو يا گهران نڪتو؛ شهر ۽ پيءُ جو نالو ڄاڻي ٿو."},
+		[3]string{"Lost, or ran away; knows the name of the town and of the father.", "گمشدگی یا گھر چھوڑنا؛ شہر اور والد کا نام معلوم ہے۔", "گمشدگي يا گهر ڇڏڻ؛ شهر ۽ پيءُ جو نالو معلوم آهي."},
 	},
 	kilns: {
 		[]weighed{{"BondedLabourBrickKiln", 1}},
 		0.5,
 		[3]int{5, 9, 14},
 		[3]float64{0, 0.10, 0.90},
-		[3]string{"Found making bricks at a kiln.", "بھٹے پر اینٹیں بناتے ہوئے ملا۔", "بٺي تي سرون ٺاهيندي مليو."},
+		[3]string{"Found making bricks at a kiln.", "بھٹے پر اینٹیں بنانے کا کام۔", "بٺي تي سرون ٺاهڻ جو ڪم."},
 	},
 }
 

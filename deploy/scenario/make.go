@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"google.golang.org/genproto/googleapis/type/date"
 )
 
 // What an option that is not said is. No figure says how many are referred; the second makes, of the published numbers, some 170 referrals to another province
@@ -25,6 +27,7 @@ type maker struct {
 	offices  []*office
 	families []*household
 	serial   int // of identity numbers
+	days     map[[3]int32]*date.Date
 }
 
 // Make makes a year: the same options make the same. It refuses options that are out of range.
@@ -38,7 +41,7 @@ func Make(options Options) (*Year, error) {
 	}
 	end := options.Start.AddDate(1, 0, 0)
 	m := &maker{
-		data: data, options: options, chance: rand.New(rand.NewPCG(options.Seed, 0x616d616e6174)), calendar: newCalendar(options.Start, end),
+		data: data, options: options, days: map[[3]int32]*date.Date{}, chance: rand.New(rand.NewPCG(options.Seed, 0x616d616e6174)), calendar: newCalendar(options.Start, end),
 		year: &Year{Start: options.Start, End: end, Options: options},
 	}
 	m.furnish()
@@ -161,25 +164,51 @@ func (m *maker) fill(s *stratum) error {
 	harmed := newUrn(apportion(s.people, weights)...)
 	ways := newUrn(s.people-s.referred, s.referred-s.interprovincial, s.interprovincial)
 	for ways.total > 0 {
-		d, k, w := found.draw(m.chance), harmed.draw(m.chance), ways.draw(m.chance)
-		size := min(m.size(s.who, harms[k]), found.left[d], harmed.left[k], ways.left[w])
+		d, k, of := found.draw(m.chance), harmed.draw(m.chance), ways.draw(m.chance)
+		size := min(m.size(s.who, harms[k]), found.left[d], harmed.left[k], ways.left[of])
 		found.take(d, size)
 		harmed.take(k, size)
-		ways.take(w, size)
+		ways.take(of, size)
 		office := m.nearest(s.node, districts[d], s.who == women)
 		if office == nil {
 			return unknownFigure(districts[d])
 		}
-		family := m.household(office, m.data.byCode[districts[d]], harms[k], s.who, size)
-		m.found(family)
-		if w > 0 {
-			m.refer(office, family, w == 2)
-		} else if m.chance.Float64() < refusing {
-			m.refuse(family)
+		var w way
+		if of > 0 {
+			w = m.plan(s.node, of == 2)
 		}
-		m.families = append(m.families, family)
+		at := m.data.byCode[districts[d]]
+		h := m.household(office, at, m.lives(at, w), harms[k], s.who, size)
+		m.found(h)
+		if of > 0 {
+			m.refer(office, h, w)
+		} else if m.chance.Float64() < refusing {
+			m.refuse(h)
+		}
+		m.families = append(m.families, h)
 	}
 	return nil
+}
+
+// lives is where people live who were found in a district: there, or elsewhere in the province; in another where that is why they are referred.
+func (m *maker) lives(found district, w way) district {
+	switch {
+	case w.reason == familyThere:
+		return m.district(w.to)
+	case m.chance.Float64() < foundAtHome:
+		return found
+	}
+	return m.district(found.node)
+}
+
+// district of a node, by its people.
+func (m *maker) district(node string) district {
+	all := m.data.in(node)
+	weights := make([]float64, len(all))
+	for i, d := range all {
+		weights[i] = float64(d.people)
+	}
+	return all[pick(m.chance, weights...)]
 }
 
 // Families, assumed: one household in six is of brothers and sisters, one woman in seven has small children with her.
@@ -210,8 +239,12 @@ func (m *maker) found(h *household) {
 
 // date says when a family is taken in, and so on what day the ages were said, and when who knows it was born.
 func (m *maker) date(h *household, at time.Time) {
+	const each = 10 * time.Minute
+	if all := each * time.Duration(len(h.cases)); at.Add(all).Day() != at.Day() { // not over midnight
+		at = at.Add(-all)
+	}
 	for i, c := range h.cases {
-		c.Time = at.Add(time.Duration(10*i) * time.Minute)
+		c.Time = at.Add(each * time.Duration(i))
 		m.born(c.Case.GetPerson(), c.Time)
 	}
 }

@@ -3,8 +3,11 @@ package scenario_test
 import (
 	"crypto/sha256"
 	"fmt"
+	"math"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -76,4 +79,66 @@ func digest(t *testing.T, y *scenario.Year) string {
 		write(c, messages...)
 	}
 	return fmt.Sprintf("%x", sum.Sum(nil))
+}
+
+func TestOptionsOutOfRangeAreRefused(t *testing.T) {
+	for field, options := range map[string]scenario.Options{
+		"Referred": {Referred: -0.1}, "Referred ": {Referred: 1.1}, "Referred  ": {Referred: math.NaN()},
+		"Interprovincial": {Interprovincial: 1.5}, "Interprovincial ": {Interprovincial: math.NaN()}, "Referrals": {Referrals: -1},
+	} {
+		if y, err := scenario.Make(options); err == nil || y != nil || !strings.Contains(err.Error(), strings.TrimSpace(field)) {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
+// As many referrals as are asked for, however few, and cases in order of time within the year.
+func TestAsManyAsAskedFor(t *testing.T) {
+	for _, options := range []scenario.Options{
+		{Referrals: 1},
+		{Referrals: 7, Referred: 1},
+		{Referrals: 50, Referred: 0.01, Interprovincial: 1},
+		{Referrals: 999, Interprovincial: -1},
+		{Referrals: 100, Start: time.Date(2024, time.January, 31, 22, 0, 0, 0, time.UTC)},
+	} {
+		y, err := scenario.Make(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		referred, away := 0, 0
+		for i, c := range y.Cases {
+			if c.Number != i+1 || i > 0 && c.Time.Before(y.Cases[i-1].Time) || c.Time.Before(y.Start) || c.Time.After(y.End.Add(time.Hour)) {
+				t.Fatalf("%+v: case %d of %v is out of order or of the year", options, c.Number, c.Time)
+			}
+			if c.Referral != nil {
+				referred++
+				if !strings.HasPrefix(c.Referral.Request.GetToUnit(), "nodes/"+c.Node+"/") {
+					away++
+				}
+			}
+		}
+		want := int(math.Round(float64(options.Referrals) * y.Options.Interprovincial))
+		if referred != options.Referrals || away != want {
+			t.Errorf("%+v: %d referrals of which %d to another province, want %d", options, referred, away, want)
+		}
+	}
+}
+
+// Cuts lie in the year and never over each other; Balochistan's last longest.
+func TestCuts(t *testing.T) {
+	y := make5000(t)
+	ends, away, long := map[string]time.Time{}, map[string]time.Duration{}, 0
+	for _, c := range y.Cuts {
+		if c.From.Before(y.Start) || c.From.Add(c.For).After(y.End) || c.From.Before(ends[c.Node]) || c.For <= 0 {
+			t.Errorf("%s: cut from %v for %v", c.Node, c.From, c.For)
+		}
+		ends[c.Node] = c.From.Add(c.For)
+		away[c.Node] += c.For
+		if c.For > 24*time.Hour && c.Node == "balochistan" {
+			long++
+		}
+	}
+	if len(away) != 3 || long < 3 || away["balochistan"] < 4*away["sindh"] {
+		t.Errorf("away for %v; %d cuts of Balochistan for more than a day", away, long)
+	}
 }

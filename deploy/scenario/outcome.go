@@ -27,6 +27,22 @@ func (m *maker) outcome(c *Case) string {
 	return draw(m.chance, otherwise)
 }
 
+// served is what becomes of who got a service, and what was given.
+func (m *maker) served(c *Case, service string) (outcome string, given []string) {
+	given = []string{service}
+	if service != "PSYCHOSOCIAL" && m.chance.Float64() < counselled/3 {
+		given = append(given, "PSYCHOSOCIAL")
+	}
+	family := service == "FAMILY_TRACING" || service == "REUNIFICATION"
+	switch {
+	case family && m.chance.Float64() < m.data.returned(provinceOf(c.Node)):
+		return reunified, given
+	case m.chance.Float64() < 0.1:
+		return "REFERRED_ON", given
+	}
+	return "SERVICE_GIVEN", given
+}
+
 // stay is how long a placement lasts, as long as the place allows at most.
 func (m *maker) stay(outcome string, h *house) time.Duration {
 	median := 12 * 24 * time.Hour
@@ -43,8 +59,8 @@ func (m *maker) stay(outcome string, h *house) time.Duration {
 	return max(skewed(m.chance, median, 0.9, longest), 6*time.Hour)
 }
 
-// given are the services that somebody got in a placement.
-func (m *maker) given(c *Case, outcome string) []string {
+// provided are the services that somebody got in a placement.
+func (m *maker) provided(c *Case, outcome string) []string {
 	all := []string{codes.ServiceShelter}
 	if m.chance.Float64() < counselled {
 		all = append(all, "PSYCHOSOCIAL")

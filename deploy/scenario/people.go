@@ -35,7 +35,7 @@ var scripts = map[string][]float64{"punjab": {0.55, 0.45, 0}, "balochistan": {0.
 // notable are names of people of note that the parts could make together: not made.
 var notable = []string{
 	"Abdul Rehman Malik", "Adnan Malik", "Ali Hassan Malik", "Allah Bakhsh Soomro", "Ayesha Malik", "Fatima Jatoi", "Ghulam Qadir Magsi", "Ghulam Rasool Jatoi",
-	"Muhammad Ali Malik", "Muhammad Asif Khosa", "Nadeem Malik", "Noor Muhammad Jatoi", "Rizwan Malik", "Tariq Malik", "Zainab Ansari", "Zubair Soomro",
+	"Nadeem Malik", "Noor Muhammad Jatoi", "Rizwan Malik", "Tariq Malik", "Zainab Ansari", "Zubair Soomro",
 }
 
 // household is who is taken in together, the oldest first, with what they have in common.
@@ -47,31 +47,21 @@ type household struct {
 	cases         []*Case
 }
 
-// moves says where a household lives: the language of the place first.
-func (m *maker) moves(h *household, to district) {
-	h.home, h.languages = to, to.languages[:1:1]
-	if len(to.languages) > 1 && m.chance.Float64() < 0.5 {
-		h.languages = append(h.languages, to.languages[1+m.chance.IntN(len(to.languages)-1)])
-	}
-	for _, c := range h.cases {
-		c.Case.Person.Languages, c.Case.Person.HomePlace = h.languages, h.place()
-	}
-}
-
+// place is where the household lives, as its worker writes it.
 func (h *household) place() string {
 	return codes.Label(codes.District, h.home.code, []codes.Lang{codes.English, codes.Urdu, codes.Sindhi}[h.script])
 }
 
 // household makes the people of a household with their cases.
-func (m *maker) household(o *office, found district, harm, who string, size int) *household {
-	script := pick(m.chance, scripts[o.node]...)
-	home := found
-	if m.chance.Float64() >= foundAtHome {
-		home = m.lives(o.node)
-	}
-	h := &household{script: script, father: m.name("male", home.node), cases: make([]*Case, size)}
+func (m *maker) household(o *office, found, home district, harm, who string, size int) *household {
+	h := &household{script: pick(m.chance, scripts[o.node]...), home: home, cases: make([]*Case, size)}
 	if m.chance.Float64() < withCaste {
 		h.caste = m.name("caste", home.node)
+	}
+	h.father = m.given("male", h)
+	h.languages = home.languages[:1:1]
+	if len(home.languages) > 1 && m.chance.Float64() < 0.5 {
+		h.languages = append(h.languages, home.languages[1+m.chance.IntN(len(home.languages)-1)])
 	}
 	k := kinds[harm]
 	var exploitation []string
@@ -82,7 +72,7 @@ func (m *maker) household(o *office, found district, harm, who string, size int)
 		}
 	}
 	risk := risks[pick(m.chance, k.risk[:]...)]
-	narrative := synthetic[script] + k.tell[script]
+	narrative := synthetic[h.script] + k.tell[h.script]
 	for i, age := range m.ages(k, who, size) {
 		mother := who == women && i == 0
 		c := &Case{Node: o.node, Kind: harm, Woman: who == women, Case: &protectionv1.Case{
@@ -95,21 +85,10 @@ func (m *maker) household(o *office, found district, harm, who string, size int)
 		if who == women {
 			girls = 0.5
 		}
-		c.Case.Person = m.person(h, home.node, age, mother || m.chance.Float64() < girls)
+		c.Case.Person = m.person(h, age, mother || m.chance.Float64() < girls)
 		h.cases[i] = c
 	}
-	m.moves(h, home)
 	return h
-}
-
-// lives is a district of a province, by its people.
-func (m *maker) lives(node string) district {
-	all := m.data.in(node)
-	weights := make([]float64, len(all))
-	for i, d := range all {
-		weights[i] = float64(d.people)
-	}
-	return all[pick(m.chance, weights...)]
 }
 
 // ages of a household, the oldest first; of a mother 18 to 50, and of children who are with her up to 11.
@@ -158,26 +137,35 @@ func (m *maker) name(what, node string) part {
 	}
 }
 
+// given is a name of one's own that makes nobody of note with the household's.
+func (m *maker) given(list string, h *household) part {
+	for {
+		if one := m.name(list, h.home.node); !slices.Contains(notable, one.written[roman]+" "+h.caste.written[roman]) {
+			return one
+		}
+	}
+}
+
 // person is somebody of a family.
-func (m *maker) person(s *household, node string, age int, female bool) *protectionv1.Person {
+func (m *maker) person(h *household, age int, female bool) *protectionv1.Person {
 	gender, list := codes.GenderMasculine, "male"
 	if female {
 		gender, list = codes.GenderFeminine, "female"
 	}
-	given := m.name(list, node)
-	for slices.Contains(notable, given.written[roman]+" "+s.caste.written[roman]) || given == s.father {
-		given = m.name(list, node)
+	given := m.given(list, h)
+	for given == h.father {
+		given = m.given(list, h)
 	}
 	p := &protectionv1.Person{
-		GivenName: given.written[s.script], FatherName: s.father.written[s.script], FamilyName: s.caste.written[s.script], Gender: gender,
-		AgeFrom: int32(age), AgeTo: int32(age),
+		GivenName: given.written[h.script], FatherName: h.father.written[h.script], FamilyName: h.caste.written[h.script], Gender: gender,
+		AgeFrom: int32(age), AgeTo: int32(age), Languages: h.languages, HomePlace: h.place(),
 	}
 	share := registered
 	if age >= 18 {
 		share = carded
 	}
 	if m.chance.Float64() < share {
-		p.Cnic = m.identity(node, female)
+		p.Cnic = m.identity(h.home.node, female)
 	}
 	return p
 }
@@ -197,7 +185,7 @@ func (m *maker) identity(node string, female bool) string {
 
 // born says how well the age of somebody is known on the day of intake: by the day of birth, as a number, or estimated.
 func (m *maker) born(p *protectionv1.Person, at time.Time) {
-	p.AgeAsOf = day(at)
+	p.AgeAsOf = m.day(at)
 	age := int(p.GetAgeFrom())
 	switch at := at.In(pakistan); pick(m.chance, dayKnown, ageKnown, 1-dayKnown-ageKnown) {
 	case 0:
@@ -213,6 +201,16 @@ func (m *maker) born(p *protectionv1.Person, at time.Time) {
 		}
 		p.AgeFrom, p.AgeTo = int32(max(age-off, least)), int32(min(age+off, most))
 	}
+}
+
+// day is a date of which there is one message for all, since a surge says few dates often.
+func (m *maker) day(at time.Time) *date.Date {
+	d := day(at)
+	key := [3]int32{d.GetYear(), d.GetMonth(), d.GetDay()}
+	if m.days[key] == nil {
+		m.days[key] = d
+	}
+	return m.days[key]
 }
 
 func day(at time.Time) *date.Date {

@@ -27,8 +27,9 @@ type house struct {
 	stay        time.Duration // longest; 0: no limit
 }
 
+// serves says whether a unit is asked for a service: that for women not for a child.
 func (o *office) serves(woman bool) bool {
-	return o.takes == "all" || (o.takes == women) == woman
+	return woman || o.takes != women
 }
 
 // furnish makes the units and the places to stay, each of these near a unit of its province.
@@ -119,13 +120,14 @@ func (h *house) admits(g *shelterv1.Group, n *custodyv1.Needs) bool {
 	return !slices.ContainsFunc(n.GetSpecialNeeds(), func(need string) bool { return !slices.Contains(g.GetNeeds(), need) })
 }
 
-// groups are where each of the people is taken in one place; nil where somebody is not.
+// groups are where each of the people is taken in one place, as many as it has beds; nil where somebody is not.
 func (h *house) groups(people []*custodyv1.Needs) []string {
-	names := make([]string, len(people))
+	names, beds := make([]string, len(people)), map[string]int32{}
 	for i, n := range people {
 		for _, g := range h.GetGroups() {
-			if h.admits(g, n) {
+			if h.admits(g, n) && beds[g.GetName()] < g.GetTotal() {
 				names[i] = h.GetName() + "/groups/" + g.GetName()
+				beds[g.GetName()]++
 				break
 			}
 		}

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -43,95 +44,137 @@ const (
 	noBed       = "NO_LOCAL_BED"
 )
 
+// way is how a household is to be helped, as it is planned before its people are made: where family is the reason, they are people of there.
+type way struct {
+	// to is the node that is asked, the own one included; empty: nobody is referred.
+	to string
+	// place: for a place to stay, else for a service.
+	place           bool
+	service, reason string
+}
+
+// plan draws a way: to another province, or within the own one.
+func (m *maker) plan(node string, away bool) way {
+	share := placedHere
+	if away {
+		share = placedAway
+	}
+	if m.chance.Float64() >= share {
+		return m.planService(node, away)
+	}
+	w := way{to: node, place: true, service: codes.ServiceShelter, reason: draw(m.chance, reasonsHere)}
+	if away {
+		w.reason = draw(m.chance, reasonsAway[node])
+		w.to = m.destination(node, w.reason)
+	}
+	return w
+}
+
+func (m *maker) planService(node string, away bool) way {
+	w := way{to: node, service: draw(m.chance, services)}
+	w.reason = serviceReason[w.service]
+	if away {
+		w.to = m.destination(node, w.reason)
+	}
+	return w
+}
+
+// destination is another node: where more people live, more have family. To Balochistan nobody goes for a bed, or to be safe.
+func (m *maker) destination(node, reason string) string {
+	var nodes []string
+	var weights []float64
+	for _, p := range provinces {
+		barren := p.node == "balochistan" && reason != familyThere && reason != "COURT_ORDER" && reason != "JURISDICTION_OF_OFFENCE"
+		if p.node == node || barren {
+			continue
+		}
+		people := 0
+		for _, d := range m.data.in(p.node) {
+			people += d.people
+		}
+		nodes, weights = append(nodes, p.node), append(weights, float64(people))
+	}
+	return nodes[pick(m.chance, weights...)]
+}
+
 // asked is a unit that can be asked, with the place it has for the people; none for a service.
 type asked struct {
 	*office
 	house *house
 }
 
-// refer says how a family is referred, to another province or within its own, and what comes of it.
-func (m *maker) refer(from *office, h *household, away bool) {
-	share := placedHere
-	if away {
-		share = placedAway
-	}
-	if m.chance.Float64() < share && m.place(from, h, away) {
+// refer says how a household is referred, and what comes of it: for a service where no unit has a place for all of them.
+func (m *maker) refer(from *office, h *household, w way) {
+	if w.place && m.place(from, h, w) {
 		return
 	}
+	if w.place {
+		to := w.to
+		w = m.planService(from.node, false)
+		w.to = to
+	}
 	for _, c := range h.cases {
-		m.serve(from, h, c, away)
+		m.serve(from, h, c, w)
 	}
 }
 
-// place refers a family for a place to stay; false where no unit has one for all of them.
-func (m *maker) place(from *office, h *household, away bool) bool {
-	family := h.cases
-	needs := make([]*custodyv1.Needs, len(family))
-	for i, c := range family {
-		needs[i] = m.needs(c, len(family))
+// place refers a household for a place to stay; false where no unit has one for all of them.
+func (m *maker) place(from *office, h *household, w way) bool {
+	needs := make([]*custodyv1.Needs, len(h.cases))
+	for i, c := range h.cases {
+		needs[i] = m.needs(c, len(h.cases))
 	}
-	reason := draw(m.chance, reasonsHere)
-	if away {
-		reason = draw(m.chance, reasonsAway[from.node])
-	}
-	to := m.destination(from, h, reason, away)
-	units := m.candidates(from, to, func(o *office) (asked, bool) {
+	units := m.candidates(from, w.to, near(w.reason, from, h.home), func(o *office) (asked, bool) {
 		house := o.place(m.chance, needs)
 		return asked{o, house}, house != nil
-	}, near(reason, from, h.home))
+	})
 	if len(units) == 0 {
 		return false
 	}
-	answers := m.answers(units, family[0].Case.GetUrgency(), len(family), true)
-	last := answers[len(answers)-1]
-	after, road, absent := m.after(family[0].Case.GetUrgency()), m.road(from, units[len(answers)-1].office), m.chance.Float64() < noShow
-	outcome := m.outcome(family[0])
-	stay := m.stay(outcome, units[len(answers)-1].house)
-	for i, c := range family {
-		own := append([]Answer(nil), answers...)
-		if !last.Silent && last.Decline == "" {
-			own[len(own)-1].Group = units[len(answers)-1].house.groups(needs)[i]
+	risk := h.cases[0].Case.GetUrgency()
+	common := Referral{After: m.after(risk), Answers: m.answers(units, risk, len(needs), true)}
+	house := units[len(common.Answers)-1].house
+	accepted := common.accepted()
+	if accepted {
+		common.Road, common.NoShow = m.road(from, units[len(common.Answers)-1].office), m.chance.Float64() < noShow
+		common.Outcome = m.outcome(h.cases[0])
+		common.Stay = m.stay(common.Outcome, house)
+	}
+	for i, c := range h.cases {
+		own := common
+		own.Request = &protectionv1.ReferCaseRequest{
+			Kind: custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, Service: w.service, Reasons: []string{w.reason}, Needs: needs[i], ToUnit: own.Answers[0].Unit,
 		}
-		c.Referral = &Referral{
-			After: after, Answers: own, Road: road, NoShow: absent, Stay: stay, Outcome: outcome, Services: m.given(c, outcome),
-			Request: &protectionv1.ReferCaseRequest{
-				Kind: custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, Service: codes.ServiceShelter, Reasons: []string{reason}, Needs: needs[i], ToUnit: answers[0].Unit,
-			},
+		if accepted {
+			own.Answers = slices.Clone(own.Answers)
+			own.Answers[len(own.Answers)-1].Group = house.groups(needs)[i]
+			own.Services = m.provided(c, own.Outcome)
 		}
-		m.consent(c, family, "PLACEMENT")
+		c.Referral = &own
+		m.consent(c, h.cases, "PLACEMENT")
 	}
 	return true
 }
 
+// accepted says that the last unit asked accepts.
+func (r *Referral) accepted() bool {
+	last := r.Answers[len(r.Answers)-1]
+	return !last.Silent && last.Decline == ""
+}
+
 // serve refers somebody for a service, to which the person goes and comes back.
-func (m *maker) serve(from *office, h *household, c *Case, away bool) {
-	service := draw(m.chance, services)
-	reason := serviceReason[service]
-	to := m.destination(from, h, reason, away)
-	units := m.candidates(from, to, func(o *office) (asked, bool) {
-		return asked{o, nil}, o.serves(c.Woman) || o.node == "punjab" && c.Woman
-	}, near(reason, from, h.home))
-	needs := m.needs(c, 1)
-	needs.WithMother, needs.Services = false, []string{service}
-	outcome := "SERVICE_GIVEN"
-	switch {
-	case (service == "FAMILY_TRACING" || service == "REUNIFICATION") && m.chance.Float64() < m.data.returned(provinceOf(c.Node)):
-		outcome = reunified
-	case m.chance.Float64() < 0.1:
-		outcome = "REFERRED_ON"
+func (m *maker) serve(from *office, h *household, c *Case, w way) {
+	units := m.candidates(from, w.to, near(w.reason, from, h.home), func(o *office) (asked, bool) { return asked{o, nil}, o.serves(c.Woman) })
+	needs, risk := m.needs(c, 1), c.Case.GetUrgency()
+	needs.Services = []string{w.service}
+	c.Referral = &Referral{After: m.after(risk), Answers: m.answers(units, risk, 1, false)}
+	c.Referral.Request = &protectionv1.ReferCaseRequest{
+		Kind: custodyv1.ReferralKind_REFERRAL_KIND_SERVICE, Service: w.service, Reasons: []string{w.reason}, Needs: needs, ToUnit: c.Referral.Answers[0].Unit,
 	}
-	given := []string{service}
-	if service != "PSYCHOSOCIAL" && m.chance.Float64() < counselled/3 {
-		given = append(given, "PSYCHOSOCIAL")
+	if c.Referral.accepted() {
+		c.Referral.Stay = skewed(m.chance, 6*24*time.Hour, 0.9, longestStay)
+		c.Referral.Outcome, c.Referral.Services = m.served(c, w.service)
 	}
-	c.Referral = &Referral{
-		After: m.after(c.Case.GetUrgency()), Answers: m.answers(units, c.Case.GetUrgency(), 1, false),
-		Stay: skewed(m.chance, 6*24*time.Hour, 0.9, longestStay), Outcome: outcome, Services: given,
-		Request: &protectionv1.ReferCaseRequest{
-			Kind: custodyv1.ReferralKind_REFERRAL_KIND_SERVICE, Service: service, Reasons: []string{reason}, Needs: needs,
-		},
-	}
-	c.Referral.Request.ToUnit = c.Referral.Answers[0].Unit
 	m.consent(c, h.cases, "SERVICES")
 }
 
@@ -157,63 +200,41 @@ func (m *maker) needs(c *Case, size int) *custodyv1.Needs {
 	return n
 }
 
-// destination is the node that is asked. Where family is the reason it is where the family lives, which is then so; to Balochistan nobody goes for a bed.
-func (m *maker) destination(from *office, h *household, reason string, away bool) string {
-	if !away {
-		return from.node
-	}
-	var nodes []string
-	var weights []float64
-	for _, p := range provinces {
-		if p.node == from.node || p.node == "balochistan" && (reason == noBed || reason == "NOT_SERVED_LOCALLY" || reason == "SAFETY_RELOCATION" || reason == "SPECIALIST_SERVICE") {
-			continue
-		}
-		people := 0
-		for _, d := range m.data.in(p.node) {
-			people += d.people
-		}
-		nodes, weights = append(nodes, p.node), append(weights, float64(people))
-	}
-	to := nodes[pick(m.chance, weights...)]
-	if reason == familyThere {
-		m.moves(h, m.lives(to))
-	}
-	return to
-}
-
 // near weighs units by how near they are to where the reason points.
-func near(reason string, from *office, home district) func(a asked) float64 {
-	return func(a asked) float64 {
+func near(reason string, from *office, home district) func(o *office) float64 {
+	return func(o *office) float64 {
 		switch reason {
 		case familyThere:
-			km, _ := codes.Distance(home.code, a.district)
+			km, _ := codes.Distance(home.code, o.district)
 			return 1 / float64(25+km)
 		case noBed, "NOT_SERVED_LOCALLY":
-			km, _ := codes.Distance(from.district, a.district)
+			km, _ := codes.Distance(from.district, o.district)
 			return 1 / float64(50+km)
 		case "SAFETY_RELOCATION": // far away
-			km, _ := codes.Distance(from.district, a.district)
+			km, _ := codes.Distance(from.district, o.district)
 			return float64(50 + km)
 		}
 		return 1
 	}
 }
 
-// candidates are the units of a node that can be asked, other than the one that asks, in the order in which they are.
-func (m *maker) candidates(from *office, node string, can func(o *office) (asked, bool), weigh func(a asked) float64) []asked {
+// candidates are units of a node that can be asked, other than the one that asks, in the order in which they are.
+func (m *maker) candidates(from *office, node string, near func(o *office) float64, can func(o *office) (asked, bool)) []asked {
 	var all []asked
 	var weights []float64
 	for _, o := range m.offices {
 		if o.node != node || o == from {
 			continue
 		}
-		if a, ok := can(o); ok {
-			w := weigh(a)
-			if a.house != nil {
-				w *= float64(a.house.beds())
-			}
-			all, weights = append(all, a), append(weights, w)
+		a, ok := can(o)
+		if !ok {
+			continue
 		}
+		w := near(o)
+		if a.house != nil {
+			w *= float64(a.house.beds())
+		}
+		all, weights = append(all, a), append(weights, w)
 	}
 	return order(m.chance, all, weights)
 }

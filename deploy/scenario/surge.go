@@ -21,8 +21,8 @@ func (m *maker) surge() {
 	for left > 0 {
 		size := min(1+pick(m.chance, kilnFamilies...), left)
 		left -= size
-		found := m.lives("punjab")
-		family := m.household(m.nearest("punjab", found.code, false), found, kilns, children, size)
+		found := m.district("punjab")
+		family := m.household(m.nearest("punjab", found.code, false), found, found, kilns, children, size)
 		m.date(family, m.calendar.drawFrom(m.chance, sums, first))
 		m.families = append(m.families, family)
 	}

@@ -176,9 +176,16 @@ func (j judge) referral(c *scenario.Case, units map[string]string, groups map[st
 	}
 	j.code(what, codes.Service, append([]string{request.GetService()}, r.Services...)...)
 	j.code(what, codes.ReferralReason, request.GetReasons()...)
-	j.code(what, codes.Outcome, r.Outcome)
+	if end := r.Answers[len(r.Answers)-1]; end.Decline == "" {
+		j.code(what, codes.Outcome, r.Outcome)
+		if r.Stay <= 0 || len(r.Services) == 0 || (r.Road > 0) != placement {
+			j.Errorf("%s: lasts no time, or nothing is given, or a way is made where nobody moves", what)
+		}
+	} else if r.Outcome != "" || len(r.Services) > 0 || r.Stay > 0 || r.Road > 0 || r.NoShow {
+		j.Errorf("%s: nobody accepts, and yet something comes of it", what)
+	}
 	j.fault(what, codes.CheckNeeds("needs", request.GetNeeds()))
-	if request.GetToUnit() != r.Answers[0].Unit || r.After <= 0 || r.Stay <= 0 || len(r.Services) == 0 {
+	if request.GetToUnit() != r.Answers[0].Unit || r.After <= 0 {
 		j.Errorf("%s: asks another unit first than the one that answers first, or lacks a time or a service", what)
 	}
 	seen := map[string]bool{c.Case.GetUnit(): true}

@@ -95,7 +95,7 @@ type Referral struct {
 	NoShow bool
 	// Stay is from arrival, or from the promise of a service, to the outcome.
 	Stay time.Duration
-	// Outcome and Services given, codes of the lists.
+	// Outcome and Services given, codes of the lists; none where nobody accepts.
 	Outcome  string
 	Services []string
 }

@@ -1,0 +1,76 @@
+package scenario_test
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"amanat.example/deploy/scenario"
+)
+
+func TestSurge(t *testing.T) {
+	before, begin := heap(), time.Now()
+	y, err := scenario.Make(scenario.Options{Seed: 7, Referrals: 500, Surge: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	took, bytes := time.Since(begin), (heap()-before)/uint64(len(y.Cases))
+	t.Logf("%d cases in %v, %d bytes for each, %d in all", len(y.Cases), took, bytes, bytes*uint64(len(y.Cases)))
+	if bytes > 1000 {
+		t.Errorf("a case takes %d bytes, so that the surge takes more than 80 million", bytes)
+	}
+	found, families, alone, first := map[string]int{}, map[int]int{}, 0, time.Time{}
+	total := 0
+	for _, c := range y.Cases {
+		if c.Kind != "kilns" {
+			continue
+		}
+		if total++; first.IsZero() {
+			first = c.Time
+		}
+		if c.Referral != nil || c.Consent != nil || c.Node != "punjab" || c.Time.Sub(first) > 30*24*time.Hour || c.Case.GetPerson().GetAgeTo() > 17 {
+			t.Fatalf("case %d at %s at %v, referred %v: not of the kilns", c.Number, c.Node, c.Time, c.Referral != nil)
+		}
+		found[c.Case.GetFoundDistrict()]++
+		if c.Family == 0 {
+			alone++
+		} else {
+			families[c.Family]++
+		}
+	}
+	if total != 79000 || len(found) != 36 || found["PK617"] < 3*found["PK631"] {
+		t.Errorf("%d children in %d districts, %d in Lahore and %d in Sahiwal", total, len(found), found["PK617"], found["PK631"])
+	}
+	if households := alone + len(families); households < total/3 || households > total/2 || alone < households/5 {
+		t.Errorf("%d households of %d children, %d of one", households, total, alone)
+	}
+	for _, row := range rows(t, y) {
+		if !row.OK {
+			t.Errorf("%s, %s: %.4f and not %.4f", row.Of, row.What, row.Made, row.Published)
+		}
+		if strings.HasPrefix(row.Of, "surge") {
+			total = 0
+		}
+	}
+	if total != 0 {
+		t.Error("the table says nothing of the surge")
+	}
+}
+
+func rows(t *testing.T, y *scenario.Year) []scenario.Row {
+	t.Helper()
+	all, err := scenario.Table(y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// heap is what is held, bytes.
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}

@@ -130,7 +130,7 @@ func refused(t *testing.T, y *scenario.Year) map[string]bool {
 	return all
 }
 
-// A bound is of use only where it is narrow: in a year of 5000 referrals no share of 3000 or more may be off by a twentieth of the whole.
+// A bound is of use only where it is narrow: in a year of 5000 referrals no share of 5000 or more may be off by a twentieth of the whole.
 func TestBoundsAreNarrow(t *testing.T) {
 	rows, err := scenario.Table(make5000(t))
 	if err != nil {
@@ -139,7 +139,7 @@ func TestBoundsAreNarrow(t *testing.T) {
 	groups := map[string]bool{}
 	for _, r := range rows {
 		groups[r.Of] = true
-		few := r.N < 3000
+		few := r.N < 5000
 		if !few && r.Bound > 0.05 || r.Bound <= 0 || r.Published <= 0 || r.N == 0 {
 			t.Errorf("%s, %s: a bound of %.3f around %.3f of %d", r.Of, r.What, r.Bound, r.Published, r.N)
 		}

@@ -46,8 +46,8 @@ type institution struct {
 
 // part is a part of a name in roman, Urdu and Sindhi letters.
 type part struct {
-	written [3]string
-	where   string
+	written          [3]string
+	where, community string
 }
 
 // published is all that lies in the data files.
@@ -126,7 +126,7 @@ var load = sync.OnceValues(func() (*published, error) {
 		d.institutions = append(d.institutions, institution{r[0] == "unit", r[1], r[2], r[3], r[4], r[5], number(r[6]), number(r[7]), number(r[8]), r[9]})
 	})
 	each("names.csv", func(r []string) {
-		d.names[r[0]] = append(d.names[r[0]], part{[3]string{r[1], r[2], r[3]}, r[4]})
+		d.names[r[0]] = append(d.names[r[0]], part{[3]string{r[1], r[2], r[3]}, r[4], r[5]})
 	})
 	return d, fault
 })

@@ -74,7 +74,7 @@ var kinds = map[string]kind{
 		1,
 		[3]int{12, 15, 17},
 		[3]float64{0.65, 0.30, 0.05},
-		[3]string{"Was to be married against her will; a teacher called.", "مرضی کے خلاف شادی کی جا رہی تھی؛ استانی نے فون کیا۔", "مرضيءَ جي خلاف شادي ڪرائي پئي وئي؛ استاد فون ڪيو."},
+		[3]string{"Was to be married against her will; somebody called the helpline.", "مرضی کے خلاف شادی؛ ہیلپ لائن پر اطلاع ملی۔", "مرضيءَ جي خلاف شادي؛ هيلپ لائن تي اطلاع ملي."},
 	},
 	"missing": {
 		nil, 0.40,

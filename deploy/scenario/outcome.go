@@ -84,6 +84,7 @@ func (m *maker) provided(c *Case, outcome string) []string {
 const (
 	refusing   = 0.07
 	standingIn = 0.25
+	implicated = 0.5 // of the caregivers for whom somebody stands in
 	sharesHome = 0.85
 	sharesMore = 0.55
 )
@@ -104,7 +105,7 @@ func basis(p *protectionv1.Person) string {
 }
 
 // consent is given for what the referral is for.
-func (m *maker) consent(c *Case, family []*Case, purpose string) {
+func (m *maker) consent(h *household, c *Case, purpose string) {
 	p := c.Case.GetPerson()
 	c.Consent = &protectionv1.Consent{
 		Decision: protectionv1.Consent_DECISION_GIVEN, Basis: basis(p), GivenBy: p.GetFatherName(), Purposes: []string{purpose},
@@ -114,10 +115,12 @@ func (m *maker) consent(c *Case, family []*Case, purpose string) {
 	case p.GetAgeFrom() >= 15:
 		c.Consent.GivenBy = p.GetGivenName()
 	case c.Woman:
-		c.Consent.GivenBy = family[0].Case.GetPerson().GetGivenName()
-	case m.chance.Float64() < standingIn:
-		c.Consent.Basis, c.Consent.GivenBy = codes.ConsentBasisTrustedAdult, "case worker"
-		c.Consent.Note = []string{"The caregiver cannot be reached.", "The caregiver is implicated."}[m.chance.IntN(2)]
+		c.Consent.GivenBy = h.cases[0].Case.GetPerson().GetGivenName()
+	case h.standIn:
+		c.Consent.Basis, c.Consent.GivenBy, c.Consent.Note = codes.ConsentBasisTrustedAdult, "case worker", "The caregiver cannot be reached."
+		if h.implicated {
+			c.Consent.Note = "The caregiver is implicated."
+		}
 	}
 	if !c.Woman {
 		c.Consent.Purposes = append(c.Consent.Purposes, "FAMILY_TRACING", "REUNIFICATION")
@@ -133,7 +136,7 @@ func (m *maker) consent(c *Case, family []*Case, purpose string) {
 // refuse records that a family does not want anything shared, which is why it is not referred.
 func (m *maker) refuse(h *household) {
 	for _, c := range h.cases {
-		m.consent(c, h.cases, "SERVICES")
+		m.consent(h, c, "SERVICES")
 		c.Consent.Decision, c.Consent.Scopes = protectionv1.Consent_DECISION_REFUSED, nil
 	}
 }

@@ -32,6 +32,11 @@ const (
 // scripts by province: Urdu letters in Punjab and Balochistan, Sindhi ones in part of Sindh, roman ones everywhere. Assumed.
 var scripts = map[string][]float64{"punjab": {0.55, 0.45, 0}, "balochistan": {0.60, 0.40, 0}, "sindh": {0.40, 0.20, 0.40}}
 
+// communities by province, of a hundred. Assumed, from what the census says roughly.
+var communities = map[string][]weighed{
+	"punjab": {{"", 97.7}, {"christian", 2.3}}, "sindh": {{"", 91}, {"hindu", 9}}, "balochistan": {{"", 100}},
+}
+
 // notable are names of people of note that the parts could make together: not made.
 var notable = []string{
 	"Abdul Rehman Malik", "Adnan Malik", "Ali Hassan Malik", "Allah Bakhsh Soomro", "Ayesha Malik", "Fatima Jatoi", "Ghulam Qadir Magsi", "Ghulam Rasool Jatoi",
@@ -41,10 +46,13 @@ var notable = []string{
 // household is who is taken in together, the oldest first, with what they have in common.
 type household struct {
 	script        int
+	community     string // whose names they bear
 	father, caste part
 	home          district
 	languages     []string
-	cases         []*Case
+	// standIn: a trusted adult consents for the caregiver, who is implicated or cannot be reached.
+	standIn, implicated bool
+	cases               []*Case
 }
 
 // place is where the household lives, as its worker writes it.
@@ -55,9 +63,12 @@ func (h *household) place() string {
 // household makes the people of a household with their cases.
 func (m *maker) household(o *office, found, home district, harm, who string, size int) *household {
 	h := &household{script: pick(m.chance, scripts[o.node]...), home: home, cases: make([]*Case, size)}
-	if m.chance.Float64() < withCaste {
-		h.caste = m.name("caste", home.node)
+	h.community = draw(m.chance, communities[home.node])
+	if m.chance.Float64() < withCaste || h.community == "christian" {
+		h.caste = m.name("caste", h)
 	}
+	h.standIn = who == children && m.chance.Float64() < standingIn
+	h.implicated = m.chance.Float64() < implicated
 	h.father = m.given("male", h)
 	h.languages = home.languages[:1:1]
 	if len(home.languages) > 1 && m.chance.Float64() < 0.5 {
@@ -109,29 +120,29 @@ func (m *maker) ages(k kind, who string, size int) []int {
 
 // triangle is a whole number between the least and the most, the usual one likeliest.
 func (m *maker) triangle(least, usual, most int) int {
-	at := float64(least) + 0.5
+	at := float64(usual) + 0.5
 	low, high := float64(usual-least)+0.5, float64(most-usual)+0.5
 	if m.chance.Float64()*(low+high) < low {
-		at = float64(usual) + 0.5 - low*abs(m.chance.Float64()-m.chance.Float64())
+		at -= low * abs(m.chance.Float64()-m.chance.Float64())
 	} else {
-		at = float64(usual) + 0.5 + high*abs(m.chance.Float64()-m.chance.Float64())
+		at += high * abs(m.chance.Float64()-m.chance.Float64())
 	}
 	return min(max(int(at), least), most)
 }
 
 func abs(x float64) float64 { return max(x, -x) }
 
-// name is a part of names used in a province.
-func (m *maker) name(what, node string) part {
+// name is a part of names used where a household lives, and in its community.
+func (m *maker) name(what string, h *household) part {
 	letter := ""
 	for _, p := range provinces {
-		if p.node == node {
+		if p.node == h.home.node {
 			letter = p.letter
 		}
 	}
 	all := m.data.names[what]
 	for {
-		if one := all[m.chance.IntN(len(all))]; strings.Contains(one.where, letter) {
+		if one := all[m.chance.IntN(len(all))]; strings.Contains(one.where, letter) && one.community == h.community {
 			return one
 		}
 	}
@@ -140,7 +151,7 @@ func (m *maker) name(what, node string) part {
 // given is a name of one's own that makes nobody of note with the household's.
 func (m *maker) given(list string, h *household) part {
 	for {
-		if one := m.name(list, h.home.node); !slices.Contains(notable, one.written[roman]+" "+h.caste.written[roman]) {
+		if one := m.name(list, h); !slices.Contains(notable, one.written[roman]+" "+h.caste.written[roman]) {
 			return one
 		}
 	}
@@ -187,9 +198,9 @@ func (m *maker) identity(node string, female bool) string {
 func (m *maker) born(p *protectionv1.Person, at time.Time) {
 	p.AgeAsOf = m.day(at)
 	age := int(p.GetAgeFrom())
-	switch at := at.In(pakistan); pick(m.chance, dayKnown, ageKnown, 1-dayKnown-ageKnown) {
+	switch pick(m.chance, dayKnown, ageKnown, 1-dayKnown-ageKnown) {
 	case 0:
-		p.BirthDate = day(at.AddDate(-age, 0, -1-m.chance.IntN(360)))
+		p.BirthDate = day(at.In(pakistan).AddDate(-age, 0, -1-m.chance.IntN(360)))
 	case 2:
 		off := 1
 		if age >= 18 {

@@ -151,7 +151,7 @@ func (m *maker) place(from *office, h *household, w way) bool {
 			own.Services = m.provided(c, own.Outcome)
 		}
 		c.Referral = &own
-		m.consent(c, h.cases, "PLACEMENT")
+		m.consent(h, c, "PLACEMENT")
 	}
 	return true
 }
@@ -175,7 +175,7 @@ func (m *maker) serve(from *office, h *household, c *Case, w way) {
 		c.Referral.Stay = skewed(m.chance, 6*24*time.Hour, 0.9, longestStay)
 		c.Referral.Outcome, c.Referral.Services = m.served(c, w.service)
 	}
-	m.consent(c, h.cases, "SERVICES")
+	m.consent(h, c, "SERVICES")
 }
 
 // needs of somebody in a family of so many.
@@ -200,21 +200,19 @@ func (m *maker) needs(c *Case, size int) *custodyv1.Needs {
 	return n
 }
 
-// near weighs units by how near they are to where the reason points.
+// near weighs units by how near they are: to home where family is the reason, else to the unit that asks; but by how far where it is safety.
 func near(reason string, from *office, home district) func(o *office) float64 {
 	return func(o *office) float64 {
 		switch reason {
 		case familyThere:
 			km, _ := codes.Distance(home.code, o.district)
 			return 1 / float64(25+km)
-		case noBed, "NOT_SERVED_LOCALLY":
-			km, _ := codes.Distance(from.district, o.district)
-			return 1 / float64(50+km)
-		case "SAFETY_RELOCATION": // far away
+		case "SAFETY_RELOCATION":
 			km, _ := codes.Distance(from.district, o.district)
 			return float64(50 + km)
 		}
-		return 1
+		km, _ := codes.Distance(from.district, o.district)
+		return 1 / float64(50+km)
 	}
 }
 

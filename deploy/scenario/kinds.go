@@ -23,7 +23,7 @@ var bonded = []weighed{{"DomesticServitude", 45}, {"ForcedLabour", 25}, {"Bonded
 var kinds = map[string]kind{
 	"beggary": {
 		[]weighed{{"ForcedBegging", 1}},
-		0.686,
+		0.677,
 		[3]int{3, 8, 15},
 		[3]float64{0.15, 0.50, 0.35},
 		[3]string{"Found begging at a crossing; somebody collects the money in the evening.", "چوراہے پر بھیک؛ شام کو کوئی پیسے لے جاتا ہے۔", "چونڪ تي پينو؛ شام جو ڪو پئسا وٺي ويندو آهي."},

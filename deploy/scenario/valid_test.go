@@ -108,6 +108,17 @@ func TestEverythingIsTaken(t *testing.T) {
 	}
 	for _, family := range families {
 		j.family(family)
+		beds := map[string]int32{}
+		for _, c := range family {
+			if c.Referral != nil {
+				beds[c.Referral.Answers[len(c.Referral.Answers)-1].Group]++
+			}
+		}
+		for group, n := range beds {
+			if g := groups[group]; g != nil && n > g.GetTotal() {
+				t.Errorf("family %d: %d of them in the %d beds of %s", family[0].Family, n, g.GetTotal(), group)
+			}
+		}
 	}
 }
 
@@ -155,6 +166,19 @@ func (j judge) consent(c *scenario.Case) {
 	if c.Consent.GetBasis() == codes.ConsentBasisTrustedAdult && c.Consent.GetNote() == "" {
 		j.Errorf("%s: somebody stands in and no reason is said", what)
 	}
+	// By age as inter-agency practice has it: to 5, 11, 14, 17 and beyond.
+	age, want := c.Case.GetPerson().GetAgeFrom(), "OWN_CONSENT_ADULT"
+	for _, band := range []struct {
+		to    int32
+		basis string
+	}{{17, "OWN_CONSENT_OLDER_CHILD"}, {14, "WRITTEN_ASSENT_AND_CAREGIVER"}, {11, "ORAL_ASSENT_AND_CAREGIVER"}, {5, "CAREGIVER_CONSENT"}} {
+		if age <= band.to {
+			want = band.basis
+		}
+	}
+	if basis := c.Consent.GetBasis(); basis != want && (basis != codes.ConsentBasisTrustedAdult || age >= 15) {
+		j.Errorf("%s: by %s, of somebody of %d", what, basis, age)
+	}
 	if (c.Consent.GetDecision() == protectionv1.Consent_DECISION_GIVEN) != (c.Referral != nil) {
 		j.Errorf("%s: given by who is not referred, or refused by who is", what)
 	}
@@ -195,6 +219,9 @@ func (j judge) referral(c *scenario.Case, units map[string]string, groups map[st
 			j.Errorf("%s: answer %d is of no unit, or of one asked before, takes no time, or is not the last or not the kind that can be", what, i)
 		}
 		seen[a.Unit] = true
+		if !c.Woman && strings.HasSuffix(a.Unit, "-women") {
+			j.Errorf("%s: the centre for women is asked for a child", what)
+		}
 		if a.Decline != "" {
 			j.code(what, codes.Decline, a.Decline)
 		}

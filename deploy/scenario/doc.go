@@ -16,8 +16,8 @@
 //
 //   - The same options make the same year. Nothing is read but the data, no clock, no other chance than the seed's.
 //   - The services take all of it: units, shelters, cases, consents and referrals keep the contracts' rules and the code lists.
-//   - By city, province, kind, referred and referred to another province as many are made as the figures and options say, to one person.
-//     What is drawn (sexes, families, outcomes, times, answers) lies within four standard errors: [Table] says so row by row, and a year
+//   - By city, province, kind, referred and referred to another province as many are made as the figures and options say, to one person,
+//     and children who are back to the four of a family. What is drawn (families, times, answers) lies within four standard errors: [Table] says so row by row, and a year
 //     spoiled in one of them is refused.
 //   - Nobody is real: narratives say that they are synthetic, identity numbers stand in a division that there is none of, no two are
 //     alike, and no name is of somebody of note. Addresses of shelters are synthetic, and none has a telephone.

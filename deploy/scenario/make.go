@@ -28,6 +28,7 @@ type maker struct {
 	families []*household
 	serial   int // of identity numbers
 	days     map[[3]int32]*date.Date
+	ledgers  map[string]*ledger
 }
 
 // Make makes a year: the same options make the same. It refuses options that are out of range.
@@ -41,7 +42,7 @@ func Make(options Options) (*Year, error) {
 	}
 	end := options.Start.AddDate(1, 0, 0)
 	m := &maker{
-		data: data, options: options, days: map[[3]int32]*date.Date{}, chance: rand.New(rand.NewPCG(options.Seed, 0x616d616e6174)), calendar: newCalendar(options.Start, end),
+		data: data, options: options, days: map[[3]int32]*date.Date{}, ledgers: map[string]*ledger{}, chance: rand.New(rand.NewPCG(options.Seed, 0x616d616e6174)), calendar: newCalendar(options.Start, end),
 		year: &Year{Start: options.Start, End: end, Options: options},
 	}
 	m.furnish()
@@ -56,6 +57,14 @@ func Make(options Options) (*Year, error) {
 	m.order()
 	m.cut()
 	return m.year, nil
+}
+
+// steady draws what is published as a share, so that it is met however few they are.
+func (m *maker) steady(what string, share float64, size int) bool {
+	if m.ledgers[what] == nil {
+		m.ledgers[what] = &ledger{}
+	}
+	return m.ledgers[what].steady(m.chance, share, size)
 }
 
 // complete says what an option is that was left out.

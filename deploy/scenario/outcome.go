@@ -17,11 +17,12 @@ var (
 )
 
 // outcome of a placement: those of one family have it in common.
-func (m *maker) outcome(c *Case) string {
+func (m *maker) outcome(h *household) string {
+	c := h.cases[0]
 	switch {
 	case c.Woman:
 		return draw(m.chance, outcomesWomen)
-	case m.chance.Float64() < m.data.returned(provinceOf(c.Node)):
+	case m.steady("returned, "+c.Node, m.data.returned(provinceOf(c.Node)), len(h.cases)):
 		return reunified
 	}
 	return draw(m.chance, otherwise)
@@ -35,7 +36,7 @@ func (m *maker) served(c *Case, service string) (outcome string, given []string)
 	}
 	family := service == "FAMILY_TRACING" || service == "REUNIFICATION"
 	switch {
-	case family && m.chance.Float64() < m.data.returned(provinceOf(c.Node)):
+	case family && m.steady("returned by a service, "+c.Node, m.data.returned(provinceOf(c.Node)), 1):
 		return reunified, given
 	case m.chance.Float64() < 0.1:
 		return "REFERRED_ON", given

@@ -96,7 +96,7 @@ func (m *maker) household(o *office, found, home district, harm, who string, siz
 		if who == women {
 			girls = 0.5
 		}
-		c.Case.Person = m.person(h, age, mother || m.chance.Float64() < girls)
+		c.Case.Person = m.person(h, age, mother || m.steady("girls, "+who+", "+harm, girls, 1))
 		h.cases[i] = c
 	}
 	return h

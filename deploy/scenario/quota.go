@@ -57,6 +57,20 @@ func (u *urn) draw(chance *rand.Rand) int {
 
 func (u *urn) take(i, n int) { u.left[i] -= n; u.total -= n }
 
+// ledger is how many people a share owed so far, and how many it was given.
+type ledger struct{ owed, given float64 }
+
+// steady says whether a share falls on so many people who have it in common. It is drawn, and yet what falls on all is never further from the share than
+// the most who had it in common.
+func (l *ledger) steady(chance *rand.Rand, share float64, size int) bool {
+	l.owed += share * float64(size)
+	if l.owed-l.given > chance.Float64()*float64(size) {
+		l.given += float64(size)
+		return true
+	}
+	return false
+}
+
 // pick is the number of a weight drawn at random.
 func pick(chance *rand.Rand, weights ...float64) int {
 	total := 0.0

@@ -137,7 +137,7 @@ func (m *maker) place(from *office, h *household, w way) bool {
 	accepted := common.accepted()
 	if accepted {
 		common.Road, common.NoShow = m.road(from, units[len(common.Answers)-1].office), m.chance.Float64() < noShow
-		common.Outcome = m.outcome(h.cases[0])
+		common.Outcome = m.outcome(h)
 		common.Stay = m.stay(common.Outcome, house)
 	}
 	for i, c := range h.cases {

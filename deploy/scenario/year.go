@@ -27,7 +27,7 @@ type Options struct {
 // Year is what happens at the units and shelters of the demo's provinces in one year.
 type Year struct {
 	Start, End time.Time
-	// Options that it was made by, none of them at its zero value but Seed and Surge.
+	// Options that it was made by, with what was left out filled in: an Interprovincial of 0 is none here.
 	Options Options
 	// Units are the child protection units, in order of name, each with the node that it is at.
 	Units []Unit

@@ -72,7 +72,8 @@ func complete(o Options, data *published) (Options, error) {
 	if o.Start.IsZero() {
 		o.Start = time.Date(2025, time.July, 1, 0, 0, 0, 0, pakistan)
 	}
-	o.Start = o.Start.In(pakistan)
+	year, month, day := o.Start.In(pakistan).Date()
+	o.Start = time.Date(year, month, day, 0, 0, 0, 0, pakistan)
 	if o.Referred == 0 {
 		o.Referred = usualReferred
 	}

@@ -105,6 +105,9 @@ func TestAsManyAsAskedFor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if y.Start.Hour() != 0 || !options.Start.IsZero() && options.Start.Sub(y.Start) != 3*time.Hour {
+			t.Errorf("%+v: begins at %v", options, y.Start)
+		}
 		referred, away := 0, 0
 		for i, c := range y.Cases {
 			if c.Number != i+1 || i > 0 && c.Time.Before(y.Cases[i-1].Time) || c.Time.Before(y.Start) || c.Time.After(y.End.Add(time.Hour)) {

@@ -11,7 +11,7 @@ import (
 type Options struct {
 	// Seed: the same options and seed make the same year.
 	Seed uint64
-	// Start is the first moment of the year, in Asia/Karachi; zero: the first of July 2025, when the fiscal year begins.
+	// Start is on the first day of the year, which begins at midnight in Asia/Karachi; zero: the first of July 2025, when the fiscal year begins.
 	Start time.Time
 	// Referrals in the year, within and between provinces; how many are identified follows from that and from Referred. 0: as many
 	// as the published numbers of those identified make.
@@ -80,8 +80,7 @@ type Case struct {
 
 // Referral is how somebody is referred and what people do about it. Those of one family who are referred for a placement go together: the first
 // one's Request is that of all, the others' say what each needs, and what people do is the same for all of them. For a service each is referred
-// alone. Where no place is free people deviate: a unit that would accept
-// declines for want of a bed.
+// alone. Where no place is free people deviate: a unit that would accept declines for want of a bed.
 type Referral struct {
 	// After intake.
 	After time.Duration

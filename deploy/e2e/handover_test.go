@@ -144,6 +144,38 @@ func (c *country) examine(ctx context.Context, t *testing.T, names []string) {
 	if !result.Kept() {
 		t.Fatalf("a promise broke: %+v", *result)
 	}
+	c.whole(ctx, t)
+}
+
+// whole waits until the federal cell has, of every day, exactly what each province's services say they told, and shows it as its operator sees it.
+func (c *country) whole(ctx context.Context, t *testing.T) {
+	t.Helper()
+	for {
+		days, err := c.layout.Days(ctx)
+		must(t, err)
+		tellers, facts := map[string]bool{}, int64(0)
+		for _, d := range days {
+			if network.Whole(d) {
+				tellers[d.GetNode()+"/"+d.GetService()] = true
+				facts += d.GetKept().GetFacts()
+			} else {
+				facts = -1 << 40
+			}
+		}
+		if len(tellers) >= 2 && facts > 0 { // at least who took in, and who referred
+			t.Logf("the federal cell has the same %d facts as %d services of provinces", facts, len(tellers))
+			break
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("the federal cell never had what the provinces told: %v", days)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	out, err := exec.CommandContext(ctx, c.amanat, "figures", "--data", c.layout.Root).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "REUNIFIED") || !strings.Contains(string(out), "to the last one") {
+		t.Errorf("amanat figures: %v: %s", err, out)
+	}
 }
 
 // Every process of the network is killed once while children are handed on: nobody is lost,

@@ -109,7 +109,7 @@ func each(t *testing.T, test func(t *testing.T, s *rpctest.Suite)) {
 func TestBadInput(t *testing.T) { each(t, func(t *testing.T, s *rpctest.Suite) { s.BadInput(t) }) }
 
 func TestBadCallers(t *testing.T) {
-	each(t, func(t *testing.T, s *rpctest.Suite) { s.Callers(t, "protection", "referral") })
+	each(t, func(t *testing.T, s *rpctest.Suite) { s.Callers(t, "gateway", "protection", "referral") })
 }
 
 func TestStrangers(t *testing.T) {

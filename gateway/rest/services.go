@@ -43,7 +43,9 @@ var registrations = map[string]func(context.Context, *runtime.ServeMux, *grpc.Cl
 	"shelter": func(ctx context.Context, mux *runtime.ServeMux, conn *grpc.ClientConn) error {
 		return errors.Join(shelterv1.RegisterShelterServiceHandler(ctx, mux, conn), shelterv1.RegisterAdvertServiceHandler(ctx, mux, conn))
 	},
-	"federal": federalv1.RegisterFederalServiceHandler,
+	"federal": func(ctx context.Context, mux *runtime.ServeMux, conn *grpc.ClientConn) error {
+		return errors.Join(federalv1.RegisterFederalServiceHandler(ctx, mux, conn), federalv1.RegisterFiguresServiceHandler(ctx, mux, conn))
+	},
 }
 
 // Health asks every service, now, and waits a second at most.

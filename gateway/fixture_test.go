@@ -70,11 +70,26 @@ type shelter struct {
 	place  func(context.Context, *shelterv1.PlaceHoldRequest) (*shelterv1.Hold, error)
 	get    func(context.Context, *shelterv1.GetHoldRequest) (*shelterv1.Hold, error)
 	list   func(context.Context, *shelterv1.ListSheltersRequest) (*shelterv1.ListSheltersResponse, error)
+	stays  func(context.Context, *shelterv1.ListStaysRequest) (*shelterv1.ListStaysResponse, error)
+	close  func(context.Context, *shelterv1.SuspendShelterRequest) (*shelterv1.Shelter, error)
+	update func(context.Context, *shelterv1.UpdateShelterRequest) (*shelterv1.Shelter, error)
 	watch  func(*shelterv1.WatchCapacityRequest, grpc.ServerStreamingServer[shelterv1.CapacityChange]) error
 }
 
 func (s *shelter) WatchCapacity(r *shelterv1.WatchCapacityRequest, stream grpc.ServerStreamingServer[shelterv1.CapacityChange]) error {
 	return s.watch(r, stream)
+}
+
+func (s *shelter) ListStays(ctx context.Context, r *shelterv1.ListStaysRequest) (*shelterv1.ListStaysResponse, error) {
+	return s.stays(ctx, r)
+}
+
+func (s *shelter) SuspendShelter(ctx context.Context, r *shelterv1.SuspendShelterRequest) (*shelterv1.Shelter, error) {
+	return s.close(ctx, r)
+}
+
+func (s *shelter) UpdateShelter(ctx context.Context, r *shelterv1.UpdateShelterRequest) (*shelterv1.Shelter, error) {
+	return s.update(ctx, r)
 }
 
 func (s *shelter) CreateShelter(ctx context.Context, r *shelterv1.CreateShelterRequest) (*shelterv1.Shelter, error) {

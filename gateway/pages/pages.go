@@ -7,7 +7,6 @@ package pages
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	_ "embed"
@@ -15,9 +14,9 @@ import (
 	"html/template"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"time"
 
+	"amanat.example/gateway/coding"
 	"amanat.example/gateway/openapi"
 	"amanat.example/gateway/rest"
 )
@@ -31,12 +30,14 @@ var statusPage string
 //go:embed docs.html
 var docsPage string
 
+const htmlType = "text/html; charset=utf-8"
+
 // Site serves the pages.
 type Site struct {
 	node, policy  string
 	health        func(context.Context) []rest.Health
 	status        *template.Template
-	docs, openAPI content
+	docs, openAPI coding.Content
 }
 
 // New makes the pages of a node; health asks its services how they are.
@@ -68,32 +69,8 @@ func New(node string, health func(context.Context) []rest.Health) (*Site, error)
 	if err := docs.Execute(&page, described); err != nil {
 		return nil, err
 	}
-	s.docs, s.openAPI = newContent(page.Bytes()), newContent(openapi.Document)
+	s.docs, s.openAPI = coding.NewContent(htmlType, page.Bytes()), coding.NewContent("application/json", openapi.Document)
 	return s, nil
-}
-
-// content is what never changes while the program runs, also compressed: 15 KB instead of 100 on a
-// weak link. It holds nothing of the request, so compressing tells nothing.
-type content struct{ plain, small []byte }
-
-func newContent(plain []byte) content {
-	var small bytes.Buffer
-	w := gzip.NewWriter(&small)
-	_, _ = w.Write(plain) // Into memory: it cannot fail.
-	_ = w.Close()
-	return content{plain, small.Bytes()}
-}
-
-// encoded answers the form that the asker takes, and says which it is.
-func (c content) encoded(w http.ResponseWriter, r *http.Request) []byte {
-	w.Header().Set("Vary", "Accept-Encoding")
-	for one := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
-		if name, quality, _ := strings.Cut(strings.TrimSpace(one), ";"); name == "gzip" && strings.TrimSpace(quality) != "q=0" {
-			w.Header().Set("Content-Encoding", "gzip")
-			return c.small
-		}
-	}
-	return c.plain
 }
 
 // Serves is whether there is a page at path.
@@ -107,10 +84,10 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/":
 		s.serveStatus(w, r)
 	case "/docs":
-		s.write(w, s.docs.encoded(w, r))
+		w.Header().Set("Content-Security-Policy", s.policy)
+		s.docs.ServeHTTP(w, r)
 	case "/openapi.json":
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(s.openAPI.encoded(w, r)) // The asker has gone; nothing to do.
+		s.openAPI.ServeHTTP(w, r)
 	}
 }
 
@@ -129,13 +106,9 @@ func (s *Site) serveStatus(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	s.write(w, page.Bytes())
-}
-
-func (s *Site) write(w http.ResponseWriter, page []byte) {
 	w.Header().Set("Content-Security-Policy", s.policy)
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write(page) // The asker has gone; nothing to do.
+	w.Header().Set("Content-Type", htmlType)
+	_, _ = w.Write(page.Bytes()) // The asker has gone; nothing to do.
 }
 
 // work is what each service does, in a few words.

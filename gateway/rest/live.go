@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,7 +50,20 @@ func (m *marshaler) Marshal(v any) ([]byte, error) {
 		return m.JSONPb.Marshal(v)
 	}
 	data, err := m.JSONPb.Marshal(chunk["result"])
-	return append([]byte("data: "), data...), err
+	return append([]byte(eventID(chunk["result"])+"data: "), data...), err
+}
+
+// eventID is the line that says where a message of a stream stands in it: with that id its reader can come back (Last-Event-ID).
+func eventID(result any) string {
+	message, ok := result.(proto.Message)
+	if !ok {
+		return ""
+	}
+	id := text(message, positionField)
+	if id == "" || strings.ContainsAny(id, "\x00\r\n") { // These end a line, or the id would be ignored.
+		return ""
+	}
+	return "id: " + id + "\n"
 }
 
 // live is the answer to a request. Once a stream was opened for it (begin), what is written are events.
@@ -58,6 +72,7 @@ type live struct {
 	mu     sync.Mutex
 	stream bool // a stream was opened
 	begun  bool // and its headers are written
+	gzip   bool // the answer may be compressed
 	failed *gatewayv1.Problem
 	close  func() // ends the stream and waits for its heartbeat
 }
@@ -100,8 +115,10 @@ func (l *live) Write(data []byte) (int, error) {
 	}
 	if l.stream {
 		l.begin()
+		return l.ResponseWriter.Write(data)
 	}
-	return l.ResponseWriter.Write(data)
+	_, err := l.ResponseWriter.Write(l.encoded(data))
+	return len(data), err
 }
 
 // WriteHeader implements http.ResponseWriter. The library calls it for a stream only when that failed.
@@ -231,7 +248,7 @@ func (h *Handler) watchFor(service string) grpc.StreamClientInterceptor {
 	}
 }
 
-// watched refuses parameters that the request does not have.
+// watched refuses parameters that the request does not have, and says where its reader has stopped.
 type watched struct {
 	grpc.ClientStream
 	x *exchange
@@ -241,6 +258,9 @@ type watched struct {
 func (w *watched) SendMsg(m any) error {
 	if message, ok := m.(proto.Message); ok {
 		if err := checkQuery(message.ProtoReflect().Descriptor(), w.x.query); err != nil {
+			return err
+		}
+		if err := w.x.resume(message.ProtoReflect()); err != nil {
 			return err
 		}
 	}

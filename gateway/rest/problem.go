@@ -133,7 +133,7 @@ func ofStatus(st *status.Status) (p *gatewayv1.Problem, ours bool) {
 func (h *Handler) refuse(w http.ResponseWriter, x *exchange, p *gatewayv1.Problem) {
 	p.RequestId = x.requestID
 	header := w.Header()
-	for _, name := range []string{"Trailer", "Transfer-Encoding"} { // As the library may have announced.
+	for _, name := range []string{"Trailer", "Transfer-Encoding", "ETag", "Vary"} { // As was announced for the answer that is not given.
 		header.Del(name)
 	}
 	switch p.GetStatus() {
@@ -188,6 +188,7 @@ func (h *Handler) RefusePath(w http.ResponseWriter, r *http.Request, methods ...
 // onError is the library's way to us when a call failed or its request could not be read.
 func (h *Handler) onError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
 	x := exchangeOf(ctx)
+	x.live.gzip = false // That was settled for the answer that is not given.
 	if x.body != nil && x.body.fault != nil {
 		h.refuse(w, x, ofFault(x.body.fault))
 		return
@@ -196,7 +197,12 @@ func (h *Handler) onError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Ma
 		h.refuse(w, x, newProblem(fault.Field, http.StatusBadRequest, "The path of the request is not well-formed."))
 		return
 	}
+	if errors.Is(err, errNotModified) {
+		notModified(w)
+		return
+	}
 	p := ofError(err)
+	x.failedCondition(p)
 	if p.GetStatus() == http.StatusInternalServerError {
 		h.log.Error("a call failed", logging.RPC(x.rpc), logging.Err(err), logging.ID("request", x.requestID))
 	}

@@ -86,7 +86,10 @@ type exchange struct {
 	query     map[string][]string
 	body      *body
 	live      *live
-	head      bool // only the headers are wanted
+	header    http.Header // as it came; headers.go and compress.go alone look at it
+	safe      bool        // it only reads: GET or HEAD
+	head      bool        // only the headers are wanted
+	matched   bool        // it goes on only where an entity tag matches
 }
 
 type exchangeKey struct{}
@@ -118,6 +121,7 @@ func New(ctx context.Context, c Config) (*Handler, error) {
 		runtime.WithIncomingHeaderMatcher(none),
 		runtime.WithOutgoingHeaderMatcher(none),
 		runtime.WithOutgoingTrailerMatcher(none),
+		runtime.WithForwardResponseOption(h.forward),
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 	)
@@ -152,6 +156,9 @@ func (h *Handler) actFor(service string) grpc.UnaryClientInterceptor {
 		x.rpc = method
 		if message, ok := request.(proto.Message); ok {
 			if err := checkQuery(message.ProtoReflect().Descriptor(), x.query); err != nil {
+				return err
+			}
+			if err := x.fill(message); err != nil {
 				return err
 			}
 		}
@@ -196,7 +203,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // exchange names a request, has it answered, and records what became of it; a panic is answered too.
 func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter, *exchange)) {
 	started := h.now()
-	x := &exchange{requestID: r.Header.Get(requestIDHeader), query: r.URL.Query()}
+	x := &exchange{
+		requestID: r.Header.Get(requestIDHeader), query: r.URL.Query(), header: r.Header,
+		safe: r.Method == http.MethodGet || r.Method == http.MethodHead,
+	}
 	if !requestIDs.MatchString(x.requestID) {
 		x.requestID = uuid.NewString()
 	}

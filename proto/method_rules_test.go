@@ -26,6 +26,8 @@ func methodRules() []rule {
 				"amanat.post.v1.PostService.ExportParcels":               "the operator calls it at the node itself; nothing comes to it from outside",
 				"amanat.post.v1.PostService.ImportParcels":               "likewise",
 				"amanat.status.v1.StatusService.GetStatus":               "likewise",
+				"amanat.referral.v1.ReferralService.SubmitReferral":      "protection calls it, which holds case and consent; people use ReferCase",
+				"amanat.referral.v1.ReferralService.SubmitReferrals":     "likewise",
 				"amanat.referral.v1.ReferralService.CompleteReferral":    "protection calls it when it records the outcome; people use RecordOutcome",
 				"amanat.referral.v1.ReferralService.ReportDossierClosed": "protection calls it, which holds dossiers",
 				"amanat.referral.v1.ReferralService.ReportConsentEnded":  "protection calls it, which holds consent; people use RecordConsent",

@@ -27,6 +27,7 @@
 //     asserted, deadlines are told, new referrals go on. So it never writes a second event at one position.
 //   - Two nodes that have or had a person compare, each hour and when the hub is there again, the last event of each open referral that both
 //     should know, and send what the other lacks.
+//   - Who watches is told each event with the state and etag of what it is about, and nothing else of it.
 //   - What the protection service reports (reading has ended, consent was withdrawn) stands in the chain once, whoever owns it.
 //   - Another node is believed no further than it must be: it gives no name that is not its own to give, sets no time beyond the longest
 //     allowed, makes no chain so long that it cannot be sent, and has no annex kept of a referral in which it has no part.

@@ -84,7 +84,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.Post, a.Commands = letters, commands
+	a.Post, a.Commands, a.Feed = letters, commands, app.NewFeed(p.DB)
 	links := &flow.LinkTeller{DB: p.DB, Links: letters.Status, Federal: c.FederalNode, Now: time.Now, Post: letters}
 	recover := process.NewDue("recover what was lost", a.Recover)
 	a.WakeRecovery = recover.Wake

@@ -2121,6 +2121,163 @@ func (x *GetCaseRequest) GetName() string {
 	return ""
 }
 
+// Request for what changes.
+type WatchCasesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node asked, such as `nodes/punjab`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Position of the last news the caller has: what it missed since is told first. Empty: from now on.
+	After         string `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchCasesRequest) Reset() {
+	*x = WatchCasesRequest{}
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchCasesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchCasesRequest) ProtoMessage() {}
+
+func (x *WatchCasesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchCasesRequest.ProtoReflect.Descriptor instead.
+func (*WatchCasesRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *WatchCasesRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *WatchCasesRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+// CaseNews says that something happened to a case, and how it stands when it is told: after a pause several news may show the
+// same state. Ids, codes and states alone.
+type CaseNews struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where this stands in the stream: given as `after`, or as the header `Last-Event-ID`, the stream goes on behind it.
+	Position string `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	// Nothing happened, but what happened since the position given is not known, or it is too much: read the list anew. All
+	// other fields but the position are absent. The first of a stream from now on says so too.
+	ReadAnew bool `protobuf:"varint,2,opt,name=read_anew,json=readAnew,proto3" json:"read_anew,omitempty"`
+	// When it happened.
+	EventTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=event_time,json=eventTime,proto3" json:"event_time,omitempty"`
+	// What happened: a type of the protection service's events, such as `protection.case.referred.v1`.
+	EventType string `protobuf:"bytes,4,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
+	// The case.
+	Case string `protobuf:"bytes,5,opt,name=case,proto3" json:"case,omitempty"`
+	// Its state.
+	State Case_State `protobuf:"varint,6,opt,name=state,proto3,enum=amanat.protection.v1.Case_State" json:"state,omitempty"`
+	// Its etag.
+	Etag          string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CaseNews) Reset() {
+	*x = CaseNews{}
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CaseNews) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CaseNews) ProtoMessage() {}
+
+func (x *CaseNews) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CaseNews.ProtoReflect.Descriptor instead.
+func (*CaseNews) Descriptor() ([]byte, []int) {
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *CaseNews) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+func (x *CaseNews) GetReadAnew() bool {
+	if x != nil {
+		return x.ReadAnew
+	}
+	return false
+}
+
+func (x *CaseNews) GetEventTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EventTime
+	}
+	return nil
+}
+
+func (x *CaseNews) GetEventType() string {
+	if x != nil {
+		return x.EventType
+	}
+	return ""
+}
+
+func (x *CaseNews) GetCase() string {
+	if x != nil {
+		return x.Case
+	}
+	return ""
+}
+
+func (x *CaseNews) GetState() Case_State {
+	if x != nil {
+		return x.State
+	}
+	return Case_STATE_UNSPECIFIED
+}
+
+func (x *CaseNews) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // Request for cases.
 type ListCasesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2138,7 +2295,7 @@ type ListCasesRequest struct {
 
 func (x *ListCasesRequest) Reset() {
 	*x = ListCasesRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[20]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2150,7 +2307,7 @@ func (x *ListCasesRequest) String() string {
 func (*ListCasesRequest) ProtoMessage() {}
 
 func (x *ListCasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[20]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2163,7 +2320,7 @@ func (x *ListCasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCasesRequest.ProtoReflect.Descriptor instead.
 func (*ListCasesRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{20}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListCasesRequest) GetParent() string {
@@ -2207,7 +2364,7 @@ type ListCasesResponse struct {
 
 func (x *ListCasesResponse) Reset() {
 	*x = ListCasesResponse{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[21]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2219,7 +2376,7 @@ func (x *ListCasesResponse) String() string {
 func (*ListCasesResponse) ProtoMessage() {}
 
 func (x *ListCasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[21]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2232,7 +2389,7 @@ func (x *ListCasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCasesResponse.ProtoReflect.Descriptor instead.
 func (*ListCasesResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{21}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListCasesResponse) GetCases() []*Case {
@@ -2264,7 +2421,7 @@ type RecordConsentRequest struct {
 
 func (x *RecordConsentRequest) Reset() {
 	*x = RecordConsentRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[22]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2276,7 +2433,7 @@ func (x *RecordConsentRequest) String() string {
 func (*RecordConsentRequest) ProtoMessage() {}
 
 func (x *RecordConsentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[22]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2289,7 +2446,7 @@ func (x *RecordConsentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordConsentRequest.ProtoReflect.Descriptor instead.
 func (*RecordConsentRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{22}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RecordConsentRequest) GetName() string {
@@ -2347,7 +2504,7 @@ type ReferCaseRequest struct {
 
 func (x *ReferCaseRequest) Reset() {
 	*x = ReferCaseRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[23]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2359,7 +2516,7 @@ func (x *ReferCaseRequest) String() string {
 func (*ReferCaseRequest) ProtoMessage() {}
 
 func (x *ReferCaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[23]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2372,7 +2529,7 @@ func (x *ReferCaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReferCaseRequest.ProtoReflect.Descriptor instead.
 func (*ReferCaseRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{23}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReferCaseRequest) GetName() string {
@@ -2476,7 +2633,7 @@ type OtherCase struct {
 
 func (x *OtherCase) Reset() {
 	*x = OtherCase{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[24]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2488,7 +2645,7 @@ func (x *OtherCase) String() string {
 func (*OtherCase) ProtoMessage() {}
 
 func (x *OtherCase) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[24]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2501,7 +2658,7 @@ func (x *OtherCase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OtherCase.ProtoReflect.Descriptor instead.
 func (*OtherCase) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{24}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *OtherCase) GetName() string {
@@ -2551,7 +2708,7 @@ type RecordOutcomeRequest struct {
 
 func (x *RecordOutcomeRequest) Reset() {
 	*x = RecordOutcomeRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[25]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2563,7 +2720,7 @@ func (x *RecordOutcomeRequest) String() string {
 func (*RecordOutcomeRequest) ProtoMessage() {}
 
 func (x *RecordOutcomeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[25]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2576,7 +2733,7 @@ func (x *RecordOutcomeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordOutcomeRequest.ProtoReflect.Descriptor instead.
 func (*RecordOutcomeRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{25}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RecordOutcomeRequest) GetName() string {
@@ -2629,7 +2786,7 @@ type ListAuditRowsRequest struct {
 
 func (x *ListAuditRowsRequest) Reset() {
 	*x = ListAuditRowsRequest{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[26]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2641,7 +2798,7 @@ func (x *ListAuditRowsRequest) String() string {
 func (*ListAuditRowsRequest) ProtoMessage() {}
 
 func (x *ListAuditRowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[26]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2654,7 +2811,7 @@ func (x *ListAuditRowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRowsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRowsRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{26}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListAuditRowsRequest) GetParent() string {
@@ -2691,7 +2848,7 @@ type ListAuditRowsResponse struct {
 
 func (x *ListAuditRowsResponse) Reset() {
 	*x = ListAuditRowsResponse{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[27]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2703,7 +2860,7 @@ func (x *ListAuditRowsResponse) String() string {
 func (*ListAuditRowsResponse) ProtoMessage() {}
 
 func (x *ListAuditRowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[27]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2716,7 +2873,7 @@ func (x *ListAuditRowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRowsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditRowsResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{27}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListAuditRowsResponse) GetAuditRows() []*v11.AuditRow {
@@ -2756,7 +2913,7 @@ type ReceivedDossier_Closing struct {
 
 func (x *ReceivedDossier_Closing) Reset() {
 	*x = ReceivedDossier_Closing{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[28]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2768,7 +2925,7 @@ func (x *ReceivedDossier_Closing) String() string {
 func (*ReceivedDossier_Closing) ProtoMessage() {}
 
 func (x *ReceivedDossier_Closing) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[28]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2848,7 +3005,7 @@ type ListCasesRequest_Filter struct {
 
 func (x *ListCasesRequest_Filter) Reset() {
 	*x = ListCasesRequest_Filter{}
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[29]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2860,7 +3017,7 @@ func (x *ListCasesRequest_Filter) String() string {
 func (*ListCasesRequest_Filter) ProtoMessage() {}
 
 func (x *ListCasesRequest_Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_protection_proto_msgTypes[29]
+	mi := &file_amanat_protection_v1_protection_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2873,7 +3030,7 @@ func (x *ListCasesRequest_Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCasesRequest_Filter.ProtoReflect.Descriptor instead.
 func (*ListCasesRequest_Filter) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{20, 0}
+	return file_amanat_protection_v1_protection_proto_rawDescGZIP(), []int{22, 0}
 }
 
 func (x *ListCasesRequest_Filter) GetState() Case_State {
@@ -3121,7 +3278,20 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\b\x18dR\trequestId\"`\n" +
 	"\x0eGetCaseRequest\x12N\n" +
-	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/cases/[0-9a-f-]{36}$R\x04name\"\x87\x03\n" +
+	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/cases/[0-9a-f-]{36}$R\x04name\"v\n" +
+	"\x11WatchCasesRequest\x12>\n" +
+	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12!\n" +
+	"\x05after\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xc8\x01R\x05after\"\xfd\x01\n" +
+	"\bCaseNews\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\tR\bposition\x12\x1b\n" +
+	"\tread_anew\x18\x02 \x01(\bR\breadAnew\x129\n" +
+	"\n" +
+	"event_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\teventTime\x12\x1d\n" +
+	"\n" +
+	"event_type\x18\x04 \x01(\tR\teventType\x12\x12\n" +
+	"\x04case\x18\x05 \x01(\tR\x04case\x126\n" +
+	"\x05state\x18\x06 \x01(\x0e2 .amanat.protection.v1.Case.StateR\x05state\x12\x12\n" +
+	"\x04etag\x18\a \x01(\tR\x04etag\"\x87\x03\n" +
 	"\x10ListCasesRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12J\n" +
 	"\x06filter\x18\x02 \x01(\v2-.amanat.protection.v1.ListCasesRequest.FilterB\x03\xe0A\x01R\x06filter\x12*\n" +
@@ -3173,7 +3343,7 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\x15ListAuditRowsResponse\x12:\n" +
 	"\n" +
 	"audit_rows\x18\x01 \x03(\v2\x1b.amanat.privacy.v1.AuditRowR\tauditRows\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xd9\x17\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xdd\x18\n" +
 	"\x11ProtectionService\x12{\n" +
 	"\n" +
 	"CreateUnit\x12'.amanat.protection.v1.CreateUnitRequest\x1a\x1a.amanat.protection.v1.Unit\"(\x82\xd3\xe4\x93\x02\":\x04unit\"\x1a/v1/{parent=nodes/*}/units\x12o\n" +
@@ -3187,7 +3357,9 @@ const file_amanat_protection_v1_protection_proto_rawDesc = "" +
 	"\n" +
 	"CreateCase\x12'.amanat.protection.v1.CreateCaseRequest\x1a\x1a.amanat.protection.v1.Case\"(\x82\xd3\xe4\x93\x02\":\x04case\"\x1a/v1/{parent=nodes/*}/cases\x12o\n" +
 	"\aGetCase\x12$.amanat.protection.v1.GetCaseRequest\x1a\x1a.amanat.protection.v1.Case\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=nodes/*/cases/*}\x12\x80\x01\n" +
-	"\tListCases\x12&.amanat.protection.v1.ListCasesRequest\x1a'.amanat.protection.v1.ListCasesResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{parent=nodes/*}/cases\x12\x8c\x01\n" +
+	"\tListCases\x12&.amanat.protection.v1.ListCasesRequest\x1a'.amanat.protection.v1.ListCasesResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{parent=nodes/*}/cases\x12\x81\x01\n" +
+	"\n" +
+	"WatchCases\x12'.amanat.protection.v1.WatchCasesRequest\x1a\x1e.amanat.protection.v1.CaseNews\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{parent=nodes/*}/cases:watch0\x01\x12\x8c\x01\n" +
 	"\rRecordConsent\x12*.amanat.protection.v1.RecordConsentRequest\x1a\x1a.amanat.protection.v1.Case\"3\x82\xd3\xe4\x93\x02-:\x01*\"(/v1/{name=nodes/*/cases/*}:recordConsent\x12|\n" +
 	"\tReferCase\x12&.amanat.protection.v1.ReferCaseRequest\x1a\x1a.amanat.protection.v1.Case\"+\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{name=nodes/*/cases/*}:refer\x12\x8c\x01\n" +
 	"\rRecordOutcome\x12*.amanat.protection.v1.RecordOutcomeRequest\x1a\x1a.amanat.protection.v1.Case\"3\x82\xd3\xe4\x93\x02-:\x01*\"(/v1/{name=nodes/*/cases/*}:recordOutcome\x12t\n" +
@@ -3215,7 +3387,7 @@ func file_amanat_protection_v1_protection_proto_rawDescGZIP() []byte {
 }
 
 var file_amanat_protection_v1_protection_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_amanat_protection_v1_protection_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_amanat_protection_v1_protection_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_amanat_protection_v1_protection_proto_goTypes = []any{
 	(Case_State)(0),                   // 0: amanat.protection.v1.Case.State
 	(Case_Source)(0),                  // 1: amanat.protection.v1.Case.Source
@@ -3241,153 +3413,159 @@ var file_amanat_protection_v1_protection_proto_goTypes = []any{
 	(*ListWorkersResponse)(nil),       // 21: amanat.protection.v1.ListWorkersResponse
 	(*CreateCaseRequest)(nil),         // 22: amanat.protection.v1.CreateCaseRequest
 	(*GetCaseRequest)(nil),            // 23: amanat.protection.v1.GetCaseRequest
-	(*ListCasesRequest)(nil),          // 24: amanat.protection.v1.ListCasesRequest
-	(*ListCasesResponse)(nil),         // 25: amanat.protection.v1.ListCasesResponse
-	(*RecordConsentRequest)(nil),      // 26: amanat.protection.v1.RecordConsentRequest
-	(*ReferCaseRequest)(nil),          // 27: amanat.protection.v1.ReferCaseRequest
-	(*OtherCase)(nil),                 // 28: amanat.protection.v1.OtherCase
-	(*RecordOutcomeRequest)(nil),      // 29: amanat.protection.v1.RecordOutcomeRequest
-	(*ListAuditRowsRequest)(nil),      // 30: amanat.protection.v1.ListAuditRowsRequest
-	(*ListAuditRowsResponse)(nil),     // 31: amanat.protection.v1.ListAuditRowsResponse
-	(*ReceivedDossier_Closing)(nil),   // 32: amanat.protection.v1.ReceivedDossier.Closing
-	(*ListCasesRequest_Filter)(nil),   // 33: amanat.protection.v1.ListCasesRequest.Filter
-	(*timestamppb.Timestamp)(nil),     // 34: google.protobuf.Timestamp
-	(*DutySpan)(nil),                  // 35: amanat.protection.v1.DutySpan
-	(*DutyException)(nil),             // 36: amanat.protection.v1.DutyException
-	(*QuietHours)(nil),                // 37: amanat.protection.v1.QuietHours
-	(*Leave)(nil),                     // 38: amanat.protection.v1.Leave
-	(*date.Date)(nil),                 // 39: google.type.Date
-	(v1.Urgency)(0),                   // 40: amanat.custody.v1.Urgency
-	(v1.ReferralState)(0),             // 41: amanat.custody.v1.ReferralState
-	(v1.ReferralKind)(0),              // 42: amanat.custody.v1.ReferralKind
-	(*fieldmaskpb.FieldMask)(nil),     // 43: google.protobuf.FieldMask
-	(*v1.Needs)(nil),                  // 44: amanat.custody.v1.Needs
-	(*v1.ConsentOverride)(nil),        // 45: amanat.custody.v1.ConsentOverride
-	(*v1.Agency)(nil),                 // 46: amanat.custody.v1.Agency
-	(*v11.AuditRow)(nil),              // 47: amanat.privacy.v1.AuditRow
-	(*GetLadderRequest)(nil),          // 48: amanat.protection.v1.GetLadderRequest
-	(*UpdateLadderRequest)(nil),       // 49: amanat.protection.v1.UpdateLadderRequest
-	(*ListLimitsRequest)(nil),         // 50: amanat.protection.v1.ListLimitsRequest
-	(*ListCaseDeadlinesRequest)(nil),  // 51: amanat.protection.v1.ListCaseDeadlinesRequest
-	(*MeetDeadlineRequest)(nil),       // 52: amanat.protection.v1.MeetDeadlineRequest
-	(*RecordLegalEventRequest)(nil),   // 53: amanat.protection.v1.RecordLegalEventRequest
-	(*ListNoticesRequest)(nil),        // 54: amanat.protection.v1.ListNoticesRequest
-	(*AcknowledgeNoticeRequest)(nil),  // 55: amanat.protection.v1.AcknowledgeNoticeRequest
-	(*Ladder)(nil),                    // 56: amanat.protection.v1.Ladder
-	(*ListLimitsResponse)(nil),        // 57: amanat.protection.v1.ListLimitsResponse
-	(*ListCaseDeadlinesResponse)(nil), // 58: amanat.protection.v1.ListCaseDeadlinesResponse
-	(*CaseDeadline)(nil),              // 59: amanat.protection.v1.CaseDeadline
-	(*RecordLegalEventResponse)(nil),  // 60: amanat.protection.v1.RecordLegalEventResponse
-	(*ListNoticesResponse)(nil),       // 61: amanat.protection.v1.ListNoticesResponse
-	(*Notice)(nil),                    // 62: amanat.protection.v1.Notice
+	(*WatchCasesRequest)(nil),         // 24: amanat.protection.v1.WatchCasesRequest
+	(*CaseNews)(nil),                  // 25: amanat.protection.v1.CaseNews
+	(*ListCasesRequest)(nil),          // 26: amanat.protection.v1.ListCasesRequest
+	(*ListCasesResponse)(nil),         // 27: amanat.protection.v1.ListCasesResponse
+	(*RecordConsentRequest)(nil),      // 28: amanat.protection.v1.RecordConsentRequest
+	(*ReferCaseRequest)(nil),          // 29: amanat.protection.v1.ReferCaseRequest
+	(*OtherCase)(nil),                 // 30: amanat.protection.v1.OtherCase
+	(*RecordOutcomeRequest)(nil),      // 31: amanat.protection.v1.RecordOutcomeRequest
+	(*ListAuditRowsRequest)(nil),      // 32: amanat.protection.v1.ListAuditRowsRequest
+	(*ListAuditRowsResponse)(nil),     // 33: amanat.protection.v1.ListAuditRowsResponse
+	(*ReceivedDossier_Closing)(nil),   // 34: amanat.protection.v1.ReceivedDossier.Closing
+	(*ListCasesRequest_Filter)(nil),   // 35: amanat.protection.v1.ListCasesRequest.Filter
+	(*timestamppb.Timestamp)(nil),     // 36: google.protobuf.Timestamp
+	(*DutySpan)(nil),                  // 37: amanat.protection.v1.DutySpan
+	(*DutyException)(nil),             // 38: amanat.protection.v1.DutyException
+	(*QuietHours)(nil),                // 39: amanat.protection.v1.QuietHours
+	(*Leave)(nil),                     // 40: amanat.protection.v1.Leave
+	(*date.Date)(nil),                 // 41: google.type.Date
+	(v1.Urgency)(0),                   // 42: amanat.custody.v1.Urgency
+	(v1.ReferralState)(0),             // 43: amanat.custody.v1.ReferralState
+	(v1.ReferralKind)(0),              // 44: amanat.custody.v1.ReferralKind
+	(*fieldmaskpb.FieldMask)(nil),     // 45: google.protobuf.FieldMask
+	(*v1.Needs)(nil),                  // 46: amanat.custody.v1.Needs
+	(*v1.ConsentOverride)(nil),        // 47: amanat.custody.v1.ConsentOverride
+	(*v1.Agency)(nil),                 // 48: amanat.custody.v1.Agency
+	(*v11.AuditRow)(nil),              // 49: amanat.privacy.v1.AuditRow
+	(*GetLadderRequest)(nil),          // 50: amanat.protection.v1.GetLadderRequest
+	(*UpdateLadderRequest)(nil),       // 51: amanat.protection.v1.UpdateLadderRequest
+	(*ListLimitsRequest)(nil),         // 52: amanat.protection.v1.ListLimitsRequest
+	(*ListCaseDeadlinesRequest)(nil),  // 53: amanat.protection.v1.ListCaseDeadlinesRequest
+	(*MeetDeadlineRequest)(nil),       // 54: amanat.protection.v1.MeetDeadlineRequest
+	(*RecordLegalEventRequest)(nil),   // 55: amanat.protection.v1.RecordLegalEventRequest
+	(*ListNoticesRequest)(nil),        // 56: amanat.protection.v1.ListNoticesRequest
+	(*AcknowledgeNoticeRequest)(nil),  // 57: amanat.protection.v1.AcknowledgeNoticeRequest
+	(*Ladder)(nil),                    // 58: amanat.protection.v1.Ladder
+	(*ListLimitsResponse)(nil),        // 59: amanat.protection.v1.ListLimitsResponse
+	(*ListCaseDeadlinesResponse)(nil), // 60: amanat.protection.v1.ListCaseDeadlinesResponse
+	(*CaseDeadline)(nil),              // 61: amanat.protection.v1.CaseDeadline
+	(*RecordLegalEventResponse)(nil),  // 62: amanat.protection.v1.RecordLegalEventResponse
+	(*ListNoticesResponse)(nil),       // 63: amanat.protection.v1.ListNoticesResponse
+	(*Notice)(nil),                    // 64: amanat.protection.v1.Notice
 }
 var file_amanat_protection_v1_protection_proto_depIdxs = []int32{
-	34, // 0: amanat.protection.v1.Unit.create_time:type_name -> google.protobuf.Timestamp
-	35, // 1: amanat.protection.v1.Unit.duty:type_name -> amanat.protection.v1.DutySpan
-	36, // 2: amanat.protection.v1.Unit.duty_exceptions:type_name -> amanat.protection.v1.DutyException
-	34, // 3: amanat.protection.v1.Worker.create_time:type_name -> google.protobuf.Timestamp
-	37, // 4: amanat.protection.v1.Worker.quiet_hours:type_name -> amanat.protection.v1.QuietHours
-	38, // 5: amanat.protection.v1.Worker.leaves:type_name -> amanat.protection.v1.Leave
-	39, // 6: amanat.protection.v1.Person.birth_date:type_name -> google.type.Date
-	39, // 7: amanat.protection.v1.Person.age_as_of:type_name -> google.type.Date
+	36, // 0: amanat.protection.v1.Unit.create_time:type_name -> google.protobuf.Timestamp
+	37, // 1: amanat.protection.v1.Unit.duty:type_name -> amanat.protection.v1.DutySpan
+	38, // 2: amanat.protection.v1.Unit.duty_exceptions:type_name -> amanat.protection.v1.DutyException
+	36, // 3: amanat.protection.v1.Worker.create_time:type_name -> google.protobuf.Timestamp
+	39, // 4: amanat.protection.v1.Worker.quiet_hours:type_name -> amanat.protection.v1.QuietHours
+	40, // 5: amanat.protection.v1.Worker.leaves:type_name -> amanat.protection.v1.Leave
+	41, // 6: amanat.protection.v1.Person.birth_date:type_name -> google.type.Date
+	41, // 7: amanat.protection.v1.Person.age_as_of:type_name -> google.type.Date
 	6,  // 8: amanat.protection.v1.Case.person:type_name -> amanat.protection.v1.Person
-	40, // 9: amanat.protection.v1.Case.urgency:type_name -> amanat.custody.v1.Urgency
+	42, // 9: amanat.protection.v1.Case.urgency:type_name -> amanat.custody.v1.Urgency
 	8,  // 10: amanat.protection.v1.Case.consent:type_name -> amanat.protection.v1.Consent
 	0,  // 11: amanat.protection.v1.Case.state:type_name -> amanat.protection.v1.Case.State
 	1,  // 12: amanat.protection.v1.Case.source:type_name -> amanat.protection.v1.Case.Source
-	41, // 13: amanat.protection.v1.Case.referral_state:type_name -> amanat.custody.v1.ReferralState
-	34, // 14: amanat.protection.v1.Case.create_time:type_name -> google.protobuf.Timestamp
-	34, // 15: amanat.protection.v1.Case.update_time:type_name -> google.protobuf.Timestamp
-	42, // 16: amanat.protection.v1.Case.referral_kind:type_name -> amanat.custody.v1.ReferralKind
-	34, // 17: amanat.protection.v1.Case.reading_close_time:type_name -> google.protobuf.Timestamp
+	43, // 13: amanat.protection.v1.Case.referral_state:type_name -> amanat.custody.v1.ReferralState
+	36, // 14: amanat.protection.v1.Case.create_time:type_name -> google.protobuf.Timestamp
+	36, // 15: amanat.protection.v1.Case.update_time:type_name -> google.protobuf.Timestamp
+	44, // 16: amanat.protection.v1.Case.referral_kind:type_name -> amanat.custody.v1.ReferralKind
+	36, // 17: amanat.protection.v1.Case.reading_close_time:type_name -> google.protobuf.Timestamp
 	2,  // 18: amanat.protection.v1.Consent.decision:type_name -> amanat.protection.v1.Consent.Decision
-	34, // 19: amanat.protection.v1.Consent.expire_time:type_name -> google.protobuf.Timestamp
-	34, // 20: amanat.protection.v1.Consent.record_time:type_name -> google.protobuf.Timestamp
-	34, // 21: amanat.protection.v1.Consent.end_time:type_name -> google.protobuf.Timestamp
-	34, // 22: amanat.protection.v1.DossierConsent.record_time:type_name -> google.protobuf.Timestamp
-	34, // 23: amanat.protection.v1.DossierConsent.expire_time:type_name -> google.protobuf.Timestamp
+	36, // 19: amanat.protection.v1.Consent.expire_time:type_name -> google.protobuf.Timestamp
+	36, // 20: amanat.protection.v1.Consent.record_time:type_name -> google.protobuf.Timestamp
+	36, // 21: amanat.protection.v1.Consent.end_time:type_name -> google.protobuf.Timestamp
+	36, // 22: amanat.protection.v1.DossierConsent.record_time:type_name -> google.protobuf.Timestamp
+	36, // 23: amanat.protection.v1.DossierConsent.expire_time:type_name -> google.protobuf.Timestamp
 	6,  // 24: amanat.protection.v1.Dossier.person:type_name -> amanat.protection.v1.Person
-	40, // 25: amanat.protection.v1.Dossier.urgency:type_name -> amanat.custody.v1.Urgency
+	42, // 25: amanat.protection.v1.Dossier.urgency:type_name -> amanat.custody.v1.Urgency
 	9,  // 26: amanat.protection.v1.Dossier.consent:type_name -> amanat.protection.v1.DossierConsent
 	10, // 27: amanat.protection.v1.ReceivedDossier.dossier:type_name -> amanat.protection.v1.Dossier
-	34, // 28: amanat.protection.v1.ReceivedDossier.receive_time:type_name -> google.protobuf.Timestamp
-	41, // 29: amanat.protection.v1.ReceivedDossier.referral_state:type_name -> amanat.custody.v1.ReferralState
-	42, // 30: amanat.protection.v1.ReceivedDossier.referral_kind:type_name -> amanat.custody.v1.ReferralKind
+	36, // 28: amanat.protection.v1.ReceivedDossier.receive_time:type_name -> google.protobuf.Timestamp
+	43, // 29: amanat.protection.v1.ReceivedDossier.referral_state:type_name -> amanat.custody.v1.ReferralState
+	44, // 30: amanat.protection.v1.ReceivedDossier.referral_kind:type_name -> amanat.custody.v1.ReferralKind
 	3,  // 31: amanat.protection.v1.ReceivedDossier.duty:type_name -> amanat.protection.v1.ReceivedDossier.Duty
-	32, // 32: amanat.protection.v1.ReceivedDossier.closings:type_name -> amanat.protection.v1.ReceivedDossier.Closing
-	34, // 33: amanat.protection.v1.ReceivedDossier.due_time:type_name -> google.protobuf.Timestamp
+	34, // 32: amanat.protection.v1.ReceivedDossier.closings:type_name -> amanat.protection.v1.ReceivedDossier.Closing
+	36, // 33: amanat.protection.v1.ReceivedDossier.due_time:type_name -> google.protobuf.Timestamp
 	4,  // 34: amanat.protection.v1.CreateUnitRequest.unit:type_name -> amanat.protection.v1.Unit
 	4,  // 35: amanat.protection.v1.ListUnitsResponse.units:type_name -> amanat.protection.v1.Unit
 	4,  // 36: amanat.protection.v1.UpdateUnitRequest.unit:type_name -> amanat.protection.v1.Unit
-	43, // 37: amanat.protection.v1.UpdateUnitRequest.update_mask:type_name -> google.protobuf.FieldMask
+	45, // 37: amanat.protection.v1.UpdateUnitRequest.update_mask:type_name -> google.protobuf.FieldMask
 	5,  // 38: amanat.protection.v1.UpdateWorkerRequest.worker:type_name -> amanat.protection.v1.Worker
-	43, // 39: amanat.protection.v1.UpdateWorkerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	45, // 39: amanat.protection.v1.UpdateWorkerRequest.update_mask:type_name -> google.protobuf.FieldMask
 	5,  // 40: amanat.protection.v1.CreateWorkerRequest.worker:type_name -> amanat.protection.v1.Worker
 	5,  // 41: amanat.protection.v1.ListWorkersResponse.workers:type_name -> amanat.protection.v1.Worker
 	7,  // 42: amanat.protection.v1.CreateCaseRequest.case:type_name -> amanat.protection.v1.Case
-	33, // 43: amanat.protection.v1.ListCasesRequest.filter:type_name -> amanat.protection.v1.ListCasesRequest.Filter
-	7,  // 44: amanat.protection.v1.ListCasesResponse.cases:type_name -> amanat.protection.v1.Case
-	8,  // 45: amanat.protection.v1.RecordConsentRequest.consent:type_name -> amanat.protection.v1.Consent
-	42, // 46: amanat.protection.v1.ReferCaseRequest.kind:type_name -> amanat.custody.v1.ReferralKind
-	44, // 47: amanat.protection.v1.ReferCaseRequest.needs:type_name -> amanat.custody.v1.Needs
-	34, // 48: amanat.protection.v1.ReferCaseRequest.answer_by:type_name -> google.protobuf.Timestamp
-	45, // 49: amanat.protection.v1.ReferCaseRequest.override:type_name -> amanat.custody.v1.ConsentOverride
-	28, // 50: amanat.protection.v1.ReferCaseRequest.others:type_name -> amanat.protection.v1.OtherCase
-	46, // 51: amanat.protection.v1.ReferCaseRequest.external:type_name -> amanat.custody.v1.Agency
-	44, // 52: amanat.protection.v1.OtherCase.needs:type_name -> amanat.custody.v1.Needs
-	45, // 53: amanat.protection.v1.OtherCase.override:type_name -> amanat.custody.v1.ConsentOverride
-	47, // 54: amanat.protection.v1.ListAuditRowsResponse.audit_rows:type_name -> amanat.privacy.v1.AuditRow
-	34, // 55: amanat.protection.v1.ReceivedDossier.Closing.close_time:type_name -> google.protobuf.Timestamp
-	0,  // 56: amanat.protection.v1.ListCasesRequest.Filter.state:type_name -> amanat.protection.v1.Case.State
-	13, // 57: amanat.protection.v1.ProtectionService.CreateUnit:input_type -> amanat.protection.v1.CreateUnitRequest
-	14, // 58: amanat.protection.v1.ProtectionService.GetUnit:input_type -> amanat.protection.v1.GetUnitRequest
-	15, // 59: amanat.protection.v1.ProtectionService.ListUnits:input_type -> amanat.protection.v1.ListUnitsRequest
-	17, // 60: amanat.protection.v1.ProtectionService.UpdateUnit:input_type -> amanat.protection.v1.UpdateUnitRequest
-	19, // 61: amanat.protection.v1.ProtectionService.CreateWorker:input_type -> amanat.protection.v1.CreateWorkerRequest
-	18, // 62: amanat.protection.v1.ProtectionService.UpdateWorker:input_type -> amanat.protection.v1.UpdateWorkerRequest
-	20, // 63: amanat.protection.v1.ProtectionService.ListWorkers:input_type -> amanat.protection.v1.ListWorkersRequest
-	22, // 64: amanat.protection.v1.ProtectionService.CreateCase:input_type -> amanat.protection.v1.CreateCaseRequest
-	23, // 65: amanat.protection.v1.ProtectionService.GetCase:input_type -> amanat.protection.v1.GetCaseRequest
-	24, // 66: amanat.protection.v1.ProtectionService.ListCases:input_type -> amanat.protection.v1.ListCasesRequest
-	26, // 67: amanat.protection.v1.ProtectionService.RecordConsent:input_type -> amanat.protection.v1.RecordConsentRequest
-	27, // 68: amanat.protection.v1.ProtectionService.ReferCase:input_type -> amanat.protection.v1.ReferCaseRequest
-	29, // 69: amanat.protection.v1.ProtectionService.RecordOutcome:input_type -> amanat.protection.v1.RecordOutcomeRequest
-	48, // 70: amanat.protection.v1.ProtectionService.GetLadder:input_type -> amanat.protection.v1.GetLadderRequest
-	49, // 71: amanat.protection.v1.ProtectionService.UpdateLadder:input_type -> amanat.protection.v1.UpdateLadderRequest
-	50, // 72: amanat.protection.v1.ProtectionService.ListLimits:input_type -> amanat.protection.v1.ListLimitsRequest
-	51, // 73: amanat.protection.v1.ProtectionService.ListCaseDeadlines:input_type -> amanat.protection.v1.ListCaseDeadlinesRequest
-	52, // 74: amanat.protection.v1.ProtectionService.MeetDeadline:input_type -> amanat.protection.v1.MeetDeadlineRequest
-	53, // 75: amanat.protection.v1.ProtectionService.RecordLegalEvent:input_type -> amanat.protection.v1.RecordLegalEventRequest
-	54, // 76: amanat.protection.v1.ProtectionService.ListNotices:input_type -> amanat.protection.v1.ListNoticesRequest
-	55, // 77: amanat.protection.v1.ProtectionService.AcknowledgeNotice:input_type -> amanat.protection.v1.AcknowledgeNoticeRequest
-	30, // 78: amanat.protection.v1.ProtectionService.ListAuditRows:input_type -> amanat.protection.v1.ListAuditRowsRequest
-	4,  // 79: amanat.protection.v1.ProtectionService.CreateUnit:output_type -> amanat.protection.v1.Unit
-	4,  // 80: amanat.protection.v1.ProtectionService.GetUnit:output_type -> amanat.protection.v1.Unit
-	16, // 81: amanat.protection.v1.ProtectionService.ListUnits:output_type -> amanat.protection.v1.ListUnitsResponse
-	4,  // 82: amanat.protection.v1.ProtectionService.UpdateUnit:output_type -> amanat.protection.v1.Unit
-	5,  // 83: amanat.protection.v1.ProtectionService.CreateWorker:output_type -> amanat.protection.v1.Worker
-	5,  // 84: amanat.protection.v1.ProtectionService.UpdateWorker:output_type -> amanat.protection.v1.Worker
-	21, // 85: amanat.protection.v1.ProtectionService.ListWorkers:output_type -> amanat.protection.v1.ListWorkersResponse
-	7,  // 86: amanat.protection.v1.ProtectionService.CreateCase:output_type -> amanat.protection.v1.Case
-	7,  // 87: amanat.protection.v1.ProtectionService.GetCase:output_type -> amanat.protection.v1.Case
-	25, // 88: amanat.protection.v1.ProtectionService.ListCases:output_type -> amanat.protection.v1.ListCasesResponse
-	7,  // 89: amanat.protection.v1.ProtectionService.RecordConsent:output_type -> amanat.protection.v1.Case
-	7,  // 90: amanat.protection.v1.ProtectionService.ReferCase:output_type -> amanat.protection.v1.Case
-	7,  // 91: amanat.protection.v1.ProtectionService.RecordOutcome:output_type -> amanat.protection.v1.Case
-	56, // 92: amanat.protection.v1.ProtectionService.GetLadder:output_type -> amanat.protection.v1.Ladder
-	56, // 93: amanat.protection.v1.ProtectionService.UpdateLadder:output_type -> amanat.protection.v1.Ladder
-	57, // 94: amanat.protection.v1.ProtectionService.ListLimits:output_type -> amanat.protection.v1.ListLimitsResponse
-	58, // 95: amanat.protection.v1.ProtectionService.ListCaseDeadlines:output_type -> amanat.protection.v1.ListCaseDeadlinesResponse
-	59, // 96: amanat.protection.v1.ProtectionService.MeetDeadline:output_type -> amanat.protection.v1.CaseDeadline
-	60, // 97: amanat.protection.v1.ProtectionService.RecordLegalEvent:output_type -> amanat.protection.v1.RecordLegalEventResponse
-	61, // 98: amanat.protection.v1.ProtectionService.ListNotices:output_type -> amanat.protection.v1.ListNoticesResponse
-	62, // 99: amanat.protection.v1.ProtectionService.AcknowledgeNotice:output_type -> amanat.protection.v1.Notice
-	31, // 100: amanat.protection.v1.ProtectionService.ListAuditRows:output_type -> amanat.protection.v1.ListAuditRowsResponse
-	79, // [79:101] is the sub-list for method output_type
-	57, // [57:79] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	36, // 43: amanat.protection.v1.CaseNews.event_time:type_name -> google.protobuf.Timestamp
+	0,  // 44: amanat.protection.v1.CaseNews.state:type_name -> amanat.protection.v1.Case.State
+	35, // 45: amanat.protection.v1.ListCasesRequest.filter:type_name -> amanat.protection.v1.ListCasesRequest.Filter
+	7,  // 46: amanat.protection.v1.ListCasesResponse.cases:type_name -> amanat.protection.v1.Case
+	8,  // 47: amanat.protection.v1.RecordConsentRequest.consent:type_name -> amanat.protection.v1.Consent
+	44, // 48: amanat.protection.v1.ReferCaseRequest.kind:type_name -> amanat.custody.v1.ReferralKind
+	46, // 49: amanat.protection.v1.ReferCaseRequest.needs:type_name -> amanat.custody.v1.Needs
+	36, // 50: amanat.protection.v1.ReferCaseRequest.answer_by:type_name -> google.protobuf.Timestamp
+	47, // 51: amanat.protection.v1.ReferCaseRequest.override:type_name -> amanat.custody.v1.ConsentOverride
+	30, // 52: amanat.protection.v1.ReferCaseRequest.others:type_name -> amanat.protection.v1.OtherCase
+	48, // 53: amanat.protection.v1.ReferCaseRequest.external:type_name -> amanat.custody.v1.Agency
+	46, // 54: amanat.protection.v1.OtherCase.needs:type_name -> amanat.custody.v1.Needs
+	47, // 55: amanat.protection.v1.OtherCase.override:type_name -> amanat.custody.v1.ConsentOverride
+	49, // 56: amanat.protection.v1.ListAuditRowsResponse.audit_rows:type_name -> amanat.privacy.v1.AuditRow
+	36, // 57: amanat.protection.v1.ReceivedDossier.Closing.close_time:type_name -> google.protobuf.Timestamp
+	0,  // 58: amanat.protection.v1.ListCasesRequest.Filter.state:type_name -> amanat.protection.v1.Case.State
+	13, // 59: amanat.protection.v1.ProtectionService.CreateUnit:input_type -> amanat.protection.v1.CreateUnitRequest
+	14, // 60: amanat.protection.v1.ProtectionService.GetUnit:input_type -> amanat.protection.v1.GetUnitRequest
+	15, // 61: amanat.protection.v1.ProtectionService.ListUnits:input_type -> amanat.protection.v1.ListUnitsRequest
+	17, // 62: amanat.protection.v1.ProtectionService.UpdateUnit:input_type -> amanat.protection.v1.UpdateUnitRequest
+	19, // 63: amanat.protection.v1.ProtectionService.CreateWorker:input_type -> amanat.protection.v1.CreateWorkerRequest
+	18, // 64: amanat.protection.v1.ProtectionService.UpdateWorker:input_type -> amanat.protection.v1.UpdateWorkerRequest
+	20, // 65: amanat.protection.v1.ProtectionService.ListWorkers:input_type -> amanat.protection.v1.ListWorkersRequest
+	22, // 66: amanat.protection.v1.ProtectionService.CreateCase:input_type -> amanat.protection.v1.CreateCaseRequest
+	23, // 67: amanat.protection.v1.ProtectionService.GetCase:input_type -> amanat.protection.v1.GetCaseRequest
+	26, // 68: amanat.protection.v1.ProtectionService.ListCases:input_type -> amanat.protection.v1.ListCasesRequest
+	24, // 69: amanat.protection.v1.ProtectionService.WatchCases:input_type -> amanat.protection.v1.WatchCasesRequest
+	28, // 70: amanat.protection.v1.ProtectionService.RecordConsent:input_type -> amanat.protection.v1.RecordConsentRequest
+	29, // 71: amanat.protection.v1.ProtectionService.ReferCase:input_type -> amanat.protection.v1.ReferCaseRequest
+	31, // 72: amanat.protection.v1.ProtectionService.RecordOutcome:input_type -> amanat.protection.v1.RecordOutcomeRequest
+	50, // 73: amanat.protection.v1.ProtectionService.GetLadder:input_type -> amanat.protection.v1.GetLadderRequest
+	51, // 74: amanat.protection.v1.ProtectionService.UpdateLadder:input_type -> amanat.protection.v1.UpdateLadderRequest
+	52, // 75: amanat.protection.v1.ProtectionService.ListLimits:input_type -> amanat.protection.v1.ListLimitsRequest
+	53, // 76: amanat.protection.v1.ProtectionService.ListCaseDeadlines:input_type -> amanat.protection.v1.ListCaseDeadlinesRequest
+	54, // 77: amanat.protection.v1.ProtectionService.MeetDeadline:input_type -> amanat.protection.v1.MeetDeadlineRequest
+	55, // 78: amanat.protection.v1.ProtectionService.RecordLegalEvent:input_type -> amanat.protection.v1.RecordLegalEventRequest
+	56, // 79: amanat.protection.v1.ProtectionService.ListNotices:input_type -> amanat.protection.v1.ListNoticesRequest
+	57, // 80: amanat.protection.v1.ProtectionService.AcknowledgeNotice:input_type -> amanat.protection.v1.AcknowledgeNoticeRequest
+	32, // 81: amanat.protection.v1.ProtectionService.ListAuditRows:input_type -> amanat.protection.v1.ListAuditRowsRequest
+	4,  // 82: amanat.protection.v1.ProtectionService.CreateUnit:output_type -> amanat.protection.v1.Unit
+	4,  // 83: amanat.protection.v1.ProtectionService.GetUnit:output_type -> amanat.protection.v1.Unit
+	16, // 84: amanat.protection.v1.ProtectionService.ListUnits:output_type -> amanat.protection.v1.ListUnitsResponse
+	4,  // 85: amanat.protection.v1.ProtectionService.UpdateUnit:output_type -> amanat.protection.v1.Unit
+	5,  // 86: amanat.protection.v1.ProtectionService.CreateWorker:output_type -> amanat.protection.v1.Worker
+	5,  // 87: amanat.protection.v1.ProtectionService.UpdateWorker:output_type -> amanat.protection.v1.Worker
+	21, // 88: amanat.protection.v1.ProtectionService.ListWorkers:output_type -> amanat.protection.v1.ListWorkersResponse
+	7,  // 89: amanat.protection.v1.ProtectionService.CreateCase:output_type -> amanat.protection.v1.Case
+	7,  // 90: amanat.protection.v1.ProtectionService.GetCase:output_type -> amanat.protection.v1.Case
+	27, // 91: amanat.protection.v1.ProtectionService.ListCases:output_type -> amanat.protection.v1.ListCasesResponse
+	25, // 92: amanat.protection.v1.ProtectionService.WatchCases:output_type -> amanat.protection.v1.CaseNews
+	7,  // 93: amanat.protection.v1.ProtectionService.RecordConsent:output_type -> amanat.protection.v1.Case
+	7,  // 94: amanat.protection.v1.ProtectionService.ReferCase:output_type -> amanat.protection.v1.Case
+	7,  // 95: amanat.protection.v1.ProtectionService.RecordOutcome:output_type -> amanat.protection.v1.Case
+	58, // 96: amanat.protection.v1.ProtectionService.GetLadder:output_type -> amanat.protection.v1.Ladder
+	58, // 97: amanat.protection.v1.ProtectionService.UpdateLadder:output_type -> amanat.protection.v1.Ladder
+	59, // 98: amanat.protection.v1.ProtectionService.ListLimits:output_type -> amanat.protection.v1.ListLimitsResponse
+	60, // 99: amanat.protection.v1.ProtectionService.ListCaseDeadlines:output_type -> amanat.protection.v1.ListCaseDeadlinesResponse
+	61, // 100: amanat.protection.v1.ProtectionService.MeetDeadline:output_type -> amanat.protection.v1.CaseDeadline
+	62, // 101: amanat.protection.v1.ProtectionService.RecordLegalEvent:output_type -> amanat.protection.v1.RecordLegalEventResponse
+	63, // 102: amanat.protection.v1.ProtectionService.ListNotices:output_type -> amanat.protection.v1.ListNoticesResponse
+	64, // 103: amanat.protection.v1.ProtectionService.AcknowledgeNotice:output_type -> amanat.protection.v1.Notice
+	33, // 104: amanat.protection.v1.ProtectionService.ListAuditRows:output_type -> amanat.protection.v1.ListAuditRowsResponse
+	82, // [82:105] is the sub-list for method output_type
+	59, // [59:82] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_amanat_protection_v1_protection_proto_init() }
@@ -3403,7 +3581,7 @@ func file_amanat_protection_v1_protection_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_protection_v1_protection_proto_rawDesc), len(file_amanat_protection_v1_protection_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   30,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

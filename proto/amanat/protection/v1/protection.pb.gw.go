@@ -611,6 +611,43 @@ func local_request_ProtectionService_ListCases_0(ctx context.Context, marshaler 
 	return msg, metadata, err
 }
 
+var filter_ProtectionService_WatchCases_0 = &utilities.DoubleArray{Encoding: map[string]int{"parent": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
+
+func request_ProtectionService_WatchCases_0(ctx context.Context, marshaler runtime.Marshaler, client ProtectionServiceClient, req *http.Request, pathParams map[string]string) (ProtectionService_WatchCasesClient, runtime.ServerMetadata, error) {
+	var (
+		protoReq WatchCasesRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["parent"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "parent")
+	}
+	protoReq.Parent, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "parent", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_ProtectionService_WatchCases_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	stream, err := client.WatchCases(ctx, &protoReq)
+	if err != nil {
+		return nil, metadata, err
+	}
+	header, err := stream.Header()
+	if err != nil {
+		return nil, metadata, err
+	}
+	metadata.HeaderMD = header
+	return stream, metadata, nil
+}
+
 func request_ProtectionService_RecordConsent_0(ctx context.Context, marshaler runtime.Marshaler, client ProtectionServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
 		protoReq RecordConsentRequest
@@ -1419,6 +1456,13 @@ func RegisterProtectionServiceHandlerServer(ctx context.Context, mux *runtime.Se
 		}
 		forward_ProtectionService_ListCases_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+
+	mux.Handle(http.MethodGet, pattern_ProtectionService_WatchCases_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		err := status.Error(codes.Unimplemented, "streaming calls are not yet supported in the in-process transport")
+		_, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+		return
+	})
 	mux.Handle(http.MethodPost, pattern_ProtectionService_RecordConsent_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -1869,6 +1913,23 @@ func RegisterProtectionServiceHandlerClient(ctx context.Context, mux *runtime.Se
 		}
 		forward_ProtectionService_ListCases_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_ProtectionService_WatchCases_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/amanat.protection.v1.ProtectionService/WatchCases", runtime.WithHTTPPathPattern("/v1/{parent=nodes/*}/cases:watch"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_ProtectionService_WatchCases_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_ProtectionService_WatchCases_0(annotatedContext, mux, outboundMarshaler, w, req, func() (proto.Message, error) { return resp.Recv() }, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodPost, pattern_ProtectionService_RecordConsent_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -2087,6 +2148,7 @@ var (
 	pattern_ProtectionService_CreateCase_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "nodes", "parent", "cases"}, ""))
 	pattern_ProtectionService_GetCase_0           = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "cases", "name"}, ""))
 	pattern_ProtectionService_ListCases_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "nodes", "parent", "cases"}, ""))
+	pattern_ProtectionService_WatchCases_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "nodes", "parent", "cases"}, "watch"))
 	pattern_ProtectionService_RecordConsent_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "cases", "name"}, "recordConsent"))
 	pattern_ProtectionService_ReferCase_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "cases", "name"}, "refer"))
 	pattern_ProtectionService_RecordOutcome_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "nodes", "cases", "name"}, "recordOutcome"))
@@ -2112,6 +2174,7 @@ var (
 	forward_ProtectionService_CreateCase_0        = runtime.ForwardResponseMessage
 	forward_ProtectionService_GetCase_0           = runtime.ForwardResponseMessage
 	forward_ProtectionService_ListCases_0         = runtime.ForwardResponseMessage
+	forward_ProtectionService_WatchCases_0        = runtime.ForwardResponseStream
 	forward_ProtectionService_RecordConsent_0     = runtime.ForwardResponseMessage
 	forward_ProtectionService_ReferCase_0         = runtime.ForwardResponseMessage
 	forward_ProtectionService_RecordOutcome_0     = runtime.ForwardResponseMessage

@@ -31,6 +31,7 @@ const (
 	ProtectionService_CreateCase_FullMethodName        = "/amanat.protection.v1.ProtectionService/CreateCase"
 	ProtectionService_GetCase_FullMethodName           = "/amanat.protection.v1.ProtectionService/GetCase"
 	ProtectionService_ListCases_FullMethodName         = "/amanat.protection.v1.ProtectionService/ListCases"
+	ProtectionService_WatchCases_FullMethodName        = "/amanat.protection.v1.ProtectionService/WatchCases"
 	ProtectionService_RecordConsent_FullMethodName     = "/amanat.protection.v1.ProtectionService/RecordConsent"
 	ProtectionService_ReferCase_FullMethodName         = "/amanat.protection.v1.ProtectionService/ReferCase"
 	ProtectionService_RecordOutcome_FullMethodName     = "/amanat.protection.v1.ProtectionService/RecordOutcome"
@@ -71,6 +72,8 @@ type ProtectionServiceClient interface {
 	GetCase(ctx context.Context, in *GetCaseRequest, opts ...grpc.CallOption) (*Case, error)
 	// Lists cases without the persons' data, newest first.
 	ListCases(ctx context.Context, in *ListCasesRequest, opts ...grpc.CallOption) (*ListCasesResponse, error)
+	// Tells what happens to cases at this node, when it happens. Who comes back gets what it missed, in order.
+	WatchCases(ctx context.Context, in *WatchCasesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CaseNews], error)
 	// Records consent, or its refusal.
 	RecordConsent(ctx context.Context, in *RecordConsentRequest, opts ...grpc.CallOption) (*Case, error)
 	// Refers a case to a unit, as a rule of another province; also several cases of people who go together. The referral service is asked
@@ -205,6 +208,25 @@ func (c *protectionServiceClient) ListCases(ctx context.Context, in *ListCasesRe
 	}
 	return out, nil
 }
+
+func (c *protectionServiceClient) WatchCases(ctx context.Context, in *WatchCasesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CaseNews], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ProtectionService_ServiceDesc.Streams[0], ProtectionService_WatchCases_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchCasesRequest, CaseNews]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ProtectionService_WatchCasesClient = grpc.ServerStreamingClient[CaseNews]
 
 func (c *protectionServiceClient) RecordConsent(ctx context.Context, in *RecordConsentRequest, opts ...grpc.CallOption) (*Case, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -352,6 +374,8 @@ type ProtectionServiceServer interface {
 	GetCase(context.Context, *GetCaseRequest) (*Case, error)
 	// Lists cases without the persons' data, newest first.
 	ListCases(context.Context, *ListCasesRequest) (*ListCasesResponse, error)
+	// Tells what happens to cases at this node, when it happens. Who comes back gets what it missed, in order.
+	WatchCases(*WatchCasesRequest, grpc.ServerStreamingServer[CaseNews]) error
 	// Records consent, or its refusal.
 	RecordConsent(context.Context, *RecordConsentRequest) (*Case, error)
 	// Refers a case to a unit, as a rule of another province; also several cases of people who go together. The referral service is asked
@@ -416,6 +440,9 @@ func (UnimplementedProtectionServiceServer) GetCase(context.Context, *GetCaseReq
 }
 func (UnimplementedProtectionServiceServer) ListCases(context.Context, *ListCasesRequest) (*ListCasesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListCases not implemented")
+}
+func (UnimplementedProtectionServiceServer) WatchCases(*WatchCasesRequest, grpc.ServerStreamingServer[CaseNews]) error {
+	return status.Error(codes.Unimplemented, "method WatchCases not implemented")
 }
 func (UnimplementedProtectionServiceServer) RecordConsent(context.Context, *RecordConsentRequest) (*Case, error) {
 	return nil, status.Error(codes.Unimplemented, "method RecordConsent not implemented")
@@ -653,6 +680,17 @@ func _ProtectionService_ListCases_Handler(srv interface{}, ctx context.Context, 
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _ProtectionService_WatchCases_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchCasesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ProtectionServiceServer).WatchCases(m, &grpc.GenericServerStream[WatchCasesRequest, CaseNews]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ProtectionService_WatchCasesServer = grpc.ServerStreamingServer[CaseNews]
 
 func _ProtectionService_RecordConsent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RecordConsentRequest)
@@ -966,6 +1004,12 @@ var ProtectionService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ProtectionService_ListAuditRows_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchCases",
+			Handler:       _ProtectionService_WatchCases_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "amanat/protection/v1/protection.proto",
 }

@@ -2579,7 +2579,7 @@ var File_amanat_referral_v1_referral_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\n" +
-	"!amanat/referral/v1/referral.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/identity/v1/identity.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a$amanat/referral/v1/destination.proto\x1a amanat/referral/v1/dossier.proto\x1a!amanat/referral/v1/external.proto\x1a!amanat/referral/v1/handover.proto\x1a\x1eamanat/referral/v1/owner.proto\x1a!amanat/referral/v1/recovery.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\n" +
+	"!amanat/referral/v1/referral.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/identity/v1/identity.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a$amanat/referral/v1/destination.proto\x1a amanat/referral/v1/dossier.proto\x1a!amanat/referral/v1/external.proto\x1a!amanat/referral/v1/handover.proto\x1a\x1eamanat/referral/v1/owner.proto\x1a!amanat/referral/v1/recovery.proto\x1a\x1eamanat/referral/v1/watch.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\n" +
 	"\n" +
 	"\bReferral\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12!\n" +
@@ -2817,11 +2817,12 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\tdeadlines\x18\x01 \x03(\v2\x1c.amanat.referral.v1.DeadlineR\tdeadlines\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"z\n" +
 	"\x0fGetAnnexRequest\x12g\n" +
-	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xd44\n" +
-	"\x0fReferralService\x12\x8b\x01\n" +
-	"\x0eSubmitReferral\x12).amanat.referral.v1.SubmitReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"0\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{parent=nodes/*}/referrals:submit\x12{\n" +
+	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xf64\n" +
+	"\x0fReferralService\x12Y\n" +
+	"\x0eSubmitReferral\x12).amanat.referral.v1.SubmitReferralRequest\x1a\x1c.amanat.referral.v1.Referral\x12{\n" +
 	"\vGetReferral\x12&.amanat.referral.v1.GetReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=nodes/*/referrals/*}\x12\x8c\x01\n" +
-	"\rListReferrals\x12(.amanat.referral.v1.ListReferralsRequest\x1a).amanat.referral.v1.ListReferralsResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=nodes/*}/referrals\x12\x8c\x01\n" +
+	"\rListReferrals\x12(.amanat.referral.v1.ListReferralsRequest\x1a).amanat.referral.v1.ListReferralsResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=nodes/*}/referrals\x12\x8d\x01\n" +
+	"\x0eWatchReferrals\x12).amanat.referral.v1.WatchReferralsRequest\x1a .amanat.referral.v1.ReferralNews\",\x82\xd3\xe4\x93\x02&\x12$/v1/{parent=nodes/*}/referrals:watch0\x01\x12\x8c\x01\n" +
 	"\x0fGetCustodyChain\x12*.amanat.referral.v1.GetCustodyChainRequest\x1a\x18.amanat.custody.v1.Chain\"3\x82\xd3\xe4\x93\x02-\x12+/v1/{name=nodes/*/referrals/*}:custodyChain\x12\x99\x01\n" +
 	"\x0eVerifyReferral\x12).amanat.referral.v1.VerifyReferralRequest\x1a*.amanat.referral.v1.VerifyReferralResponse\"0\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{name=nodes/*/referrals/*}:verify\x12\xa1\x01\n" +
 	"\x0eExportHandover\x12).amanat.referral.v1.ExportHandoverRequest\x1a*.amanat.referral.v1.ExportHandoverResponse\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{name=nodes/*/referrals/*}:exportHandover\x12\x93\x01\n" +
@@ -2844,8 +2845,8 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\bGetAnnex\x12#.amanat.referral.v1.GetAnnexRequest\x1a\x1f.amanat.custody.v1.AnnexContent\"0\x82\xd3\xe4\x93\x02*\x12(/v1/{name=nodes/*/referrals/*/annexes/*}\x12x\n" +
 	"\vGetRecovery\x12&.amanat.referral.v1.GetRecoveryRequest\x1a\x1c.amanat.referral.v1.Recovery\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{name=nodes/*/recovery}\x12\x84\x01\n" +
 	"\n" +
-	"ExcusePeer\x12%.amanat.referral.v1.ExcusePeerRequest\x1a\x1c.amanat.referral.v1.Recovery\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=nodes/*/recovery}:excusePeer\x12\xa4\x01\n" +
-	"\x0fSubmitReferrals\x12*.amanat.referral.v1.SubmitReferralsRequest\x1a+.amanat.referral.v1.SubmitReferralsResponse\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{parent=nodes/*}/referrals:submitTogether\x12\x94\x01\n" +
+	"ExcusePeer\x12%.amanat.referral.v1.ExcusePeerRequest\x1a\x1c.amanat.referral.v1.Recovery\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=nodes/*/recovery}:excusePeer\x12j\n" +
+	"\x0fSubmitReferrals\x12*.amanat.referral.v1.SubmitReferralsRequest\x1a+.amanat.referral.v1.SubmitReferralsResponse\x12\x94\x01\n" +
 	"\rWithdrawOffer\x12(.amanat.referral.v1.WithdrawOfferRequest\x1a\x1c.amanat.referral.v1.Referral\";\x82\xd3\xe4\x93\x025:\x01*\"0/v1/{name=nodes/*/referrals/*/offers/*}:withdraw\x12\x94\x01\n" +
 	"\x0eAnswerQuestion\x12).amanat.referral.v1.AnswerQuestionRequest\x1a\x1c.amanat.referral.v1.Referral\"9\x82\xd3\xe4\x93\x023:\x01*\"./v1/{name=nodes/*/referrals/*/offers/*}:answer\x12\x96\x01\n" +
 	"\fGrantRelease\x12'.amanat.referral.v1.GrantReleaseRequest\x1a\x1c.amanat.referral.v1.Referral\"?\x82\xd3\xe4\x93\x029:\x01*\"4/v1/{name=nodes/*/referrals/*/offers/*}:grantRelease\x12\x99\x01\n" +
@@ -2929,43 +2930,45 @@ var file_amanat_referral_v1_referral_proto_goTypes = []any{
 	(*v1.Agency)(nil),                   // 41: amanat.custody.v1.Agency
 	(*v11.WorkerContact)(nil),           // 42: amanat.identity.v1.WorkerContact
 	(*v1.Escort)(nil),                   // 43: amanat.custody.v1.Escort
-	(*VerifyReferralRequest)(nil),       // 44: amanat.referral.v1.VerifyReferralRequest
-	(*ExportHandoverRequest)(nil),       // 45: amanat.referral.v1.ExportHandoverRequest
-	(*ImportHandoverRequest)(nil),       // 46: amanat.referral.v1.ImportHandoverRequest
-	(*RecordExternalAnswerRequest)(nil), // 47: amanat.referral.v1.RecordExternalAnswerRequest
-	(*ReportDossierClosedRequest)(nil),  // 48: amanat.referral.v1.ReportDossierClosedRequest
-	(*ReportConsentEndedRequest)(nil),   // 49: amanat.referral.v1.ReportConsentEndedRequest
-	(*GetRecoveryRequest)(nil),          // 50: amanat.referral.v1.GetRecoveryRequest
-	(*ExcusePeerRequest)(nil),           // 51: amanat.referral.v1.ExcusePeerRequest
-	(*WithdrawOfferRequest)(nil),        // 52: amanat.referral.v1.WithdrawOfferRequest
-	(*AnswerQuestionRequest)(nil),       // 53: amanat.referral.v1.AnswerQuestionRequest
-	(*GrantReleaseRequest)(nil),         // 54: amanat.referral.v1.GrantReleaseRequest
-	(*RefuseReleaseRequest)(nil),        // 55: amanat.referral.v1.RefuseReleaseRequest
-	(*CancelReferralRequest)(nil),       // 56: amanat.referral.v1.CancelReferralRequest
-	(*CheckInRequest)(nil),              // 57: amanat.referral.v1.CheckInRequest
-	(*RecordNoShowRequest)(nil),         // 58: amanat.referral.v1.RecordNoShowRequest
-	(*RequestReturnRequest)(nil),        // 59: amanat.referral.v1.RequestReturnRequest
-	(*RecordReturnRequest)(nil),         // 60: amanat.referral.v1.RecordReturnRequest
-	(*CorrectReferralRequest)(nil),      // 61: amanat.referral.v1.CorrectReferralRequest
-	(*EndConsentRequest)(nil),           // 62: amanat.referral.v1.EndConsentRequest
-	(*AskQuestionRequest)(nil),          // 63: amanat.referral.v1.AskQuestionRequest
-	(*WaitlistOfferRequest)(nil),        // 64: amanat.referral.v1.WaitlistOfferRequest
-	(*WithdrawAcceptanceRequest)(nil),   // 65: amanat.referral.v1.WithdrawAcceptanceRequest
-	(*RequestReleaseRequest)(nil),       // 66: amanat.referral.v1.RequestReleaseRequest
-	(*ProposeScheduleRequest)(nil),      // 67: amanat.referral.v1.ProposeScheduleRequest
-	(*GiveServiceRequest)(nil),          // 68: amanat.referral.v1.GiveServiceRequest
-	(*ReportOutcomeRequest)(nil),        // 69: amanat.referral.v1.ReportOutcomeRequest
-	(*AssertArrivalRequest)(nil),        // 70: amanat.referral.v1.AssertArrivalRequest
-	(*ReportSafetyRequest)(nil),         // 71: amanat.referral.v1.ReportSafetyRequest
-	(*RequestCorrectionRequest)(nil),    // 72: amanat.referral.v1.RequestCorrectionRequest
-	(*WithdrawConsentRequest)(nil),      // 73: amanat.referral.v1.WithdrawConsentRequest
-	(*v1.Chain)(nil),                    // 74: amanat.custody.v1.Chain
-	(*VerifyReferralResponse)(nil),      // 75: amanat.referral.v1.VerifyReferralResponse
-	(*ExportHandoverResponse)(nil),      // 76: amanat.referral.v1.ExportHandoverResponse
-	(*Told)(nil),                        // 77: amanat.referral.v1.Told
-	(*v1.AnnexContent)(nil),             // 78: amanat.custody.v1.AnnexContent
-	(*Recovery)(nil),                    // 79: amanat.referral.v1.Recovery
-	(*AssertedArrival)(nil),             // 80: amanat.referral.v1.AssertedArrival
+	(*WatchReferralsRequest)(nil),       // 44: amanat.referral.v1.WatchReferralsRequest
+	(*VerifyReferralRequest)(nil),       // 45: amanat.referral.v1.VerifyReferralRequest
+	(*ExportHandoverRequest)(nil),       // 46: amanat.referral.v1.ExportHandoverRequest
+	(*ImportHandoverRequest)(nil),       // 47: amanat.referral.v1.ImportHandoverRequest
+	(*RecordExternalAnswerRequest)(nil), // 48: amanat.referral.v1.RecordExternalAnswerRequest
+	(*ReportDossierClosedRequest)(nil),  // 49: amanat.referral.v1.ReportDossierClosedRequest
+	(*ReportConsentEndedRequest)(nil),   // 50: amanat.referral.v1.ReportConsentEndedRequest
+	(*GetRecoveryRequest)(nil),          // 51: amanat.referral.v1.GetRecoveryRequest
+	(*ExcusePeerRequest)(nil),           // 52: amanat.referral.v1.ExcusePeerRequest
+	(*WithdrawOfferRequest)(nil),        // 53: amanat.referral.v1.WithdrawOfferRequest
+	(*AnswerQuestionRequest)(nil),       // 54: amanat.referral.v1.AnswerQuestionRequest
+	(*GrantReleaseRequest)(nil),         // 55: amanat.referral.v1.GrantReleaseRequest
+	(*RefuseReleaseRequest)(nil),        // 56: amanat.referral.v1.RefuseReleaseRequest
+	(*CancelReferralRequest)(nil),       // 57: amanat.referral.v1.CancelReferralRequest
+	(*CheckInRequest)(nil),              // 58: amanat.referral.v1.CheckInRequest
+	(*RecordNoShowRequest)(nil),         // 59: amanat.referral.v1.RecordNoShowRequest
+	(*RequestReturnRequest)(nil),        // 60: amanat.referral.v1.RequestReturnRequest
+	(*RecordReturnRequest)(nil),         // 61: amanat.referral.v1.RecordReturnRequest
+	(*CorrectReferralRequest)(nil),      // 62: amanat.referral.v1.CorrectReferralRequest
+	(*EndConsentRequest)(nil),           // 63: amanat.referral.v1.EndConsentRequest
+	(*AskQuestionRequest)(nil),          // 64: amanat.referral.v1.AskQuestionRequest
+	(*WaitlistOfferRequest)(nil),        // 65: amanat.referral.v1.WaitlistOfferRequest
+	(*WithdrawAcceptanceRequest)(nil),   // 66: amanat.referral.v1.WithdrawAcceptanceRequest
+	(*RequestReleaseRequest)(nil),       // 67: amanat.referral.v1.RequestReleaseRequest
+	(*ProposeScheduleRequest)(nil),      // 68: amanat.referral.v1.ProposeScheduleRequest
+	(*GiveServiceRequest)(nil),          // 69: amanat.referral.v1.GiveServiceRequest
+	(*ReportOutcomeRequest)(nil),        // 70: amanat.referral.v1.ReportOutcomeRequest
+	(*AssertArrivalRequest)(nil),        // 71: amanat.referral.v1.AssertArrivalRequest
+	(*ReportSafetyRequest)(nil),         // 72: amanat.referral.v1.ReportSafetyRequest
+	(*RequestCorrectionRequest)(nil),    // 73: amanat.referral.v1.RequestCorrectionRequest
+	(*WithdrawConsentRequest)(nil),      // 74: amanat.referral.v1.WithdrawConsentRequest
+	(*ReferralNews)(nil),                // 75: amanat.referral.v1.ReferralNews
+	(*v1.Chain)(nil),                    // 76: amanat.custody.v1.Chain
+	(*VerifyReferralResponse)(nil),      // 77: amanat.referral.v1.VerifyReferralResponse
+	(*ExportHandoverResponse)(nil),      // 78: amanat.referral.v1.ExportHandoverResponse
+	(*Told)(nil),                        // 79: amanat.referral.v1.Told
+	(*v1.AnnexContent)(nil),             // 80: amanat.custody.v1.AnnexContent
+	(*Recovery)(nil),                    // 81: amanat.referral.v1.Recovery
+	(*AssertedArrival)(nil),             // 82: amanat.referral.v1.AssertedArrival
 }
 var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
 	29, // 0: amanat.referral.v1.Referral.kind:type_name -> amanat.custody.v1.ReferralKind
@@ -3019,99 +3022,101 @@ var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
 	4,  // 48: amanat.referral.v1.ReferralService.SubmitReferral:input_type -> amanat.referral.v1.SubmitReferralRequest
 	7,  // 49: amanat.referral.v1.ReferralService.GetReferral:input_type -> amanat.referral.v1.GetReferralRequest
 	8,  // 50: amanat.referral.v1.ReferralService.ListReferrals:input_type -> amanat.referral.v1.ListReferralsRequest
-	10, // 51: amanat.referral.v1.ReferralService.GetCustodyChain:input_type -> amanat.referral.v1.GetCustodyChainRequest
-	44, // 52: amanat.referral.v1.ReferralService.VerifyReferral:input_type -> amanat.referral.v1.VerifyReferralRequest
-	45, // 53: amanat.referral.v1.ReferralService.ExportHandover:input_type -> amanat.referral.v1.ExportHandoverRequest
-	46, // 54: amanat.referral.v1.ReferralService.ImportHandover:input_type -> amanat.referral.v1.ImportHandoverRequest
-	11, // 55: amanat.referral.v1.ReferralService.GetOffer:input_type -> amanat.referral.v1.GetOfferRequest
-	12, // 56: amanat.referral.v1.ReferralService.ListOffers:input_type -> amanat.referral.v1.ListOffersRequest
-	14, // 57: amanat.referral.v1.ReferralService.AcceptOffer:input_type -> amanat.referral.v1.AcceptOfferRequest
-	16, // 58: amanat.referral.v1.ReferralService.DeclineOffer:input_type -> amanat.referral.v1.DeclineOfferRequest
-	17, // 59: amanat.referral.v1.ReferralService.OfferReferral:input_type -> amanat.referral.v1.OfferReferralRequest
-	47, // 60: amanat.referral.v1.ReferralService.RecordExternalAnswer:input_type -> amanat.referral.v1.RecordExternalAnswerRequest
-	18, // 61: amanat.referral.v1.ReferralService.ConfirmOffer:input_type -> amanat.referral.v1.ConfirmOfferRequest
-	19, // 62: amanat.referral.v1.ReferralService.DispatchReferral:input_type -> amanat.referral.v1.DispatchReferralRequest
-	20, // 63: amanat.referral.v1.ReferralService.RecordArrival:input_type -> amanat.referral.v1.RecordArrivalRequest
-	21, // 64: amanat.referral.v1.ReferralService.StartService:input_type -> amanat.referral.v1.StartServiceRequest
-	22, // 65: amanat.referral.v1.ReferralService.CompleteReferral:input_type -> amanat.referral.v1.CompleteReferralRequest
-	48, // 66: amanat.referral.v1.ReferralService.ReportDossierClosed:input_type -> amanat.referral.v1.ReportDossierClosedRequest
-	49, // 67: amanat.referral.v1.ReferralService.ReportConsentEnded:input_type -> amanat.referral.v1.ReportConsentEndedRequest
-	23, // 68: amanat.referral.v1.ReferralService.ListDeadlines:input_type -> amanat.referral.v1.ListDeadlinesRequest
-	25, // 69: amanat.referral.v1.ReferralService.GetAnnex:input_type -> amanat.referral.v1.GetAnnexRequest
-	50, // 70: amanat.referral.v1.ReferralService.GetRecovery:input_type -> amanat.referral.v1.GetRecoveryRequest
-	51, // 71: amanat.referral.v1.ReferralService.ExcusePeer:input_type -> amanat.referral.v1.ExcusePeerRequest
-	5,  // 72: amanat.referral.v1.ReferralService.SubmitReferrals:input_type -> amanat.referral.v1.SubmitReferralsRequest
-	52, // 73: amanat.referral.v1.ReferralService.WithdrawOffer:input_type -> amanat.referral.v1.WithdrawOfferRequest
-	53, // 74: amanat.referral.v1.ReferralService.AnswerQuestion:input_type -> amanat.referral.v1.AnswerQuestionRequest
-	54, // 75: amanat.referral.v1.ReferralService.GrantRelease:input_type -> amanat.referral.v1.GrantReleaseRequest
-	55, // 76: amanat.referral.v1.ReferralService.RefuseRelease:input_type -> amanat.referral.v1.RefuseReleaseRequest
-	56, // 77: amanat.referral.v1.ReferralService.CancelReferral:input_type -> amanat.referral.v1.CancelReferralRequest
-	57, // 78: amanat.referral.v1.ReferralService.CheckIn:input_type -> amanat.referral.v1.CheckInRequest
-	58, // 79: amanat.referral.v1.ReferralService.RecordNoShow:input_type -> amanat.referral.v1.RecordNoShowRequest
-	59, // 80: amanat.referral.v1.ReferralService.RequestReturn:input_type -> amanat.referral.v1.RequestReturnRequest
-	60, // 81: amanat.referral.v1.ReferralService.RecordReturn:input_type -> amanat.referral.v1.RecordReturnRequest
-	61, // 82: amanat.referral.v1.ReferralService.CorrectReferral:input_type -> amanat.referral.v1.CorrectReferralRequest
-	62, // 83: amanat.referral.v1.ReferralService.EndConsent:input_type -> amanat.referral.v1.EndConsentRequest
-	63, // 84: amanat.referral.v1.ReferralService.AskQuestion:input_type -> amanat.referral.v1.AskQuestionRequest
-	64, // 85: amanat.referral.v1.ReferralService.WaitlistOffer:input_type -> amanat.referral.v1.WaitlistOfferRequest
-	65, // 86: amanat.referral.v1.ReferralService.WithdrawAcceptance:input_type -> amanat.referral.v1.WithdrawAcceptanceRequest
-	66, // 87: amanat.referral.v1.ReferralService.RequestRelease:input_type -> amanat.referral.v1.RequestReleaseRequest
-	67, // 88: amanat.referral.v1.ReferralService.ProposeSchedule:input_type -> amanat.referral.v1.ProposeScheduleRequest
-	68, // 89: amanat.referral.v1.ReferralService.GiveService:input_type -> amanat.referral.v1.GiveServiceRequest
-	69, // 90: amanat.referral.v1.ReferralService.ReportOutcome:input_type -> amanat.referral.v1.ReportOutcomeRequest
-	70, // 91: amanat.referral.v1.ReferralService.AssertArrival:input_type -> amanat.referral.v1.AssertArrivalRequest
-	71, // 92: amanat.referral.v1.ReferralService.ReportSafety:input_type -> amanat.referral.v1.ReportSafetyRequest
-	72, // 93: amanat.referral.v1.ReferralService.RequestCorrection:input_type -> amanat.referral.v1.RequestCorrectionRequest
-	73, // 94: amanat.referral.v1.ReferralService.WithdrawConsent:input_type -> amanat.referral.v1.WithdrawConsentRequest
-	1,  // 95: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 96: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
-	9,  // 97: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
-	74, // 98: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
-	75, // 99: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
-	76, // 100: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
-	1,  // 101: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
-	2,  // 102: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
-	13, // 103: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
-	2,  // 104: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
-	2,  // 105: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
-	1,  // 106: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 107: amanat.referral.v1.ReferralService.RecordExternalAnswer:output_type -> amanat.referral.v1.Referral
-	1,  // 108: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 109: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 110: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
-	1,  // 111: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
-	1,  // 112: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
-	77, // 113: amanat.referral.v1.ReferralService.ReportDossierClosed:output_type -> amanat.referral.v1.Told
-	77, // 114: amanat.referral.v1.ReferralService.ReportConsentEnded:output_type -> amanat.referral.v1.Told
-	24, // 115: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
-	78, // 116: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
-	79, // 117: amanat.referral.v1.ReferralService.GetRecovery:output_type -> amanat.referral.v1.Recovery
-	79, // 118: amanat.referral.v1.ReferralService.ExcusePeer:output_type -> amanat.referral.v1.Recovery
-	6,  // 119: amanat.referral.v1.ReferralService.SubmitReferrals:output_type -> amanat.referral.v1.SubmitReferralsResponse
-	1,  // 120: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 121: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
-	1,  // 122: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 123: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 124: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 125: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
-	1,  // 126: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
-	1,  // 127: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 128: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 129: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 130: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
-	2,  // 131: amanat.referral.v1.ReferralService.AskQuestion:output_type -> amanat.referral.v1.Offer
-	2,  // 132: amanat.referral.v1.ReferralService.WaitlistOffer:output_type -> amanat.referral.v1.Offer
-	2,  // 133: amanat.referral.v1.ReferralService.WithdrawAcceptance:output_type -> amanat.referral.v1.Offer
-	2,  // 134: amanat.referral.v1.ReferralService.RequestRelease:output_type -> amanat.referral.v1.Offer
-	2,  // 135: amanat.referral.v1.ReferralService.ProposeSchedule:output_type -> amanat.referral.v1.Offer
-	2,  // 136: amanat.referral.v1.ReferralService.GiveService:output_type -> amanat.referral.v1.Offer
-	2,  // 137: amanat.referral.v1.ReferralService.ReportOutcome:output_type -> amanat.referral.v1.Offer
-	80, // 138: amanat.referral.v1.ReferralService.AssertArrival:output_type -> amanat.referral.v1.AssertedArrival
-	77, // 139: amanat.referral.v1.ReferralService.ReportSafety:output_type -> amanat.referral.v1.Told
-	77, // 140: amanat.referral.v1.ReferralService.RequestCorrection:output_type -> amanat.referral.v1.Told
-	77, // 141: amanat.referral.v1.ReferralService.WithdrawConsent:output_type -> amanat.referral.v1.Told
-	95, // [95:142] is the sub-list for method output_type
-	48, // [48:95] is the sub-list for method input_type
+	44, // 51: amanat.referral.v1.ReferralService.WatchReferrals:input_type -> amanat.referral.v1.WatchReferralsRequest
+	10, // 52: amanat.referral.v1.ReferralService.GetCustodyChain:input_type -> amanat.referral.v1.GetCustodyChainRequest
+	45, // 53: amanat.referral.v1.ReferralService.VerifyReferral:input_type -> amanat.referral.v1.VerifyReferralRequest
+	46, // 54: amanat.referral.v1.ReferralService.ExportHandover:input_type -> amanat.referral.v1.ExportHandoverRequest
+	47, // 55: amanat.referral.v1.ReferralService.ImportHandover:input_type -> amanat.referral.v1.ImportHandoverRequest
+	11, // 56: amanat.referral.v1.ReferralService.GetOffer:input_type -> amanat.referral.v1.GetOfferRequest
+	12, // 57: amanat.referral.v1.ReferralService.ListOffers:input_type -> amanat.referral.v1.ListOffersRequest
+	14, // 58: amanat.referral.v1.ReferralService.AcceptOffer:input_type -> amanat.referral.v1.AcceptOfferRequest
+	16, // 59: amanat.referral.v1.ReferralService.DeclineOffer:input_type -> amanat.referral.v1.DeclineOfferRequest
+	17, // 60: amanat.referral.v1.ReferralService.OfferReferral:input_type -> amanat.referral.v1.OfferReferralRequest
+	48, // 61: amanat.referral.v1.ReferralService.RecordExternalAnswer:input_type -> amanat.referral.v1.RecordExternalAnswerRequest
+	18, // 62: amanat.referral.v1.ReferralService.ConfirmOffer:input_type -> amanat.referral.v1.ConfirmOfferRequest
+	19, // 63: amanat.referral.v1.ReferralService.DispatchReferral:input_type -> amanat.referral.v1.DispatchReferralRequest
+	20, // 64: amanat.referral.v1.ReferralService.RecordArrival:input_type -> amanat.referral.v1.RecordArrivalRequest
+	21, // 65: amanat.referral.v1.ReferralService.StartService:input_type -> amanat.referral.v1.StartServiceRequest
+	22, // 66: amanat.referral.v1.ReferralService.CompleteReferral:input_type -> amanat.referral.v1.CompleteReferralRequest
+	49, // 67: amanat.referral.v1.ReferralService.ReportDossierClosed:input_type -> amanat.referral.v1.ReportDossierClosedRequest
+	50, // 68: amanat.referral.v1.ReferralService.ReportConsentEnded:input_type -> amanat.referral.v1.ReportConsentEndedRequest
+	23, // 69: amanat.referral.v1.ReferralService.ListDeadlines:input_type -> amanat.referral.v1.ListDeadlinesRequest
+	25, // 70: amanat.referral.v1.ReferralService.GetAnnex:input_type -> amanat.referral.v1.GetAnnexRequest
+	51, // 71: amanat.referral.v1.ReferralService.GetRecovery:input_type -> amanat.referral.v1.GetRecoveryRequest
+	52, // 72: amanat.referral.v1.ReferralService.ExcusePeer:input_type -> amanat.referral.v1.ExcusePeerRequest
+	5,  // 73: amanat.referral.v1.ReferralService.SubmitReferrals:input_type -> amanat.referral.v1.SubmitReferralsRequest
+	53, // 74: amanat.referral.v1.ReferralService.WithdrawOffer:input_type -> amanat.referral.v1.WithdrawOfferRequest
+	54, // 75: amanat.referral.v1.ReferralService.AnswerQuestion:input_type -> amanat.referral.v1.AnswerQuestionRequest
+	55, // 76: amanat.referral.v1.ReferralService.GrantRelease:input_type -> amanat.referral.v1.GrantReleaseRequest
+	56, // 77: amanat.referral.v1.ReferralService.RefuseRelease:input_type -> amanat.referral.v1.RefuseReleaseRequest
+	57, // 78: amanat.referral.v1.ReferralService.CancelReferral:input_type -> amanat.referral.v1.CancelReferralRequest
+	58, // 79: amanat.referral.v1.ReferralService.CheckIn:input_type -> amanat.referral.v1.CheckInRequest
+	59, // 80: amanat.referral.v1.ReferralService.RecordNoShow:input_type -> amanat.referral.v1.RecordNoShowRequest
+	60, // 81: amanat.referral.v1.ReferralService.RequestReturn:input_type -> amanat.referral.v1.RequestReturnRequest
+	61, // 82: amanat.referral.v1.ReferralService.RecordReturn:input_type -> amanat.referral.v1.RecordReturnRequest
+	62, // 83: amanat.referral.v1.ReferralService.CorrectReferral:input_type -> amanat.referral.v1.CorrectReferralRequest
+	63, // 84: amanat.referral.v1.ReferralService.EndConsent:input_type -> amanat.referral.v1.EndConsentRequest
+	64, // 85: amanat.referral.v1.ReferralService.AskQuestion:input_type -> amanat.referral.v1.AskQuestionRequest
+	65, // 86: amanat.referral.v1.ReferralService.WaitlistOffer:input_type -> amanat.referral.v1.WaitlistOfferRequest
+	66, // 87: amanat.referral.v1.ReferralService.WithdrawAcceptance:input_type -> amanat.referral.v1.WithdrawAcceptanceRequest
+	67, // 88: amanat.referral.v1.ReferralService.RequestRelease:input_type -> amanat.referral.v1.RequestReleaseRequest
+	68, // 89: amanat.referral.v1.ReferralService.ProposeSchedule:input_type -> amanat.referral.v1.ProposeScheduleRequest
+	69, // 90: amanat.referral.v1.ReferralService.GiveService:input_type -> amanat.referral.v1.GiveServiceRequest
+	70, // 91: amanat.referral.v1.ReferralService.ReportOutcome:input_type -> amanat.referral.v1.ReportOutcomeRequest
+	71, // 92: amanat.referral.v1.ReferralService.AssertArrival:input_type -> amanat.referral.v1.AssertArrivalRequest
+	72, // 93: amanat.referral.v1.ReferralService.ReportSafety:input_type -> amanat.referral.v1.ReportSafetyRequest
+	73, // 94: amanat.referral.v1.ReferralService.RequestCorrection:input_type -> amanat.referral.v1.RequestCorrectionRequest
+	74, // 95: amanat.referral.v1.ReferralService.WithdrawConsent:input_type -> amanat.referral.v1.WithdrawConsentRequest
+	1,  // 96: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 97: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
+	9,  // 98: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
+	75, // 99: amanat.referral.v1.ReferralService.WatchReferrals:output_type -> amanat.referral.v1.ReferralNews
+	76, // 100: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
+	77, // 101: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
+	78, // 102: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
+	1,  // 103: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
+	2,  // 104: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
+	13, // 105: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
+	2,  // 106: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
+	2,  // 107: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
+	1,  // 108: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 109: amanat.referral.v1.ReferralService.RecordExternalAnswer:output_type -> amanat.referral.v1.Referral
+	1,  // 110: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 111: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 112: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
+	1,  // 113: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
+	1,  // 114: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
+	79, // 115: amanat.referral.v1.ReferralService.ReportDossierClosed:output_type -> amanat.referral.v1.Told
+	79, // 116: amanat.referral.v1.ReferralService.ReportConsentEnded:output_type -> amanat.referral.v1.Told
+	24, // 117: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
+	80, // 118: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
+	81, // 119: amanat.referral.v1.ReferralService.GetRecovery:output_type -> amanat.referral.v1.Recovery
+	81, // 120: amanat.referral.v1.ReferralService.ExcusePeer:output_type -> amanat.referral.v1.Recovery
+	6,  // 121: amanat.referral.v1.ReferralService.SubmitReferrals:output_type -> amanat.referral.v1.SubmitReferralsResponse
+	1,  // 122: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 123: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
+	1,  // 124: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 125: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 126: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 127: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
+	1,  // 128: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
+	1,  // 129: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 130: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 131: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 132: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
+	2,  // 133: amanat.referral.v1.ReferralService.AskQuestion:output_type -> amanat.referral.v1.Offer
+	2,  // 134: amanat.referral.v1.ReferralService.WaitlistOffer:output_type -> amanat.referral.v1.Offer
+	2,  // 135: amanat.referral.v1.ReferralService.WithdrawAcceptance:output_type -> amanat.referral.v1.Offer
+	2,  // 136: amanat.referral.v1.ReferralService.RequestRelease:output_type -> amanat.referral.v1.Offer
+	2,  // 137: amanat.referral.v1.ReferralService.ProposeSchedule:output_type -> amanat.referral.v1.Offer
+	2,  // 138: amanat.referral.v1.ReferralService.GiveService:output_type -> amanat.referral.v1.Offer
+	2,  // 139: amanat.referral.v1.ReferralService.ReportOutcome:output_type -> amanat.referral.v1.Offer
+	82, // 140: amanat.referral.v1.ReferralService.AssertArrival:output_type -> amanat.referral.v1.AssertedArrival
+	79, // 141: amanat.referral.v1.ReferralService.ReportSafety:output_type -> amanat.referral.v1.Told
+	79, // 142: amanat.referral.v1.ReferralService.RequestCorrection:output_type -> amanat.referral.v1.Told
+	79, // 143: amanat.referral.v1.ReferralService.WithdrawConsent:output_type -> amanat.referral.v1.Told
+	96, // [96:144] is the sub-list for method output_type
+	48, // [48:96] is the sub-list for method input_type
 	48, // [48:48] is the sub-list for extension type_name
 	48, // [48:48] is the sub-list for extension extendee
 	0,  // [0:48] is the sub-list for field type_name
@@ -3128,6 +3133,7 @@ func file_amanat_referral_v1_referral_proto_init() {
 	file_amanat_referral_v1_handover_proto_init()
 	file_amanat_referral_v1_owner_proto_init()
 	file_amanat_referral_v1_recovery_proto_init()
+	file_amanat_referral_v1_watch_proto_init()
 	file_amanat_referral_v1_referral_proto_msgTypes[3].OneofWrappers = []any{
 		(*SubmitReferralRequest_Consent)(nil),
 		(*SubmitReferralRequest_Override)(nil),

@@ -25,6 +25,7 @@ const (
 	ReferralService_SubmitReferral_FullMethodName       = "/amanat.referral.v1.ReferralService/SubmitReferral"
 	ReferralService_GetReferral_FullMethodName          = "/amanat.referral.v1.ReferralService/GetReferral"
 	ReferralService_ListReferrals_FullMethodName        = "/amanat.referral.v1.ReferralService/ListReferrals"
+	ReferralService_WatchReferrals_FullMethodName       = "/amanat.referral.v1.ReferralService/WatchReferrals"
 	ReferralService_GetCustodyChain_FullMethodName      = "/amanat.referral.v1.ReferralService/GetCustodyChain"
 	ReferralService_VerifyReferral_FullMethodName       = "/amanat.referral.v1.ReferralService/VerifyReferral"
 	ReferralService_ExportHandover_FullMethodName       = "/amanat.referral.v1.ReferralService/ExportHandover"
@@ -84,6 +85,8 @@ type ReferralServiceClient interface {
 	GetReferral(ctx context.Context, in *GetReferralRequest, opts ...grpc.CallOption) (*Referral, error)
 	// Lists the referrals this node takes part in, newest first.
 	ListReferrals(ctx context.Context, in *ListReferralsRequest, opts ...grpc.CallOption) (*ListReferralsResponse, error)
+	// Tells what happens to referrals and offers at this node, when it happens. Who comes back gets what it missed, in order.
+	WatchReferrals(ctx context.Context, in *WatchReferralsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReferralNews], error)
 	// Reads the custody chain: signed events that anyone with the roster can verify.
 	GetCustodyChain(ctx context.Context, in *GetCustodyChainRequest, opts ...grpc.CallOption) (*v1.Chain, error)
 	// Verifies the custody chain anew, by the keys of the roster, and says what it says.
@@ -222,6 +225,25 @@ func (c *referralServiceClient) ListReferrals(ctx context.Context, in *ListRefer
 	}
 	return out, nil
 }
+
+func (c *referralServiceClient) WatchReferrals(ctx context.Context, in *WatchReferralsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReferralNews], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ReferralService_ServiceDesc.Streams[0], ReferralService_WatchReferrals_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchReferralsRequest, ReferralNews]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ReferralService_WatchReferralsClient = grpc.ServerStreamingClient[ReferralNews]
 
 func (c *referralServiceClient) GetCustodyChain(ctx context.Context, in *GetCustodyChainRequest, opts ...grpc.CallOption) (*v1.Chain, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -676,6 +698,8 @@ type ReferralServiceServer interface {
 	GetReferral(context.Context, *GetReferralRequest) (*Referral, error)
 	// Lists the referrals this node takes part in, newest first.
 	ListReferrals(context.Context, *ListReferralsRequest) (*ListReferralsResponse, error)
+	// Tells what happens to referrals and offers at this node, when it happens. Who comes back gets what it missed, in order.
+	WatchReferrals(*WatchReferralsRequest, grpc.ServerStreamingServer[ReferralNews]) error
 	// Reads the custody chain: signed events that anyone with the roster can verify.
 	GetCustodyChain(context.Context, *GetCustodyChainRequest) (*v1.Chain, error)
 	// Verifies the custody chain anew, by the keys of the roster, and says what it says.
@@ -793,6 +817,9 @@ func (UnimplementedReferralServiceServer) GetReferral(context.Context, *GetRefer
 }
 func (UnimplementedReferralServiceServer) ListReferrals(context.Context, *ListReferralsRequest) (*ListReferralsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListReferrals not implemented")
+}
+func (UnimplementedReferralServiceServer) WatchReferrals(*WatchReferralsRequest, grpc.ServerStreamingServer[ReferralNews]) error {
+	return status.Error(codes.Unimplemented, "method WatchReferrals not implemented")
 }
 func (UnimplementedReferralServiceServer) GetCustodyChain(context.Context, *GetCustodyChainRequest) (*v1.Chain, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCustodyChain not implemented")
@@ -1000,6 +1027,17 @@ func _ReferralService_ListReferrals_Handler(srv interface{}, ctx context.Context
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _ReferralService_WatchReferrals_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchReferralsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ReferralServiceServer).WatchReferrals(m, &grpc.GenericServerStream[WatchReferralsRequest, ReferralNews]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ReferralService_WatchReferralsServer = grpc.ServerStreamingServer[ReferralNews]
 
 func _ReferralService_GetCustodyChain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetCustodyChainRequest)
@@ -1989,6 +2027,12 @@ var ReferralService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ReferralService_WithdrawConsent_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchReferrals",
+			Handler:       _ReferralService_WatchReferrals_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "amanat/referral/v1/referral.proto",
 }

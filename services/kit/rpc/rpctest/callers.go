@@ -6,9 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	identityv1 "amanat.example/proto/amanat/identity/v1"
@@ -17,6 +19,18 @@ import (
 
 // nobody is a role that no policy names.
 const nobody = "passer-by"
+
+// routes are what is wrong with who may call an RPC by its route: people come by REST, and nobody else does.
+func (s *Suite) routes(m protoreflect.MethodDescriptor) (faults []string) {
+	_, people := s.row(m).May(rpc.Gateway)
+	switch routed := proto.HasExtension(m.Options(), annotations.E_Http); {
+	case routed && !people:
+		faults = append(faults, string(m.Name())+" has a route, and the gateway may not call it: everybody would be refused")
+	case !routed && people:
+		faults = append(faults, string(m.Name())+" may be called by the gateway, and has no route")
+	}
+	return faults
+}
 
 // Callers tries a valid request of every RPC from each of the node's services that may not call it,
 // and with each kind of token that is none.
@@ -32,6 +46,9 @@ func (s *Suite) Callers(t *testing.T, services ...string) {
 				t.Run(what, func(t *testing.T) {
 					s.Refused(t, s.Unchanged(t, func() error { return s.send(ctx, as, m, request) }), want)
 				})
+			}
+			for _, fault := range s.routes(m) {
+				t.Error(fault)
 			}
 			row := s.row(m)
 			valid, caller := s.allowed(t, m)
@@ -108,9 +125,12 @@ func (s *Suite) Stranger(t *testing.T, node string) {
 				t.Fatal(err)
 			}
 			defer func() { _ = conn.Close() }()
-			request := s.Calls[string(m.Name())].Requests(t)[0]
+			request, err := proto.Marshal(s.Calls[string(m.Name())].Requests(t)[0])
+			if err != nil {
+				t.Fatal(err)
+			}
 			before := s.state()
-			if err := conn.Invoke(valid, fullName(m), request, &identityv1.PersonToken{}); status.Code(err) != codes.Unavailable {
+			if err := call(valid, conn, m, request); status.Code(err) != codes.Unavailable {
 				t.Errorf("it is let in: %v", err)
 			}
 			if after := s.state(); after != before {

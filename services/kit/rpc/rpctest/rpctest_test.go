@@ -152,6 +152,21 @@ func TestMutantsLeaveTheRequestAsItWas(t *testing.T) {
 	}
 }
 
+// Who may call and who can come by REST must be the same.
+func TestRoutesBite(t *testing.T) {
+	service := shelterv1.File_amanat_shelter_v1_reconcile_proto.Services().ByName("ReconcileService")
+	without := service.Methods().ByName("ReconcileOffers")
+	with := shelterv1.File_amanat_shelter_v1_shelter_proto.Services().ByName("ShelterService").Methods().ByName("GetHold")
+	for caller, wrong := range map[string]protoreflect.MethodDescriptor{rpc.Gateway: without, "referral": with} {
+		s := &Suite{Policy: rpc.Policy{fullName(with): {Callers: []string{caller}}, fullName(without): {Callers: []string{caller}}}}
+		for _, m := range []protoreflect.MethodDescriptor{with, without} {
+			if got := s.routes(m); (len(got) > 0) != (m == wrong) {
+				t.Errorf("called by %s: %s: %q", caller, m.Name(), got)
+			}
+		}
+	}
+}
+
 func TestAnRPCWithoutAValidRequestIsAFault(t *testing.T) {
 	service := shelterv1.File_amanat_shelter_v1_shelter_proto.Services().ByName("ShelterService")
 	s := &Suite{Descriptor: &shelterv1.ShelterService_ServiceDesc, Calls: map[string]Call{"Gone": {}}}

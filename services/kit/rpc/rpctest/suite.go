@@ -2,7 +2,9 @@ package rpctest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -83,7 +85,7 @@ func (s *Suite) methods(t testing.TB) []protoreflect.MethodDescriptor {
 	service := found.(protoreflect.ServiceDescriptor)
 	var all []protoreflect.MethodDescriptor
 	for i := range service.Methods().Len() {
-		if m := service.Methods().Get(i); !m.IsStreamingServer() { // streams have tests of their own
+		if m := service.Methods().Get(i); !m.IsStreamingClient() { // what uploads has tests of its own
 			all = append(all, m)
 		}
 	}
@@ -154,10 +156,29 @@ func (s *Suite) dial(t testing.TB, services ...string) {
 	}
 }
 
-// send calls an RPC with the very bytes given.
+// send calls an RPC with the very bytes given. Of a stream it takes the first message: one that is well opened has something to
+// tell at once.
 func (s *Suite) send(ctx context.Context, as string, m protoreflect.MethodDescriptor, request []byte) error {
+	return call(ctx, s.conns[as], m, request)
+}
+
+func call(ctx context.Context, conn *grpc.ClientConn, m protoreflect.MethodDescriptor, request []byte) error {
+	options := []grpc.CallOption{grpc.ForceCodecV2(raw{}), grpc.MaxCallSendMsgSize(2 * rpc.MaxMessageBytes)}
 	var reply []byte
-	return s.conns[as].Invoke(ctx, fullName(m), request, &reply, grpc.ForceCodecV2(raw{}), grpc.MaxCallSendMsgSize(2*rpc.MaxMessageBytes))
+	if !m.IsStreamingServer() {
+		return conn.Invoke(ctx, fullName(m), request, &reply, options...)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, fullName(m), options...)
+	if err != nil {
+		return err
+	}
+	if err := stream.SendMsg(request); err != nil && !errors.Is(err, io.EOF) { // EOF: what went wrong is told below.
+		return err
+	}
+	_ = stream.CloseSend() // It always answers nil.
+	return stream.RecvMsg(&reply)
 }
 
 // raw is a codec for bytes that are marshalled already.

@@ -17,6 +17,7 @@ import (
 
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
+	"amanat.example/services/kit/events"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/limits"
 	"amanat.example/services/kit/logging"
@@ -73,6 +74,8 @@ type App struct {
 	Keys *privacy.Keyring
 	// Events is the event log.
 	Events Events
+	// Feed tells what is in it to whoever watches.
+	Feed *events.Feed[*protectionv1.CaseNews]
 	// Post sends letters.
 	Post Post
 	// Commands calls the referral service.

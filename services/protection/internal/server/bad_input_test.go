@@ -146,6 +146,10 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 				}),
 				Except: map[string]rpctest.Exception{"filter.unit unknown": noSuch, "filter.referral unknown": noSuch},
 			},
+			"WatchCases": {
+				Requests: one(func(testing.TB) proto.Message { return &protectionv1.WatchCasesRequest{Parent: parent} }),
+				Except:   map[string]rpctest.Exception{"after unknown": rpctest.Accepted("who comes back with it is told to read all anew")},
+			},
 			"RecordConsent": {Requests: one(func(t testing.TB) proto.Message { return consent(w.taken(t)) })},
 			"ReferCase": {Except: map[string]rpctest.Exception{"external.address unknown": rpctest.Accepted("an address is any text")}, Requests: func(t testing.TB) []proto.Message {
 				outside := refer(w.consented(t))

@@ -6,6 +6,8 @@ package server
 import (
 	"context"
 
+	"google.golang.org/grpc"
+
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	"amanat.example/services/kit/codes"
@@ -34,6 +36,7 @@ func Policy() rpc.Policy {
 		protectionv1.ProtectionService_CreateCase_FullMethodName:        workers,
 		protectionv1.ProtectionService_GetCase_FullMethodName:           workers,
 		protectionv1.ProtectionService_ListCases_FullMethodName:         workers,
+		protectionv1.ProtectionService_WatchCases_FullMethodName:        workers,
 		protectionv1.ProtectionService_RecordConsent_FullMethodName:     workers,
 		protectionv1.ProtectionService_ReferCase_FullMethodName:         workers,
 		protectionv1.ProtectionService_RecordOutcome_FullMethodName:     workers,
@@ -104,6 +107,11 @@ func (s *Server) GetCase(ctx context.Context, r *protectionv1.GetCaseRequest) (*
 // ListCases implements the RPC.
 func (s *Server) ListCases(ctx context.Context, r *protectionv1.ListCasesRequest) (*protectionv1.ListCasesResponse, error) {
 	return s.app.ListCases(ctx, r)
+}
+
+// WatchCases implements the RPC.
+func (s *Server) WatchCases(r *protectionv1.WatchCasesRequest, stream grpc.ServerStreamingServer[protectionv1.CaseNews]) error {
+	return s.app.WatchCases(stream.Context(), r, stream.Send)
 }
 
 // RecordConsent implements the RPC.

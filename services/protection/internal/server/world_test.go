@@ -153,7 +153,7 @@ func newWorld(t testing.TB) *world {
 	resources, err := rpc.NewResourceRules(&protectionv1.Unit{}, &protectionv1.Worker{})
 	must(t, err)
 	w.app = &app.App{
-		DB: db, Node: "balochistan", Federal: "federal", Keys: keys, Events: store.Events, Post: counter{w}, Commands: w, Random: rand.Reader,
+		DB: db, Node: "balochistan", Federal: "federal", Keys: keys, Events: store.Events, Feed: app.NewFeed(db), Post: counter{w}, Commands: w, Random: rand.Reader,
 		Now: func() time.Time { return time.Now().Add(time.Duration(w.clock.Load())) }, NewID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 		Roster: w.place.Load(t, "protection").Roster(), Tokens: paging.New([]byte("test")),
 		Rules: resources, Limits: limits.Default(), Wake: func() {}, Log: logging.Discard(),

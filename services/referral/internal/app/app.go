@@ -19,6 +19,7 @@ import (
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/events"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/outbox"
@@ -92,6 +93,8 @@ type App struct {
 	Annexes Annexes
 	// Events is the event log.
 	Events Events
+	// Feed tells what is in it to whoever watches.
+	Feed *events.Feed[*referralv1.ReferralNews]
 	// Post sends letters.
 	Post Post
 	// Commands calls the shelter service.

@@ -85,6 +85,12 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 				}),
 				Except: map[string]rpctest.Exception{"filter.reference unknown": noSuch},
 			},
+			"WatchReferrals": {
+				Requests: one(func(testing.TB) proto.Message {
+					return &referralv1.WatchReferralsRequest{Parent: "nodes/punjab"}
+				}),
+				Except: map[string]rpctest.Exception{"after unknown": rpctest.Accepted("who comes back with it is told to read all anew")},
+			},
 			"ListOffers": {
 				Requests: one(func(testing.TB) proto.Message {
 					return &referralv1.ListOffersRequest{Parent: "nodes/punjab", PageSize: 1, Filter: &referralv1.ListOffersRequest_Filter{ToUnit: lahore}}

@@ -6,6 +6,8 @@ package server
 import (
 	"context"
 
+	"google.golang.org/grpc"
+
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/codes"
@@ -33,6 +35,7 @@ func Policy() rpc.Policy {
 
 		method("GetReferral"):      {Callers: byPerson, Roles: readers},
 		method("ListReferrals"):    {Callers: byPerson, Roles: readers},
+		method("WatchReferrals"):   {Callers: byPerson, Roles: readers},
 		method("GetCustodyChain"):  {Callers: byPerson, Roles: readers},
 		method("VerifyReferral"):   {Callers: byPerson, Roles: readers},
 		method("ExportHandover"):   {Callers: byPerson, Roles: workers},
@@ -108,6 +111,11 @@ func (s *Server) GetReferral(ctx context.Context, r *referralv1.GetReferralReque
 // ListReferrals implements the RPC.
 func (s *Server) ListReferrals(ctx context.Context, r *referralv1.ListReferralsRequest) (*referralv1.ListReferralsResponse, error) {
 	return s.app.ListReferrals(ctx, r)
+}
+
+// WatchReferrals implements the RPC.
+func (s *Server) WatchReferrals(r *referralv1.WatchReferralsRequest, stream grpc.ServerStreamingServer[referralv1.ReferralNews]) error {
+	return s.app.WatchReferrals(stream.Context(), r, stream.Send)
 }
 
 // GetCustodyChain implements the RPC.

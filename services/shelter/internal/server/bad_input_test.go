@@ -150,6 +150,9 @@ func newSuite(t testing.TB) (*requests, *rpctest.Suite) {
 			"ListShelters": {Requests: one(func(testing.TB) proto.Message {
 				return &shelterv1.ListSheltersRequest{Parent: "nodes/punjab", PageSize: 1, Filter: &shelterv1.ListSheltersRequest_Filter{District: "PK617"}}
 			})},
+			"WatchCapacity": {Requests: one(func(testing.TB) proto.Message {
+				return &shelterv1.WatchCapacityRequest{Parent: "nodes/punjab", Shelter: "nodes/punjab/shelters/lahore"}
+			})},
 			"FindPlaces": {Requests: one(func(testing.TB) proto.Message {
 				return &shelterv1.FindPlacesRequest{
 					Parent: "nodes/punjab", People: []*custodyv1.Needs{r.placeHold().GetNeeds()}, NearDistrict: "PK622", PageSize: 1,

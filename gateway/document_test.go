@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -27,7 +28,10 @@ type document struct {
 	Paths               map[string]map[string]struct {
 		OperationID string
 		Parameters  []struct{ Name, In, Pattern string }
-		Responses   map[string]struct{ Schema schema }
+		Responses   map[string]struct {
+			Schema  schema
+			Headers map[string]any
+		}
 	}
 	Definitions map[string]schema
 }
@@ -144,6 +148,24 @@ func TestRefusalsAreAsTheDocumentSays(t *testing.T) {
 	}
 }
 
+// routedCalls are the RPCs that have a route, by the names that the document gives them.
+func routedCalls() map[string]protoreflect.MethodDescriptor {
+	routed := map[string]protoreflect.MethodDescriptor{}
+	protoregistry.GlobalFiles.RangeFiles(func(f protoreflect.FileDescriptor) bool {
+		for i := range f.Services().Len() {
+			s := f.Services().Get(i)
+			for j := range s.Methods().Len() {
+				m := s.Methods().Get(j)
+				if strings.HasPrefix(string(f.Package()), "amanat.") && proto.HasExtension(m.Options(), annotations.E_Http) {
+					routed[string(s.Name())+"_"+string(m.Name())] = m
+				}
+			}
+		}
+		return true
+	})
+	return routed
+}
+
 // What is described is served by the call that it says, and every call with a route is described.
 func TestDocumentAndRoutesAreTheSame(t *testing.T) {
 	nobody := "127.0.0.1:1" // A call that is made is answered "unavailable" and counted under its name.
@@ -171,22 +193,63 @@ func TestDocumentAndRoutesAreTheSame(t *testing.T) {
 			}
 		}
 	}
-	var routed []string
-	protoregistry.GlobalFiles.RangeFiles(func(f protoreflect.FileDescriptor) bool {
-		for i := range f.Services().Len() {
-			s := f.Services().Get(i)
-			for j := range s.Methods().Len() {
-				m := s.Methods().Get(j)
-				if strings.HasPrefix(string(f.Package()), "amanat.") && proto.HasExtension(m.Options(), annotations.E_Http) {
-					routed = append(routed, string(s.Name())+"_"+string(m.Name()))
-				}
-			}
-		}
-		return true
-	})
+	routed := slices.Sorted(maps.Keys(routedCalls()))
 	slices.Sort(described)
-	slices.Sort(routed)
 	if len(routed) < 20 || !slices.Equal(described, routed) {
 		t.Errorf("described: %v\nrouted:    %v", described, routed)
+	}
+}
+
+// Which headers a call has is said by its request and its answer, and the document says the same.
+func TestDocumentHasTheHeadersOfEachCall(t *testing.T) {
+	text := func(m protoreflect.MessageDescriptor, field protoreflect.Name) bool {
+		f := m.Fields().ByName(field)
+		return f != nil && f.Kind() == protoreflect.StringKind && !f.IsList()
+	}
+	described := map[string]string{}
+	for _, methods := range readDocument(t).Paths {
+		for _, o := range methods {
+			var all []string
+			for _, p := range o.Parameters {
+				if p.In == "header" {
+					all = append(all, p.Name)
+				}
+			}
+			if _, ok := o.Responses["200"].Headers["ETag"]; ok {
+				all = append(all, "ETag")
+			}
+			if _, ok := o.Responses["304"]; ok {
+				all = append(all, "304")
+			}
+			described[o.OperationID] = strings.Join(all, " ")
+		}
+	}
+	seen := map[string]int{}
+	for id, m := range routedCalls() {
+		rule := proto.GetExtension(m.Options(), annotations.E_Http).(*annotations.HttpRule)
+		var want []string
+		add := func(condition bool, names ...string) {
+			if condition {
+				want = append(want, names...)
+			}
+		}
+		reads, tagged := rule.GetGet() != "", text(m.Output(), "etag") && !m.IsStreamingServer()
+		add(m.IsStreamingServer() && text(m.Input(), "after"), "Last-Event-ID")
+		add(reads && tagged, "If-None-Match")
+		add(!reads && text(m.Input(), "etag"), "If-Match")
+		add(!reads && text(m.Input(), "request_id"), "Idempotency-Key")
+		add(tagged, "ETag")
+		add(reads && tagged, "304")
+		if got := described[id]; got != strings.Join(want, " ") {
+			t.Errorf("%s: the document has %q, want %q", id, got, want)
+		}
+		for _, one := range want {
+			seen[one]++
+		}
+	}
+	for _, name := range []string{"Last-Event-ID", "If-None-Match", "If-Match", "Idempotency-Key", "ETag"} {
+		if seen[name] < 2 {
+			t.Errorf("%d calls have %s", seen[name], name)
+		}
 	}
 }

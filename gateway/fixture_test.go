@@ -23,6 +23,7 @@ import (
 
 	"amanat.example/gateway/session"
 	gatewayv1 "amanat.example/proto/amanat/gateway/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/logging"
@@ -48,7 +49,7 @@ func TestMain(m *testing.M) {
 		}
 		defer func() { _ = os.RemoveAll(root) }()
 		err = identity.InitNetwork(identity.Options{
-			Root: root, Node: "sindh", Province: "PK-SD", Services: []string{"protection", "shelter", "gateway"},
+			Root: root, Node: "sindh", Province: "PK-SD", Services: []string{"protection", "referral", "shelter", "gateway"},
 		})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -117,28 +118,40 @@ func load(t *testing.T, service string) *identity.Service {
 	return s
 }
 
-// serveShelter runs a real gRPC server that asks for the role shelter-manager.
+// referral tells whoever watches what a test gives it.
+type referral struct {
+	referralv1.UnimplementedReferralServiceServer
+	watch func(*referralv1.WatchReferralsRequest, grpc.ServerStreamingServer[referralv1.ReferralNews]) error
+}
+
+func (r *referral) WatchReferrals(q *referralv1.WatchReferralsRequest, stream grpc.ServerStreamingServer[referralv1.ReferralNews]) error {
+	return r.watch(q, stream)
+}
+
 func serveShelter(t *testing.T, impl *shelter) (address string, stop func()) {
 	t.Helper()
+	return serve(t, "shelter", &shelterv1.ShelterService_ServiceDesc, func(s *rpc.Server) { shelterv1.RegisterShelterServiceServer(s, impl) })
+}
+
+// serve runs a real gRPC server that asks for the role shelter-manager.
+func serve(t *testing.T, name string, service *grpc.ServiceDesc, register func(*rpc.Server)) (address string, stop func()) {
+	t.Helper()
 	policy := rpc.Policy{}
-	for _, m := range shelterv1.ShelterService_ServiceDesc.Methods {
-		policy["/"+shelterv1.ShelterService_ServiceDesc.ServiceName+"/"+m.MethodName] = rpc.Row{
-			Callers: []string{"gateway"}, Roles: []string{"shelter-manager"},
-		}
+	row := rpc.Row{Callers: []string{"gateway"}, Roles: []string{"shelter-manager"}}
+	for _, m := range service.Methods {
+		policy["/"+service.ServiceName+"/"+m.MethodName] = row
 	}
-	for _, m := range shelterv1.ShelterService_ServiceDesc.Streams {
-		policy["/"+shelterv1.ShelterService_ServiceDesc.ServiceName+"/"+m.StreamName] = rpc.Row{
-			Callers: []string{"gateway"}, Roles: []string{"shelter-manager"},
-		}
+	for _, m := range service.Streams {
+		policy["/"+service.ServiceName+"/"+m.StreamName] = row
 	}
 	server, err := rpc.NewServer(rpc.Config{
-		Identity: load(t, "shelter"), Policy: policy, Log: logging.Discard(),
+		Identity: load(t, name), Policy: policy, Log: logging.Discard(),
 		Audit: func(context.Context, rpc.Reading) error { return nil },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	shelterv1.RegisterShelterServiceServer(server, impl)
+	register(server)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

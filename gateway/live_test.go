@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,8 +14,10 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	gatewayv1 "amanat.example/proto/amanat/gateway/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/rpc"
 )
 
 const watchPath = "/v1/nodes/sindh/shelters:watchCapacity"
@@ -26,21 +29,26 @@ type stream struct {
 	t        *testing.T
 	response *http.Response
 	lines    *bufio.Scanner
+	id       string // of the last event that had one
 }
 
-func (d *door) watch(path string, token string) *stream {
+func (d *door) watch(path, token string, header ...string) *stream {
 	d.t.Helper()
 	request, err := http.NewRequestWithContext(d.t.Context(), "GET", d.url+path, nil)
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
+	for _, line := range header {
+		name, value, _ := strings.Cut(line, ": ")
+		request.Header.Set(name, value)
+	}
 	response, err := d.client.Do(request)
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	d.t.Cleanup(func() { _ = response.Body.Close() })
-	return &stream{d.t, response, bufio.NewScanner(response.Body)}
+	return &stream{t: d.t, response: response, lines: bufio.NewScanner(response.Body)}
 }
 
 // next reads an event; empty at the end.
@@ -51,6 +59,8 @@ func (s *stream) next() (event, data string) {
 			return event, data
 		case strings.HasPrefix(line, "event: "):
 			event = strings.TrimPrefix(line, "event: ")
+		case strings.HasPrefix(line, "id: "):
+			s.id = strings.TrimPrefix(line, "id: ")
 		case strings.HasPrefix(line, "data: "):
 			data = strings.TrimPrefix(line, "data: ")
 		}
@@ -222,5 +232,56 @@ func TestAStreamEndsBeforeItsToken(t *testing.T) {
 	}
 	if end := <-ends; end.IsZero() || end.After(time.Now().Add(5*time.Minute-30*time.Second)) {
 		t.Errorf("the stream would end at %v", end)
+	}
+}
+
+// A reader that comes back says which event it had last, as browsers do, and goes on behind it: the header is the later word than
+// what the address said at first.
+func TestStreamGoesOnWhereItsReaderStopped(t *testing.T) {
+	var asked []string
+	address, _ := serve(t, "referral", &referralv1.ReferralService_ServiceDesc, func(s *rpc.Server) {
+		referralv1.RegisterReferralServiceServer(s, &referral{watch: func(r *referralv1.WatchReferralsRequest, to grpc.ServerStreamingServer[referralv1.ReferralNews]) error {
+			asked = append(asked, r.GetAfter())
+			after, _ := strconv.Atoi(strings.TrimPrefix(r.GetAfter(), "life-"))
+			for i := after + 1; i <= after+2; i++ {
+				if err := to.Send(&referralv1.ReferralNews{Position: "life-" + strconv.Itoa(i), Referral: "nodes/sindh/referrals/a"}); err != nil {
+					return err
+				}
+			}
+			return to.Send(&referralv1.ReferralNews{Position: "life\nevent: problem", ReadAnew: true})
+		}})
+	})
+	d := openDoor(t, &shelter{watch: func(_ *shelterv1.WatchCapacityRequest, to capacityStream) error { return to.Send(free(1)) }}, func(c *Config) { c.ReferralAddress = address })
+	const path = "/v1/nodes/sindh/referrals:watch"
+	for _, c := range []struct{ path, header, want, first string }{
+		{path, "X: y", "", "life-1"},
+		{path + "?after=life-2", "X: y", "life-2", "life-3"},
+		{path, "Last-Event-ID: life-4", "life-4", "life-5"},
+		{path + "?after=life-2", "Last-Event-ID: life-4", "life-4", "life-5"},
+	} {
+		asked = nil
+		s := d.watch(c.path, d.token, c.header, "Accept-Encoding: gzip")
+		if _, data := s.next(); s.id != c.first || !strings.Contains(data, `"position":"`+c.first+`"`) || len(asked) != 1 || asked[0] != c.want {
+			t.Errorf("%s, %s: the service was asked for %q, the id is %q of %s", c.path, c.header, asked, s.id, data)
+		}
+		if s.response.Header.Get("Content-Encoding") != "" {
+			t.Error("a stream is compressed: its events would wait for each other")
+		}
+		second, _ := s.next()
+		id := s.id
+		if event, data := s.next(); second != "" || event != "" || !strings.Contains(data, `"read_anew":true`) || s.id != id {
+			t.Errorf("a position that is no id: event %q, id %q, %s", event, s.id, data)
+		}
+	}
+	for header, field := range map[string]string{"Last-Event-ID: " + strings.Repeat("x", 201): "after", "Last-Event-ID: \xff": "Last-Event-ID"} {
+		if got := d.ask("GET", path, "", header); got.status != 400 || got.violated(t) != field {
+			t.Errorf("%q: %d %s", header, got.status, got.body)
+		}
+	}
+	// A stream without positions begins with all there is.
+	if s := d.watch(watchPath, d.token, "Last-Event-ID: life-4"); s.response.StatusCode != 200 {
+		t.Errorf("a stream without positions: %d", s.response.StatusCode)
+	} else if _, data := s.next(); data == "" || s.id != "" {
+		t.Errorf("a stream without positions: id %q, %q", s.id, data)
 	}
 }

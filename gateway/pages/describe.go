@@ -87,6 +87,7 @@ type Field struct {
 	Name, Description string
 	Values            []Value
 	Required          bool
+	Header            bool // not in the address, but in a header of the request
 	Link
 }
 
@@ -143,7 +144,9 @@ func (d document) calls(tag string) []Call {
 					c.Body = p.Body.link()
 				default:
 					p.schema.Description = p.Description
-					c.Parameters = append(c.Parameters, newField(p.Name, p.schema, p.Required))
+					field := newField(p.Name, p.schema, p.Required)
+					field.Header = p.In == "header"
+					c.Parameters = append(c.Parameters, field)
 				}
 			}
 			all = append(all, c)

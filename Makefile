@@ -1,5 +1,5 @@
 # What a contributor runs. It needs Go, git and make; `make test` also likes a C compiler, for the race
-# detector. All other tools are built into bin/ from the versions that proto/tools/go.mod names.
+# detector, and Chromium, for a page that needs a browser. All other tools are built into bin/ from the versions that proto/tools/go.mod names.
 
 MODULES := deploy gateway proto services
 # The branch a change is compared with by check-breaking.
@@ -34,6 +34,7 @@ run: need-go ## Run the demo: three provinces and the federal cell on this machi
 # Whole networks of processes are tested by themselves, when no other test takes the machine from them.
 test: need-go ## Run every test with the race detector, and build each module alone
 	@test -n "$(RACE)" || echo 'no C compiler, so no race detector: apt-get install gcc libc6-dev'
+	@command -v chromium >/dev/null || echo 'no chromium, so no browser looks at the page /docs/try: apt-get install chromium'
 	go test $(RACE) -count=1 -timeout 25m $$(go list work | grep -v /deploy/e2e)
 	go test $(RACE) -count=1 -timeout 25m ./deploy/e2e
 	go test -count=1 -v -run Explore ./deploy/simulation

@@ -84,7 +84,7 @@ func open(ctx context.Context, c Config, output io.Writer, now func() time.Time)
 	if err != nil {
 		return nil, err
 	}
-	if s.site, err = pages.New(c.Node, s.rest.Health); err != nil {
+	if s.site, err = pages.New(c.Node, pages.Services(s.rest.Health)); err != nil {
 		return nil, err
 	}
 	if err := s.listen(c); err != nil {

@@ -78,6 +78,38 @@ func TestPagesNeedNothingFromElsewhere(t *testing.T) {
 	}
 }
 
+// The page for trying calls runs no script and takes no style but what this gateway serves as files.
+func TestTryPageStandsByItself(t *testing.T) {
+	d := openDoor(t, &shelter{get: aHold})
+	for path, kind := range map[string]string{
+		"/docs/try": "text/html", "/docs/try/start.js": "text/javascript", "/docs/try/swagger-ui-bundle.js": "text/javascript", "/docs/try/swagger-ui.css": "text/css",
+	} {
+		got := d.ask("GET", path, "", "Authorization: ")
+		policy := got.header.Get("Content-Security-Policy")
+		if got.status != 200 || !strings.HasPrefix(got.header.Get("Content-Type"), kind) || len(got.body) == 0 || !strings.Contains(policy, "default-src 'none'") ||
+			!strings.Contains(policy, "script-src 'self';") || strings.Contains(policy, "unsafe") || strings.Contains(policy, "http") {
+			t.Errorf("%s: %d %v", path, got.status, got.header)
+		}
+		if again := d.ask("GET", path, "", "Authorization: ", "If-None-Match: "+got.header.Get("ETag")); again.status != http.StatusNotModified {
+			t.Errorf("%s: asked again: %d", path, again.status)
+		}
+	}
+	page := string(d.ask("GET", "/docs/try", "").body)
+	if strings.Contains(page, "//") || strings.Contains(page, "<style") || strings.Contains(page, "style=") || strings.Count(page, "<script") != strings.Count(page, `<script defer src="/docs/try/`) {
+		t.Errorf("it takes something from elsewhere, or has it in itself: %s", page)
+	}
+	if start := string(d.ask("GET", "/docs/try/start.js", "").body); !strings.Contains(start, "'/openapi.json'") || !strings.Contains(start, "validatorUrl: 'none'") {
+		t.Errorf("it starts with %s", start)
+	}
+	if got := d.ask("GET", "/docs/try/swagger-ui.js", ""); got.status != http.StatusNotFound {
+		t.Errorf("a file that is not needed: %d", got.status)
+	}
+	// It writes a name within a path as one piece.
+	if got := d.ask("GET", "/v1/"+strings.ReplaceAll(holdName, "/", "%2F"), ""); got.status != 200 {
+		t.Errorf("a name in one piece: %d %s", got.status, got.body)
+	}
+}
+
 func TestDrainFinishesWhatIsUnderWay(t *testing.T) {
 	began, goOn := make(chan struct{}), make(chan struct{})
 	d := openDoor(t, &shelter{get: func(ctx context.Context, r *shelterv1.GetHoldRequest) (*shelterv1.Hold, error) {

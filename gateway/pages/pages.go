@@ -1,24 +1,22 @@
 // Package pages are the gateway's pages for people who are not signed in: how the node is (`/`),
-// what the REST interface offers (`/docs`), and its description for programs (`/openapi.json`).
+// what the REST interface offers (`/docs`), its description for programs (`/openapi.json`), and Swagger UI,
+// with which calls can be tried (`/docs/try`).
 //
-// Invariants: they hold nothing of persons; they are whole without a script, a font or a picture
-// from anywhere, and say so to the browser.
+// Invariants: they hold nothing of persons; they need nothing from anywhere else, and say so to the browser. All but
+// `/docs/try` are whole without a script.
 package pages
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
 	"html/template"
 	"net/http"
 	"runtime/debug"
-	"time"
 
 	"amanat.example/gateway/coding"
 	"amanat.example/gateway/openapi"
-	"amanat.example/gateway/rest"
 )
 
 //go:embed style.css
@@ -35,21 +33,21 @@ const htmlType = "text/html; charset=utf-8"
 // Site serves the pages.
 type Site struct {
 	node, policy  string
-	health        func(context.Context) []rest.Health
+	sections      []Section
 	status        *template.Template
 	docs, openAPI coding.Content
+	try           map[string]coding.Content // by path
 }
 
-// New makes the pages of a node; health asks its services how they are.
-func New(node string, health func(context.Context) []rest.Health) (*Site, error) {
+// New makes the pages of a node. The sections make the status page.
+func New(node string, sections ...Section) (*Site, error) {
 	digest := sha256.Sum256([]byte(style))
 	s := &Site{
-		node: node, health: health,
+		node: node, sections: sections,
 		policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) +
 			"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 	}
 	functions := template.FuncMap{
-		"work": func(service string) string { return work[service] },
 		// The whole element, since its hash must be that of these very bytes.
 		"style": func() template.HTML { return template.HTML("<style>" + style + "</style>") },
 	}
@@ -70,12 +68,14 @@ func New(node string, health func(context.Context) []rest.Health) (*Site, error)
 		return nil, err
 	}
 	s.docs, s.openAPI = coding.NewContent(htmlType, page.Bytes()), coding.NewContent("application/json", openapi.Document)
-	return s, nil
+	s.try, err = tryFiles()
+	return s, err
 }
 
 // Serves is whether there is a page at path.
 func (s *Site) Serves(path string) bool {
-	return path == "/" || path == "/docs" || path == "/openapi.json"
+	_, try := s.try[path]
+	return try || path == "/" || path == "/docs" || path == "/openapi.json"
 }
 
 // ServeHTTP answers GET and HEAD for a page that it serves.
@@ -88,35 +88,9 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.docs.ServeHTTP(w, r)
 	case "/openapi.json":
 		s.openAPI.ServeHTTP(w, r)
+	default:
+		s.serveTry(w, r)
 	}
-}
-
-func (s *Site) serveStatus(w http.ResponseWriter, r *http.Request) {
-	view := struct {
-		Node, Version, Asked string
-		Services             []rest.Health
-		AllServing           bool
-	}{s.node, version(), time.Now().UTC().Format("2006-01-02 15:04:05 UTC"), s.health(r.Context()), true}
-	for _, one := range view.Services {
-		view.AllServing = view.AllServing && one.Serving
-	}
-	var page bytes.Buffer
-	if err := s.status.Execute(&page, view); err != nil {
-		http.Error(w, "The page could not be made.", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Security-Policy", s.policy)
-	w.Header().Set("Content-Type", htmlType)
-	_, _ = w.Write(page.Bytes()) // The asker has gone; nothing to do.
-}
-
-// work is what each service does, in a few words.
-var work = map[string]string{
-	"protection": "Persons, cases and consent",
-	"referral":   "Referrals, offers and who owns them",
-	"shelter":    "Beds, holds and stays",
-	"federal":    "Counts of flows between provinces, without persons",
 }
 
 // version is the release the program was built from, else its revision, else "".

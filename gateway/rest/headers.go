@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -173,8 +174,9 @@ func (t tags) has(tag string, strongly bool) bool {
 }
 
 // tagOf is the entity tag of an answer: its etag, and a digest of all of it. The etag alone is of a row, and more than the row
-// is shown, such as the beds free in a shelter: what is asked for again is unchanged only if all of it is.
-func tagOf(answer proto.Message) string {
+// is shown, such as the beds free in a shelter: what is asked for again is unchanged only if all of it is. The digest is keyed:
+// headers end in logs on the way, and nobody shall try there what a person's record may hold.
+func (h *Handler) tagOf(answer proto.Message) string {
 	row := text(answer, etagField)
 	if !rowForm.MatchString(row) {
 		return ""
@@ -183,8 +185,9 @@ func tagOf(answer proto.Message) string {
 	if err != nil { // It has just come over the wire.
 		return ""
 	}
-	sum := sha256.Sum256(all)
-	return row + "." + base64.RawURLEncoding.EncodeToString(sum[:9])
+	mac := hmac.New(sha256.New, h.tagKey)
+	mac.Write(all)
+	return row + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:9])
 }
 
 var (
@@ -205,7 +208,7 @@ func (h *Handler) forward(ctx context.Context, w http.ResponseWriter, answer pro
 	if answer == nil || x.live.stream {
 		return nil
 	}
-	tag := tagOf(answer)
+	tag := h.tagOf(answer)
 	if tag != "" {
 		w.Header().Set("ETag", `"`+tag+`"`)
 	}

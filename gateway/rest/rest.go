@@ -3,6 +3,7 @@ package rest
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"mime"
@@ -71,6 +72,7 @@ type Handler struct {
 	now      func() time.Time
 	conns    []*grpc.ClientConn
 	names    []string
+	tagKey   []byte // of the digests in entity tags; another with each start, which costs an answer that was not needed
 
 	streams  streams
 	draining context.Context
@@ -107,6 +109,8 @@ func New(ctx context.Context, c Config) (*Handler, error) {
 		tokens: c.Tokens, issuer: session.NewIssuer(c.Identity, c.Now), perToken: limit.New[string](c.PerToken), log: c.Log, now: c.Now,
 	}
 	h.streams.open = map[string]int{}
+	h.tagKey = make([]byte, 32)
+	_, _ = rand.Read(h.tagKey) // Never fails (crypto/rand).
 	h.draining, h.EndStreams = context.WithCancel(context.WithoutCancel(ctx))
 	var err error
 	if h.metrics, err = newMetrics(c.Metrics); err != nil {

@@ -15,8 +15,8 @@ import (
 const (
 	// recentEvents is how many of the last events a feed keeps in memory for all its readers.
 	recentEvents = 1024
-	// MaxBehind is how many events a reader may have missed who still gets them one by one; for one who was away longer, what
-	// they change is read faster than they are.
+	// MaxBehind is how many events a reader may lack who still gets them one by one; whoever lacks more reads what they changed
+	// faster than the events.
 	MaxBehind = 4 * recentEvents
 )
 
@@ -83,7 +83,8 @@ func (f *Feed[T]) next() <-chan struct{} {
 
 // Follow sends what is told of each event behind the one whose id is after, until ctx ends or send fails. Where after is empty,
 // is no event of this life of the store, or lies more than [MaxBehind] events back, it first sends what Anew makes, and goes on
-// from there. It always returns an error: ctx's cause, or that of send or of the store.
+// from there; likewise when a slow reader falls back that far, or the store begins another life. It always returns an error:
+// ctx's cause, or that of send or of the store.
 func (f *Feed[T]) Follow(ctx context.Context, after string, send func(T) error) error {
 	for {
 		id := StoreID(f.c.DB)
@@ -94,7 +95,7 @@ func (f *Feed[T]) Follow(ctx context.Context, after string, send func(T) error) 
 		if err := f.follow(ctx, id, at, send); err != nil {
 			return err
 		}
-		after = "" // The store was restored: what was told may not be so any more.
+		after = ""
 	}
 }
 
@@ -115,15 +116,16 @@ func (f *Feed[T]) begin(ctx context.Context, id, after string, send func(T) erro
 	return at, nil
 }
 
-// follow sends what comes behind a position; nil says that the store has begun another life.
+// follow sends what comes behind a position; nil says that all must be read anew, since the store has begun another life or the
+// reader has fallen back too far.
 func (f *Feed[T]) follow(ctx context.Context, id string, at uint64, send func(T) error) error {
 	for {
 		next := f.next() // Before the look, so that nothing falls between the two.
 		if StoreID(f.c.DB) != id {
 			return nil
 		}
-		page, err := f.after(ctx, id, at)
-		if err != nil {
+		page, behind, err := f.after(ctx, id, at)
+		if err != nil || behind > MaxBehind {
 			return err
 		}
 		for _, one := range page {
@@ -145,20 +147,23 @@ func (f *Feed[T]) follow(ctx context.Context, id string, at uint64, send func(T)
 	}
 }
 
-// after is what was told behind a position: of what is kept all, else a page from the store.
-func (f *Feed[T]) after(ctx context.Context, id string, at uint64) ([]told[T], error) {
+// after is what was told behind a position, of what is kept all, else a page from the store; and how many events there are
+// behind it.
+func (f *Feed[T]) after(ctx context.Context, id string, at uint64) (page []told[T], behind uint64, err error) {
 	f.reading.Lock()
 	if err := f.catchUp(ctx, id); err != nil {
 		f.reading.Unlock()
-		return nil, err
+		return nil, 0, err
 	}
-	if first := f.last - uint64(len(f.recent)); at >= first {
-		kept := slices.Clone(f.recent[min(at, f.last)-first:])
+	behind = f.last - min(at, f.last)
+	if kept := uint64(len(f.recent)); behind <= kept {
+		page = slices.Clone(f.recent[kept-behind:])
 		f.reading.Unlock()
-		return kept, nil
+		return page, behind, nil
 	}
 	f.reading.Unlock()
-	return f.read(ctx, id, at)
+	page, err = f.read(ctx, id, at)
+	return page, behind, err
 }
 
 // catchUp reads what is new, for all readers; the caller holds reading. What was committed while nobody read, beyond what is

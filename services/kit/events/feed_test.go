@@ -192,6 +192,20 @@ func TestManyReadersCostOneReading(t *testing.T) {
 	}
 }
 
+// A reader who is too slow for what happens is not told all of it late, but to read anew.
+func TestSlowReaderReadsAnew(t *testing.T) {
+	db := openFile(t, ownerSchema)
+	f := (&teller{}).feed(db)
+	addAtOnce(t, db, 1, 2)
+	r := read(t, f, id(db, 0))
+	r.wants(db, 1, 1, false) // the reader has both, and stands before the second
+	addAtOnce(t, db, 3, events.MaxBehind+10)
+	r.wants(db, 2, 2, false)
+	r.wants(db, events.MaxBehind+10, events.MaxBehind+10, true)
+	add(t, db, events.MaxBehind+11, 1)
+	r.wants(db, events.MaxBehind+11, events.MaxBehind+11, false)
+}
+
 // What is not told is passed over, also by who comes back; a failure ends a reader, and the next one is served.
 func TestFeedPassesOverAndFails(t *testing.T) {
 	db := openFile(t, ownerSchema)

@@ -12,9 +12,9 @@ TMP := $(BIN)/tmp
 # The tools' module is outside go.work, so that what they need never mixes with what we ship.
 TOOLS_GO := cd proto/tools && GOWORK=off go
 
-# The generator knows nothing of HTTP's headers; they are added to what it writes.
+# The generator knows nothing of HTTP's headers, and names services that have no route; what it writes is finished.
 OPENAPI := gateway/openapi/amanat.swagger.json
-ADD_HEADERS = $(TOOLS_GO) run ./openapiheaders
+FINISH_OPENAPI = $(TOOLS_GO) run ./finishopenapi
 
 # The race detector needs a C compiler; without one the tests still run.
 RACE := $(if $(shell command -v gcc || command -v clang),-race)
@@ -104,7 +104,7 @@ check-generated: $(TOOLS) $(ANNOTATIONS)
 	cp gateway/openapi/openapi.yaml $(TMP)/gen/gateway/openapi && \
 	find $(TMP)/gen/proto/amanat -name '*.go' -exec rm {} + && \
 	(cd $(TMP)/gen && PATH='$(BIN)':$$PATH buf generate) && \
-	($(ADD_HEADERS) '$(TMP)/gen/$(OPENAPI)') && \
+	($(FINISH_OPENAPI) '$(TMP)/gen/$(OPENAPI)') && \
 	diff -r -q proto/amanat $(TMP)/gen/proto/amanat && \
 	diff -q $(OPENAPI) $(TMP)/gen/$(OPENAPI) || \
 		{ echo 'generated code differs from the contracts: run make gen, and remove what no contract makes'; exit 1; }
@@ -117,7 +117,7 @@ check-tidy: need-go
 
 gen: $(TOOLS) $(ANNOTATIONS) ## Generate code and OpenAPI from the contracts, without network
 	PATH='$(BIN)':$$PATH buf generate
-	$(ADD_HEADERS) '$(CURDIR)/$(OPENAPI)'
+	$(FINISH_OPENAPI) '$(CURDIR)/$(OPENAPI)'
 
 clean-data: ## Remove what the demo has stored in data/
 	rm -rf data

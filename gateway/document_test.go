@@ -23,6 +23,7 @@ import (
 // document is what the tests need of the OpenAPI description.
 type document struct {
 	Info                struct{ Title, Version, Description string }
+	Tags                []struct{ Name string }
 	Security            []map[string][]string
 	SecurityDefinitions map[string]struct{ Type, Name, In string }
 	Paths               map[string]map[string]struct {
@@ -102,6 +103,11 @@ func TestDocumentSaysWhatItIs(t *testing.T) {
 	token := d.SecurityDefinitions["token"]
 	if token.In != "header" || token.Name != "Authorization" || len(d.Security) != 1 || d.Security[0]["token"] == nil {
 		t.Errorf("security: %+v, definitions %+v", d.Security, d.SecurityDefinitions)
+	}
+	for _, tag := range d.Tags {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(routedCalls())), func(id string) bool { return strings.HasPrefix(id, tag.Name+"_") }) {
+			t.Errorf("%s is described, and has no call", tag.Name)
+		}
 	}
 	for name := range d.Definitions {
 		if strings.HasPrefix(name, "google.rpc.") || strings.HasPrefix(name, "rpc") {

@@ -105,10 +105,7 @@ func describe(raw []byte) (Description, error) {
 	}
 	out := Description{Problem: string((&gatewayv1.Problem{}).ProtoReflect().Descriptor().FullName())}
 	for _, tag := range d.Tags {
-		g := Group{Name: tag.Name, Description: tag.Description, Calls: d.calls(tag.Name)}
-		if len(g.Calls) > 0 {
-			out.Services = append(out.Services, g)
-		}
+		out.Services = append(out.Services, Group{Name: tag.Name, Description: tag.Description, Calls: d.calls(tag.Name)})
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Definitions)) {
 		s := d.Definitions[name]

@@ -1,5 +1,6 @@
-// Command openapiheaders adds to an OpenAPI 2.0 file, as protoc-gen-openapiv2 writes it, the headers that the gateway takes and
-// gives: which a call has follows from the fields of its request and its answer, so nobody has to list them.
+// Command finishopenapi finishes an OpenAPI 2.0 file that protoc-gen-openapiv2 wrote. It adds the headers that the gateway takes
+// and gives: which a call has follows from the fields of its request and its answer, so nobody has to list them. And it takes
+// away the tags of services that have no call in it.
 package main
 
 import (
@@ -11,11 +12,11 @@ import (
 
 func main() {
 	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: openapiheaders <file>")
+		fmt.Fprintln(os.Stderr, "usage: finishopenapi <file>")
 		os.Exit(2)
 	}
 	if err := run(os.Args[1]); err != nil {
-		fmt.Fprintln(os.Stderr, "openapiheaders:", err)
+		fmt.Fprintln(os.Stderr, "finishopenapi:", err)
 		os.Exit(1)
 	}
 }
@@ -29,12 +30,17 @@ func run(path string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	definitions := document.object("definitions")
+	definitions, used := document.object("definitions"), map[any]bool{}
 	for _, methods := range document.object("paths").members {
 		for _, operation := range methods.value.(*object).members {
-			addHeaders(operation.name, operation.value.(*object), definitions)
+			call := operation.value.(*object)
+			addHeaders(operation.name, call, definitions)
+			for _, tag := range call.list("tags") {
+				used[tag] = true
+			}
 		}
 	}
+	document.set("tags", slices.DeleteFunc(document.list("tags"), func(tag any) bool { return !used[tag.(*object).get("name")] }))
 	var out bytes.Buffer
 	if err := encode(&out, document, ""); err != nil {
 		return err

@@ -84,6 +84,13 @@ func methodRules() []rule {
 			check: checkUpdates,
 		},
 		{
+			name:  "a stream to people has positions, and goes on behind the one its reader has",
+			check: checkStreams,
+			except: map[name]string{
+				"amanat.shelter.v1.ShelterService.WatchCapacity": "it begins with every group as it stands, so whoever comes back has missed nothing",
+			},
+		},
+		{
 			name:  "what Get, Create and List answer with has name as IDENTIFIER",
 			check: checkResourceNames,
 			except: map[name]string{
@@ -246,6 +253,18 @@ func checkUpdates(files files, report report) {
 			report(method.FullName(), "has no update_mask")
 		case !hasField(method.Input(), "etag", protoreflect.StringKind):
 			report(method.FullName(), "has no etag, so it overwrites what the caller has not seen")
+		}
+	}
+}
+
+// checkStreams holds the names by which the gateway makes of a position the id of an event, and of Last-Event-ID the request.
+func checkStreams(files files, report report) {
+	for _, method := range methodsOf(files) {
+		if !method.IsStreamingServer() || !proto.HasExtension(method.Options(), annotations.E_Http) {
+			continue
+		}
+		if !hasField(method.Output(), "position", protoreflect.StringKind) || !hasField(method.Input(), "after", protoreflect.StringKind) {
+			report(method.FullName(), "answers without position, or takes no after")
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/genproto/googleapis/api/httpbody"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -34,6 +35,20 @@ func newMarshaler() *marshaler {
 	return &marshaler{&runtime.JSONPb{
 		MarshalOptions: protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true},
 	}}
+}
+
+// ContentType implements runtime.Marshaler. A file says itself what it is.
+func (m *marshaler) ContentType(v any) string {
+	if file, ok := fileOf(v); ok {
+		return file.GetContentType()
+	}
+	return m.JSONPb.ContentType(v)
+}
+
+// fileOf is the file that an answer is, where it is none of ours: it goes out as it is.
+func fileOf(v any) (*httpbody.HttpBody, bool) {
+	file, ok := v.(*httpbody.HttpBody)
+	return file, ok
 }
 
 // NewDecoder reads one message, of which all fields must be known.

@@ -45,6 +45,9 @@ func (m *marshaler) StreamContentType(any) string { return eventStream }
 
 // Marshal implements runtime.Marshaler.
 func (m *marshaler) Marshal(v any) ([]byte, error) {
+	if file, ok := fileOf(v); ok {
+		return file.GetData(), nil
+	}
 	chunk, ok := v.(map[string]any) // how the library names a message of a stream
 	if !ok {
 		return m.JSONPb.Marshal(v)

@@ -44,7 +44,10 @@ var registrations = map[string]func(context.Context, *runtime.ServeMux, *grpc.Cl
 		return errors.Join(shelterv1.RegisterShelterServiceHandler(ctx, mux, conn), shelterv1.RegisterAdvertServiceHandler(ctx, mux, conn))
 	},
 	"federal": func(ctx context.Context, mux *runtime.ServeMux, conn *grpc.ClientConn) error {
-		return errors.Join(federalv1.RegisterFederalServiceHandler(ctx, mux, conn), federalv1.RegisterFiguresServiceHandler(ctx, mux, conn))
+		return errors.Join(
+			federalv1.RegisterFederalServiceHandler(ctx, mux, conn), federalv1.RegisterFiguresServiceHandler(ctx, mux, conn),
+			federalv1.RegisterPublicationServiceHandler(ctx, mux, conn),
+		)
 	},
 }
 

@@ -15,6 +15,8 @@
 //   - Of beds the last word of each day is kept, of links and of what is late the last word of each service.
 //   - No message of the service has a field that identifies a person, and fields that the program
 //     does not know are dropped before anything is kept.
+//   - What is published of a month never changes: a revision makes new editions of all months. Of no figure that is hidden can more be worked out,
+//     from all editions of all months together, than a range of 11 or more (internal/rules, Suppression).
 //
 // It publishes no events and consumes none.
 package federal

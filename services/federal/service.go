@@ -26,6 +26,7 @@ type Config struct {
 // Service is the federal service, opened.
 type Service struct {
 	process *process.Process
+	publish *process.Due
 }
 
 // New opens the service's store and its post, and listens. Close it, also after Run.
@@ -62,7 +63,8 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	}
 	federalv1.RegisterFederalServiceServer(p.Server, server.New(a))
 	federalv1.RegisterFiguresServiceServer(p.Server, server.NewFigures(a))
-	return &Service{process: p}, nil
+	federalv1.RegisterPublicationServiceServer(p.Server, server.NewPublications(a))
+	return &Service{process: p, publish: process.NewDue("publish months", a.PublishMonths)}, nil
 }
 
 // tellers are the services of active nodes that tell facts.
@@ -80,8 +82,8 @@ func tellers(members identity.Members) (all []*postv1.Address) {
 // Address is where the service listens.
 func (s *Service) Address() net.Addr { return s.process.Address() }
 
-// Run serves and takes letters in until ctx ends.
-func (s *Service) Run(ctx context.Context) error { return s.process.Run(ctx) }
+// Run serves, takes letters in and publishes months, until ctx ends.
+func (s *Service) Run(ctx context.Context) error { return s.process.Run(ctx, s.publish.Run) }
 
 // Close closes the store and the keys.
 func (s *Service) Close() error { return s.process.Close() }

@@ -39,6 +39,7 @@ type bench struct {
 	t       *testing.T
 	now     time.Time
 	letters []post.Outgoing
+	flows   int // that many has made
 }
 
 func (b *bench) Queue(tx *kitstore.Tx, o post.Outgoing) error {

@@ -10,8 +10,10 @@ import (
 	"amanat.example/services/kit/rpc"
 )
 
-// Policy says who may call what: exact counts are for the cell's own eyes.
+// Policy says who may call what: exact counts are for the cell's own eyes, what is published for everybody's, so the gateway may show it to who is not
+// signed in.
 func Policy() rpc.Policy {
+	everybody := rpc.Row{Callers: []string{"gateway", "operator"}}
 	analysts := rpc.Row{Callers: []string{"gateway", "operator"}, Roles: []string{codes.RoleFederalAnalyst, codes.RoleOperator}}
 	cell := rpc.Row{Callers: []string{"operator"}, People: analysts.Roles} // its operator reads them too, who sees how the network stands
 	return rpc.Policy{
@@ -20,6 +22,11 @@ func Policy() rpc.Policy {
 		federalv1.FiguresService_GetFigures_FullMethodName:      cell,
 		federalv1.FiguresService_ListDays_FullMethodName:        cell,
 		federalv1.FiguresService_ListLinks_FullMethodName:       cell,
+
+		federalv1.PublicationService_ListPublications_FullMethodName:   everybody,
+		federalv1.PublicationService_GetPublication_FullMethodName:     everybody,
+		federalv1.PublicationService_ExportPublication_FullMethodName:  everybody,
+		federalv1.PublicationService_RevisePublications_FullMethodName: {Callers: []string{"gateway", "operator"}, Roles: []string{codes.RoleFederalAnalyst}},
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -30,7 +31,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newSuite is the federal service behind its real server, with two facts told.
+// newSuite is the federal service behind its real server, with three facts told, of which one is of a month that is published.
 func newSuite(t testing.TB, descriptor *grpc.ServiceDesc, calls map[string]rpctest.Call) *rpctest.Suite {
 	t.Helper()
 	place := rpctest.Place{Root: t.TempDir(), Node: "federal", Service: "federal"}
@@ -52,12 +53,13 @@ func newSuite(t testing.TB, descriptor *grpc.ServiceDesc, calls map[string]rpcte
 	})
 	a := &app.App{
 		DB: db, Node: "federal", Now: time.Now, Clock: time.Now, Tokens: paging.New([]byte("test")), Member: func(string) bool { return true },
-		Province: func(string) string { return "PK-SD" },
+		Province: func(string) string { return "PK-SD" }, Tellers: func() []*postv1.Address { return nil },
 		OwnLinks: func(context.Context) (*federalv1.LinkStates, error) { return &federalv1.LinkStates{}, nil },
 	}
-	for i, to := range []string{"punjab", "balochistan"} {
+	times := []time.Time{time.Now(), time.Now(), time.Date(2026, 1, 15, 8, 0, 0, 0, time.UTC)}
+	for i, to := range []string{"punjab", "balochistan", "punjab"} {
 		body, err := proto.Marshal(&federalv1.Facts{Facts: []*federalv1.Fact{{
-			FlowId: bytes.Repeat([]byte{byte(i)}, 16), Kind: facts.Referred, FromNode: "sindh", ToNode: to, EventTime: timestamppb.Now(),
+			FlowId: bytes.Repeat([]byte{byte(i)}, 16), Kind: facts.Referred, FromNode: "sindh", ToNode: to, EventTime: timestamppb.New(times[i]),
 		}}})
 		if err != nil {
 			t.Fatal(err)
@@ -68,9 +70,15 @@ func newSuite(t testing.TB, descriptor *grpc.ServiceDesc, calls map[string]rpcte
 			t.Fatal(err)
 		}
 	}
+	if _, err := a.RevisePublications(t.Context(), &federalv1.RevisePublicationsRequest{
+		Reason: federalv1.RevisionReason_REVISION_REASON_CORRECTIONS, RequestId: "of-the-suite",
+	}, ""); err != nil {
+		t.Fatal(err)
+	}
 	address := place.Serve(t, server.Policy(), nil, func(r grpc.ServiceRegistrar) {
 		federalv1.RegisterFederalServiceServer(r, server.New(a))
 		federalv1.RegisterFiguresServiceServer(r, server.NewFigures(a))
+		federalv1.RegisterPublicationServiceServer(r, server.NewPublications(a))
 	})
 	return &rpctest.Suite{
 		Place: place, Address: address, Descriptor: descriptor, Policy: server.Policy(), Writes: rpctest.Watch(db),
@@ -98,7 +106,21 @@ func figuresSuite(t testing.TB) *rpctest.Suite {
 	})
 }
 
-var suites = map[string]func(testing.TB) *rpctest.Suite{"federal": federalSuite, "figures": figuresSuite}
+const published = "publications/2026-01-e1"
+
+func publicationSuite(t testing.TB) *rpctest.Suite {
+	return newSuite(t, &federalv1.PublicationService_ServiceDesc, map[string]rpctest.Call{
+		"ListPublications":  one(&federalv1.ListPublicationsRequest{PageSize: 1, Filter: &federalv1.ListPublicationsRequest_Filter{Month: "2026-01", Newest: true}}),
+		"GetPublication":    one(&federalv1.GetPublicationRequest{Name: published}),
+		"ExportPublication": one(&federalv1.ExportPublicationRequest{Name: published, Format: federalv1.PublicationFormat_PUBLICATION_FORMAT_XLSX}),
+		"RevisePublications": {
+			Requests: one(&federalv1.RevisePublicationsRequest{Reason: federalv1.RevisionReason_REVISION_REASON_LATE_LETTERS, RequestId: "revision-1"}).Requests,
+			Except:   map[string]rpctest.Exception{"request_id unknown": rpctest.Accepted("a key may be any text")},
+		},
+	})
+}
+
+var suites = map[string]func(testing.TB) *rpctest.Suite{"federal": federalSuite, "figures": figuresSuite, "publications": publicationSuite}
 
 func each(t *testing.T, test func(t *testing.T, s *rpctest.Suite)) {
 	for name, suite := range suites {
@@ -146,5 +168,38 @@ func TestPageTokenOfAnotherFilter(t *testing.T) {
 			err := s.Unchanged(t, func() error { _, err := client.ListCorridors(ctx, r); return err })
 			s.Refused(t, err, rpctest.Refusal{Code: codes.InvalidArgument, Reason: "INVALID_FIELD", Names: "page_token"})
 		})
+	}
+}
+
+// What is published is for everybody, also for nobody: the gateway reads it for who is not signed in, and for any role. Nobody but an analyst publishes.
+func TestWhatIsPublishedIsForEverybody(t *testing.T) {
+	s := publicationSuite(t)
+	client := federalv1.NewPublicationServiceClient(s.Dial(t, s.Address, "gateway"))
+	for _, role := range []string{"", "case-worker", "federal-analyst"} {
+		ctx := t.Context()
+		if role != "" {
+			ctx = rpc.WithPersonToken(ctx, s.Token(t, role, nil))
+		}
+		list, err := client.ListPublications(ctx, &federalv1.ListPublicationsRequest{})
+		if err != nil || len(list.GetPublications()) != 1 {
+			t.Fatalf("%q: %v, %v", role, list, err)
+		}
+		p, err := client.GetPublication(ctx, &federalv1.GetPublicationRequest{Name: list.GetPublications()[0].GetName()})
+		if err != nil || len(p.GetTables()) != 11 || p.GetName() != published {
+			t.Fatalf("%q: %v, %v", role, p, err)
+		}
+		file, err := client.ExportPublication(ctx, &federalv1.ExportPublicationRequest{Name: published})
+		if err != nil || !bytes.HasPrefix(file.GetData(), []byte("month,edition,table,")) {
+			t.Fatalf("%q: %v, %v", role, file, err)
+		}
+		_, err = client.RevisePublications(ctx, &federalv1.RevisePublicationsRequest{
+			Reason: federalv1.RevisionReason_REVISION_REASON_LATE_LETTERS, RequestId: "revision-2",
+		})
+		if (err == nil) != (role == "federal-analyst") {
+			t.Errorf("%q publishes: %v", role, err)
+		}
+	}
+	if _, err := client.GetPublication(t.Context(), &federalv1.GetPublicationRequest{Name: "publications/2026-01-e3"}); status.Code(err) != codes.NotFound {
+		t.Errorf("an edition that is none: %v", err)
 	}
 }

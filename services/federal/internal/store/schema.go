@@ -51,8 +51,16 @@ var (
 	Post = post.Declare(Schema)
 	// Events: none are published; the frame of every service has a log.
 	Events = events.Declare(Schema, "federal", nil)
-	// Audit: nothing here is marked, so no row is ever needed; the frame of every service has a log.
+	// Audit: who published months anew. Nothing here is marked, so no reading needs a row.
 	Audit = audit.Declare(Schema)
+	// Publications: every edition of every month, under PublicationKey. They are never changed.
+	Publications = store.NewTable[*federalv1.Publication](Schema, "publications")
+	// Frozen: month → what stands behind its newest edition.
+	Frozen = store.NewTable[*federalv1.FrozenMonth](Schema, "frozen_months")
+	// Awaited: month → a month that is over and is to be published.
+	Awaited = store.NewTable[*federalv1.AwaitedMonth](Schema, "awaited_months")
+	// Revisions: request id → what it published.
+	Revisions = store.NewTable[*federalv1.RevisionRecord](Schema, "revisions")
 
 	// flows and corridors are what version 1 kept; empty since.
 	flows     = store.NewTable[*federalv1.FlowRecord](Schema, "flows")
@@ -64,6 +72,9 @@ var CountedKey = store.K("version")
 
 // FactKey is the key of a fact.
 func FactKey(flowID, id []byte) store.Key { return store.K(flowID, id) }
+
+// PublicationKey is the key of an edition of a month.
+func PublicationKey(month string, edition int32) store.Key { return store.K(month, uint32(edition)) }
 
 // CountKey is the key of a count.
 func CountKey(figure, month, from, to, detail string) store.Key {

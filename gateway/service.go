@@ -21,6 +21,7 @@ import (
 	"amanat.example/gateway/pages"
 	"amanat.example/gateway/rest"
 	"amanat.example/gateway/session"
+	federalv1 "amanat.example/proto/amanat/federal/v1"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/tracing"
@@ -84,7 +85,11 @@ func open(ctx context.Context, c Config, output io.Writer, now func() time.Time)
 	if err != nil {
 		return nil, err
 	}
-	if s.site, err = pages.New(c.Node, pages.Services(s.rest.Health)); err != nil {
+	sections := []pages.Section{pages.Services(s.rest.Health)}
+	if federal := s.rest.Conn("federal"); federal != nil {
+		sections = append(sections, pages.Nodes(federalv1.NewFiguresServiceClient(federal), now), pages.Funnel(federalv1.NewPublicationServiceClient(federal)))
+	}
+	if s.site, err = pages.New(c.Node, sections...); err != nil {
 		return nil, err
 	}
 	if err := s.listen(c); err != nil {

@@ -51,6 +51,16 @@ var registrations = map[string]func(context.Context, *runtime.ServeMux, *grpc.Cl
 	},
 }
 
+// Conn is the connection to a service, for what the gateway itself asks; nil where the service is not served.
+func (h *Handler) Conn(service string) grpc.ClientConnInterface {
+	for i, name := range h.names {
+		if name == service {
+			return h.conns[i]
+		}
+	}
+	return nil
+}
+
 // Health asks every service, now, and waits a second at most.
 func (h *Handler) Health(ctx context.Context) []Health {
 	ctx, cancel := context.WithTimeout(ctx, healthWait)

@@ -10,8 +10,8 @@ import (
 	"amanat.example/services/kit/rpc"
 )
 
-// Policy says who may call what: exact counts are for the cell's own eyes, what is published for everybody's, so the gateway may show it to who is not
-// signed in.
+// Policy says who may call what: exact counts are for the cell's own eyes, what is published, and how links stand, for everybody's, so the
+// gateway may show it to who is not signed in.
 func Policy() rpc.Policy {
 	everybody := rpc.Row{Callers: []string{"gateway", "operator"}}
 	analysts := rpc.Row{Callers: []string{"gateway", "operator"}, Roles: []string{codes.RoleFederalAnalyst, codes.RoleOperator}}
@@ -21,7 +21,7 @@ func Policy() rpc.Policy {
 		federalv1.FederalService_ListLateReports_FullMethodName: analysts,
 		federalv1.FiguresService_GetFigures_FullMethodName:      cell,
 		federalv1.FiguresService_ListDays_FullMethodName:        cell,
-		federalv1.FiguresService_ListLinks_FullMethodName:       cell,
+		federalv1.FiguresService_ListLinks_FullMethodName:       everybody,
 
 		federalv1.PublicationService_ListPublications_FullMethodName:   everybody,
 		federalv1.PublicationService_GetPublication_FullMethodName:     everybody,

@@ -185,7 +185,7 @@ func (n *newcomer) route(t *testing.T, r story.Route, l *network.Layout) *countr
 	stage, err := story.OpenRoute(r, n.layout, l)
 	must(t, err)
 	t.Cleanup(func() { must(t, stage.Close()) })
-	return &country{layout: n.layout, stage: stage}
+	return &country{amanat: n.amanat, layout: n.layout, stage: stage}
 }
 
 // offersAt counts the offers that a node has received.

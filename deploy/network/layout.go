@@ -11,7 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
+	"amanat.example/deploy/calendar"
 	"amanat.example/services/kit/config"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/process"
@@ -186,6 +188,23 @@ func (l *Layout) Config(node, service string) config.Service {
 		ShelterAddress: l.Address(node, Shelter), FederalAddress: l.Address(node, Federal),
 		NATSURL: "tls://" + l.Address(node, Bus), HubURL: "tls://" + l.Address(FederalNode, Hub),
 	}
+}
+
+// calendarFile is that of the calendar on which a network plays a year; most have none.
+const calendarFile = "calendar"
+
+// MakeCalendar has the parts of the network begin at a time in the past, from their next start on, unless the network has a calendar already.
+func (l *Layout) MakeCalendar(begin time.Time) error {
+	return calendar.Create(filepath.Join(l.Root, calendarFile), begin)
+}
+
+// Calendar is the network's calendar; nil when it has none, and its time is the machine's.
+func (l *Layout) Calendar() (*calendar.Calendar, error) {
+	c, err := calendar.Open(filepath.Join(l.Root, calendarFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return c, err
 }
 
 // Init makes every node's identity and the roster that all have signed, unless they are there.

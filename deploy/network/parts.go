@@ -75,7 +75,15 @@ func (l *Layout) Run(ctx context.Context, p Part) error {
 	if !ok {
 		return fmt.Errorf("there is no service %q", p.Name)
 	}
-	s, err := open(ctx, l.Config(p.Node, p.Name))
+	settings := l.Config(p.Node, p.Name)
+	day, err := l.Calendar()
+	if err != nil {
+		return err
+	}
+	if day != nil {
+		settings.Clock = day
+	}
+	s, err := open(ctx, settings)
 	if err != nil {
 		return err
 	}

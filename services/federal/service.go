@@ -38,7 +38,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 		return nil, err
 	}
 	a := &app.App{
-		DB: p.DB, Node: c.Node, Now: time.Now, Clock: time.Now,
+		DB: p.DB, Node: c.Node, Now: p.Now, Clock: time.Now,
 		Member:   func(node string) bool { _, found := p.Identity.Roster().Node(node); return found },
 		Tellers:  func() []*postv1.Address { return tellers(p.Identity.Members()) },
 		Province: func(node string) string { n, _ := p.Identity.Roster().Node(node); return n.GetProvince() },
@@ -64,7 +64,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	federalv1.RegisterFederalServiceServer(p.Server, server.New(a))
 	federalv1.RegisterFiguresServiceServer(p.Server, server.NewFigures(a))
 	federalv1.RegisterPublicationServiceServer(p.Server, server.NewPublications(a))
-	return &Service{process: p, publish: process.NewDue("publish months", a.PublishMonths)}, nil
+	return &Service{process: p, publish: p.NewDue("publish months", a.PublishMonths)}, nil
 }
 
 // tellers are the services of active nodes that tell facts.

@@ -77,17 +77,17 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		p.Log.Warn("no mail server and no webhook are set: notices stand in the list alone, and nobody is told")
 	}
 	a := &app.App{
-		DB: p.DB, Node: c.Node, Federal: c.FederalNode, Now: time.Now, Random: rand.Reader,
+		DB: p.DB, Node: c.Node, Federal: c.FederalNode, Now: p.Now, Random: rand.Reader,
 		Roster: p.Identity.Members(), Keys: p.Keys, Events: store.Events,
 		// What only this service can sign is a secret that outlives a restart.
 		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),
 		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 		Rules:  resources, Limits: table, Senders: senders, Gateway: strings.TrimRight(c.GatewayURL, "/"), Log: p.Log,
 	}
-	deadlines, notices := process.NewDue("fire deadlines", a.FireDeadlines), process.NewDue("send notices", a.SendNotices)
-	dossiers := process.NewDue("ask for dossiers", a.TendDossiers)
-	late := process.NewDue("tell what is late", func(ctx context.Context) (time.Time, error) { return a.Late().Report(ctx) })
-	flows := process.NewDue("tell what flows", func(ctx context.Context) (time.Time, error) { return a.Flows().Report(ctx) })
+	deadlines, notices := p.NewDue("fire deadlines", a.FireDeadlines), p.NewDue("send notices", a.SendNotices)
+	dossiers := p.NewDue("ask for dossiers", a.TendDossiers)
+	late := p.NewDue("tell what is late", func(ctx context.Context) (time.Time, error) { return a.Late().Report(ctx) })
+	flows := p.NewDue("tell what flows", func(ctx context.Context) (time.Time, error) { return a.Flows().Report(ctx) })
 	a.Wake = func() { deadlines.Wake(); notices.Wake(); dossiers.Wake(); late.Wake() }
 	letters, err := p.OpenPost(store.Letters, a.Handlers(), nil)
 	if err != nil {

@@ -72,7 +72,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	a := newApp(standing{
 		node: c.Node, federal: c.FederalNode, db: p.DB, keys: p.Keys, crypto: p.Identity.Keys(), roster: p.Identity.Members(),
 		limits: rules.LimitsOf(table, limits.Place{Province: own.GetProvince()}), autoConfirm: !c.ManualConfirm,
-		now: time.Now, random: rand.Reader, newID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err }, log: p.Log,
+		now: p.Now, random: rand.Reader, newID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err }, log: p.Log,
 	})
 	heads := &headComparison{app: a}
 	heads.due = process.NewDue("compare heads", heads.work)
@@ -86,7 +86,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	}
 	a.Post, a.Commands, a.Feed = letters, commands, app.NewFeed(p.DB)
 	links := &flow.LinkTeller{DB: p.DB, Links: letters.Status, Federal: c.FederalNode, Now: time.Now, Post: letters}
-	recover := process.NewDue("recover what was lost", a.Recover)
+	recover := p.NewDue("recover what was lost", a.Recover)
 	a.WakeRecovery = recover.Wake
 	if err := a.BeginRecovery(ctx); err != nil {
 		return nil, err
@@ -99,10 +99,10 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		return nil, err
 	}
 	compare := &comparison{app: a, shelter: shelterv1.NewReconcileServiceClient(shelter), log: p.Log}
-	due, late := process.NewDue("fire deadlines", a.FireDeadlines), process.NewDue("tell what is late", a.Late().Report)
+	due, late := p.NewDue("fire deadlines", a.FireDeadlines), p.NewDue("tell what is late", a.Late().Report)
 	a.Wake = func() { due.Wake(); late.Wake() }
 	referralv1.RegisterReferralServiceServer(p.Server, server.New(a))
-	flows := process.NewDue("tell what flows", func(ctx context.Context) (time.Time, error) { return a.Flows().Report(ctx) })
+	flows := p.NewDue("tell what flows", func(ctx context.Context) (time.Time, error) { return a.Flows().Report(ctx) })
 	return &Service{process: p, tasks: []func(context.Context) error{
 		due.Run, late.Run, process.NewDue("compare offers with holds", compare.work).Run, recover.Run, heads.due.Run, flows.Run,
 		process.NewDue("tell how links stand", links.Report).Run,

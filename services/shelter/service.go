@@ -48,7 +48,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 		return nil, err
 	}
 	a, err := newApp(ctx, standing{
-		node: c.Node, db: p.DB, keys: p.Keys, now: time.Now, after: time.After,
+		node: c.Node, db: p.DB, keys: p.Keys, now: p.Now, after: time.After,
 		newID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 		// What only this service can sign is a secret that outlives a restart.
 		tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),
@@ -57,7 +57,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 		return nil, errors.Join(err, p.Close())
 	}
 	gate = a.Gate
-	due := process.NewDue("end what is due", a.FireDue)
+	due := p.NewDue("end what is due", a.FireDue)
 	a.Wake = due.Wake
 	register(p.Server, a)
 	s := &Service{process: p, tasks: []func(context.Context) error{due.Run}}
@@ -145,7 +145,7 @@ func (s *Service) tellFederal(a *app.App, federal string) error {
 	}
 	teller := &app.FederalTeller{App: a, Federal: federal, Post: letters}
 	links := &flow.LinkTeller{DB: p.DB, Links: letters.Status, Federal: federal, Now: time.Now, Post: letters}
-	s.tasks = append(s.tasks, process.NewDue("tell what there is", teller.Report).Run, process.NewDue("tell how links stand", links.Report).Run)
+	s.tasks = append(s.tasks, p.NewDue("tell what there is", teller.Report).Run, process.NewDue("tell how links stand", links.Report).Run)
 	return nil
 }
 

@@ -187,3 +187,21 @@ func TestLimitsFiles(t *testing.T) {
 		t.Errorf("without files: %v, %v", table, err)
 	}
 }
+
+// Whatever is set, a service that was started with settings has the machine's clock.
+func TestTheClockIsNoSetting(t *testing.T) {
+	got, err := load(t, "", nil, enough...)
+	if err != nil || got.Clock != nil {
+		t.Fatalf("%v, %v", got.Clock, err)
+	}
+	for _, environ := range [][]string{nil, {"AMANAT_CLOCK=calendar"}} {
+		if _, err := load(t, "clock: calendar\n", environ, enough...); err == nil {
+			t.Error("a clock can be set in the file or by a variable")
+		}
+	}
+	for _, flag := range []string{"--clock=calendar", "--Clock=calendar"} {
+		if _, err := load(t, "", nil, append(enough, flag)...); err == nil {
+			t.Errorf("%s sets a clock", flag)
+		}
+	}
+}

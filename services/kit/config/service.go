@@ -28,6 +28,10 @@ type Service struct {
 
 	OTLPEndpoint string `koanf:"otlp-endpoint" help:"OpenTelemetry collector that takes traces (OTLP over gRPC): https://host:port, or http:// on this machine, such as http://127.0.0.1:4317; empty: no traces."`
 
+	// Clock of the use cases; nil is the machine's. It is no setting: nobody who runs a service can give it another time than the
+	// machine has. A demo that plays a year has a calendar.
+	Clock Clock
+
 	LogLevel string `koanf:"log-level" default:"info" help:"Least severe lines that are logged: debug, info, warn or error."`
 }
 

@@ -45,11 +45,11 @@ var kinds = []reflect.Type{
 	reflect.TypeFor[time.Duration](), reflect.TypeFor[[]string](),
 }
 
-// settingsOf lists the fields of a struct, those of embedded structs as its own.
+// settingsOf lists the fields of a struct, those of embedded structs as its own. A clock is no setting.
 func settingsOf(t reflect.Type) ([]setting, error) {
 	var all []setting
 	for _, field := range reflect.VisibleFields(t) {
-		if field.Anonymous || !field.IsExported() {
+		if field.Anonymous || !field.IsExported() || field.Type == reflect.TypeFor[Clock]() {
 			continue
 		}
 		s := setting{

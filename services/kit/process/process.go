@@ -80,6 +80,7 @@ type Process struct {
 	status          statusServer
 	rolledBack      chan uint64
 	tasks           []func(context.Context) error
+	dues            []*Due   // by the clock of the use cases
 	closers         []func() // of connections, in the order they were opened
 }
 
@@ -183,6 +184,9 @@ func (p *Process) Run(ctx context.Context, tasks ...func(context.Context) error)
 		}
 	})
 	group.Go(func() error { return p.awaitRolledBack(ctx) })
+	if p.Config.Clock != nil {
+		group.Go(func() error { p.watchClock(ctx); return nil })
+	}
 	for _, task := range append(p.tasks, tasks...) {
 		group.Go(func() error { return task(ctx) })
 	}

@@ -131,12 +131,14 @@ func (o *received) attempt(id string) string {
 	return id
 }
 
-// await waits for a command's result for most of the time the caller gives, so that there is
-// time left to answer. Without the result the offer is shown as it stands.
+// answerMargin is how long before the caller's deadline waiting ends, so that there is time left to answer.
+const answerMargin = 500 * time.Millisecond
+
+// await waits for a command's result while the caller waits. Without the result the offer is shown as it stands.
 func (a *App) await(ctx context.Context, id string) {
 	if end, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, end.Sub(a.Now())*4/5)
+		ctx, cancel = context.WithDeadline(ctx, end.Add(-answerMargin))
 		defer cancel()
 	}
 	if err := a.Commands.Wait(ctx, id); err != nil {

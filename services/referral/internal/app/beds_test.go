@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -12,6 +13,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/app"
 )
 
 // count counts the calls of a kind that the shelter got.
@@ -229,5 +231,33 @@ func TestATentativeHoldIsConfirmedForWhoIsThere(t *testing.T) {
 		if want := []string{"PlaceHold", "ConfirmHold", "AdmitHold"}; !slices.Equal(punjab.calls, want) {
 			t.Errorf("the shelter was asked %v", punjab.calls)
 		}
+	}
+}
+
+// waited notes until when a result is waited for.
+type waited struct {
+	app.Commands
+	until time.Time
+}
+
+func (w *waited) Wait(ctx context.Context, _ string) error {
+	w.until, _ = ctx.Deadline()
+	return context.DeadlineExceeded
+}
+
+// Whoever accepts is answered before they stop waiting, whatever day the use cases have: a caller's deadline is by the machine's clock.
+func TestAcceptingAnswersInTime(t *testing.T) {
+	net := newNetwork(t)
+	_, offer := net.asked()
+	dest := net.nodes["punjab"]
+	commands := &waited{Commands: dest.Commands}
+	dest.Commands = commands
+	end := time.Now().Add(time.Hour)
+	ctx, cancel := context.WithDeadline(background, end)
+	defer cancel()
+	shown, err := dest.AcceptOffer(ctx, acceptRequest(offer), actor)
+	must(t, err)
+	if shown.GetState() != custodyv1.OfferState_OFFER_STATE_ACCEPTING || commands.until.IsZero() || !commands.until.Before(end) {
+		t.Errorf("%v was waited for until %v, the caller waits until %v", shown.GetState(), commands.until, end)
 	}
 }

@@ -126,6 +126,11 @@ type owed struct {
 // New readies the post of a service. When the store has a new incarnation, all that the outbox still holds is
 // numbered anew, to be sent again; letters already known are recognised there by their ids.
 func New(c Config) (*Post, error) {
+	for kind := range c.Handlers { // else it is first noticed on the day on which such a letter is to be written
+		if !kindPattern.MatchString(kind) {
+			return nil, fmt.Errorf("post: handler of %q: no letter can have this kind, which must match %s", kind, kindPattern)
+		}
+	}
 	if c.DB == nil || c.Tables == nil || c.Keys == nil || c.Transport == nil || c.Log == nil || c.Node == "" || c.Service == "" {
 		return nil, errors.New("post: Node, Service, DB, Tables, Keys, Transport and Log are required")
 	}

@@ -10,6 +10,9 @@
 // A supervisor can hold a part down while its files are replaced, and a Link stands between a node and the hub where
 // that way is to be cut. Status asks every service of a node how it stands.
 //
+// A network that plays a past year has a calendar under its root: the use cases of all its services take their time from it, from the start on,
+// until it has come to the present. Everything else, and every service that is not run by this package, has the machine's clock.
+//
 // A network lies under one root: `<root>/<node>/<service>/` as DESIGN 8a says, logs under
 // `<root>/log/`. Addresses are fixed by the node's number for the demo, or chosen free for tests.
 package network

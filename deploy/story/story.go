@@ -2,6 +2,10 @@
 // handed on, step by step, until the outcome is known at home. It speaks as people's requests
 // reach the services: over mutual TLS as each node's gateway, with a person token per person. All
 // persons are synthetic.
+//
+// A [Stage] hands one girl on after the other, now. A [Player] plays a whole year of package scenario on a network that has a calendar: each unit,
+// each person, each answer when its day has come. Whoever acts looks first how things stand, so that a year which was broken off at any moment
+// goes on by playing it again. At the end each compares what all nodes say, each from its own store. A [Bulk] takes very many people in at once.
 package story
 
 import (
@@ -18,14 +22,12 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
-	federalv1 "amanat.example/proto/amanat/federal/v1"
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 
 	"amanat.example/deploy/network"
-	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/rpc"
 )
@@ -67,16 +69,6 @@ const (
 // Personal lists what people wrote of persons, for the search for leaks.
 func Personal() []string {
 	return []string{givenName, fatherName, narrative, consentGiver, workerName, phone, escortName, road, meetingPlace, feedback, address, exploitation}
-}
-
-// desk is a node as its people reach it.
-type desk struct {
-	gateway    *identity.Service
-	node       string
-	protection protectionv1.ProtectionServiceClient
-	referral   referralv1.ReferralServiceClient
-	shelter    shelterv1.ShelterServiceClient
-	federal    federalv1.FederalServiceClient
 }
 
 // Stage is a network with people in it.
@@ -129,27 +121,9 @@ func OpenRoute(route Route, layouts ...*network.Layout) (*Stage, error) {
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
-		id, err := identity.Load(l.Root, node, network.Gateway)
+		d, err := openDesk(l, node)
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
-		}
-		d := &desk{gateway: id, node: node}
-		for _, service := range []string{network.Protection, network.Referral, network.Shelter, network.Federal} {
-			conn, err := rpc.Dial(l.Address(node, service), id.ClientTLS(service))
-			if err != nil {
-				return nil, errors.Join(err, s.Close())
-			}
-			s.conns = append(s.conns, conn)
-			switch service {
-			case network.Protection:
-				d.protection = protectionv1.NewProtectionServiceClient(conn)
-			case network.Referral:
-				d.referral = referralv1.NewReferralServiceClient(conn)
-			case network.Shelter:
-				d.shelter = shelterv1.NewShelterServiceClient(conn)
-			case network.Federal:
-				d.federal = federalv1.NewFederalServiceClient(conn)
-			}
 		}
 		s.desks[node] = d
 	}
@@ -182,83 +156,13 @@ func layoutOf(node string, layouts []*network.Layout) (*network.Layout, error) {
 // Close disconnects.
 func (s *Stage) Close() error {
 	var err error
+	for _, d := range s.desks {
+		err = errors.Join(err, d.close())
+	}
 	for _, c := range s.conns {
 		err = errors.Join(err, c.Close())
 	}
 	return err
-}
-
-// as is a context in which a person of this node acts.
-func (d *desk) as(ctx context.Context, role, unit string) (context.Context, error) {
-	raw, err := d.gateway.IssueToken(&identityv1.PersonToken{
-		Person: "nodes/" + d.node + "/workers/demo-" + role, Roles: []string{role}, Unit: unit, Purpose: "casework",
-		Audience: []string{network.Protection, network.Referral, network.Shelter, network.Federal},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return rpc.WithPersonToken(ctx, raw), nil
-}
-
-// pause is how long a person waits before looking again, or trying again what did not go through.
-const pause = 50 * time.Millisecond
-
-func wait(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(pause):
-		return nil
-	}
-}
-
-// ask calls as a person, and again while a service is away: every call that changes something
-// carries a key or an etag, so that asking twice is asking once.
-func ask[Q, A any](ctx context.Context, d *desk, role, unit string, call func(context.Context, Q, ...grpc.CallOption) (A, error), request Q) (A, error) {
-	for {
-		acting, err := d.as(ctx, role, unit)
-		if err != nil {
-			var none A
-			return none, err
-		}
-		answer, err := call(acting, request)
-		switch status.Code(err) {
-		case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.ResourceExhausted:
-			if wait(ctx) == nil {
-				continue
-			}
-		case codes.FailedPrecondition: // a node that was restored asks the others what it lost; its people try again
-			if rpc.Fault(err).Reason() == fault.Recovering && wait(ctx) == nil {
-				continue
-			}
-		}
-		return answer, err
-	}
-}
-
-// until looks again and again until it sees what it waits for.
-func until[A any](ctx context.Context, what string, look func() (A, bool, error)) (A, error) {
-	for {
-		seen, there, err := look()
-		if err != nil || there {
-			return seen, err
-		}
-		if err := wait(ctx); err != nil {
-			return seen, fmt.Errorf("waited for %s: %w", what, err)
-		}
-	}
-}
-
-const (
-	worker     = "case-worker"
-	supervisor = "supervisor"
-	manager    = "shelter-manager"
-	analyst    = "federal-analyst"
-)
-
-// exists says that something was made before, by an earlier run or an earlier try.
-func exists(err error) bool {
-	return status.Code(err) == codes.InvalidArgument || status.Code(err) == codes.AlreadyExists
 }
 
 // Furnish enters the units and, for this run, a shelter with exactly so many beds: a bed that leaks is missed by somebody, and one

@@ -1,6 +1,7 @@
 // Package process is the frame of a service's process: it opens identity, store, keys, event log
 // and server in order, runs them until they are told to stop or one of them fails, and closes
-// them in the other order. What a service does is its own; how it lives is here, once, and how it and its
+// them in the other order. Use cases take the time from Now, which is the machine's unless a demo has a calendar (config.Service.Clock); all
+// else here keeps the machine's clock. What a service does is its own; how it lives is here, once, and how it and its
 // links stand is told to the operator (status.go).
 package process
 

@@ -27,7 +27,7 @@ help: ## List what make can do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
 		while IFS='|' read -r target text; do printf '  %-16s %s\n' "$$target" "$$text"; done
 
-run: need-go ## Run the demo: three provinces and the federal cell on this machine
+run: need-go ## Run the demo: three provinces and the federal cell, and a year of theirs; it goes on where it was broken off
 	go build -o $(BIN)/amanat ./deploy/amanat
 	@$(BIN)/amanat demo
 
@@ -119,7 +119,7 @@ gen: $(TOOLS) $(ANNOTATIONS) ## Generate code and OpenAPI from the contracts, wi
 	PATH='$(BIN)':$$PATH buf generate
 	$(FINISH_OPENAPI) '$(CURDIR)/$(OPENAPI)'
 
-clean-data: ## Remove what the demo has stored in data/
+clean-data: ## Remove what the demo has stored in data/: the next run begins its year anew
 	rm -rf data
 
 need-go:

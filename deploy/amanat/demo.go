@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,8 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,9 +19,6 @@ import (
 	"amanat.example/gateway/session"
 	"amanat.example/services/kit/identity"
 )
-
-// players is how many referrals the demo plays at a time.
-const players = 8
 
 // demoTokens is how long the demo people's API tokens are good.
 const demoTokens = 90 * 24 * time.Hour
@@ -85,36 +79,46 @@ func part() *cobra.Command {
 }
 
 type demoFlags struct {
-	data            string
-	once, json, one bool
-	referrals       int
-	seed            uint64
-	faults          faultFlags
+	data                   string
+	once, json, one, surge bool
+	referrals              int
+	seed                   uint64
+	pace                   string
+	faults                 faultFlags
+
+	days float64 // of the calendar in a second, as pace says; 0: as fast as it goes
 }
 
 func demo() *cobra.Command {
 	var f demoFlags
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "Run three provinces, the federal cell and the hub here, and hand children on between them",
-		Args:  cobra.NoArgs,
+		Short: "Run three provinces, the federal cell and the hub here, and play a year of theirs",
+		Long: `Runs three provinces, the federal cell and the hub on this machine, and plays the year that ends now: people are taken in, referred, answered for,
+brought to where there is a place, and cared for, as the published figures have it. All persons are synthetic. A year that was broken off
+goes on at the next start; one that is over is not played again.
+
+With --referrals 1 one girl is handed on from Hub to Lahore, now, told step by step.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	c.Flags().StringVar(&f.data, "data", "", "root folder of the data (default: data, with --once a new folder that is removed)")
 	c.Flags().BoolVar(&f.once, "once", false, "play, compare, and end instead of staying up")
+	c.Flags().StringVar(&f.pace, "pace", "", "days of the calendar that may pass in a second, or max (default: 0.8, with --once max)")
+	c.Flags().BoolVar(&f.surge, "surge", false, "take in 79,000 children of the brick kilns at Punjab at once, and tell the rate; with --once alone")
 	c.Flags().BoolVar(&f.json, "json", false, "print the result as one JSON object")
 	c.Flags().BoolVar(&f.one, "in-process", false, "run everything in this process")
-	c.Flags().IntVar(&f.referrals, "referrals", 1, "how many referrals to play")
+	c.Flags().IntVar(&f.referrals, "referrals", 0, "how many referrals there are in the year, at most 50000; 1: one girl, without a year (default: 600, with --once 1)")
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "makes the children, and what breaks when, the same again (default: all children alike; faults by a seed that is told)")
 	f.faults.add(c)
 	return c
 }
 
 func (f *demoFlags) run(ctx context.Context, out, errs io.Writer) (err error) {
-	if f.referrals < 1 || f.referrals > 5000 {
-		return errors.New("--referrals must lie between 1 and 5000")
+	if err := f.check(); err != nil {
+		return err
 	}
 	broken, err := f.breaking()
 	if err != nil {
@@ -128,59 +132,44 @@ func (f *demoFlags) run(ctx context.Context, out, errs io.Writer) (err error) {
 			defer func() { err = errors.Join(err, os.RemoveAll(f.data)) }()
 		}
 	}
-	l := network.Fixed(f.data)
-	if err := l.Init(); err != nil {
-		return err
-	}
-	if l, err = network.Load(f.data); err != nil { // with who joined since
-		return err
-	}
-	if err := l.CheckPorts(); err != nil {
+	l, err := openLayout(f.data)
+	if err != nil {
 		return err
 	}
 	people, err := f.people(l)
 	if err != nil {
 		return err
 	}
-	if err := broken.open(l); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, broken.close()) }()
-	supervisor, err := f.supervisor(l, broken)
+	plan, err := f.plan(l, errs)
 	if err != nil {
 		return err
 	}
-	asked := ctx
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		if f.one {
-			return l.RunAll(ctx)
-		}
-		return supervisor.Run(ctx)
-	})
-	var result *demoResult
-	group.Go(func() error {
-		if result, err = f.play(ctx, l, supervisor, broken, errs); err != nil {
-			return err
-		}
-		if f.once {
-			stop()
-			return nil
-		}
-		f.say(out, l, people)
-		return nil
-	})
-	switch err := group.Wait(); {
-	case result == nil && asked.Err() != nil:
-		return errStopped // whatever else was broken off by that
-	case err != nil && !errors.Is(err, context.Canceled):
+	roads, err := openRoads(l, f.linked(l, plan, broken))
+	if err != nil {
 		return err
-	case result == nil:
-		return ctx.Err()
 	}
-	return f.report(out, result)
+	defer func() { err = errors.Join(err, roads.close()) }()
+	supervisor, err := f.supervisor(l, roads)
+	if err != nil {
+		return err
+	}
+	if !f.once {
+		f.say(out, l, people)
+	}
+	r := &run{demoFlags: f, layout: l, plan: plan, supervisor: supervisor, broken: broken, roads: roads, errs: errs}
+	return r.run(ctx, out)
+}
+
+// openLayout is the demo's network under a root, with who joined since, which is made where there is none. None of it may run.
+func openLayout(root string) (*network.Layout, error) {
+	if err := network.Fixed(root).Init(); err != nil {
+		return nil, err
+	}
+	l, err := network.Load(root)
+	if err != nil {
+		return nil, err
+	}
+	return l, l.CheckPorts()
 }
 
 // person is somebody of the demo who has an API token at a gateway.
@@ -193,6 +182,7 @@ func (f *demoFlags) people(l *network.Layout) ([]person, error) {
 		{"balochistan", "supervisor", "nodes/balochistan/units/hub", ""},
 		{"punjab", "case-worker", "nodes/punjab/units/lahore", ""},
 		{"punjab", "shelter-manager", "nodes/punjab/shelters/lahore-girls", ""},
+		{"sindh", "case-worker", "nodes/sindh/units/karachi-south", ""},
 		{network.FederalNode, "federal-analyst", "", ""},
 	}
 	for i, p := range people {
@@ -216,7 +206,7 @@ func (f *demoFlags) people(l *network.Layout) ([]person, error) {
 
 // say tells where to look.
 func (f *demoFlags) say(out io.Writer, l *network.Layout, people []person) {
-	fmt.Fprintf(out, "\nThe network stays up; Ctrl-C ends it, make clean-data forgets it. Logs: %s\n", filepath.Join(f.data, "log"))
+	fmt.Fprintf(out, "The network stays up until Ctrl-C; it keeps what it has, and make clean-data forgets it. Logs: %s\nLook at it while it plays:\n", filepath.Join(f.data, "log"))
 	for _, p := range people {
 		fmt.Fprintf(out, "  https://%s  %s of %s\n    --cacert %s  token in %s\n", l.Address(p.node, network.Gateway), p.role, p.node,
 			identity.CACertificatePath(l.Root, p.node), p.file)
@@ -224,112 +214,99 @@ func (f *demoFlags) say(out io.Writer, l *network.Layout, people []person) {
 }
 
 // supervisor runs each part as this command, and through a link of its own where that may be cut.
-func (f *demoFlags) supervisor(l *network.Layout, broken *breaking) (*network.Supervisor, error) {
+func (f *demoFlags) supervisor(l *network.Layout, roads roads) (*network.Supervisor, error) {
 	self, err := os.Executable()
 	return network.NewSupervisor(l, func(p network.Part) []string {
 		command := []string{self, "part", "--data", f.data, p.Node, p.Name}
-		if hub := broken.hub(p.Node); hub != "" {
-			command = append(command, "--hub", hub)
+		if link := roads[p.Node]; link != nil {
+			command = append(command, "--hub", link.Address())
 		}
 		return command
 	}), err
 }
 
+// run is a run of the demo.
+type run struct {
+	*demoFlags
+	layout     *network.Layout
+	plan       *story.Plan // nil without a year
+	supervisor *network.Supervisor
+	broken     *breaking
+	roads      roads
+	errs       io.Writer
+}
+
+// run runs the network, plays on it, and tells what became of that; it ends there, or stays until it is told to end.
+func (r *run) run(ctx context.Context, out io.Writer) error {
+	asked := ctx
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if r.one {
+			return r.layout.RunAll(ctx)
+		}
+		return r.supervisor.Run(ctx)
+	})
+	var result *demoResult
+	group.Go(func() error {
+		played, err := r.play(ctx)
+		if err != nil {
+			return err
+		}
+		if result = played; r.once {
+			stop()
+		} else {
+			result.tell(out)
+		}
+		return nil
+	})
+	err := group.Wait()
+	switch {
+	case result == nil && asked.Err() != nil && r.plan != nil && !r.once:
+		fmt.Fprintln(out, "The year goes on at the next start")
+		return nil
+	case result == nil && asked.Err() != nil:
+		return errStopped // whatever else was broken off by that
+	case err != nil && !errors.Is(err, context.Canceled):
+		return err
+	case result == nil:
+		return ctx.Err()
+	case !r.once:
+		return nil // it was told when the year was over
+	}
+	return r.report(out, result)
+}
+
+func (r *run) play(ctx context.Context) (result *demoResult, err error) {
+	begin := time.Now()
+	switch {
+	case r.surge:
+		result, err = r.bulk(ctx)
+	case r.plan != nil:
+		result, err = r.year(ctx, r.plan)
+	default:
+		result, err = r.girl(ctx)
+	}
+	if err == nil {
+		result.WallMS = time.Since(begin).Milliseconds()
+	}
+	return result, err
+}
+
 // demoResult is what became of a run.
 type demoResult struct {
-	*story.Result
+	story.Result
+	// YearResult is what a year has besides; nil without a year.
+	*story.YearResult
+	// Memory that all processes took at most; not of a single girl.
+	Memory *peak `json:"peak_memory,omitempty"`
+	// Surge is what became of a surge alone.
+	Surge *surged `json:"surge,omitempty"`
 	// Faults that were made; none where none were asked for.
 	Faults *faults.Done `json:"faults,omitempty"`
-}
 
-// handoverLimit is how long one child is waited for, beside the time in which links are cut. Whoever is not through by then is lost, and
-// the others go on.
-const handoverLimit = 5 * time.Minute
-
-func (f *demoFlags) play(ctx context.Context, l *network.Layout, supervisor *network.Supervisor, broken *breaking, errs io.Writer) (*demoResult, error) {
-	begin := time.Now()
-	stage, err := story.Open(l)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = stage.Close() }()
-	stage.Seed = f.seed
-	beds := int32(f.referrals)
-	if !f.once {
-		beds += 20 // for who tries things out
-	}
-	if err := stage.Furnish(ctx, beds); err != nil {
-		return nil, err
-	}
-	shown := &progress{errs: errs, bar: f.once && !f.json && f.referrals > 1 && terminal(errs), referrals: f.referrals}
-	defer shown.end()
-	injector, err := broken.injector(ctx, l, supervisor, shown)
-	if err != nil {
-		return nil, err
-	}
-	if injector != nil {
-		shown.faults = injector.Planned()
-	}
-	var steps atomic.Int64
-	stage.Tell = func(format string, values ...any) {
-		if f.referrals == 1 {
-			shown.tell(format, values...)
-		}
-		if done := steps.Add(1); injector != nil {
-			injector.Progress(float64(done) / float64(story.Steps*f.referrals))
-		}
-	}
-	var played atomic.Int64
-	names, err := handovers(ctx, f.referrals, handoverLimit+broken.cutFor(), stage.Handover, shown.tell, func() {
-		shown.referralDone()
-		if done := played.Add(1); injector != nil { // a child who was given up counts too: what is to break does not wait for it
-			injector.Progress(float64(done) / float64(f.referrals))
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	result := &demoResult{}
-	if injector != nil {
-		made, err := injector.Wait()
-		if err != nil {
-			return nil, err
-		}
-		result.Faults = &made
-	}
-	if result.Result, err = stage.Examine(ctx, names); err != nil {
-		return nil, err
-	}
-	result.WallMS = time.Since(begin).Milliseconds()
-	return result, nil
-}
-
-// handovers hands all children on, some at a time, and answers with the names of their referrals. One that takes longer than the limit is
-// given up, which is told; done is called after each.
-func handovers(ctx context.Context, referrals int, limit time.Duration, hand func(ctx context.Context, number int) (string, error),
-	tell func(format string, values ...any), done func(),
-) ([]string, error) {
-	var mu sync.Mutex
-	var names []string
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(players)
-	for number := range referrals {
-		group.Go(func() error {
-			one, cancel := context.WithTimeout(ctx, limit)
-			defer cancel()
-			name, err := hand(one, number+1)
-			if err != nil && one.Err() != nil && ctx.Err() == nil {
-				tell("Child %d is given up: %s: %v", number+1, name, err)
-				err = nil
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			names = append(names, cmp.Or(name, fmt.Sprintf("child %d, not referred", number+1)))
-			done()
-			return err
-		})
-	}
-	return names, group.Wait()
+	kept bool
 }
 
 func (f *demoFlags) report(out io.Writer, r *demoResult) error {
@@ -338,15 +315,38 @@ func (f *demoFlags) report(out io.Writer, r *demoResult) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(out, "%d referrals: %v; lost %d, doubled %d, overbooked beds %d; the federal cell counts the same: %t; %d ms\n",
-			r.Referrals, r.States, r.Lost, r.Doubled, r.OverbookedBeds, r.FederalMatches, r.WallMS)
-		if d := r.Faults; d != nil {
-			fmt.Fprintf(out, "meanwhile: %d processes killed, %d links cut, %d node's NATS wiped, the hub wiped %d and rolled back %d times; seed %d\n",
-				d.Kills, d.Cuts, d.BusWipes, d.HubWipes, d.HubRollBacks, d.Seed)
-		}
+		r.tell(out)
 	}
-	if !r.Kept() {
+	if !r.kept {
 		return errBroken
 	}
 	return nil
 }
+
+// tell tells what became of a run.
+func (r *demoResult) tell(out io.Writer) {
+	if s := r.Surge; s != nil {
+		fmt.Fprintf(out, "%d children taken in within %.1f s: %.0f in a second; the federal cell counts %d\n", s.Children, float64(s.MS)/1000, s.Rate, s.Counted)
+	}
+	if y := r.YearResult; y != nil {
+		for _, why := range y.Why {
+			fmt.Fprintf(out, "broken: %s\n", why)
+		}
+		fmt.Fprintf(out, "%d identified, %d cases, %d notices of what was late, %d links cut by the year, %d people given up\n",
+			y.Identified, y.Cases, y.DeadlinesMissed, y.CutsOfYear, y.GivenUp)
+	}
+	if r.Referrals > 0 {
+		fmt.Fprintf(out, "%d referrals:%s; lost %d, doubled %d, overbooked beds %d; the federal cell counts the same: %t; %d ms\n",
+			r.Referrals, states(r.States), r.Lost, r.Doubled, r.OverbookedBeds, r.FederalMatches, r.WallMS)
+	}
+	if m := r.Memory; m != nil && m.Resident > 0 {
+		fmt.Fprintf(out, "all processes together took %d MB at most, %d MB of them their own\n", m.Resident>>20, m.Anonymous>>20)
+	}
+	if d := r.Faults; d != nil {
+		fmt.Fprintf(out, "meanwhile: %d processes killed, %d links cut, %d node's NATS wiped, the hub wiped %d and rolled back %d times; seed %d\n",
+			d.Kills, d.Cuts, d.BusWipes, d.HubWipes, d.HubRollBacks, d.Seed)
+	}
+}
+
+// ownPid is this process.
+var ownPid = os.Getpid()

@@ -74,11 +74,31 @@ func parseCut(text string) (c faults.Cut, err error) {
 	return c, nil
 }
 
-// breaking is how a run of the demo is broken on purpose.
-type breaking struct {
-	options faults.Options
-	links   map[string]*network.Link // by node
+// roads are the links of nodes to the hub, by node, where those may be cut.
+type roads map[string]*network.Link
+
+// openRoads opens the links of some nodes.
+func openRoads(l *network.Layout, nodes []string) (roads, error) {
+	all := roads{}
+	for _, node := range nodes {
+		link, err := network.OpenLink(l.Address(network.FederalNode, network.Hub))
+		if err != nil {
+			return nil, errors.Join(err, all.close())
+		}
+		all[node] = link
+	}
+	return all, nil
 }
+
+func (r roads) close() (err error) {
+	for _, l := range r {
+		err = errors.Join(err, l.Close())
+	}
+	return err
+}
+
+// breaking is how a run of the demo is broken on purpose.
+type breaking struct{ options faults.Options }
 
 // breaking reads what is to break; nil when nothing is.
 func (f *demoFlags) breaking() (*breaking, error) {
@@ -90,38 +110,24 @@ func (f *demoFlags) breaking() (*breaking, error) {
 		return nil, errors.New("faults are for a run that ends and is judged: add --once")
 	case f.one:
 		return nil, errors.New("--in-process leaves nothing to kill and no link to cut: leave it out")
+	case f.surge:
+		return nil, errors.New("a surge is measured, not broken: leave --surge or the faults out")
 	}
 	for options.Seed == 0 { // 0 stands for none
 		options.Seed = uint64(rand.Uint32())
 	}
 	f.seed = options.Seed
-	return &breaking{options: options, links: map[string]*network.Link{}}, nil
+	return &breaking{options}, nil
 }
 
-// open opens the links that are to be cut.
-func (b *breaking) open(l *network.Layout) error {
-	if b == nil {
-		return nil
-	}
-	for _, c := range b.options.Cuts {
-		link, err := network.OpenLink(l.Address(network.FederalNode, network.Hub))
-		if err != nil {
-			return errors.Join(err, b.close())
+// nodes are those whose links are to be cut.
+func (b *breaking) nodes() (all []string) {
+	if b != nil {
+		for _, c := range b.options.Cuts {
+			all = append(all, c.Node)
 		}
-		b.links[c.Node] = link
 	}
-	return nil
-}
-
-func (b *breaking) close() (err error) {
-	if b == nil {
-		return nil
-	}
-	for node, l := range b.links {
-		delete(b.links, node)
-		err = errors.Join(err, l.Close())
-	}
-	return err
+	return all
 }
 
 // cutFor is how long links are cut in all: so long a child may have to wait.
@@ -135,23 +141,42 @@ func (b *breaking) cutFor() (all time.Duration) {
 	return all
 }
 
-// hub is where a node's services find the hub, if not where all do.
-func (b *breaking) hub(node string) string {
-	if b == nil || b.links[node] == nil {
-		return ""
+// patience is how long one action of a year may take: much longer where processes are killed and links cut meanwhile.
+func (b *breaking) patience() time.Duration {
+	if b == nil {
+		return time.Minute
 	}
-	return b.links[node].Address()
+	return handoverLimit + b.cutFor()
 }
 
-// injector readies the faults; nil when nothing is to break.
-func (b *breaking) injector(ctx context.Context, l *network.Layout, s *network.Supervisor, p *progress) (*faults.Injector, error) {
-	if b == nil {
+// breaker breaks a run, or does nothing where nothing is to break.
+type breaker struct{ *faults.Injector }
+
+// Progress says which share of the work is done.
+func (b breaker) Progress(share float64) {
+	if b.Injector != nil {
+		b.Injector.Progress(share)
+	}
+}
+
+// injector readies the faults.
+func (r *run) injector(ctx context.Context, p *progress) (breaker, error) {
+	if r.broken == nil {
+		return breaker{}, nil
+	}
+	p.tell("What breaks, and when, follows from --seed %d", r.broken.options.Seed)
+	begin := time.Now()
+	i, err := faults.New(ctx, r.layout, r.supervisor, r.roads, r.broken.options, func(what string) {
+		p.tell("%5.1f s: %s", time.Since(begin).Seconds(), what)
+	})
+	return breaker{i}, err
+}
+
+// broke waits for the faults, and says what was broken; nil when nothing was to be.
+func (r *run) broke(b breaker) (*faults.Done, error) {
+	if b.Injector == nil {
 		return nil, nil
 	}
-	p.tell("What breaks, and when, follows from --seed %d", b.options.Seed)
-	begin := time.Now()
-	return faults.New(ctx, l, s, b.links, b.options, func(what string) {
-		p.tell("%5.1f s: %s", time.Since(begin).Seconds(), what)
-		p.faultBegun()
-	})
+	done, err := b.Wait()
+	return &done, err
 }

@@ -1,35 +1,35 @@
 package main
 
 import (
-	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"amanat.example/deploy/faults"
+	"amanat.example/deploy/network"
 )
 
 // What cannot be broken as asked is refused with what would do, and nothing is made.
 func TestDemoRefusesFaults(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	for remedy, args := range map[string][]string{
-		"use sindh, punjab or balochistan":        {"--once", "--cut", "atlantis:1s"},
-		`"federal" is no province`:                {"--once", "--cut", "federal:1s"},
-		"give a duration after the province":      {"--once", "--cut", "punjab"},
-		"--cut punjab:-1s: give a duration":       {"--once", "--cut", "punjab:-1s"},
-		"at most 1h0m0s":                          {"--once", "--cut", "punjab:2h"},
-		"a province is cut once":                  {"--once", "--cut", "punjab:1s", "--cut", "punjab:2s"},
-		"add --once":                              {"--kill"},
-		"leaves nothing to kill":                  {"--once", "--in-process", "--faults"},
-		"--referrals must lie between 1 and 5000": {"--once", "--referrals", "0"},
+		"use sindh, punjab or balochistan":         {"--once", "--cut", "atlantis:1s"},
+		`"federal" is no province`:                 {"--once", "--cut", "federal:1s"},
+		"give a duration after the province":       {"--once", "--cut", "punjab"},
+		"--cut punjab:-1s: give a duration":        {"--once", "--cut", "punjab:-1s"},
+		"at most 1h0m0s":                           {"--once", "--cut", "punjab:2h"},
+		"a province is cut once":                   {"--once", "--cut", "punjab:1s", "--cut", "punjab:2s"},
+		"add --once":                               {"--kill"},
+		"leaves nothing to kill":                   {"--once", "--in-process", "--faults"},
+		"--referrals must lie between 1 and 50000": {"--once", "--referrals", "-1"},
+		"--pace must be max":                       {"--once", "--pace", "fast"},
+		"give it with --once":                      {"--surge"},
+		"leave --surge or the faults out":          {"--once", "--surge", "--kill"},
 	} {
 		refused(t, remedy, append([]string{"demo", "--data", data}, args...)...)
 	}
@@ -58,33 +58,6 @@ func TestFaultFlags(t *testing.T) {
 	if _, any, err := (&faultFlags{}).options(5); any || err != nil {
 		t.Errorf("nothing was asked for: %t %v", any, err)
 	}
-}
-
-// A child who is not through in time is given up and told of, by what name it has; the others go on, and all count as played.
-func TestAChildIsGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var told strings.Builder
-		shown := &progress{errs: &told}
-		played := 0
-		names, err := handovers(t.Context(), 4, time.Minute, func(ctx context.Context, number int) (string, error) {
-			switch number {
-			case 2: // its referral is known
-				<-ctx.Done()
-				return "referral-2", ctx.Err()
-			case 3:
-				<-ctx.Done()
-				return "", ctx.Err()
-			}
-			return fmt.Sprintf("referral-%d", number), nil
-		}, shown.tell, func() { played++ })
-		slices.Sort(names)
-		if want := []string{"child 3, not referred", "referral-1", "referral-2", "referral-4"}; err != nil || !slices.Equal(names, want) || played != 4 {
-			t.Errorf("%v %v, %d played", names, err, played)
-		}
-		if got := told.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "Child 2 is given up: referral-2") {
-			t.Errorf("told: %q", got)
-		}
-	})
 }
 
 // Links that are cut for longer than a child is waited for do not make it a lost one.
@@ -122,21 +95,77 @@ func TestEachFaultFlag(t *testing.T) {
 
 // At a terminal the last line keeps up and what is told stands above it; elsewhere there is no such line.
 func TestProgress(t *testing.T) {
-	run := func(bar bool) string {
+	run := func(live bool) string {
 		var out strings.Builder
-		p := &progress{errs: &out, bar: bar, referrals: 4, faults: 2}
-		p.referralDone()
+		p := &progress{errs: &out, bar: live}
+		p.show(bar(0.25) + " one")
 		p.tell("%s is killed", "punjab/bus")
-		p.faultBegun()
+		p.show(bar(1) + " two")
 		p.end()
 		return out.String()
 	}
 	if got := run(false); got != "  punjab/bus is killed\n" {
 		t.Errorf("elsewhere: %q", got)
 	}
-	first, second := "  [#######-----------------------] 1 of 4 referrals, 0 of 2 faults", "  [#######-----------------------] 1 of 4 referrals, 1 of 2 faults"
+	first, second := "  [#######-----------------------] one", "  [##############################] two"
 	want := clearLine + first + clearLine + "  punjab/bus is killed\n" + first + clearLine + second + clearLine
 	if got := run(true); got != want {
 		t.Errorf("at a terminal:\n%q, want\n%q", got, want)
+	}
+}
+
+// Who watches sees a year of some hundred referrals go by in minutes; a machine gets one girl, or a year as fast as it goes.
+func TestDemoFlags(t *testing.T) {
+	for name, c := range map[string]struct {
+		flags     demoFlags
+		referrals int
+		days      float64
+	}{
+		"watched":         {demoFlags{}, usualReferrals, usualPace},
+		"watched fast":    {demoFlags{pace: maxPace}, usualReferrals, 0},
+		"at another pace": {demoFlags{pace: "2.5", referrals: 30}, 30, 2.5},
+		"once":            {demoFlags{once: true}, 1, 0},
+		"a year once":     {demoFlags{once: true, referrals: 5000, pace: maxPace}, 5000, 0},
+	} {
+		if err := c.flags.check(); err != nil || c.flags.referrals != c.referrals || c.flags.days != c.days {
+			t.Errorf("%s: %d referrals, %v days in a second, %v", name, c.flags.referrals, c.flags.days, err)
+		}
+	}
+	for _, pace := range []string{"0", "-1", "NaN", "fast", "1e9"} {
+		if err := (&demoFlags{once: true, pace: pace}).check(); err == nil {
+			t.Errorf("pace %s is taken", pace)
+		}
+	}
+}
+
+// A year that was begun goes on as it was begun, whatever is asked for by then.
+func TestAPlanIsKept(t *testing.T) {
+	l, err := network.Free(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told strings.Builder
+	first := demoFlags{referrals: 70, seed: 9}
+	begun, err := first.plan(l, &told)
+	if err != nil || told.Len() > 0 {
+		t.Fatal(err, told.String())
+	}
+	clock, err := l.Calendar()
+	if err != nil || clock == nil || clock.Now().Sub(begun.Start).Abs() > time.Minute {
+		t.Fatalf("the calendar does not begin with the year: %v", err)
+	}
+	again := demoFlags{referrals: 600}
+	plan, err := again.plan(l, &told)
+	if err != nil || again.referrals != 70 || again.seed != 9 || !plan.Start.Equal(begun.Start) || !strings.Contains(told.String(), "70 referrals and seed 9") {
+		t.Errorf("%+v %+v: %v %s", again, plan, err, told.String())
+	}
+	if err := plan.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	if plan, err = (&demoFlags{referrals: 70}).plan(l, &told); err != nil || !plan.Finished {
+		t.Errorf("a year that is over would be played again: %v", err)
+	}
+	if plan, err := (&demoFlags{referrals: 1}).plan(&network.Layout{Root: t.TempDir()}, &told); plan != nil || err != nil {
+		t.Errorf("one girl has no year: %v %v", plan, err)
 	}
 }

@@ -23,11 +23,8 @@ type progress struct {
 	errs io.Writer
 	bar  bool // there is a line to keep up to date
 
-	referrals, faults int // in all
-
-	mu          sync.Mutex
-	done, broke int
-	shown       string
+	mu    sync.Mutex
+	shown string
 }
 
 const barWidth = 30
@@ -48,25 +45,19 @@ func (p *progress) tell(format string, values ...any) {
 	}
 }
 
-// referralDone counts a referral that was played to its end.
-func (p *progress) referralDone() { p.count(&p.done) }
+// bar is how far something has come, from 0 to 1.
+func bar(share float64) string {
+	full := int(barWidth * share)
+	return "  [" + strings.Repeat("#", full) + strings.Repeat("-", barWidth-full) + "]"
+}
 
-// faultBegun counts a fault.
-func (p *progress) faultBegun() { p.count(&p.broke) }
-
-func (p *progress) count(what *int) {
+// show brings the last line up to date.
+func (p *progress) show(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	*what++
-	if !p.bar {
-		return
+	if p.shown = line; p.bar {
+		fmt.Fprint(p.errs, clearLine+line)
 	}
-	full := barWidth * p.done / p.referrals
-	p.shown = fmt.Sprintf("  [%s%s] %d of %d referrals", strings.Repeat("#", full), strings.Repeat("-", barWidth-full), p.done, p.referrals)
-	if p.faults > 0 {
-		p.shown += fmt.Sprintf(", %d of %d faults", p.broke, p.faults)
-	}
-	fmt.Fprint(p.errs, clearLine+p.shown)
 }
 
 // end removes the line.

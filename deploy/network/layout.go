@@ -207,6 +207,18 @@ func (l *Layout) Calendar() (*calendar.Calendar, error) {
 	return c, err
 }
 
+// HasRun says that a service of the network has run before.
+func (l *Layout) HasRun() bool {
+	for _, n := range l.Nodes {
+		for _, service := range n.Services {
+			if _, err := os.Stat(filepath.Join(l.Root, n.Name, service, service+".db")); err == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Init makes every node's identity and the roster that all have signed, unless they are there.
 func (l *Layout) Init() error {
 	_, err := os.Stat(filepath.Join(l.Root, FederalNode, "identity"))

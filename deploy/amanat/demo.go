@@ -289,9 +289,45 @@ func (r *run) play(ctx context.Context) (result *demoResult, err error) {
 		result, err = r.girl(ctx)
 	}
 	if err == nil {
+		result.FederalFacts, err = r.whole(ctx)
+		result.kept = result.kept && result.FederalFacts > 0
+	}
+	if err == nil {
 		result.WallMS = time.Since(begin).Milliseconds()
 	}
 	return result, err
+}
+
+// wholeWait is how long the last days may take until both ends have compared them: a day is told within seconds, and what was lost by the hub is
+// sent again within minutes.
+const wholeWait = 3 * time.Minute
+
+// whole waits until the federal cell has of every day exactly what each service says it told, and answers with how many facts that are; 0 if
+// that does not come about.
+func (r *run) whole(ctx context.Context) (all int64, err error) {
+	for end := time.Now().Add(wholeWait); ; {
+		days, err := r.layout.Days(ctx)
+		if err != nil && ctx.Err() != nil {
+			return 0, err
+		}
+		whole := err == nil && len(days) > 0
+		all = 0
+		for _, d := range days {
+			whole = whole && network.Whole(d)
+			all += d.GetKept().GetFacts()
+		}
+		switch {
+		case whole:
+			return all, nil
+		case time.Now().After(end):
+			return 0, nil
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
 }
 
 // demoResult is what became of a run.
@@ -305,6 +341,9 @@ type demoResult struct {
 	Surge *surged `json:"surge,omitempty"`
 	// Faults that were made; none where none were asked for.
 	Faults *faults.Done `json:"faults,omitempty"`
+
+	// FederalFacts is how many facts the federal cell has, compared with what each service told of each day, to the last one; 0: it has others.
+	FederalFacts int64 `json:"federal_facts"`
 
 	kept bool
 }
@@ -336,8 +375,8 @@ func (r *demoResult) tell(out io.Writer) {
 			y.Identified, y.Cases, y.DeadlinesMissed, y.CutsOfYear, y.GivenUp)
 	}
 	if r.Referrals > 0 {
-		fmt.Fprintf(out, "%d referrals:%s; lost %d, doubled %d, overbooked beds %d; the federal cell counts the same: %t; %d ms\n",
-			r.Referrals, states(r.States), r.Lost, r.Doubled, r.OverbookedBeds, r.FederalMatches, r.WallMS)
+		fmt.Fprintf(out, "%d referrals:%s; lost %d, doubled %d, overbooked beds %d; the federal cell counts the same: %t; %d facts compared to the last one; %d ms\n",
+			r.Referrals, states(r.States), r.Lost, r.Doubled, r.OverbookedBeds, r.FederalMatches, r.FederalFacts, r.WallMS)
 	}
 	if m := r.Memory; m != nil && m.Resident > 0 {
 		fmt.Fprintf(out, "all processes together took %d MB at most, %d MB of them their own\n", m.Resident>>20, m.Anonymous>>20)

@@ -109,7 +109,7 @@ func Funnel(client federalv1.PublicationServiceClient) Section {
 				continue
 			}
 			for _, province := range provincesOf(p) {
-				table.Rows = append(table.Rows, funnelRow(p, province, p.GetMonth()+", "+province))
+				table.Rows = append(table.Rows, funnelRow(p, province, p.GetMonth()+", "+labelOf(p, province)))
 			}
 		}
 		return table
@@ -130,6 +130,16 @@ func funnelRow(p *federalv1.Publication, origin, name string) []Cell {
 		row = append(row, cell)
 	}
 	return row
+}
+
+// labelOf is what an origin is called.
+func labelOf(p *federalv1.Publication, origin string) string {
+	for _, c := range p.GetCodes() {
+		if c.GetColumn() == "origin" && c.GetCode() == origin && c.GetLabelEn() != "" {
+			return c.GetLabelEn()
+		}
+	}
+	return origin
 }
 
 func provincesOf(p *federalv1.Publication) (all []string) {

@@ -96,6 +96,7 @@ func TestNodesSection(t *testing.T) {
 func TestFunnelSection(t *testing.T) {
 	month := func(month string, edition int, referred int32) *federalv1.Publication {
 		p := &federalv1.Publication{Name: fmt.Sprintf("publications/%s-e%d", month, edition), Month: month}
+		p.Codes = []*federalv1.PublishedCode{{Code: "PK-SD", Column: "destination", LabelEn: "to Sindh"}, {Code: "PK-SD", Column: "origin", LabelEn: "Sindh"}}
 		p.Tables = []*federalv1.PublishedTable{
 			{Table: "identified", Cells: []*federalv1.PublishedCell{{Origin: "PK", Value: 100}, {Origin: "PK-SD", Value: 60}, {Origin: "PK-BA", Hidden: true}, {Origin: "PK-PB", Hidden: true}}},
 			{Table: "referred", Cells: []*federalv1.PublishedCell{{Origin: "PK", Value: referred}, {Origin: "PK-SD", Destination: "PK-PB", Value: 7}}},
@@ -105,7 +106,7 @@ func TestFunnelSection(t *testing.T) {
 	}
 	c := &cell{publications: []*federalv1.Publication{month("2026-08", 1, 40), month("2026-07", 2, 30)}}
 	section := Funnel(c)
-	want := "2026-08, 100, 40, c, c, c\n2026-08, PK-BA, c, c, c, c, c\n2026-08, PK-PB, c, c, c, c, c\n2026-08, PK-SD, 60, c, c, c, c\n2026-07, 100, 30, c, c, c"
+	want := "2026-08, 100, 40, c, c, c\n2026-08, PK-BA, c, c, c, c, c\n2026-08, PK-PB, c, c, c, c, c\n2026-08, Sindh, 60, c, c, c, c\n2026-07, 100, 30, c, c, c"
 	for range 2 {
 		if got := section(t.Context()); got.Bad || rows(got) != want || len(got.Head) != 6 {
 			t.Errorf("%+v\n%s", got, rows(got))

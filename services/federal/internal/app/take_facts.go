@@ -24,6 +24,7 @@ const OldFlowKind = "federal.flow.v1"
 const (
 	refusedSender  = "unknown-sender"
 	refusedMessage = "invalid-fact"
+	refusedMany    = "too-many-facts" // of one flow or one case
 )
 
 // TakeFacts is the post's handler of [flow.FactsKind]: it keeps facts and counts them, each once.
@@ -83,26 +84,35 @@ func (a *App) take(tx *kitstore.Tx, from *postv1.Address, f *federalv1.Fact) err
 	if err := a.keepDay(tx, record); err != nil {
 		return err
 	}
-	return recount(tx, record, func() error { return store.Facts.Insert(tx, key, record) })
+	return recount(tx, record)
 }
 
-// recount has the counts follow what change does with a fact: what its flow and its case added before goes, and what they add after comes.
-func recount(tx *kitstore.Tx, r *federalv1.FactRecord, change func() error) error {
+// No honest flow comes near these. Each fact of a flow costs a look at all of it and of its case, so who tells more could keep the cell busy.
+const (
+	// maxFacts is how many facts of one flow are taken from one node.
+	maxFacts = 200
+	// maxReferrals is how many referrals' flows one case can have.
+	maxReferrals = 100
+)
+
+// recount keeps a fact and has the counts follow: what its flow and its case added before goes, and what they add after comes.
+func recount(tx *kitstore.Tx, r *federalv1.FactRecord) error {
 	fact := r.GetFact()
-	before, err := flowOf(tx, fact.GetFlowId())
+	records, err := recordsOf(tx, fact.GetFlowId())
 	if err != nil {
 		return err
 	}
-	// Of which case it is may have been said before, or be said by this one, or it is a case's own flow.
-	var cases [][]byte
-	for _, c := range [][]byte{before.Case(), fact.GetCaseFlowId()} {
-		if len(c) > 0 && !slices.ContainsFunc(cases, func(other []byte) bool { return bytes.Equal(c, other) }) {
-			cases = append(cases, c)
+	same := 0
+	for _, other := range records {
+		if other.GetSourceNode() == r.GetSourceNode() {
+			same++
 		}
 	}
-	if before.IsCase() || fact.GetKind() == facts.Identified {
-		cases = append(cases, fact.GetFlowId())
+	if same >= maxFacts {
+		return post.Refuse(refusedMany)
 	}
+	before, after := flowFrom(records), flowFrom(append(records, r))
+	cases := casesOf(fact.GetFlowId(), before, after)
 	delta := map[rules.CountKey]int64{}
 	add := func(f rules.Flow, sign int64) error {
 		sum(delta, rules.OfFlow(f), sign)
@@ -118,22 +128,53 @@ func recount(tx *kitstore.Tx, r *federalv1.FactRecord, change func() error) erro
 	if err := add(before, -1); err != nil {
 		return err
 	}
-	if err := change(); err != nil {
+	if err := store.Facts.Insert(tx, store.FactKey(fact.GetFlowId(), r.GetFactId()), r); err != nil {
 		return err
 	}
-	if c := fact.GetCaseFlowId(); len(c) > 0 {
-		if err := store.CaseFlows.Put(tx, kitstore.K(c, fact.GetFlowId()), &federalv1.FlowLink{FlowId: fact.GetFlowId()}); err != nil {
-			return err
-		}
-	}
-	after, err := flowOf(tx, fact.GetFlowId())
-	if err != nil {
+	if err := linkCase(tx, fact); err != nil {
 		return err
 	}
 	if err := add(after, 1); err != nil {
 		return err
 	}
 	return apply(tx, delta)
+}
+
+// casesOf are the cases that a change of a flow bears on: those that it was and is of, which differ where what said so was wrong, and itself
+// where it is a case's own.
+func casesOf(id []byte, flows ...rules.Flow) (cases [][]byte) {
+	for _, f := range flows {
+		all := [][]byte{f.Case()}
+		if f.IsCase() {
+			all = append(all, id)
+		}
+		for _, c := range all {
+			if len(c) > 0 && !slices.ContainsFunc(cases, func(other []byte) bool { return bytes.Equal(c, other) }) {
+				cases = append(cases, c)
+			}
+		}
+	}
+	return cases
+}
+
+// linkCase keeps which case a flow is of, where a fact says so.
+func linkCase(tx *kitstore.Tx, fact *federalv1.Fact) error {
+	c := fact.GetCaseFlowId()
+	if len(c) == 0 {
+		return nil
+	}
+	key := kitstore.K(c, fact.GetFlowId())
+	if there, err := store.CaseFlows.Has(tx, key); err != nil || there {
+		return err
+	}
+	rows, _, err := store.CaseFlows.Page(tx, kitstore.Range{Prefix: kitstore.K(c)}, maxReferrals)
+	if err != nil {
+		return err
+	}
+	if len(rows) >= maxReferrals {
+		return post.Refuse(refusedMany)
+	}
+	return store.CaseFlows.Insert(tx, key, &federalv1.FlowLink{FlowId: fact.GetFlowId()})
 }
 
 func sum(into, what map[rules.CountKey]int64, sign int64) {
@@ -170,12 +211,24 @@ func apply(tx *kitstore.Tx, delta map[rules.CountKey]int64) error {
 
 // flowOf reads what is known of one flow.
 func flowOf(r kitstore.Reader, id []byte) (rules.Flow, error) {
-	var known []rules.Known
-	err := store.Facts.Scan(r, kitstore.Range{Prefix: kitstore.K(id)}, func(_ kitstore.Key, f *federalv1.FactRecord) error {
-		known = append(known, rules.Known{Fact: f.GetFact(), ID: f.GetFactId()})
+	records, err := recordsOf(r, id)
+	return flowFrom(records), err
+}
+
+func recordsOf(r kitstore.Reader, id []byte) (records []*federalv1.FactRecord, err error) {
+	err = store.Facts.Scan(r, kitstore.Range{Prefix: kitstore.K(id)}, func(_ kitstore.Key, f *federalv1.FactRecord) error {
+		records = append(records, f)
 		return nil
 	})
-	return rules.NewFlow(known), err
+	return records, err
+}
+
+func flowFrom(records []*federalv1.FactRecord) rules.Flow {
+	var known []rules.Known
+	for _, r := range records {
+		known = append(known, rules.Known{Fact: r.GetFact(), ID: r.GetFactId()})
+	}
+	return rules.NewFlow(known)
 }
 
 // caseOf is what a case adds to the figures with its referrals.

@@ -27,6 +27,7 @@ type Config struct {
 type Service struct {
 	process *process.Process
 	publish *process.Due
+	ask     *process.Due
 }
 
 // New opens the service's store and its post, and listens. Close it, also after Run.
@@ -64,7 +65,9 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	federalv1.RegisterFederalServiceServer(p.Server, server.New(a))
 	federalv1.RegisterFiguresServiceServer(p.Server, server.NewFigures(a))
 	federalv1.RegisterPublicationServiceServer(p.Server, server.NewPublications(a))
-	return &Service{process: p, publish: p.NewDue("publish months", a.PublishMonths)}, nil
+	return &Service{
+		process: p, publish: p.NewDue("publish months", a.PublishMonths), ask: process.NewDue("ask for days", a.AskAgain),
+	}, nil
 }
 
 // tellers are the services of active nodes that tell facts.
@@ -82,8 +85,10 @@ func tellers(members identity.Members) (all []*postv1.Address) {
 // Address is where the service listens.
 func (s *Service) Address() net.Addr { return s.process.Address() }
 
-// Run serves, takes letters in and publishes months, until ctx ends.
-func (s *Service) Run(ctx context.Context) error { return s.process.Run(ctx, s.publish.Run) }
+// Run serves, takes letters in, asks again for days that differ and publishes months, until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	return s.process.Run(ctx, s.publish.Run, s.ask.Run)
+}
 
 // Close closes the store and the keys.
 func (s *Service) Close() error { return s.process.Close() }

@@ -315,6 +315,49 @@ func TestADayThatStaysDifferent(t *testing.T) {
 	}
 }
 
+// A day that was told again and still differs is asked for again though its teller says no more: what was lost the second time, too, heals. The wait
+// grows, and what was asked for in a future that the clock had run into is not waited for.
+func TestADayIsAskedForUntilItIsWhole(t *testing.T) {
+	p := newPair(t)
+	ask := func(at time.Time, asked int32) time.Time {
+		t.Helper()
+		p.now = at
+		next, err := p.AskAgain(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.settle()
+		if d := p.days(true); len(d) != 1 || d[0].GetAsked() != asked {
+			t.Fatalf("at %v: %v", at, d)
+		}
+		return next
+	}
+	p.lose = func(o post.Outgoing) bool { return o.Kind == flow.FactsKind }
+	start := p.now
+	p.writes(year()[0])
+	p.settle()
+	if next := ask(start.Add(59*time.Minute), 1); !next.Equal(start.Add(time.Hour)) {
+		t.Errorf("it looks again at %v", next)
+	}
+	at := start
+	for n, hours := range []int{1, 2, 4, 8, 8} {
+		ask(at.Add(time.Duration(hours)*time.Hour-time.Second), int32(n+1))
+		at = at.Add(time.Duration(hours) * time.Hour)
+		ask(at, int32(n+2))
+	}
+	ask(start, 7)
+	p.lose = func(post.Outgoing) bool { return false }
+	p.now = start.Add(8 * time.Hour)
+	if _, err := p.AskAgain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.settle()
+	p.whole(1)
+	if all := p.days(false); all[0].GetAsked() != 0 {
+		t.Errorf("it is whole, and asked for %d times", all[0].GetAsked())
+	}
+}
+
 // Beds and links: the last word of each day and of each service.
 func TestShelterDaysAndLinks(t *testing.T) {
 	b := newBench(t)

@@ -24,6 +24,8 @@ const refusedDays = "invalid-days"
 const (
 	// askAgain is how soon a day that still differs is asked for again. What was asked for comes by the same way, and may be long under way.
 	askAgain = time.Hour
+	// askSeldom is how often at least one is asked for that was asked for in vain: each time the wait is twice as long.
+	askSeldom = 8 * time.Hour
 	// perLetter is how many facts are given back in one letter, about 100 KB.
 	perLetter = 500
 )
@@ -48,11 +50,11 @@ func dayOf(r kitstore.Reader, node, service, day string) (*federalv1.DayRecord, 
 	return d, err
 }
 
-// putDay stores a day. That the two ends differ is an alarm only once the service has said more than once that it has something else: facts
-// that are told come before their day is told anew, so in between the cell has more, and that ends by itself.
+// putDay stores a day. That the two ends differ is an alarm only once the service has said that it has something else: facts that are told
+// come before their day is told anew, so in between the cell has more, and that ends by itself.
 func (a *App) putDay(tx *kitstore.Tx, d *federalv1.DayRecord) error {
 	if sameDay(d) {
-		d.DifferTime = nil
+		d.DifferTime, d.Asked = nil, 0
 	}
 	return store.Days.Put(tx, kitstore.K(d.GetNode(), d.GetService(), d.GetKept().GetDay()), d)
 }
@@ -85,10 +87,8 @@ func (a *App) TakeDays(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Let
 			if d.DifferTime == nil {
 				d.DifferTime = timestamppb.New(now)
 			}
-			if d.GetAskTime() == nil || !now.Before(d.GetAskTime().AsTime().Add(askAgain)) {
-				d.AskTime, d.Asked = timestamppb.New(now), d.GetAsked()+1
-				wanted.Days = append(wanted.Days, told.GetDay())
-				if err := a.giveBack(tx, from, told.GetDay()); err != nil {
+			if !askTime(d, now).After(now) {
+				if err := a.ask(tx, from, d, wanted, now); err != nil {
 					return err
 				}
 			}
@@ -101,6 +101,26 @@ func (a *App) TakeDays(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Let
 		return nil
 	}
 	return a.write(tx, from, flow.WantedKind, wanted)
+}
+
+// askTime is when a day that differs is to be asked for. What was asked for in a future that a clock had run into is asked for now.
+func askTime(d *federalv1.DayRecord, now time.Time) time.Time {
+	asked := d.GetAskTime().AsTime()
+	if d.GetAskTime() == nil || asked.After(now) {
+		return now
+	}
+	wait := askAgain
+	for n := int32(1); n < d.GetAsked() && wait < askSeldom; n++ {
+		wait *= 2
+	}
+	return asked.Add(wait)
+}
+
+// ask gives back what is kept of a day, and puts it among those that are wanted.
+func (a *App) ask(tx *kitstore.Tx, from *postv1.Address, d *federalv1.DayRecord, wanted *federalv1.FlowsWanted, now time.Time) error {
+	d.AskTime, d.Asked = timestamppb.New(now), d.GetAsked()+1
+	wanted.Days = append(wanted.Days, d.GetKept().GetDay())
+	return a.giveBack(tx, from, d.GetKept().GetDay())
 }
 
 // giveBack queues what is kept of a day to the service that told it.

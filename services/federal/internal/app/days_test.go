@@ -361,6 +361,7 @@ func TestADayIsAskedForUntilItIsWhole(t *testing.T) {
 // Beds and links: the last word of each day and of each service.
 func TestShelterDaysAndLinks(t *testing.T) {
 	b := newBench(t)
+	b.now = begin.AddDate(0, 2, 0)
 	beds := func(day string, minutes int, occupied int64) {
 		t.Helper()
 		body := marshal(t, &federalv1.ShelterDay{

@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	"amanat.example/services/kit/facts"
@@ -94,5 +97,107 @@ func TestFlowsWithoutEnd(t *testing.T) {
 	refused("referral 101", tell("sindh", referred(100)))
 	if got := b.counts(); !slices.Equal(got, before) {
 		t.Errorf("a refusal changed the counts: %v", got)
+	}
+}
+
+// What shelters said by a clock that had run ahead stands no longer than until they say something else; and counts that no country has are refused.
+func TestBedsOfAClockThatRanAhead(t *testing.T) {
+	b := newBench(t)
+	say := func(day string, at time.Time, occupied int64) error {
+		t.Helper()
+		return b.deliver("punjab", "shelter", flow.SheltersKind, marshal(t, &federalv1.ShelterDay{Day: day, CountTime: timestamppb.New(at), Total: 50, Occupied: occupied}))
+	}
+	for _, c := range []struct {
+		day      string
+		at       time.Time
+		occupied int64
+	}{
+		{"2027-01-05", b.now.AddDate(0, 10, 0), 40},
+		{"2026-03-01", b.now.Add(time.Hour), 41},
+		{"2026-03-01", b.now, 42},
+	} {
+		if err := say(c.day, c.at, c.occupied); err != nil {
+			t.Fatal(err)
+		}
+		if now := b.figures("all").GetShelters(); len(now) != 1 || now[0].GetDay().GetOccupied() != c.occupied || now[0].GetDay().GetDay() != "2026-03-01" {
+			t.Errorf("of %s: %v", c.day, now)
+		}
+	}
+	if err := say("2026-03-01", b.now, 1<<62); err == nil || !strings.Contains(err.Error(), "invalid-shelters") {
+		t.Errorf("beds for all of mankind: %v", err)
+	}
+}
+
+// A clock that stood at its beginning, or somebody who means ill, makes no publications of months that never were; they stay among the exact counts.
+func TestMonthsThatNeverWere(t *testing.T) {
+	b := newBench(t)
+	for n, at := range []time.Time{{}, time.Unix(0, 0), time.Date(2019, 12, 31, 0, 0, 0, 0, facts.Zone), time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC)} {
+		f := fact(n, facts.Referred, "punjab", 0)
+		f.EventTime = timestamppb.New(at)
+		b.tell(f)
+	}
+	for days := range 30 {
+		b.publish(settledTime.AddDate(0, 0, days))
+	}
+	if got := b.published(nil); got != nil {
+		t.Errorf("published: %v", got)
+	}
+	if got, err := b.RevisePublications(t.Context(), &federalv1.RevisePublicationsRequest{
+		RequestId: "one", Reason: federalv1.RevisionReason_REVISION_REASON_LATE_LETTERS,
+	}, "people/analyst"); err != nil || len(got.GetPublications()) != 0 {
+		t.Errorf("a revision: %v, %v", got, err)
+	}
+	if got := b.figures("all").GetCorridors(); len(got) != 1 || got[0].GetReferred() != 4 {
+		t.Errorf("counted: %v", got)
+	}
+}
+
+// A clock of the cell's own that ran ahead does not put a month off until then.
+func TestAMonthIsNotPutOffByAClockThatRanAhead(t *testing.T) {
+	b := newBench(t)
+	b.many(40, "sindh>punjab", 1, facts.Referred)
+	b.publish(settledTime.AddDate(1, 0, 0))
+	if b.publish(settledTime); b.published(nil) != nil {
+		t.Error("it was not waited for")
+	}
+	if b.publish(settledTime.Add(day)); len(b.published(nil)) != 1 {
+		t.Error("it is not published")
+	}
+}
+
+// No page is longer than was asked for, the cell's own links counted, and none is left out.
+func TestPagesOfLinks(t *testing.T) {
+	b := newBench(t)
+	for _, node := range []string{"balochistan", "punjab", "sindh"} {
+		if err := b.deliver(node, "referral", flow.LinksKind, marshal(t, &federalv1.LinkStates{LookTime: timestamppb.New(begin)})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		filter *federalv1.ListLinksRequest_Filter
+		want   []string
+	}{
+		{nil, []string{"federal", "balochistan", "punjab", "sindh"}},
+		{&federalv1.ListLinksRequest_Filter{Node: "punjab"}, []string{"punjab"}},
+		{&federalv1.ListLinksRequest_Filter{Node: "federal"}, []string{"federal"}},
+	} {
+		for size := range int32(6) {
+			var got []string
+			for request := (&federalv1.ListLinksRequest{Filter: c.filter, PageSize: size}); ; {
+				page, err := b.ListLinks(t.Context(), request)
+				if err != nil || size > 0 && len(page.GetLinks()) > int(size) {
+					t.Fatalf("pages of %d: %v, %v", size, page, err)
+				}
+				for _, l := range page.GetLinks() {
+					got = append(got, l.GetNode())
+				}
+				if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
+					break
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("pages of %d, %v: %v", size, c.filter, got)
+			}
+		}
 	}
 }

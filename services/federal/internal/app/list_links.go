@@ -22,15 +22,20 @@ func (a *App) ListLinks(ctx context.Context, request *federalv1.ListLinksRequest
 		span.Prefix = kitstore.K(node)
 	}
 	response := &federalv1.ListLinksResponse{}
+	limit := paging.Size(request.GetPageSize(), usualPage)
 	if len(token) == 0 && (filter.GetNode() == "" || filter.GetNode() == a.Node) {
 		own, err := a.OwnLinks(ctx)
 		if err != nil {
 			return nil, err
 		}
 		response.Links = append(response.Links, &federalv1.LinkRecord{Node: a.Node, Service: "federal", States: own})
+		if limit--; limit == 0 {
+			response.NextPageToken, err = a.Tokens.Make("links", filter, kitstore.K("")) // before every other
+			return response, err
+		}
 	}
 	err = a.DB.View(ctx, func(r kitstore.Reader) error {
-		rows, next, err := store.Links.Page(r, span, paging.Size(request.GetPageSize(), usualPage))
+		rows, next, err := store.Links.Page(r, span, limit)
 		for _, row := range rows {
 			response.Links = append(response.Links, row.Value)
 		}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -36,9 +37,17 @@ func figuredMonths(r kitstore.Reader) ([]string, error) {
 	return slices.Sorted(maps.Keys(months)), nil
 }
 
+// firstMonth is the first that there can be figures of. What a clock that stood at its beginning dated before it is not published.
+const firstMonth = "2020-01"
+
+var errMonth = errors.New("no month of ours")
+
 // settled is when a month has ended so long ago that it may be published.
 func settled(month string) (time.Time, error) {
 	begin, err := time.ParseInLocation(monthForm, month, facts.Zone)
+	if month < firstMonth {
+		err = errMonth
+	}
 	return begin.AddDate(0, 1, 0).Add(settle), err
 }
 

@@ -79,11 +79,15 @@ func (a *App) await(ctx context.Context, month string, now time.Time) (again tim
 		awaited, err = store.Awaited.Get(r, key)
 		return err
 	})
-	switch {
-	case err == nil && now.Before(awaited.GetLookTime().AsTime()):
-		return awaited.GetLookTime().AsTime(), nil
-	case err != nil && !errors.Is(err, kitstore.ErrNotFound):
+	if err != nil && !errors.Is(err, kitstore.ErrNotFound) {
 		return time.Time{}, err
+	}
+	// What is put off further than a day was looked at by a clock that had run ahead; the waiting begins anew.
+	if awaited.GetLookTime().AsTime().After(now.Add(quiet)) {
+		awaited = nil
+	}
+	if now.Before(awaited.GetLookTime().AsTime()) {
+		return awaited.GetLookTime().AsTime(), nil
 	}
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		if there, err := store.Frozen.Has(tx, key); err != nil || there { // a revision was faster

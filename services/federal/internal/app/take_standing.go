@@ -8,7 +8,9 @@ import (
 
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/federal/internal/rules"
 	"amanat.example/services/federal/internal/store"
+	"amanat.example/services/kit/facts"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 )
@@ -19,15 +21,21 @@ const (
 	refusedLinks    = "invalid-links"
 )
 
-// TakeShelters is the post's handler of [flow.SheltersKind]: of each day it keeps what was counted last.
+// TakeShelters is the post's handler of [flow.SheltersKind]: of each day it keeps what was counted last. None is newer than now.
 func (a *App) TakeShelters(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
 	day := &federalv1.ShelterDay{}
 	if err := a.open(from, letter, day, refusedShelters); err != nil {
 		return err
 	}
-	if _, err := time.Parse(time.DateOnly, day.GetDay()); err != nil || !day.GetCountTime().IsValid() || from.GetService() != "shelter" {
+	if _, err := time.Parse(time.DateOnly, day.GetDay()); err != nil || !rules.FitsShelters(day) || from.GetService() != "shelter" {
 		return post.Refuse(refusedShelters)
 	}
+	// Where a clock had run ahead there, what it said then would stand for its beds until that day has come.
+	now := a.Now()
+	if day.GetCountTime().AsTime().After(now) {
+		day.CountTime = timestamppb.New(now)
+	}
+	day.Day = min(day.GetDay(), facts.Day(now))
 	key := kitstore.K(from.GetNode(), day.GetDay())
 	known, err := store.Shelters.Get(tx, key)
 	switch {

@@ -48,6 +48,14 @@ func FitsLate(l *federalv1.LateCounts) bool {
 	return l.GetCountTime().IsValid()
 }
 
+// maxBeds is more than all shelters of the country together can have; counts below it can be added up without care.
+const maxBeds = 10_000_000
+
+// FitsShelters says whether what shelters have is what it can be, beyond what the contract's own rules hold.
+func FitsShelters(d *federalv1.ShelterDay) bool {
+	return d.GetCountTime().IsValid() && max(d.GetShelters(), d.GetTotal(), d.GetOutOfService(), d.GetOccupied(), d.GetHeld()) <= maxBeds
+}
+
 // CorridorOf is a count of [FigureCorridor] as it is listed.
 func CorridorOf(c *federalv1.Count) *federalv1.Corridor {
 	return &federalv1.Corridor{FromNode: c.GetFromNode(), ToNode: c.GetToNode(), Stage: StageOf(c.GetDetail()), Flows: c.GetValue()}

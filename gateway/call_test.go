@@ -45,6 +45,22 @@ func TestAnswerHasProtoNames(t *testing.T) {
 	}
 }
 
+// A path that is not served for a method says for which it is (RFC 9110, section 15.5.6), and nobody is called to find out.
+func TestWhichMethodsAPathHas(t *testing.T) {
+	d := openDoor(t, &shelter{})
+	for _, c := range []struct{ method, path, allow string }{
+		{"DELETE", "/v1/" + holdName, "HEAD, GET"},
+		{"OPTIONS", "/v1/" + holdName, "HEAD, GET"},
+		{"PUT", shelterPath, "HEAD, GET, PATCH"},
+		{"DELETE", "/v1/nodes/sindh/shelters", "HEAD, GET, POST"},
+		{"OPTIONS", shelterPath + ":suspend", "HEAD, GET, POST, PATCH"}, // it may be read as a name, too
+	} {
+		if got := d.ask(c.method, c.path, ""); got.status != 405 || got.header.Get("Allow") != c.allow {
+			t.Errorf("%s %s: %d, Allow %q", c.method, c.path, got.status, got.header.Get("Allow"))
+		}
+	}
+}
+
 // HEAD asks as GET does, and gets no body.
 func TestHead(t *testing.T) {
 	d := openDoor(t, &shelter{get: aHold})

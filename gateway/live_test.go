@@ -143,7 +143,7 @@ func TestStreamThatFails(t *testing.T) {
 	if got := d.ask("GET", watchPath, "", "Authorization: "); got.status != 401 {
 		t.Errorf("without a token: %d", got.status)
 	}
-	if got := d.ask("HEAD", watchPath, ""); got.status != 400 {
+	if got := d.ask("HEAD", watchPath, ""); got.status != 405 || got.header.Get("Allow") != "GET" {
 		t.Errorf("HEAD: %d", got.status)
 	}
 	fails = fault.New(fault.Missing, "There is no such shelter.")

@@ -202,6 +202,10 @@ func (h *Handler) onError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Ma
 		return
 	}
 	p := ofError(err)
+	if refused, ok := errors.AsType[*fault.Error](err); ok && refused == errMethod { // HEAD of a stream
+		w.Header().Set("Allow", http.MethodGet)
+		p.Status = http.StatusMethodNotAllowed
+	}
 	x.failedCondition(p)
 	if p.GetStatus() == http.StatusInternalServerError {
 		h.log.Error("a call failed", logging.RPC(x.rpc), logging.Err(err), logging.ID("request", x.requestID))
@@ -214,10 +218,11 @@ func (h *Handler) onError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Ma
 }
 
 // onRoute is the library's way to us when no method has the path.
-func (h *Handler) onRoute(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, code int) {
+func (h *Handler) onRoute(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
 	x := exchangeOf(ctx)
 	switch code {
 	case http.StatusMethodNotAllowed:
+		w.Header().Set("Allow", strings.Join(h.allowed(r), ", "))
 		h.refuse(w, x, withStatus(code, errMethod))
 	case http.StatusBadRequest:
 		h.refuse(w, x, newProblem(fault.Field, code, "The path of the request is not well-formed."))

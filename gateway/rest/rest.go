@@ -126,6 +126,7 @@ func New(ctx context.Context, c Config) (*Handler, error) {
 		runtime.WithOutgoingHeaderMatcher(none),
 		runtime.WithOutgoingTrailerMatcher(none),
 		runtime.WithForwardResponseOption(h.forward),
+		runtime.WithMiddlewares(unlessAsked),
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 	)

@@ -402,6 +402,33 @@ func TestShelterDaysAndLinks(t *testing.T) {
 	}
 }
 
+// Facts that a file of version 1 had are of no day yet when they are first counted: they are put into theirs, and a province that tells one of them
+// again tells nothing that differs.
+func TestDaysOfFactsFromAnOlderFile(t *testing.T) {
+	p := newPair(t)
+	f := fact(3, facts.Arrived, "punjab", 50)
+	err := p.DB.Update(t.Context(), func(tx *kitstore.Tx) error {
+		id := facts.ID("sindh", store.OldService, f)
+		return store.Facts.Insert(tx, store.FactKey(f.GetFlowId(), id), &federalv1.FactRecord{Fact: f, FactId: id, SourceNode: "sindh", SourceService: store.OldService})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Recount(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.writes(f, fact(3, facts.Completed, "punjab", 60))
+	p.settle()
+	p.whole(2)
+	before := p.days(false)
+	if err := p.Rebuild(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after := p.days(false); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("%v\nwant %v", after, before)
+	}
+}
+
 // Quantiles are within 2.3 % of what they are of.
 func TestQuantile(t *testing.T) {
 	for _, d := range []time.Duration{2 * time.Minute, time.Hour, 26 * time.Hour, 40 * 24 * time.Hour, 5 * 365 * 24 * time.Hour} {

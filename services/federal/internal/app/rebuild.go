@@ -11,6 +11,7 @@ import (
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	"amanat.example/services/federal/internal/rules"
 	"amanat.example/services/federal/internal/store"
+	"amanat.example/services/kit/facts"
 	kitstore "amanat.example/services/kit/store"
 )
 
@@ -47,14 +48,19 @@ func (a *App) Rebuild(ctx context.Context) error {
 			}
 		}
 	}
-	// First which referrals are of which case, then each flow once, and each case once.
+	// First which referrals are of which case, and what is kept of each day, then each flow once, and each case once.
+	kept := keptDays{}
 	if err := a.eachFact(ctx, func(tx *kitstore.Tx, r *federalv1.FactRecord, _ bool) error {
+		kept.add(r)
 		c := r.GetFact().GetCaseFlowId()
 		if len(c) == 0 {
 			return nil
 		}
 		return store.CaseFlows.Put(tx, kitstore.K(c, r.GetFact().GetFlowId()), &federalv1.FlowLink{FlowId: r.GetFact().GetFlowId()})
 	}); err != nil {
+		return err
+	}
+	if err := a.keepDays(ctx, kept); err != nil {
 		return err
 	}
 	err := a.eachFact(ctx, func(tx *kitstore.Tx, r *federalv1.FactRecord, first bool) error {
@@ -78,6 +84,43 @@ func (a *App) Rebuild(ctx context.Context) error {
 		return err
 	}
 	return a.setCounted(ctx, rules.Counting)
+}
+
+// keptDays are the days of services with what is kept of them.
+type keptDays map[serviceDay]*federalv1.FlowDay
+
+type serviceDay struct{ node, service, day string }
+
+func (k keptDays) add(r *federalv1.FactRecord) {
+	at := serviceDay{r.GetSourceNode(), r.GetSourceService(), facts.Day(r.GetFact().GetEventTime().AsTime())}
+	k[at] = facts.Add(k[at], at.day, r.GetFactId())
+}
+
+// keepDays stores what is kept of each day. A day of which nothing is kept stays, with what was told of it.
+func (a *App) keepDays(ctx context.Context, kept keptDays) error {
+	return a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		err := store.Days.Scan(tx, kitstore.Range{}, func(_ kitstore.Key, d *federalv1.DayRecord) error {
+			at := serviceDay{d.GetNode(), d.GetService(), d.GetKept().GetDay()}
+			if kept[at] == nil {
+				kept[at] = &federalv1.FlowDay{Day: at.day, Digest: make([]byte, 32)}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for at, day := range kept {
+			d, err := dayOf(tx, at.node, at.service, at.day)
+			if err != nil {
+				return err
+			}
+			d.Kept = day
+			if err := a.putDay(tx, d); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (a *App) setCounted(ctx context.Context, version uint64) error {

@@ -39,8 +39,8 @@ const (
 	FigureTook = "took/"
 )
 
-// Counting grows with every change of what OfFlow or OfCase say, so that stored counts are made anew.
-const Counting = 1
+// Counting grows with every change of what OfFlow or OfCase say, or of how counts follow from it, so that stored counts are made anew.
+const Counting = 2
 
 // CountKey names one count.
 type CountKey struct{ Figure, Month, From, To, Detail string }

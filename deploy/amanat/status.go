@@ -144,7 +144,7 @@ func judge(node string, roster uint64, services []network.ServiceStatus, now tim
 				needs("it was restored, and older referrals stand still until these have told what it lost, or were excused: %s", strings.Join(shown.AwaitedNodes, ", "))
 			}
 			if shown.DifferingDays = told.GetDifferingDays(); len(shown.DifferingDays) > 0 {
-				needs("the figures are not whole: what these services told of these days is not what is kept here, and is asked for again every hour: %s",
+				needs("the figures are not whole: what these services told of these days is not what is kept here, and is asked for again: %s",
 					strings.Join(shown.DifferingDays, ", "))
 			}
 			for _, l := range told.GetLinks() {

@@ -85,7 +85,7 @@ type Status struct {
 	// After a restore: the nodes that were asked what was lost, and have neither answered nor were excused.
 	AwaitedNodes []string `protobuf:"bytes,9,rep,name=awaited_nodes,json=awaitedNodes,proto3" json:"awaited_nodes,omitempty"`
 	// Of the federal cell: days on which a service of a province has told something else than is kept here, such as
-	// `punjab/referral 2026-11-26`; the first hundred.
+	// `punjab/referral 2026-11-26`; of each service the first twenty.
 	DifferingDays []string `protobuf:"bytes,10,rep,name=differing_days,json=differingDays,proto3" json:"differing_days,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -124,15 +124,22 @@ func init() {
 	})
 }
 
-// maxDiffering bounds the days that a status names.
-const maxDiffering = 100
+// maxDiffering bounds the days of one service that a status names, so that who has many hides nobody else's.
+const maxDiffering = 20
 
 // Status names the days on which both ends differ.
 func Status(r store.Reader, into *statusv1.Status) error {
-	rows, _, err := DifferingDays.Page(r, store.Range{}, maxDiffering)
-	for _, row := range rows {
-		d := row.Value
-		into.DifferingDays = append(into.DifferingDays, d.GetNode()+"/"+d.GetService()+" "+d.GetKept().GetDay())
+	for span := (store.Range{}); ; {
+		rows, _, err := DifferingDays.Page(r, span, maxDiffering)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		first := rows[0].Value
+		for _, row := range rows {
+			if d := row.Value; d.GetNode() == first.GetNode() && d.GetService() == first.GetService() {
+				into.DifferingDays = append(into.DifferingDays, d.GetNode()+"/"+d.GetService()+" "+d.GetKept().GetDay())
+			}
+		}
+		span.After = store.K(first.GetNode(), first.GetService()+"\x00") // behind all days of the service
 	}
-	return err
 }

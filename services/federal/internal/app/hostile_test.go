@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -199,5 +200,19 @@ func TestPagesOfLinks(t *testing.T) {
 				t.Errorf("pages of %d, %v: %v", size, c.filter, got)
 			}
 		}
+	}
+}
+
+// A node that is active no more is heard no more, which is no news.
+func TestLinksOfNodesThatLeft(t *testing.T) {
+	b := newBench(t)
+	b.OwnLinks = func(context.Context) (*federalv1.LinkStates, error) {
+		return &federalv1.LinkStates{LookTime: timestamppb.New(b.now), Links: []*federalv1.LinkState{
+			{Node: "gilgit", Service: "referral"}, {Node: "punjab", Service: "referral"}, {Node: "gilgit", Service: "protection", Outgoing: true},
+		}}, nil
+	}
+	page, err := b.ListLinks(t.Context(), &federalv1.ListLinksRequest{})
+	if links := page.GetLinks()[0].GetStates().GetLinks(); err != nil || len(links) != 1 || links[0].GetNode() != "punjab" {
+		t.Errorf("%v, %v", links, err)
 	}
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"slices"
 
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	"amanat.example/services/federal/internal/store"
@@ -10,7 +11,8 @@ import (
 	kitstore "amanat.example/services/kit/store"
 )
 
-// ListLinks lists how links stand, in order of node and service; this service's own come first.
+// ListLinks lists how links stand, in order of node and service; this service's own to active nodes come first. One that was retired or suspended is
+// heard no more, and nobody is needed for that.
 func (a *App) ListLinks(ctx context.Context, request *federalv1.ListLinksRequest) (*federalv1.ListLinksResponse, error) {
 	filter := request.GetFilter()
 	token, err := a.Tokens.Read("links", filter, request.GetPageToken())
@@ -28,6 +30,11 @@ func (a *App) ListLinks(ctx context.Context, request *federalv1.ListLinksRequest
 		if err != nil {
 			return nil, err
 		}
+		active := map[string]bool{}
+		for _, teller := range a.Tellers() {
+			active[teller.GetNode()] = true
+		}
+		own.Links = slices.DeleteFunc(own.GetLinks(), func(l *federalv1.LinkState) bool { return !active[l.GetNode()] })
 		response.Links = append(response.Links, &federalv1.LinkRecord{Node: a.Node, Service: "federal", States: own})
 		if limit--; limit == 0 {
 			response.NextPageToken, err = a.Tokens.Make("links", filter, kitstore.K("")) // before every other

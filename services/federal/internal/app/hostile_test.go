@@ -132,10 +132,22 @@ func TestBedsOfAClockThatRanAhead(t *testing.T) {
 // A clock that stood at its beginning, or somebody who means ill, makes no publications of months that never were; they stay among the exact counts.
 func TestMonthsThatNeverWere(t *testing.T) {
 	b := newBench(t)
-	for n, at := range []time.Time{{}, time.Unix(0, 0), time.Date(2019, 12, 31, 0, 0, 0, 0, facts.Zone), time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC)} {
+	for n, c := range []struct {
+		at   time.Time
+		fits bool
+	}{
+		{time.Unix(0, 0), true}, {time.Date(2019, 12, 31, 0, 0, 0, 0, facts.Zone), true}, {time.Date(2099, 12, 31, 23, 59, 59, 0, facts.Zone), true},
+		{time.Time{}, false}, {time.Unix(-5*60*60-1, 0), false}, {time.Date(2100, 1, 1, 0, 0, 0, 0, facts.Zone), false}, {time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC), false},
+	} {
 		f := fact(n, facts.Referred, "punjab", 0)
-		f.EventTime = timestamppb.New(at)
-		b.tell(f)
+		f.EventTime = timestamppb.New(c.at)
+		if err := b.deliver("sindh", "referral", flow.FactsKind, marshal(t, &federalv1.Facts{Facts: []*federalv1.Fact{f}})); (err == nil) != c.fits {
+			t.Errorf("%v: %v", c.at, err)
+		}
+		day := marshal(t, &federalv1.FlowDays{Days: []*federalv1.FlowDay{{Day: facts.Day(c.at), Facts: 1, Digest: make([]byte, 32)}}})
+		if err := b.deliver("sindh", "referral", flow.DaysKind, day); (err == nil) != c.fits {
+			t.Errorf("day %v: %v", facts.Day(c.at), err)
+		}
 	}
 	for days := range 30 {
 		b.publish(settledTime.AddDate(0, 0, days))
@@ -148,7 +160,7 @@ func TestMonthsThatNeverWere(t *testing.T) {
 	}, "people/analyst"); err != nil || len(got.GetPublications()) != 0 {
 		t.Errorf("a revision: %v, %v", got, err)
 	}
-	if got := b.figures("all").GetCorridors(); len(got) != 1 || got[0].GetReferred() != 4 {
+	if got := b.figures("all").GetCorridors(); len(got) != 1 || got[0].GetReferred() != 3 {
 		t.Errorf("counted: %v", got)
 	}
 }

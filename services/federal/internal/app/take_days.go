@@ -11,6 +11,7 @@ import (
 
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/federal/internal/rules"
 	"amanat.example/services/federal/internal/store"
 	"amanat.example/services/kit/facts"
 	"amanat.example/services/kit/flow"
@@ -71,7 +72,7 @@ func (a *App) TakeDays(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Let
 		return err
 	}
 	for _, told := range days.GetDays() {
-		if _, err := time.Parse(time.DateOnly, told.GetDay()); err != nil {
+		if !rules.FitsDay(told.GetDay()) {
 			return post.Refuse(refusedDays)
 		}
 	}

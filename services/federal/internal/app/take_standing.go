@@ -2,7 +2,6 @@ package app
 
 import (
 	"errors"
-	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -27,7 +26,7 @@ func (a *App) TakeShelters(tx *kitstore.Tx, from *postv1.Address, letter *postv1
 	if err := a.open(from, letter, day, refusedShelters); err != nil {
 		return err
 	}
-	if _, err := time.Parse(time.DateOnly, day.GetDay()); err != nil || !rules.FitsShelters(day) || from.GetService() != "shelter" {
+	if !rules.FitsDay(day.GetDay()) || !rules.FitsShelters(day) || from.GetService() != "shelter" {
 		return post.Refuse(refusedShelters)
 	}
 	// Where a clock had run ahead there, what it said then would stand for its beds until that day has come.

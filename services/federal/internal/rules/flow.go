@@ -2,22 +2,40 @@
 package rules
 
 import (
+	"time"
+
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/facts"
 )
 
+// Days that can be told. A clock that stood at its beginning says 1970; of days beyond all clocks there would be so many that figures by month
+// would be too long to answer.
+const (
+	firstDay = "1970-01-01"
+	lastDay  = "2099-12-31"
+)
+
+// FitsDay says whether a day such as 2026-11-26 is one and can be told.
+func FitsDay(day string) bool {
+	_, err := time.Parse(time.DateOnly, day)
+	return err == nil && firstDay <= day && day <= lastDay
+}
+
 // FitsFact says whether the parts of a fact go together, beyond what the contract's own rules hold. A node begins flows of its own alone.
 func FitsFact(node string, f *federalv1.Fact) bool {
+	if !f.GetEventTime().IsValid() || !FitsDay(facts.Day(f.GetEventTime().AsTime())) {
+		return false
+	}
 	switch f.GetKind() {
 	case facts.Identified:
-		return f.GetEventTime().IsValid() && f.GetToNode() == "" && f.GetFromNode() == node
+		return f.GetToNode() == "" && f.GetFromNode() == node
 	case facts.Referred:
-		return f.GetEventTime().IsValid() && f.GetFromNode() == node
+		return f.GetFromNode() == node
 	case facts.Retracted:
-		return f.GetEventTime().IsValid() && len(f.GetCorrects()) > 0
+		return len(f.GetCorrects()) > 0
 	}
-	return f.GetEventTime().IsValid()
+	return true
 }
 
 // Fits is FitsFact for the older form.

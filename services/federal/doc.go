@@ -6,13 +6,14 @@
 //
 // Invariants:
 //
-//   - A fact is kept once, as it was told, whatever its kind: one that this program does not know is counted when it does.
+//   - A fact is kept once, as it was told, whatever its kind: one that this program does not know is counted when it does. Refused is what no honest
+//     clock or flow can be: days before 1970 and after 2099, and a flow or a case without end (internal/app, maxFacts).
 //   - Counts change in the transaction that keeps a fact. They follow from the facts alone, in whatever order these came, and are made anew when
 //     the program counts otherwise.
 //   - Of each day, each service's facts are compared with what it says it told, by number and digest. A difference is an alarm that names the
-//     day; both ends then give each other what they have of it, and count the same again, to the last fact.
+//     day; both ends then give each other what they have of it, again and again until they count the same, to the last fact.
 //   - A node begins flows of its own alone. Nothing is taken from who is not in the roster.
-//   - Of beds the last word of each day is kept, of links and of what is late the last word of each service.
+//   - Of beds the last word of each day is kept, of links and of what is late the last word of each service; none is newer than now.
 //   - No message of the service has a field that identifies a person, and fields that the program
 //     does not know are dropped before anything is kept.
 //   - What is published of a month never changes: a revision makes new editions of all months. Of no figure that is hidden can more be worked out,

@@ -17,7 +17,7 @@ const perAsking = 100
 // AskAgain asks once more for days that still differ, and answers when to look again. A letter of what was asked for may have been refused, or lost
 // in a restore, and nobody tells a day of its own accord that changes no more.
 func (a *App) AskAgain(ctx context.Context) (next time.Time, err error) {
-	now := a.Now()
+	now := a.Clock()
 	next = now.Add(askAgain)
 	for _, teller := range a.Tellers() {
 		at, err := a.askTeller(ctx, teller, now)

@@ -101,8 +101,8 @@ func TestFlowsWithoutEnd(t *testing.T) {
 	}
 }
 
-// What shelters said by a clock that had run ahead stands no longer than until they say something else; and counts that no country has are refused.
-func TestBedsOfAClockThatRanAhead(t *testing.T) {
+// What shelters, or links, said by a clock that had run ahead stands no longer than until they say something else; and counts that no country has are refused.
+func TestWhatAClockSaidThatRanAhead(t *testing.T) {
 	b := newBench(t)
 	say := func(day string, at time.Time, occupied int64) error {
 		t.Helper()
@@ -124,6 +124,18 @@ func TestBedsOfAClockThatRanAhead(t *testing.T) {
 			t.Errorf("of %s: %v", c.day, now)
 		}
 	}
+	links := func(at time.Time, mark uint64) {
+		t.Helper()
+		body := marshal(t, &federalv1.LinkStates{LookTime: timestamppb.New(at), Links: []*federalv1.LinkState{{Node: "sindh", Service: "referral", Mark: mark}}})
+		if err := b.deliver("punjab", "referral", flow.LinksKind, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	links(b.now.AddDate(0, 10, 0), 1)
+	links(b.now, 2)
+	if page, err := b.ListLinks(t.Context(), &federalv1.ListLinksRequest{}); err != nil || page.GetLinks()[1].GetStates().GetLinks()[0].GetMark() != 2 {
+		t.Errorf("links: %v, %v", page, err)
+	}
 	if err := say("2026-03-01", b.now, 1<<62); err == nil || !strings.Contains(err.Error(), "invalid-shelters") {
 		t.Errorf("beds for all of mankind: %v", err)
 	}
@@ -136,8 +148,13 @@ func TestMonthsThatNeverWere(t *testing.T) {
 		at   time.Time
 		fits bool
 	}{
-		{time.Unix(0, 0), true}, {time.Date(2019, 12, 31, 0, 0, 0, 0, facts.Zone), true}, {time.Date(2099, 12, 31, 23, 59, 59, 0, facts.Zone), true},
-		{time.Time{}, false}, {time.Unix(-5*60*60-1, 0), false}, {time.Date(2100, 1, 1, 0, 0, 0, 0, facts.Zone), false}, {time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC), false},
+		{time.Unix(0, 0), true},
+		{time.Date(2019, 12, 31, 0, 0, 0, 0, facts.Zone), true},
+		{time.Date(2099, 12, 31, 23, 59, 59, 0, facts.Zone), true},
+		{time.Time{}, false},
+		{time.Unix(-5*60*60-1, 0), false},
+		{time.Date(2100, 1, 1, 0, 0, 0, 0, facts.Zone), false},
+		{time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC), false},
 	} {
 		f := fact(n, facts.Referred, "punjab", 0)
 		f.EventTime = timestamppb.New(c.at)

@@ -76,7 +76,7 @@ func (a *App) TakeDays(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Let
 			return post.Refuse(refusedDays)
 		}
 	}
-	now := a.Now()
+	now := a.Clock() // as letters go, also where people's clock jumps
 	wanted := &federalv1.FlowsWanted{}
 	for _, told := range days.GetDays() {
 		d, err := dayOf(tx, from.GetNode(), from.GetService(), told.GetDay())

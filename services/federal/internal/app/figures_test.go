@@ -1,0 +1,156 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	federalv1 "amanat.example/proto/amanat/federal/v1"
+	"amanat.example/services/federal/internal/rules"
+	"amanat.example/services/federal/internal/store"
+	"amanat.example/services/kit/facts"
+	"amanat.example/services/kit/flow"
+	kitstore "amanat.example/services/kit/store"
+)
+
+// The etag of figures is the same while they are, whenever they are counted.
+func TestEtagOfFigures(t *testing.T) {
+	b := newBench(t)
+	b.tell(year()[0])
+	first := b.figures("all").GetEtag()
+	b.now = b.now.Add(time.Minute)
+	if again := b.figures("all"); first == "" || again.GetEtag() != first || !again.GetCountTime().AsTime().Equal(b.now) {
+		t.Errorf("%q, then %v", first, again)
+	}
+	if b.tell(year()[1]); b.figures("all").GetEtag() == first {
+		t.Error("a referral more, and the same etag")
+	}
+}
+
+// dying is a context that ends after so many looks at it, as a process does that is killed in the middle.
+type dying struct {
+	context.Context
+	left int
+}
+
+func (d *dying) Err() error {
+	if d.left--; d.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Counting anew may be broken off anywhere: the next start begins it again. So does one with a program that counts otherwise.
+func TestCountingAnewThatIsBrokenOff(t *testing.T) {
+	b := newBench(t)
+	if err := b.Recount(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.tell(year()...)
+	want := b.counts()
+	broken := 0
+	for looks := 0; ; looks++ {
+		err := b.Rebuild(&dying{t.Context(), looks})
+		if err == nil {
+			break
+		}
+		if !slices.Equal(b.counts(), want) {
+			broken++
+		}
+		if err := b.Recount(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.counts(); !slices.Equal(got, want) {
+			t.Fatalf("broken off after %d looks: %v\nwant %v", looks, got, want)
+		}
+	}
+	if broken == 0 {
+		t.Error("it was never broken off in the middle")
+	}
+	for _, counted := range []uint64{0, rules.Counting - 1, rules.Counting + 1} {
+		err := b.DB.Update(t.Context(), func(tx *kitstore.Tx) error {
+			_, err := store.Counts.Get(tx, store.CountKey(rules.FigureCohort, "2026-03", "sindh", "", facts.Identified))
+			if err == nil {
+				err = store.Counts.Delete(tx, store.CountKey(rules.FigureCohort, "2026-03", "sindh", "", facts.Identified))
+			}
+			if err == nil {
+				err = store.Counted.Put(tx, store.CountedKey, wrapperspb.UInt64(counted))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Recount(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.counts(); !slices.Equal(got, want) {
+			t.Errorf("counted by version %d: %v\nwant %v", counted, got, want)
+		}
+	}
+}
+
+// Beds by month are of the months asked for, also where both ends are the same; beds now are of no month.
+func TestBedsOfMonths(t *testing.T) {
+	b := newBench(t)
+	b.now = begin.AddDate(1, 0, 0)
+	for month := range 4 {
+		at := begin.AddDate(0, month, 0)
+		body := marshal(t, &federalv1.ShelterDay{Day: facts.Day(at), CountTime: timestamppb.New(at), Total: 50, Occupied: int64(month)})
+		if err := b.deliver("punjab", "shelter", flow.SheltersKind, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for months, want := range map[string]string{
+		"all": "2026-03 2026-04 2026-05 2026-06", "2026-04": "2026-04", "2026-04..2026-05": "2026-04 2026-05", "2027-01": "",
+	} {
+		f := b.figures(months)
+		var got []string
+		for _, row := range f.GetShelterTrend() {
+			got = append(got, row.GetMonth())
+		}
+		if strings.Join(got, " ") != want || len(f.GetShelters()) != 1 || f.GetShelters()[0].GetDay().GetOccupied() != 3 {
+			t.Errorf("%s: %v, now %v", months, got, f.GetShelters())
+		}
+	}
+}
+
+// Of a flow with two outcomes, neither of which corrects the other, the one that was told last counts.
+func TestTheLastOutcomeCounts(t *testing.T) {
+	b := newBench(t)
+	for n, code := range []string{"REUNIFIED", "ENTRUSTED", "OTHER"} {
+		f := fact(1, facts.Completed, "punjab", 100*n)
+		f.Code = code
+		b.tell(f)
+	}
+	if got := fmt.Sprint(b.figures("all").GetOutcomes()); !strings.Contains(got, "OTHER") || len(b.figures("all").GetOutcomes()) != 1 {
+		t.Error(got)
+	}
+}
+
+// A flow stands at the furthest stage it has reached, until it has an outcome or has ended. Who did not come is counted, and is still waited for.
+func TestWhatEndsAFlow(t *testing.T) {
+	for kind, c := range map[string]struct{ stands, ended bool }{
+		"": {true, false}, facts.NoShow: {true, true}, facts.Declined: {true, false}, facts.Completed: {false, false},
+		facts.Cancelled: {false, true}, facts.Expired: {false, true}, facts.Returned: {false, true},
+	} {
+		b := newBench(t)
+		b.tell(fact(1, facts.Referred, "punjab", 1), fact(1, facts.Accepted, "punjab", 2), fact(1, facts.Dispatched, "punjab", 3))
+		if kind != "" {
+			b.tell(fact(1, kind, "punjab", 4))
+		}
+		f := b.figures("all")
+		if stands := len(f.GetStanding()) == 1 && f.GetStanding()[0].GetStage() == federalv1.Stage_STAGE_DISPATCHED; stands != c.stands || len(f.GetStanding()) > 1 {
+			t.Errorf("%s: standing %v", kind, f.GetStanding())
+		}
+		if ended := len(f.GetEnded()) == 1 && f.GetEnded()[0].GetCode() == kind; ended != c.ended || len(f.GetEnded()) > 1 {
+			t.Errorf("%s: ended %v", kind, f.GetEnded())
+		}
+	}
+}

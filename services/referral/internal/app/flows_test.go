@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	federalv1 "amanat.example/proto/amanat/federal/v1"
@@ -13,7 +14,7 @@ import (
 	"amanat.example/services/kit/facts"
 )
 
-// What was completed is corrected twice: of the outcome and the services the last word stands, and each fact of before has one that takes its
+// What was completed is corrected three times: of the outcome and the services the last word stands, and each fact of before has one that takes its
 // place.
 func TestCorrectedOutcomesAreTold(t *testing.T) {
 	net, origin, _, _ := newOwnerNetwork(t)
@@ -26,8 +27,10 @@ func TestCorrectedOutcomesAreTold(t *testing.T) {
 	wrong := links[at].Hash
 	for _, right := range []*custodyv1.Completed{
 		{Outcome: "ENTRUSTED", Services: []string{"SHELTER", "PSYCHOSOCIAL"}},
-		{Outcome: "ENTRUSTED", Services: []string{"PSYCHOSOCIAL"}},
+		{Outcome: "ENTRUSTED", Services: []string{"PSYCHOSOCIAL"}}, // takes one back
+		{Outcome: "REUNIFIED", Services: []string{"PSYCHOSOCIAL"}}, // the time stays that of what was told at first
 	} {
+		net.now = net.now.Add(time.Hour)
 		_, err := punjab.CorrectReferral(context.Background(), &referralv1.CorrectReferralRequest{
 			Name: v.GetName(), Etag: punjab.get(v.GetName()).GetEtag(), Supersedes: wrong.Bytes(),
 			Body: &referralv1.CorrectReferralRequest_Completed{Completed: right},
@@ -55,7 +58,7 @@ func TestCorrectedOutcomesAreTold(t *testing.T) {
 		}
 	}
 	slices.Sort(left)
-	if want := []string{"COMPLETED ENTRUSTED", "SERVICE PSYCHOSOCIAL"}; !slices.Equal(left, want) {
+	if want := []string{"COMPLETED REUNIFIED", "SERVICE PSYCHOSOCIAL"}; !slices.Equal(left, want) {
 		t.Errorf("left: %v", left)
 	}
 	if len(told) < 5 {

@@ -355,7 +355,8 @@ func (x *FunnelRow) GetCompleted() int64 {
 	return 0
 }
 
-// CorridorRow counts flows from one node to another.
+// CorridorRow counts flows from one node to another. Each stage counts where it was first reached: where one accepted and the person then went to another,
+// more can be accepted than were referred there.
 type CorridorRow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Node they begin at.
@@ -626,7 +627,7 @@ type StandingRow struct {
 	FromNode string `protobuf:"bytes,1,opt,name=from_node,json=fromNode,proto3" json:"from_node,omitempty"`
 	// Node they go to; empty for IDENTIFIED: nobody was asked.
 	ToNode string `protobuf:"bytes,2,opt,name=to_node,json=toNode,proto3" json:"to_node,omitempty"`
-	// The furthest stage they have reached.
+	// The furthest stage they have reached. IDENTIFIED: persons without a referral that leads anywhere, since the last one ended.
 	Stage Stage `protobuf:"varint,3,opt,name=stage,proto3,enum=amanat.federal.v1.Stage" json:"stage,omitempty"`
 	// For how long they have stood there, to the hour.
 	Age LateAge `protobuf:"varint,4,opt,name=age,proto3,enum=amanat.federal.v1.LateAge" json:"age,omitempty"`

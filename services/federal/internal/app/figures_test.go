@@ -154,3 +154,42 @@ func TestWhatEndsAFlow(t *testing.T) {
 		}
 	}
 }
+
+// Whoever has no referral that leads anywhere waits, since the last one ended; whoever has one that does, or an outcome, does not.
+func TestWhoWaitsForAReferral(t *testing.T) {
+	refer := func(n, minutes int) *federalv1.Fact {
+		f := fact(n, facts.Referred, "punjab", minutes)
+		f.CaseFlowId = flowID(1)
+		return f
+	}
+	for name, c := range map[string]struct {
+		told  []*federalv1.Fact
+		waits time.Duration // since so long after the beginning; below zero: nobody waits
+	}{
+		"never referred":           {nil, 0},
+		"referred":                 {[]*federalv1.Fact{refer(2, 60)}, -1},
+		"cancelled":                {[]*federalv1.Fact{refer(2, 60), fact(2, facts.Cancelled, "", 600)}, 10 * time.Hour},
+		"expired, and tried again": {[]*federalv1.Fact{refer(2, 60), fact(2, facts.Expired, "", 600), refer(3, 660)}, -1},
+		"twice in vain":            {[]*federalv1.Fact{refer(2, 60), fact(2, facts.Expired, "", 600), refer(3, 660), fact(3, facts.Cancelled, "", 1200)}, 20 * time.Hour},
+		"came back":                {[]*federalv1.Fact{refer(2, 60), fact(2, facts.Arrived, "punjab", 120), fact(2, facts.Returned, "punjab", 300)}, 5 * time.Hour},
+		"an outcome":               {[]*federalv1.Fact{refer(2, 60), fact(2, facts.Completed, "punjab", 120), refer(3, 180), fact(3, facts.Cancelled, "", 240)}, -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.tell(append(c.told, fact(1, facts.Identified, "", 0))...)
+			b.now = begin.Add(c.waits + 71*time.Hour) // one day to three, if it counts from then
+			want := fmt.Sprint(c.waits >= 0)
+			got := "false"
+			for _, row := range b.figures("all").GetStanding() {
+				if row.GetStage() == identified {
+					if got = "true"; row.GetAge() != federalv1.LateAge_LATE_AGE_UNDER_THREE_DAYS || row.GetFlows() != 1 {
+						t.Errorf("waits %v", row)
+					}
+				}
+			}
+			if got != want {
+				t.Errorf("waits: %s, want %s", got, want)
+			}
+		})
+	}
+}

@@ -40,7 +40,7 @@ const (
 )
 
 // Counting grows with every change of what OfFlow or OfCase say, or of how counts follow from it, so that stored counts are made anew.
-const Counting = 2
+const Counting = 3
 
 // CountKey names one count.
 type CountKey struct{ Figure, Month, From, To, Detail string }
@@ -215,8 +215,8 @@ func OfCase(c Flow, referrals []Flow) map[CountKey]int64 {
 	for _, stage := range Stages[:reached+1] {
 		all[CountKey{FigureCohort, facts.Month(begun.GetEventTime().AsTime()), begun.GetFromNode(), "", stage}] = 1
 	}
-	if reached == 0 {
-		all[CountKey{FigureStanding, "", begun.GetFromNode(), "", begun.GetKind() + "/" + begun.GetEventTime().AsTime().UTC().Format(standingHour)}] = 1
+	if since, waits := waiting(begun, referrals); waits {
+		all[CountKey{FigureStanding, "", begun.GetFromNode(), "", begun.GetKind() + "/" + since.UTC().Format(standingHour)}] = 1
 	}
 	for _, s := range Spans {
 		if s.From != facts.Identified {
@@ -233,6 +233,23 @@ func OfCase(c Flow, referrals []Flow) map[CountKey]int64 {
 		}
 	}
 	return all
+}
+
+// waiting says whether a person who was identified has no referral that leads anywhere, and since when: none at all, or only such as were
+// cancelled, expired or came back. Facts do not tell who left of their own wish from who waits for a second referral: both are shown.
+func waiting(begun *federalv1.Fact, referrals []Flow) (since time.Time, waits bool) {
+	since = begun.GetEventTime().AsTime()
+	for _, r := range referrals {
+		if r.standing() != nil || r.first(facts.Completed) != nil {
+			return since, false
+		}
+		for _, kind := range ended {
+			if at := r.first(kind); at != nil && at.GetEventTime().AsTime().After(since) {
+				since = at.GetEventTime().AsTime()
+			}
+		}
+	}
+	return since, true
 }
 
 // perDoubling is how many buckets there are from one duration to twice as much: each is 4.4 % wide.

@@ -150,25 +150,10 @@ func (c *country) examine(ctx context.Context, t *testing.T, names []string) {
 // whole waits until the federal cell has, of every day, exactly what each province's services say they told, and shows it as its operator sees it.
 func (c *country) whole(ctx context.Context, t *testing.T) {
 	t.Helper()
-	for {
-		days, err := c.layout.Days(ctx)
-		must(t, err)
-		tellers, facts := map[string]bool{}, int64(0)
-		for _, d := range days {
-			if network.Whole(d) {
-				tellers[d.GetNode()+"/"+d.GetService()] = true
-				facts += d.GetKept().GetFacts()
-			} else {
-				facts = -1 << 40
-			}
-		}
-		if len(tellers) >= 2 && facts > 0 { // at least who took in, and who referred
-			t.Logf("the federal cell has the same %d facts as %d services of provinces", facts, len(tellers))
-			break
-		}
+	for !c.isWhole(ctx, t) {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("the federal cell never had what the provinces told: %v", days)
+			t.Fatal("the federal cell never had what the provinces told")
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
@@ -235,6 +220,26 @@ func TestHubAwayForTheFirstHalf(t *testing.T) {
 	c.operated(t)
 	c.stop()
 	c.sound(t)
+}
+
+// isWhole says whether the federal cell has what was told, by those at least who took in, referred and received.
+func (c *country) isWhole(ctx context.Context, t *testing.T) bool {
+	t.Helper()
+	days, err := c.layout.Days(ctx)
+	must(t, err)
+	tellers, facts := map[string]bool{}, int64(0)
+	for _, d := range days {
+		if !network.Whole(d) {
+			return false
+		}
+		tellers[d.GetNode()+"/"+d.GetService()] = true
+		facts += d.GetKept().GetFacts()
+	}
+	if len(tellers) < 3 {
+		return false
+	}
+	t.Logf("the federal cell has the same %d facts as %d services of provinces", facts, len(tellers))
+	return true
 }
 
 // operated asks the operator's command how the nodes stand: when all is well, without the hub, and without a service.

@@ -1,13 +1,13 @@
 package network
 
 import (
-	"bytes"
 	"context"
 	"errors"
 
 	"google.golang.org/grpc"
 
 	federalv1 "amanat.example/proto/amanat/federal/v1"
+	"amanat.example/services/kit/facts"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/rpc"
 )
@@ -39,9 +39,7 @@ func (l *Layout) Days(ctx context.Context) (all []*federalv1.DayRecord, err erro
 }
 
 // Whole says that a day is the same at both ends, to the last fact.
-func Whole(d *federalv1.DayRecord) bool {
-	return d.GetTold().GetFacts() == d.GetKept().GetFacts() && bytes.Equal(d.GetTold().GetDigest(), d.GetKept().GetDigest())
-}
+func Whole(d *federalv1.DayRecord) bool { return facts.Same(d.GetTold(), d.GetKept()) }
 
 func (l *Layout) askFederal(ctx context.Context, ask func(context.Context, *grpc.ClientConn) error) (err error) {
 	trust, err := identity.OperatorTLS(l.Root, FederalNode, Federal)

@@ -5,10 +5,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
-)
 
-// pakistan keeps no summer time.
-var pakistan = time.FixedZone("PKT", 5*60*60)
+	"amanat.example/services/kit/facts"
+)
 
 // weekday weights from Sunday on: offices, and so police and helpline, work less on Sundays, and on Fridays until the prayer. Assumed.
 var weekday = [7]float64{0.55, 1.15, 1.15, 1.10, 1.10, 0.70, 0.95}
@@ -48,7 +47,7 @@ func season(exploitation string, day time.Time) float64 {
 // ramadan says whether a day is in Ramadan or the three days of Eid after it, as computed: the moon may be seen a day later.
 func ramadan(day time.Time) bool {
 	const year = 354.367 // mean Islamic year, days
-	since := day.Sub(time.Date(2025, time.March, 2, 0, 0, 0, 0, pakistan)).Hours() / 24
+	since := day.Sub(time.Date(2025, time.March, 2, 0, 0, 0, 0, facts.Zone)).Hours() / 24
 	return since-year*math.Floor(since/year) < 29.5+3
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"google.golang.org/genproto/googleapis/type/date"
+
+	"amanat.example/services/kit/facts"
 )
 
 // What an option that is not said is. No figure says how many are referred; the second makes, of the published numbers, some 170 referrals to another province
@@ -70,10 +72,10 @@ func (m *maker) steady(what string, share float64, size int) bool {
 // complete says what an option is that was left out.
 func complete(o Options, data *published) (Options, error) {
 	if o.Start.IsZero() {
-		o.Start = time.Date(2025, time.July, 1, 0, 0, 0, 0, pakistan)
+		o.Start = time.Date(2025, time.July, 1, 0, 0, 0, 0, facts.Zone)
 	}
-	year, month, day := o.Start.In(pakistan).Date()
-	o.Start = time.Date(year, month, day, 0, 0, 0, 0, pakistan)
+	year, month, day := o.Start.In(facts.Zone).Date()
+	o.Start = time.Date(year, month, day, 0, 0, 0, 0, facts.Zone)
 	if o.Referred == 0 {
 		o.Referred = usualReferred
 	}

@@ -10,6 +10,7 @@ import (
 
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/facts"
 )
 
 // Shares that no figure gives.
@@ -200,7 +201,7 @@ func (m *maker) born(p *protectionv1.Person, at time.Time) {
 	age := int(p.GetAgeFrom())
 	switch pick(m.chance, dayKnown, ageKnown, 1-dayKnown-ageKnown) {
 	case 0:
-		p.BirthDate = day(at.In(pakistan).AddDate(-age, 0, -1-m.chance.IntN(360)))
+		p.BirthDate = day(at.In(facts.Zone).AddDate(-age, 0, -1-m.chance.IntN(360)))
 	case 2:
 		off := 1
 		if age >= 18 {
@@ -225,6 +226,6 @@ func (m *maker) day(at time.Time) *date.Date {
 }
 
 func day(at time.Time) *date.Date {
-	year, month, day := at.In(pakistan).Date()
+	year, month, day := at.In(facts.Zone).Date()
 	return &date.Date{Year: int32(year), Month: int32(month), Day: int32(day)}
 }

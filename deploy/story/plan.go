@@ -12,6 +12,7 @@ import (
 	"amanat.example/deploy/network"
 	"amanat.example/deploy/scenario"
 	"amanat.example/services/kit/durable"
+	"amanat.example/services/kit/facts"
 )
 
 // planFile says what year a network plays, beside its data.
@@ -45,18 +46,15 @@ func LoadPlan(l *network.Layout) (*Plan, error) {
 
 // NewPlan has a network whose processes do not run yet play the year that ends now.
 func NewPlan(l *network.Layout, seed uint64, referrals int) (*Plan, error) {
-	year, month, day := time.Now().In(pakistan).Date()
+	year, month, day := time.Now().In(facts.Zone).Date()
 	p := &Plan{
-		Seed: seed, Referrals: referrals, Start: time.Date(year-1, month, day, 0, 0, 0, 0, pakistan), path: filepath.Join(l.Root, planFile),
+		Seed: seed, Referrals: referrals, Start: time.Date(year-1, month, day, 0, 0, 0, 0, facts.Zone), path: filepath.Join(l.Root, planFile),
 	}
 	if err := l.MakeCalendar(p.Start); err != nil {
 		return nil, err
 	}
 	return p, p.save()
 }
-
-// pakistan keeps no summer time.
-var pakistan = time.FixedZone("PKT", 5*60*60)
 
 // Year makes the year of the plan.
 func (p *Plan) Year() (*scenario.Year, error) {

@@ -3,6 +3,7 @@
 package facts
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
@@ -72,6 +73,11 @@ func ID(node, service string, f *federalv1.Fact) []byte {
 		part(p)
 	}
 	return slices.Clip(sum.Sum(nil)[:16])
+}
+
+// Same says that two days have the same facts, to the last one: the same number and digest. A day that is not known has none.
+func Same(a, b *federalv1.FlowDay) bool {
+	return a != nil && b != nil && a.GetFacts() == b.GetFacts() && bytes.Equal(a.GetDigest(), b.GetDigest())
 }
 
 // Add is a day with one more fact; nil is a day with none.

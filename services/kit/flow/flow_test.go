@@ -82,6 +82,8 @@ func TestDays(t *testing.T) {
 	a, b := facts.Add(nil, "d", []byte{1}), facts.Add(nil, "d", []byte{2})
 	if x, y := facts.Add(a, "d", []byte{2}), facts.Add(b, "d", []byte{1}); !proto.Equal(x, y) || x.GetFacts() != 2 || bytes.Equal(x.GetDigest(), a.GetDigest()) {
 		t.Errorf("in one order %v, in the other %v", x, y)
+	} else if !facts.Same(x, y) || facts.Same(x, a) || facts.Same(a, b) || facts.Same(nil, nil) || facts.Same(a, nil) {
+		t.Error("days are taken for the same that are not, or for others that are the same")
 	}
 }
 

@@ -32,8 +32,8 @@ const (
 const (
 	// settle is how long changes of a day are gathered before it is told again.
 	settle = 5 * time.Second
-	// perLetter is how many facts one letter tells again, about 100 KB.
-	perLetter = 500
+	// PerLetter is how many facts one letter tells again, or gives back, about 100 KB.
+	PerLetter = 500
 	// daysPerLetter is how many days one letter tells.
 	daysPerLetter = 400
 )
@@ -214,7 +214,7 @@ func (t *Teller) retell(tx *store.Tx, day *federalv1.FlowDay) error {
 func (t *Teller) tellAgain(tx *store.Tx, day string) error {
 	span := store.Range{Prefix: store.K(day)}
 	for {
-		rows, after, err := t.Tables.told.Page(tx, span, perLetter)
+		rows, after, err := t.Tables.told.Page(tx, span, PerLetter)
 		if err != nil {
 			return err
 		}

@@ -134,11 +134,6 @@ func New(c Config) (*Post, error) {
 	if c.DB == nil || c.Tables == nil || c.Keys == nil || c.Transport == nil || c.Log == nil || c.Node == "" || c.Service == "" {
 		return nil, errors.New("post: Node, Service, DB, Tables, Keys, Transport and Log are required")
 	}
-	for kind := range c.Handlers { // a letter of a kind that cannot be queued would stop its writer when it is due, perhaps years later
-		if !kindPattern.MatchString(kind) {
-			return nil, fmt.Errorf("post: a handler for kind %q, which does not match %s", kind, kindPattern)
-		}
-	}
 	p := &Post{
 		self: &postv1.Address{Node: c.Node, Service: c.Service}, own: end{node: c.Node, service: c.Service},
 		db: c.DB, tables: c.Tables, keys: c.Keys, transport: c.Transport, handlers: c.Handlers,

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -27,8 +26,6 @@ const (
 	askAgain = time.Hour
 	// askSeldom is how often at least one is asked for that was asked for in vain: each time the wait is twice as long.
 	askSeldom = 8 * time.Hour
-	// perLetter is how many facts are given back in one letter, about 100 KB.
-	perLetter = 500
 )
 
 // keepDay adds a fact to its day.
@@ -54,14 +51,10 @@ func dayOf(r kitstore.Reader, node, service, day string) (*federalv1.DayRecord, 
 // putDay stores a day. That the two ends differ is an alarm only once the service has said that it has something else: facts that are told
 // come before their day is told anew, so in between the cell has more, and that ends by itself.
 func (a *App) putDay(tx *kitstore.Tx, d *federalv1.DayRecord) error {
-	if sameDay(d) {
+	if facts.Same(d.GetTold(), d.GetKept()) {
 		d.DifferTime, d.Asked = nil, 0
 	}
 	return store.Days.Put(tx, kitstore.K(d.GetNode(), d.GetService(), d.GetKept().GetDay()), d)
-}
-
-func sameDay(d *federalv1.DayRecord) bool {
-	return d.GetTold() != nil && d.GetTold().GetFacts() == d.GetKept().GetFacts() && bytes.Equal(d.GetTold().GetDigest(), d.GetKept().GetDigest())
 }
 
 // TakeDays is the post's handler of [flow.DaysKind]: what the service has told of a day came before, on the same lane, so it must be the same
@@ -84,7 +77,7 @@ func (a *App) TakeDays(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Let
 			return err
 		}
 		d.Told, d.TellTime = told, timestamppb.New(now)
-		if !sameDay(d) {
+		if !facts.Same(d.GetTold(), d.GetKept()) {
 			if d.DifferTime == nil {
 				d.DifferTime = timestamppb.New(now)
 			}
@@ -128,7 +121,7 @@ func (a *App) ask(tx *kitstore.Tx, from *postv1.Address, d *federalv1.DayRecord,
 func (a *App) giveBack(tx *kitstore.Tx, to *postv1.Address, day string) error {
 	span := kitstore.Range{Prefix: kitstore.K(to.GetNode(), to.GetService(), day)}
 	for {
-		rows, next, err := store.FactsByDay.Page(tx, span, perLetter)
+		rows, next, err := store.FactsByDay.Page(tx, span, flow.PerLetter)
 		if err != nil {
 			return err
 		}

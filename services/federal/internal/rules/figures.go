@@ -48,9 +48,6 @@ type CountKey struct{ Figure, Month, From, To, Detail string }
 // Stages in their order.
 var Stages = []string{facts.Identified, facts.Referred, facts.Accepted, facts.Dispatched, facts.Arrived, facts.Completed}
 
-// Funnel are the stages that the funnel shows.
-var Funnel = []string{facts.Identified, facts.Referred, facts.Accepted, facts.Arrived, facts.Completed}
-
 // Span is from one stage to another.
 type Span struct{ From, To string }
 

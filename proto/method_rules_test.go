@@ -76,6 +76,7 @@ func methodRules() []rule {
 				"amanat.referral.v1.ReferralService.ReportConsentEnded":   "a durable command of protection: consent ends whatever else has changed",
 				"amanat.federal.v1.PublicationService.ExportPublication":  "it reads what never changes",
 				"amanat.federal.v1.PublicationService.RevisePublications": "it adds an edition to every month and changes none; request_id makes a repetition a no-op",
+				"amanat.federal.v1.PublicationService.ResumePublications": "it adds names to what is lost, and the same names are a no-op",
 				"amanat.shelter.v1.ShelterService.FindPlaces":             "a search changes nothing; it is a POST because needs must not stand in an address",
 				"amanat.referral.v1.ReferralService.VerifyReferral":       "it reads; it is a POST because verifying a long chain is work that no cache or prefetch may cause",
 				"amanat.referral.v1.ReferralService.ExportHandover":       "it reads; the file is made anew each time",

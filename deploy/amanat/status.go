@@ -91,15 +91,17 @@ type serviceStatus struct {
 	Ready   bool   `json:"ready"`
 	Why     string `json:"why,omitempty"` // it is not
 	// What follows is not told of a gateway.
-	StartTime         *time.Time   `json:"start_time,omitempty"`
-	Incarnation       uint64       `json:"incarnation,omitempty"`
-	RosterVersion     uint64       `json:"roster_version,omitempty"`
-	HubReached        *bool        `json:"hub_reached,omitempty"`
-	MissedDeadlines   uint64       `json:"missed_deadlines"`
-	UnheededDeadlines uint64       `json:"unheeded_deadlines"`
-	AwaitedNodes      []string     `json:"awaited_nodes,omitempty"`  // after a restore
-	DifferingDays     []string     `json:"differing_days,omitempty"` // of the federal cell
-	Links             []linkStatus `json:"links,omitempty"`
+	StartTime         *time.Time `json:"start_time,omitempty"`
+	Incarnation       uint64     `json:"incarnation,omitempty"`
+	RosterVersion     uint64     `json:"roster_version,omitempty"`
+	HubReached        *bool      `json:"hub_reached,omitempty"`
+	MissedDeadlines   uint64     `json:"missed_deadlines"`
+	UnheededDeadlines uint64     `json:"unheeded_deadlines"`
+	AwaitedNodes      []string   `json:"awaited_nodes,omitempty"`  // after a restore
+	DifferingDays     []string   `json:"differing_days,omitempty"` // of the federal cell
+	// Of the federal cell, after a restore.
+	PublicationsWithheld bool         `json:"publications_withheld,omitempty"`
+	Links                []linkStatus `json:"links,omitempty"`
 }
 
 type linkStatus struct {
@@ -146,6 +148,9 @@ func judge(node string, roster uint64, services []network.ServiceStatus, now tim
 			if shown.DifferingDays = told.GetDifferingDays(); len(shown.DifferingDays) > 0 {
 				needs("the figures are not whole: what these services told of these days is not what is kept here, and is asked for again: %s",
 					strings.Join(shown.DifferingDays, ", "))
+			}
+			if shown.PublicationsWithheld = told.GetPublicationsWithheld(); shown.PublicationsWithheld {
+				needs("it was restored, and publishes nothing of the months that were over by then until an analyst has said what was published since the copy was made (POST /v1/publications:resume)")
 			}
 			for _, l := range told.GetLinks() {
 				shown.Links = append(shown.Links, judgeLink(l, now, needs))

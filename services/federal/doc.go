@@ -17,7 +17,8 @@
 //   - No message of the service has a field that identifies a person, and fields that the program
 //     does not know are dropped before anything is kept.
 //   - What is published of a month never changes: a revision makes new editions of all months. Of no figure that is hidden can more be worked out,
-//     from all editions of all months together, than a range of 11 or more (internal/rules, Suppression).
+//     from all editions of all months together, than a range of 11 or more (internal/rules, Suppression). A store that was restored publishes nothing
+//     of months that were over by then until a person has said what was published in the life that is lost; those have no further edition.
 //
 // It publishes no events and consumes none.
 package federal

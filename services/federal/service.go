@@ -39,7 +39,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 		return nil, err
 	}
 	a := &app.App{
-		DB: p.DB, Node: c.Node, Now: p.Now, Clock: time.Now,
+		DB: p.DB, Node: c.Node, Now: p.Now, Opened: p.Now(), Clock: time.Now,
 		Member:   func(node string) bool { _, found := p.Identity.Roster().Node(node); return found },
 		Tellers:  func() []*postv1.Address { return tellers(p.Identity.Members()) },
 		Province: func(node string) string { n, _ := p.Identity.Roster().Node(node); return n.GetProvince() },
@@ -61,6 +61,13 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	}
 	if err := a.AskForDays(ctx); err != nil {
 		return nil, errors.Join(err, p.Close())
+	}
+	withheld, err := a.BeginLife(ctx)
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	if withheld {
+		p.Log.Warn("publications stand still: the store was restored, and an analyst must say what was published since the copy was made (ResumePublications)")
 	}
 	federalv1.RegisterFederalServiceServer(p.Server, server.New(a))
 	federalv1.RegisterFiguresServiceServer(p.Server, server.NewFigures(a))

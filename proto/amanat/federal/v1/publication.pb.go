@@ -875,6 +875,79 @@ func (x *AwaitedMonth) GetLookTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// PublishingRecord is which life of the store publishes, and what was published in lives that are lost. It is never sent.
+type PublishingRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Incarnation of the store that was seen last.
+	Incarnation uint64 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// When it was seen first; absent for a store that was never restored.
+	BeginTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=begin_time,json=beginTime,proto3" json:"begin_time,omitempty"`
+	// Months that were over by then stand still until a person has said what was published.
+	Withheld bool `protobuf:"varint,3,opt,name=withheld,proto3" json:"withheld,omitempty"`
+	// Names of publications that were issued in a life that is lost. Their months have no further edition.
+	Lost          []string `protobuf:"bytes,4,rep,name=lost,proto3" json:"lost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishingRecord) Reset() {
+	*x = PublishingRecord{}
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishingRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishingRecord) ProtoMessage() {}
+
+func (x *PublishingRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishingRecord.ProtoReflect.Descriptor instead.
+func (*PublishingRecord) Descriptor() ([]byte, []int) {
+	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PublishingRecord) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *PublishingRecord) GetBeginTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BeginTime
+	}
+	return nil
+}
+
+func (x *PublishingRecord) GetWithheld() bool {
+	if x != nil {
+		return x.Withheld
+	}
+	return false
+}
+
+func (x *PublishingRecord) GetLost() []string {
+	if x != nil {
+		return x.Lost
+	}
+	return nil
+}
+
 // RevisionRecord is what a request to revise made.
 type RevisionRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -888,7 +961,7 @@ type RevisionRecord struct {
 
 func (x *RevisionRecord) Reset() {
 	*x = RevisionRecord{}
-	mi := &file_amanat_federal_v1_publication_proto_msgTypes[9]
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +973,7 @@ func (x *RevisionRecord) String() string {
 func (*RevisionRecord) ProtoMessage() {}
 
 func (x *RevisionRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_federal_v1_publication_proto_msgTypes[9]
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +986,7 @@ func (x *RevisionRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevisionRecord.ProtoReflect.Descriptor instead.
 func (*RevisionRecord) Descriptor() ([]byte, []int) {
-	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{9}
+	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RevisionRecord) GetDigest() []byte {
@@ -945,7 +1018,7 @@ type ListPublicationsRequest struct {
 
 func (x *ListPublicationsRequest) Reset() {
 	*x = ListPublicationsRequest{}
-	mi := &file_amanat_federal_v1_publication_proto_msgTypes[10]
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +1030,7 @@ func (x *ListPublicationsRequest) String() string {
 func (*ListPublicationsRequest) ProtoMessage() {}
 
 func (x *ListPublicationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_federal_v1_publication_proto_msgTypes[10]
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +1043,7 @@ func (x *ListPublicationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPublicationsRequest.ProtoReflect.Descriptor instead.
 func (*ListPublicationsRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{10}
+	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListPublicationsRequest) GetFilter() *ListPublicationsRequest_Filter {
@@ -1007,7 +1080,7 @@ type ListPublicationsResponse struct {
 
 func (x *ListPublicationsResponse) Reset() {
 	*x = ListPublicationsResponse{}
-	mi := &file_amanat_federal_v1_publication_proto_msgTypes[11]
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1092,7 @@ func (x *ListPublicationsResponse) String() string {
 func (*ListPublicationsResponse) ProtoMessage() {}
 
 func (x *ListPublicationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_federal_v1_publication_proto_msgTypes[11]
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1105,7 @@ func (x *ListPublicationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPublicationsResponse.ProtoReflect.Descriptor instead.
 func (*ListPublicationsResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{11}
+	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListPublicationsResponse) GetPublications() []*Publication {
@@ -1060,7 +1133,7 @@ type GetPublicationRequest struct {
 
 func (x *GetPublicationRequest) Reset() {
 	*x = GetPublicationRequest{}
-	mi := &file_amanat_federal_v1_publication_proto_msgTypes[12]
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1145,7 @@ func (x *GetPublicationRequest) String() string {
 func (*GetPublicationRequest) ProtoMessage() {}
 
 func (x *GetPublicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_federal_v1_publication_proto_msgTypes[12]
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1158,7 @@ func (x *GetPublicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPublicationRequest.ProtoReflect.Descriptor instead.
 func (*GetPublicationRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{12}
+	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetPublicationRequest) GetName() string {
@@ -1108,7 +1181,7 @@ type ExportPublicationRequest struct {
 
 func (x *ExportPublicationRequest) Reset() {
 	*x = ExportPublicationRequest{}
-	mi := &file_amanat_federal_v1_publication_proto_msgTypes[13]
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1120,7 +1193,7 @@ func (x *ExportPublicationRequest) String() string {
 func (*ExportPublicationRequest) ProtoMessage() {}
 
 func (x *ExportPublicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_federal_v1_publication_proto_msgTypes[13]
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1133,7 +1206,7 @@ func (x *ExportPublicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportPublicationRequest.ProtoReflect.Descriptor instead.
 func (*ExportPublicationRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{13}
+	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExportPublicationRequest) GetName() string {
@@ -1163,7 +1236,7 @@ type RevisePublicationsRequest struct {
 
 func (x *RevisePublicationsRequest) Reset() {
 	*x = RevisePublicationsRequest{}
-	mi := &file_amanat_federal_v1_publication_proto_msgTypes[14]
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1248,7 @@ func (x *RevisePublicationsRequest) String() string {
 func (*RevisePublicationsRequest) ProtoMessage() {}
 
 func (x *RevisePublicationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_federal_v1_publication_proto_msgTypes[14]
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1261,7 @@ func (x *RevisePublicationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevisePublicationsRequest.ProtoReflect.Descriptor instead.
 func (*RevisePublicationsRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{14}
+	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RevisePublicationsRequest) GetReason() RevisionReason {
@@ -1216,7 +1289,7 @@ type RevisePublicationsResponse struct {
 
 func (x *RevisePublicationsResponse) Reset() {
 	*x = RevisePublicationsResponse{}
-	mi := &file_amanat_federal_v1_publication_proto_msgTypes[15]
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1301,7 @@ func (x *RevisePublicationsResponse) String() string {
 func (*RevisePublicationsResponse) ProtoMessage() {}
 
 func (x *RevisePublicationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_federal_v1_publication_proto_msgTypes[15]
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,12 +1314,104 @@ func (x *RevisePublicationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevisePublicationsResponse.ProtoReflect.Descriptor instead.
 func (*RevisePublicationsResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{15}
+	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RevisePublicationsResponse) GetPublications() []*Publication {
 	if x != nil {
 		return x.Publications
+	}
+	return nil
+}
+
+// Request to publish again after a restore.
+type ResumePublicationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of all publications that were issued and that this service does not list, such as `publications/2026-11-e1`; empty where it lists all.
+	Lost          []string `protobuf:"bytes,1,rep,name=lost,proto3" json:"lost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumePublicationsRequest) Reset() {
+	*x = ResumePublicationsRequest{}
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumePublicationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumePublicationsRequest) ProtoMessage() {}
+
+func (x *ResumePublicationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumePublicationsRequest.ProtoReflect.Descriptor instead.
+func (*ResumePublicationsRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ResumePublicationsRequest) GetLost() []string {
+	if x != nil {
+		return x.Lost
+	}
+	return nil
+}
+
+// What stands still for ever.
+type ResumePublicationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Months that have no further edition, since one that was issued is lost here; in order.
+	ClosedMonths  []string `protobuf:"bytes,1,rep,name=closed_months,json=closedMonths,proto3" json:"closed_months,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumePublicationsResponse) Reset() {
+	*x = ResumePublicationsResponse{}
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumePublicationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumePublicationsResponse) ProtoMessage() {}
+
+func (x *ResumePublicationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumePublicationsResponse.ProtoReflect.Descriptor instead.
+func (*ResumePublicationsResponse) Descriptor() ([]byte, []int) {
+	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ResumePublicationsResponse) GetClosedMonths() []string {
+	if x != nil {
+		return x.ClosedMonths
 	}
 	return nil
 }
@@ -1264,7 +1429,7 @@ type ListPublicationsRequest_Filter struct {
 
 func (x *ListPublicationsRequest_Filter) Reset() {
 	*x = ListPublicationsRequest_Filter{}
-	mi := &file_amanat_federal_v1_publication_proto_msgTypes[16]
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1276,7 +1441,7 @@ func (x *ListPublicationsRequest_Filter) String() string {
 func (*ListPublicationsRequest_Filter) ProtoMessage() {}
 
 func (x *ListPublicationsRequest_Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_federal_v1_publication_proto_msgTypes[16]
+	mi := &file_amanat_federal_v1_publication_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1289,7 +1454,7 @@ func (x *ListPublicationsRequest_Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPublicationsRequest_Filter.ProtoReflect.Descriptor instead.
 func (*ListPublicationsRequest_Filter) Descriptor() ([]byte, []int) {
-	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{10, 0}
+	return file_amanat_federal_v1_publication_proto_rawDescGZIP(), []int{11, 0}
 }
 
 func (x *ListPublicationsRequest_Filter) GetMonth() string {
@@ -1368,7 +1533,13 @@ const file_amanat_federal_v1_publication_proto_rawDesc = "" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x129\n" +
 	"\n" +
 	"since_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tsinceTime\x127\n" +
-	"\tlook_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\blookTime\">\n" +
+	"\tlook_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\blookTime\"\x9f\x01\n" +
+	"\x10PublishingRecord\x12 \n" +
+	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x129\n" +
+	"\n" +
+	"begin_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tbeginTime\x12\x1a\n" +
+	"\bwithheld\x18\x03 \x01(\bR\bwithheld\x12\x12\n" +
+	"\x04lost\x18\x04 \x03(\tR\x04lost\">\n" +
 	"\x0eRevisionRecord\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x14\n" +
 	"\x05names\x18\x02 \x03(\tR\x05names\"\x98\x02\n" +
@@ -1393,7 +1564,11 @@ const file_amanat_federal_v1_publication_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\b\x18dR\trequestId\"`\n" +
 	"\x1aRevisePublicationsResponse\x12B\n" +
-	"\fpublications\x18\x01 \x03(\v2\x1e.amanat.federal.v1.PublicationR\fpublications*t\n" +
+	"\fpublications\x18\x01 \x03(\v2\x1e.amanat.federal.v1.PublicationR\fpublications\"v\n" +
+	"\x19ResumePublicationsRequest\x12Y\n" +
+	"\x04lost\x18\x01 \x03(\tBE\xe0A\x01\xbaH?\x92\x01<\x10\x90N\x18\x01\"5r321^publications/[0-9]{4}-[0-9]{2}-e[1-9][0-9]{0,5}$R\x04lost\"A\n" +
+	"\x1aResumePublicationsResponse\x12#\n" +
+	"\rclosed_months\x18\x01 \x03(\tR\fclosedMonths*t\n" +
 	"\x0eRevisionReason\x12\x1f\n" +
 	"\x1bREVISION_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cREVISION_REASON_LATE_LETTERS\x10\x01\x12\x1f\n" +
@@ -1402,12 +1577,13 @@ const file_amanat_federal_v1_publication_proto_rawDesc = "" +
 	"\x1ePUBLICATION_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16PUBLICATION_FORMAT_CSV\x10\x01\x12\x1b\n" +
 	"\x17PUBLICATION_FORMAT_XLSX\x10\x02\x12\x1b\n" +
-	"\x17PUBLICATION_FORMAT_JSON\x10\x032\xb6\x04\n" +
+	"\x17PUBLICATION_FORMAT_JSON\x10\x032\xce\x05\n" +
 	"\x12PublicationService\x12\x85\x01\n" +
 	"\x10ListPublications\x12*.amanat.federal.v1.ListPublicationsRequest\x1a+.amanat.federal.v1.ListPublicationsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/publications\x12}\n" +
 	"\x0eGetPublication\x12(.amanat.federal.v1.GetPublicationRequest\x1a\x1e.amanat.federal.v1.Publication\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=publications/*}\x12\x80\x01\n" +
 	"\x11ExportPublication\x12+.amanat.federal.v1.ExportPublicationRequest\x1a\x14.google.api.HttpBody\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=publications/*}:export\x12\x95\x01\n" +
-	"\x12RevisePublications\x12,.amanat.federal.v1.RevisePublicationsRequest\x1a-.amanat.federal.v1.RevisePublicationsResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/publications:reviseB2Z0amanat.example/proto/amanat/federal/v1;federalv1b\x06proto3"
+	"\x12RevisePublications\x12,.amanat.federal.v1.RevisePublicationsRequest\x1a-.amanat.federal.v1.RevisePublicationsResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/publications:revise\x12\x95\x01\n" +
+	"\x12ResumePublications\x12,.amanat.federal.v1.ResumePublicationsRequest\x1a-.amanat.federal.v1.ResumePublicationsResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/publications:resumeB2Z0amanat.example/proto/amanat/federal/v1;federalv1b\x06proto3"
 
 var (
 	file_amanat_federal_v1_publication_proto_rawDescOnce sync.Once
@@ -1422,7 +1598,7 @@ func file_amanat_federal_v1_publication_proto_rawDescGZIP() []byte {
 }
 
 var file_amanat_federal_v1_publication_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_amanat_federal_v1_publication_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_amanat_federal_v1_publication_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_amanat_federal_v1_publication_proto_goTypes = []any{
 	(RevisionReason)(0),                    // 0: amanat.federal.v1.RevisionReason
 	(PublicationFormat)(0),                 // 1: amanat.federal.v1.PublicationFormat
@@ -1435,49 +1611,55 @@ var file_amanat_federal_v1_publication_proto_goTypes = []any{
 	(*FrozenTimes)(nil),                    // 8: amanat.federal.v1.FrozenTimes
 	(*FrozenMonth)(nil),                    // 9: amanat.federal.v1.FrozenMonth
 	(*AwaitedMonth)(nil),                   // 10: amanat.federal.v1.AwaitedMonth
-	(*RevisionRecord)(nil),                 // 11: amanat.federal.v1.RevisionRecord
-	(*ListPublicationsRequest)(nil),        // 12: amanat.federal.v1.ListPublicationsRequest
-	(*ListPublicationsResponse)(nil),       // 13: amanat.federal.v1.ListPublicationsResponse
-	(*GetPublicationRequest)(nil),          // 14: amanat.federal.v1.GetPublicationRequest
-	(*ExportPublicationRequest)(nil),       // 15: amanat.federal.v1.ExportPublicationRequest
-	(*RevisePublicationsRequest)(nil),      // 16: amanat.federal.v1.RevisePublicationsRequest
-	(*RevisePublicationsResponse)(nil),     // 17: amanat.federal.v1.RevisePublicationsResponse
-	(*ListPublicationsRequest_Filter)(nil), // 18: amanat.federal.v1.ListPublicationsRequest.Filter
-	(*timestamppb.Timestamp)(nil),          // 19: google.protobuf.Timestamp
-	(*Count)(nil),                          // 20: amanat.federal.v1.Count
-	(*httpbody.HttpBody)(nil),              // 21: google.api.HttpBody
+	(*PublishingRecord)(nil),               // 11: amanat.federal.v1.PublishingRecord
+	(*RevisionRecord)(nil),                 // 12: amanat.federal.v1.RevisionRecord
+	(*ListPublicationsRequest)(nil),        // 13: amanat.federal.v1.ListPublicationsRequest
+	(*ListPublicationsResponse)(nil),       // 14: amanat.federal.v1.ListPublicationsResponse
+	(*GetPublicationRequest)(nil),          // 15: amanat.federal.v1.GetPublicationRequest
+	(*ExportPublicationRequest)(nil),       // 16: amanat.federal.v1.ExportPublicationRequest
+	(*RevisePublicationsRequest)(nil),      // 17: amanat.federal.v1.RevisePublicationsRequest
+	(*RevisePublicationsResponse)(nil),     // 18: amanat.federal.v1.RevisePublicationsResponse
+	(*ResumePublicationsRequest)(nil),      // 19: amanat.federal.v1.ResumePublicationsRequest
+	(*ResumePublicationsResponse)(nil),     // 20: amanat.federal.v1.ResumePublicationsResponse
+	(*ListPublicationsRequest_Filter)(nil), // 21: amanat.federal.v1.ListPublicationsRequest.Filter
+	(*timestamppb.Timestamp)(nil),          // 22: google.protobuf.Timestamp
+	(*Count)(nil),                          // 23: amanat.federal.v1.Count
+	(*httpbody.HttpBody)(nil),              // 24: google.api.HttpBody
 }
 var file_amanat_federal_v1_publication_proto_depIdxs = []int32{
-	19, // 0: amanat.federal.v1.Publication.publish_time:type_name -> google.protobuf.Timestamp
+	22, // 0: amanat.federal.v1.Publication.publish_time:type_name -> google.protobuf.Timestamp
 	0,  // 1: amanat.federal.v1.Publication.reason:type_name -> amanat.federal.v1.RevisionReason
 	3,  // 2: amanat.federal.v1.Publication.tables:type_name -> amanat.federal.v1.PublishedTable
 	5,  // 3: amanat.federal.v1.Publication.codes:type_name -> amanat.federal.v1.PublishedCode
 	4,  // 4: amanat.federal.v1.PublishedTable.cells:type_name -> amanat.federal.v1.PublishedCell
 	6,  // 5: amanat.federal.v1.FrozenCell.parts:type_name -> amanat.federal.v1.FrozenCell
 	6,  // 6: amanat.federal.v1.FrozenTable.country:type_name -> amanat.federal.v1.FrozenCell
-	20, // 7: amanat.federal.v1.FrozenTimes.buckets:type_name -> amanat.federal.v1.Count
+	23, // 7: amanat.federal.v1.FrozenTimes.buckets:type_name -> amanat.federal.v1.Count
 	7,  // 8: amanat.federal.v1.FrozenMonth.tables:type_name -> amanat.federal.v1.FrozenTable
 	8,  // 9: amanat.federal.v1.FrozenMonth.times:type_name -> amanat.federal.v1.FrozenTimes
-	19, // 10: amanat.federal.v1.AwaitedMonth.since_time:type_name -> google.protobuf.Timestamp
-	19, // 11: amanat.federal.v1.AwaitedMonth.look_time:type_name -> google.protobuf.Timestamp
-	18, // 12: amanat.federal.v1.ListPublicationsRequest.filter:type_name -> amanat.federal.v1.ListPublicationsRequest.Filter
-	2,  // 13: amanat.federal.v1.ListPublicationsResponse.publications:type_name -> amanat.federal.v1.Publication
-	1,  // 14: amanat.federal.v1.ExportPublicationRequest.format:type_name -> amanat.federal.v1.PublicationFormat
-	0,  // 15: amanat.federal.v1.RevisePublicationsRequest.reason:type_name -> amanat.federal.v1.RevisionReason
-	2,  // 16: amanat.federal.v1.RevisePublicationsResponse.publications:type_name -> amanat.federal.v1.Publication
-	12, // 17: amanat.federal.v1.PublicationService.ListPublications:input_type -> amanat.federal.v1.ListPublicationsRequest
-	14, // 18: amanat.federal.v1.PublicationService.GetPublication:input_type -> amanat.federal.v1.GetPublicationRequest
-	15, // 19: amanat.federal.v1.PublicationService.ExportPublication:input_type -> amanat.federal.v1.ExportPublicationRequest
-	16, // 20: amanat.federal.v1.PublicationService.RevisePublications:input_type -> amanat.federal.v1.RevisePublicationsRequest
-	13, // 21: amanat.federal.v1.PublicationService.ListPublications:output_type -> amanat.federal.v1.ListPublicationsResponse
-	2,  // 22: amanat.federal.v1.PublicationService.GetPublication:output_type -> amanat.federal.v1.Publication
-	21, // 23: amanat.federal.v1.PublicationService.ExportPublication:output_type -> google.api.HttpBody
-	17, // 24: amanat.federal.v1.PublicationService.RevisePublications:output_type -> amanat.federal.v1.RevisePublicationsResponse
-	21, // [21:25] is the sub-list for method output_type
-	17, // [17:21] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	22, // 10: amanat.federal.v1.AwaitedMonth.since_time:type_name -> google.protobuf.Timestamp
+	22, // 11: amanat.federal.v1.AwaitedMonth.look_time:type_name -> google.protobuf.Timestamp
+	22, // 12: amanat.federal.v1.PublishingRecord.begin_time:type_name -> google.protobuf.Timestamp
+	21, // 13: amanat.federal.v1.ListPublicationsRequest.filter:type_name -> amanat.federal.v1.ListPublicationsRequest.Filter
+	2,  // 14: amanat.federal.v1.ListPublicationsResponse.publications:type_name -> amanat.federal.v1.Publication
+	1,  // 15: amanat.federal.v1.ExportPublicationRequest.format:type_name -> amanat.federal.v1.PublicationFormat
+	0,  // 16: amanat.federal.v1.RevisePublicationsRequest.reason:type_name -> amanat.federal.v1.RevisionReason
+	2,  // 17: amanat.federal.v1.RevisePublicationsResponse.publications:type_name -> amanat.federal.v1.Publication
+	13, // 18: amanat.federal.v1.PublicationService.ListPublications:input_type -> amanat.federal.v1.ListPublicationsRequest
+	15, // 19: amanat.federal.v1.PublicationService.GetPublication:input_type -> amanat.federal.v1.GetPublicationRequest
+	16, // 20: amanat.federal.v1.PublicationService.ExportPublication:input_type -> amanat.federal.v1.ExportPublicationRequest
+	17, // 21: amanat.federal.v1.PublicationService.RevisePublications:input_type -> amanat.federal.v1.RevisePublicationsRequest
+	19, // 22: amanat.federal.v1.PublicationService.ResumePublications:input_type -> amanat.federal.v1.ResumePublicationsRequest
+	14, // 23: amanat.federal.v1.PublicationService.ListPublications:output_type -> amanat.federal.v1.ListPublicationsResponse
+	2,  // 24: amanat.federal.v1.PublicationService.GetPublication:output_type -> amanat.federal.v1.Publication
+	24, // 25: amanat.federal.v1.PublicationService.ExportPublication:output_type -> google.api.HttpBody
+	18, // 26: amanat.federal.v1.PublicationService.RevisePublications:output_type -> amanat.federal.v1.RevisePublicationsResponse
+	20, // 27: amanat.federal.v1.PublicationService.ResumePublications:output_type -> amanat.federal.v1.ResumePublicationsResponse
+	23, // [23:28] is the sub-list for method output_type
+	18, // [18:23] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_amanat_federal_v1_publication_proto_init() }
@@ -1493,7 +1675,7 @@ func file_amanat_federal_v1_publication_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_federal_v1_publication_proto_rawDesc), len(file_amanat_federal_v1_publication_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   17,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

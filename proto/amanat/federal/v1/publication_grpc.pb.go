@@ -26,6 +26,7 @@ const (
 	PublicationService_GetPublication_FullMethodName     = "/amanat.federal.v1.PublicationService/GetPublication"
 	PublicationService_ExportPublication_FullMethodName  = "/amanat.federal.v1.PublicationService/ExportPublication"
 	PublicationService_RevisePublications_FullMethodName = "/amanat.federal.v1.PublicationService/RevisePublications"
+	PublicationService_ResumePublications_FullMethodName = "/amanat.federal.v1.PublicationService/ResumePublications"
 )
 
 // PublicationServiceClient is the client API for PublicationService service.
@@ -43,6 +44,10 @@ type PublicationServiceClient interface {
 	// Publishes every month anew, in its next edition, with what has become known since; a month that is over and not published yet, in its
 	// first. What was published before stays as it was.
 	RevisePublications(ctx context.Context, in *RevisePublicationsRequest, opts ...grpc.CallOption) (*RevisePublicationsResponse, error)
+	// Has months published again after this service was restored from an older copy. Until then every month that was over before the restore stands
+	// still: it may have been published since the copy was made, and what is published anew with other letters would tell small counts by the
+	// difference. A person compares what this service lists with what was issued, and says what is missing here; that may be said again, with more.
+	ResumePublications(ctx context.Context, in *ResumePublicationsRequest, opts ...grpc.CallOption) (*ResumePublicationsResponse, error)
 }
 
 type publicationServiceClient struct {
@@ -93,6 +98,16 @@ func (c *publicationServiceClient) RevisePublications(ctx context.Context, in *R
 	return out, nil
 }
 
+func (c *publicationServiceClient) ResumePublications(ctx context.Context, in *ResumePublicationsRequest, opts ...grpc.CallOption) (*ResumePublicationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumePublicationsResponse)
+	err := c.cc.Invoke(ctx, PublicationService_ResumePublications_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PublicationServiceServer is the server API for PublicationService service.
 // All implementations must embed UnimplementedPublicationServiceServer
 // for forward compatibility.
@@ -108,6 +123,10 @@ type PublicationServiceServer interface {
 	// Publishes every month anew, in its next edition, with what has become known since; a month that is over and not published yet, in its
 	// first. What was published before stays as it was.
 	RevisePublications(context.Context, *RevisePublicationsRequest) (*RevisePublicationsResponse, error)
+	// Has months published again after this service was restored from an older copy. Until then every month that was over before the restore stands
+	// still: it may have been published since the copy was made, and what is published anew with other letters would tell small counts by the
+	// difference. A person compares what this service lists with what was issued, and says what is missing here; that may be said again, with more.
+	ResumePublications(context.Context, *ResumePublicationsRequest) (*ResumePublicationsResponse, error)
 	mustEmbedUnimplementedPublicationServiceServer()
 }
 
@@ -129,6 +148,9 @@ func (UnimplementedPublicationServiceServer) ExportPublication(context.Context, 
 }
 func (UnimplementedPublicationServiceServer) RevisePublications(context.Context, *RevisePublicationsRequest) (*RevisePublicationsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevisePublications not implemented")
+}
+func (UnimplementedPublicationServiceServer) ResumePublications(context.Context, *ResumePublicationsRequest) (*ResumePublicationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumePublications not implemented")
 }
 func (UnimplementedPublicationServiceServer) mustEmbedUnimplementedPublicationServiceServer() {}
 func (UnimplementedPublicationServiceServer) testEmbeddedByValue()                            {}
@@ -223,6 +245,24 @@ func _PublicationService_RevisePublications_Handler(srv interface{}, ctx context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PublicationService_ResumePublications_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumePublicationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PublicationServiceServer).ResumePublications(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PublicationService_ResumePublications_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PublicationServiceServer).ResumePublications(ctx, req.(*ResumePublicationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PublicationService_ServiceDesc is the grpc.ServiceDesc for PublicationService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -245,6 +285,10 @@ var PublicationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RevisePublications",
 			Handler:    _PublicationService_RevisePublications_Handler,
+		},
+		{
+			MethodName: "ResumePublications",
+			Handler:    _PublicationService_ResumePublications_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -87,8 +87,11 @@ type Status struct {
 	// Of the federal cell: days on which a service of a province has told something else than is kept here, such as
 	// `punjab/referral 2026-11-26`; of each service the first twenty.
 	DifferingDays []string `protobuf:"bytes,10,rep,name=differing_days,json=differingDays,proto3" json:"differing_days,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Of the federal cell: it was restored from an older copy, and publishes nothing of months that were over by then until a person has said what was
+	// published since (`ResumePublications`).
+	PublicationsWithheld bool `protobuf:"varint,11,opt,name=publications_withheld,json=publicationsWithheld,proto3" json:"publications_withheld,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Status) Reset() {
@@ -189,6 +192,13 @@ func (x *Status) GetDifferingDays() []string {
 		return x.DifferingDays
 	}
 	return nil
+}
+
+func (x *Status) GetPublicationsWithheld() bool {
+	if x != nil {
+		return x.PublicationsWithheld
+	}
+	return false
 }
 
 // LinkStatus is how one end of a link stands.
@@ -314,7 +324,7 @@ var File_amanat_status_v1_status_proto protoreflect.FileDescriptor
 const file_amanat_status_v1_status_proto_rawDesc = "" +
 	"\n" +
 	"\x1damanat/status/v1/status.proto\x12\x10amanat.status.v1\x1a\x19amanat/post/v1/post.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
-	"\x10GetStatusRequest\"\xeb\x03\n" +
+	"\x10GetStatusRequest\"\xa5\x04\n" +
 	"\x06Status\x12 \n" +
 	"\tnot_ready\x18\x01 \x01(\tB\x03\xe0A\x03R\bnotReady\x12>\n" +
 	"\n" +
@@ -328,7 +338,8 @@ const file_amanat_status_v1_status_proto_rawDesc = "" +
 	"\x12unheeded_deadlines\x18\b \x01(\x04B\x03\xe0A\x03R\x11unheededDeadlines\x12(\n" +
 	"\rawaited_nodes\x18\t \x03(\tB\x03\xe0A\x03R\fawaitedNodes\x12*\n" +
 	"\x0ediffering_days\x18\n" +
-	" \x03(\tB\x03\xe0A\x03R\rdifferingDaysB\x0e\n" +
+	" \x03(\tB\x03\xe0A\x03R\rdifferingDays\x128\n" +
+	"\x15publications_withheld\x18\v \x01(\bB\x03\xe0A\x03R\x14publicationsWithheldB\x0e\n" +
 	"\f_hub_reached\"\xb9\x03\n" +
 	"\n" +
 	"LinkStatus\x120\n" +

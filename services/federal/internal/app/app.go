@@ -33,6 +33,8 @@ type App struct {
 	Province func(node string) string
 	// Now is the clock by which people work.
 	Now func() time.Time
+	// Opened is when the service was opened, by Now.
+	Opened time.Time
 	// Clock is that of the machine, by which links are told.
 	Clock func() time.Time
 	// Tokens makes page tokens.

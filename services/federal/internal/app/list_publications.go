@@ -70,13 +70,22 @@ func (a *App) GetPublication(ctx context.Context, name string) (p *federalv1.Pub
 }
 
 func getPublication(r kitstore.Reader, name string) (*federalv1.Publication, error) {
-	var year, month, edition int
-	if _, err := fmt.Sscanf(name, "publications/%04d-%02d-e%d", &year, &month, &edition); err != nil {
-		return nil, fault.InvalidField("name", "must be publications/{month}-e{edition}, such as publications/2026-11-e1")
+	month, edition, err := editionOf(name)
+	if err != nil {
+		return nil, fault.InvalidField("name", err.Error())
 	}
-	p, err := store.Publications.Get(r, store.PublicationKey(fmt.Sprintf("%04d-%02d", year, month), int32(edition)))
+	p, err := store.Publications.Get(r, store.PublicationKey(month, edition))
 	if errors.Is(err, kitstore.ErrNotFound) {
 		return nil, fault.NotFound("publication")
 	}
 	return p, err
+}
+
+// editionOf is the month and the edition of a publication's name.
+func editionOf(name string) (month string, edition int32, err error) {
+	var year, monthOfYear int
+	if _, err := fmt.Sscanf(name, "publications/%04d-%02d-e%d", &year, &monthOfYear, &edition); err != nil {
+		return "", 0, errors.New("must be publications/{month}-e{edition}, such as publications/2026-11-e1")
+	}
+	return fmt.Sprintf("%04d-%02d", year, monthOfYear), edition, nil
 }

@@ -34,6 +34,11 @@ const (
 func (a *App) PublishMonths(ctx context.Context) (next time.Time, err error) {
 	now := a.Now()
 	next = now.Add(lookAgain)
+	// A store that was put back to an older copy, and nobody said so, learns it from its peers when it hears them: only then does it know that months
+	// are to stand still.
+	if now.Before(a.Opened.Add(lookAgain)) {
+		return a.Opened.Add(lookAgain), nil
+	}
 	months, err := a.unpublished(ctx)
 	if err != nil {
 		return time.Time{}, err
@@ -55,13 +60,18 @@ func (a *App) PublishMonths(ctx context.Context) (next time.Time, err error) {
 	return next, nil
 }
 
-// unpublished are the months without an edition, in order.
+// unpublished are the months that may have their first edition, in order.
 func (a *App) unpublished(ctx context.Context) (months []string, err error) {
 	err = a.DB.View(ctx, func(r kitstore.Reader) error {
+		publishing, err := readPublishing(r)
+		if err != nil {
+			return err
+		}
 		all, err := figuredMonths(r)
 		for _, month := range all {
 			there, failed := store.Frozen.Has(r, kitstore.K(month))
-			if err = errors.Join(err, failed); !there {
+			still, wrong := standsStill(publishing, month)
+			if err = errors.Join(err, failed, wrong); !there && !still {
 				months = append(months, month)
 			}
 		}

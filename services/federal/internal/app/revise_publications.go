@@ -46,12 +46,26 @@ func (a *App) RevisePublications(ctx context.Context, request *federalv1.ReviseP
 		case !errors.Is(err, kitstore.ErrNotFound):
 			return err
 		}
+		publishing, err := readPublishing(tx)
+		if err != nil {
+			return err
+		}
+		if publishing.GetWithheld() {
+			return fault.New(fault.Recovering, "This service was restored from an older copy, and what was published since is not known here. Compare the publications it lists with "+
+				"those that were issued, and say with ResumePublications (POST /v1/publications:resume) which are missing here, or that none is.")
+		}
 		now, record := a.Now(), &federalv1.RevisionRecord{Digest: digest[:]}
 		months, err := figuredMonths(tx)
 		if err != nil {
 			return err
 		}
 		for _, month := range months {
+			if still, err := standsStill(publishing, month); err != nil || still {
+				if err != nil {
+					return err
+				}
+				continue
+			}
 			p, err := a.revise(tx, month, request.GetReason(), now)
 			if err != nil {
 				return err

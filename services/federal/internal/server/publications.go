@@ -40,3 +40,8 @@ func (s *Publications) ExportPublication(ctx context.Context, r *federalv1.Expor
 func (s *Publications) RevisePublications(ctx context.Context, r *federalv1.RevisePublicationsRequest) (*federalv1.RevisePublicationsResponse, error) {
 	return s.app.RevisePublications(ctx, r, rpc.Person(ctx).GetPerson())
 }
+
+// ResumePublications implements the RPC.
+func (s *Publications) ResumePublications(ctx context.Context, r *federalv1.ResumePublicationsRequest) (*federalv1.ResumePublicationsResponse, error) {
+	return s.app.ResumePublications(ctx, r, rpc.Person(ctx).GetPerson())
+}

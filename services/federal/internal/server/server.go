@@ -27,6 +27,7 @@ func Policy() rpc.Policy {
 		federalv1.PublicationService_GetPublication_FullMethodName:     everybody,
 		federalv1.PublicationService_ExportPublication_FullMethodName:  everybody,
 		federalv1.PublicationService_RevisePublications_FullMethodName: {Callers: []string{"gateway", "operator"}, Roles: []string{codes.RoleFederalAnalyst}},
+		federalv1.PublicationService_ResumePublications_FullMethodName: {Callers: []string{"gateway", "operator"}, Roles: []string{codes.RoleFederalAnalyst}},
 	}
 }
 

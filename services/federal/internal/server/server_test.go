@@ -75,6 +75,18 @@ func newSuite(t testing.TB, descriptor *grpc.ServiceDesc, calls map[string]rpcte
 	}, ""); err != nil {
 		t.Fatal(err)
 	}
+	// It was restored since: what it published in January's second edition is lost.
+	if err := db.RaiseIncarnation(t.Context(), db.Incarnation()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if withheld, err := a.BeginLife(t.Context()); err != nil || !withheld {
+			t.Fatal(withheld, err)
+		}
+	}
+	if _, err := a.ResumePublications(t.Context(), &federalv1.ResumePublicationsRequest{}, ""); err != nil {
+		t.Fatal(err)
+	}
 	address := place.Serve(t, server.Policy(), nil, func(r grpc.ServiceRegistrar) {
 		federalv1.RegisterFederalServiceServer(r, server.New(a))
 		federalv1.RegisterFiguresServiceServer(r, server.NewFigures(a))
@@ -110,9 +122,10 @@ const published = "publications/2026-01-e1"
 
 func publicationSuite(t testing.TB) *rpctest.Suite {
 	return newSuite(t, &federalv1.PublicationService_ServiceDesc, map[string]rpctest.Call{
-		"ListPublications":  one(&federalv1.ListPublicationsRequest{PageSize: 1, Filter: &federalv1.ListPublicationsRequest_Filter{Month: "2026-01", Newest: true}}),
-		"GetPublication":    one(&federalv1.GetPublicationRequest{Name: published}),
-		"ExportPublication": one(&federalv1.ExportPublicationRequest{Name: published, Format: federalv1.PublicationFormat_PUBLICATION_FORMAT_XLSX}),
+		"ListPublications":   one(&federalv1.ListPublicationsRequest{PageSize: 1, Filter: &federalv1.ListPublicationsRequest_Filter{Month: "2026-01", Newest: true}}),
+		"GetPublication":     one(&federalv1.GetPublicationRequest{Name: published}),
+		"ExportPublication":  one(&federalv1.ExportPublicationRequest{Name: published, Format: federalv1.PublicationFormat_PUBLICATION_FORMAT_XLSX}),
+		"ResumePublications": one(&federalv1.ResumePublicationsRequest{Lost: []string{"publications/2026-01-e2"}}),
 		"RevisePublications": {
 			Requests: one(&federalv1.RevisePublicationsRequest{Reason: federalv1.RevisionReason_REVISION_REASON_LATE_LETTERS, RequestId: "revision-1"}).Requests,
 			Except:   map[string]rpctest.Exception{"request_id unknown": rpctest.Accepted("a key may be any text")},

@@ -3,6 +3,7 @@ package store
 
 import (
 	"context"
+	"errors"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -59,6 +60,8 @@ var (
 	Frozen = store.NewTable[*federalv1.FrozenMonth](Schema, "frozen_months")
 	// Awaited: month → a month that is over and is to be published.
 	Awaited = store.NewTable[*federalv1.AwaitedMonth](Schema, "awaited_months")
+	// Publishing: one row, under PublishingKey.
+	Publishing = store.NewTable[*federalv1.PublishingRecord](Schema, "publishing")
 	// Revisions: request id → what it published.
 	Revisions = store.NewTable[*federalv1.RevisionRecord](Schema, "revisions")
 
@@ -69,6 +72,9 @@ var (
 
 // CountedKey is the key of Counted's row.
 var CountedKey = store.K("version")
+
+// PublishingKey is the key of Publishing's row.
+var PublishingKey = store.K("publishing")
 
 // FactKey is the key of a fact.
 func FactKey(flowID, id []byte) store.Key { return store.K(flowID, id) }
@@ -127,8 +133,13 @@ func init() {
 // maxDiffering bounds the days of one service that a status names, so that who has many hides nobody else's.
 const maxDiffering = 20
 
-// Status names the days on which both ends differ.
+// Status names the days on which both ends differ, and says whether publications stand still.
 func Status(r store.Reader, into *statusv1.Status) error {
+	publishing, err := Publishing.Get(r, PublishingKey)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	into.PublicationsWithheld = publishing.GetWithheld()
 	for span := (store.Range{}); ; {
 		rows, _, err := DifferingDays.Page(r, span, maxDiffering)
 		if err != nil || len(rows) == 0 {

@@ -371,7 +371,7 @@ func (r *demoResult) tell(out io.Writer) {
 		for _, why := range y.Why {
 			fmt.Fprintf(out, "broken: %s\n", why)
 		}
-		fmt.Fprintf(out, "%d identified, %d cases, %d notices of what was late, %d links cut by the year, %d people given up\n",
+		fmt.Fprintf(out, "%d identified, %d cases, %d deadlines missed, %d links cut by the year, %d people given up\n",
 			y.Identified, y.Cases, y.DeadlinesMissed, y.CutsOfYear, y.GivenUp)
 	}
 	if r.Referrals > 0 {

@@ -26,7 +26,7 @@ type YearResult struct {
 	Cases      int `json:"cases"`
 	// GivenUp are people whose next step could not be done.
 	GivenUp int `json:"given_up"`
-	// DeadlinesMissed are notices of what was late.
+	// DeadlinesMissed are deadlines that were missed, however many people were told of each.
 	DeadlinesMissed int `json:"deadlines_missed"`
 	// Why promises broke, a line each, the first of many.
 	Why []string `json:"why,omitempty"`
@@ -63,8 +63,21 @@ type yearEvidence struct {
 	cases     map[string][]*protectionv1.Case
 	shelters  map[string][]*shelterv1.Shelter
 	stays     map[string]int // people there now
-	notices   int
+	late      map[deadline]bool
 	counted   map[corridor]int64
+}
+
+// deadline tells deadlines apart by what was to happen, to whom or what, and when first.
+type deadline struct {
+	subject, step string
+	due           time.Time
+}
+
+// addNotices notes which deadlines people were told of.
+func (e *yearEvidence) addNotices(notices []*protectionv1.Notice) {
+	for _, n := range notices {
+		e.late[deadline{n.GetSubject(), n.GetStep(), n.GetDueTime().AsTime()}] = true
+	}
 }
 
 // corridor is a count of the federal cell, whatever node the flows go to.
@@ -109,7 +122,7 @@ func (q *quiet) since(moves bool) bool {
 func (p *Player) evidence(ctx context.Context) (*yearEvidence, error) {
 	e := &yearEvidence{
 		year: p.year, given: p.given, referrals: map[string]map[string]*referralv1.Referral{}, cases: map[string][]*protectionv1.Case{},
-		shelters: map[string][]*shelterv1.Shelter{}, stays: map[string]int{}, counted: map[corridor]int64{},
+		shelters: map[string][]*shelterv1.Shelter{}, stays: map[string]int{}, late: map[deadline]bool{}, counted: map[corridor]int64{},
 	}
 	for node, d := range p.desks {
 		if node == network.FederalNode {
@@ -149,7 +162,7 @@ func (e *yearEvidence) add(ctx context.Context, d *desk) error {
 	}
 	err = pages(func(token string) (string, error) {
 		page, err := ask(ctx, d, supervisor, "", d.protection.ListNotices, &protectionv1.ListNoticesRequest{Parent: parent, PageSize: 500, PageToken: token})
-		e.notices += len(page.GetNotices())
+		e.addNotices(page.GetNotices())
 		return page.GetNextPageToken(), err
 	})
 	if err != nil {
@@ -197,7 +210,7 @@ func (e *yearEvidence) addCounted(ctx context.Context, d *desk) error {
 
 // judge weighs the evidence. Nothing is taken from one place alone.
 func (e *yearEvidence) judge() *YearResult {
-	r := &YearResult{DeadlinesMissed: e.notices}
+	r := &YearResult{DeadlinesMissed: len(e.late)}
 	r.States = map[string]int{}
 	e.judgeReferrals(r)
 	e.judgeCases(r)

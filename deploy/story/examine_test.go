@@ -2,6 +2,9 @@ package story
 
 import (
 	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"amanat.example/deploy/scenario"
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -42,7 +45,7 @@ func wholeYear() *yearEvidence {
 			"punjab": {{Source: protectionv1.Case_SOURCE_REFERRAL, Referral: moved}, {Source: protectionv1.Case_SOURCE_INTAKE}},
 		},
 		shelters: map[string][]*shelterv1.Shelter{"punjab": {{Groups: []*shelterv1.Group{{Total: 2, Occupied: 1}}}}},
-		stays:    map[string]int{"punjab": 1},
+		stays:    map[string]int{"punjab": 1}, late: map[deadline]bool{},
 	}
 	e.counted = e.expected()
 	return e
@@ -158,5 +161,23 @@ func TestParties(t *testing.T) {
 	}
 	if want := []int{2, 1, 1, 1, 1, 1}; len(got) != len(want) || got[0] != 2 {
 		t.Errorf("parties of %v, want %v", got, want)
+	}
+}
+
+// A deadline of which worker, supervisor and focal point were told was missed once.
+func TestDeadlinesAreCountedOnce(t *testing.T) {
+	e, due := wholeYear(), time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+	notice := func(subject, step string, due time.Time, level protectionv1.Notice_Level) *protectionv1.Notice {
+		return &protectionv1.Notice{Subject: subject, Step: step, DueTime: timestamppb.New(due), Level: level}
+	}
+	e.addNotices([]*protectionv1.Notice{
+		notice(moved, "RECEIVE", due, protectionv1.Notice_LEVEL_WORKER), notice(moved, "RECEIVE", due, protectionv1.Notice_LEVEL_SUPERVISOR),
+		notice(moved, "ANSWER", due, protectionv1.Notice_LEVEL_WORKER), notice(moved, "RECEIVE", due.Add(time.Hour), protectionv1.Notice_LEVEL_WORKER),
+	})
+	e.addNotices([]*protectionv1.Notice{
+		notice(served, "RECEIVE", due, protectionv1.Notice_LEVEL_WORKER), notice(moved, "ANSWER", due, protectionv1.Notice_LEVEL_FOCAL_POINT),
+	})
+	if r := e.judge(); r.DeadlinesMissed != 4 {
+		t.Errorf("%d deadlines were missed, of 4", r.DeadlinesMissed)
 	}
 }

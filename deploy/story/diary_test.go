@@ -185,3 +185,31 @@ func TestDiaryGoesOn(t *testing.T) {
 		l.is(t, "overdue", "next")
 	})
 }
+
+// Who waits for letters while a link is cut does so by the calendar, in the order of all others: else the cut's end would wait for them.
+func TestACutIsWaitedForByTheCalendar(t *testing.T) {
+	inAYear(t, func(t *testing.T, begin time.Time, d *diary) {
+		var l list
+		p := &Player{clock: d.clock, diary: d, cut: map[string]bool{"sindh": true}}
+		d.begin(begin.Add(day), func(h *hand) {
+			for p.isCut("punjab", "sindh") {
+				if err := p.rest(h, firstPause, "punjab", "sindh"); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			l.add("heard")
+		})
+		d.begin(begin.Add(day), func(h *hand) {
+			if err := h.until(begin.Add(4 * day)); err != nil {
+				t.Error(err)
+			}
+			p.setCut("sindh", false)
+			l.add("mended")
+		})
+		if err := d.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		l.is(t, "mended", "heard")
+	})
+}

@@ -43,7 +43,7 @@ func (p *Player) find(h *hand, y *party) (taken bool, err error) {
 		case last(r) != nil && live(last(r)):
 			err = p.answer(h, y, r)
 			if err == nil {
-				err = pauseFor(h.ctx, pause)
+				err = p.rest(h, pause, home, last(r).GetToNode())
 			}
 		default:
 			err = p.another(h, y, r)

@@ -154,24 +154,26 @@ func (p *Player) refer(h *hand, y *party) error {
 	return nil
 }
 
-// sight is what is waited for: looked at again and again, by the machine's clock while letters are on their way, by the hour of the calendar
-// while one of the nodes has no link.
+// sight is what is waited for: looked at again and again, with rests.
 func (p *Player) sight(h *hand, what string, nodes []string, look func() (bool, error)) error {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		seen, err := look()
 		if err != nil || seen {
 			return err
 		}
-		if p.isCut(nodes...) {
-			if err := h.until(h.now().Add(time.Hour)); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := pauseFor(h.ctx, pause); err != nil {
+		if err := p.rest(h, pause, nodes...); err != nil {
 			return fmt.Errorf("waited for %s: %w", what, err)
 		}
 	}
+}
+
+// rest is the pause between two looks at what letters between nodes are to bring. While one of them has no link it is an hour of the calendar: who
+// waited by the machine's clock would hold up the calendar, and with it the end of the cut.
+func (p *Player) rest(h *hand, pause time.Duration, nodes ...string) error {
+	if p.isCut(nodes...) {
+		return h.until(h.now().Add(time.Hour))
+	}
+	return pauseFor(h.ctx, pause)
 }
 
 // Pauses between two looks at what a letter is to bring.

@@ -2,12 +2,18 @@ package e2e
 
 import (
 	"context"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"amanat.example/deploy/network"
+	"amanat.example/services/kit/post/posttest"
 )
 
 // The files of Lahore's referral service are put back to a copy some referrals old, and nobody says so. The other nodes' letters show it;
@@ -30,19 +36,12 @@ func TestRolledBackUnannounced(t *testing.T) {
 			names = append(names, name)
 		}
 	}
-	part := network.Part{Node: "punjab", Name: "referral"}
-	folder := filepath.Join(c.layout.Root, part.Node, part.Name)
-	old := filepath.Join(t.TempDir(), "old")
+	old := older{part: network.Part{Node: "punjab", Name: "referral"}, copied: filepath.Join(t.TempDir(), "old")}
 
 	play(1, 2)
-	c.supervisor.Hold(part)
-	must(t, os.CopyFS(old, os.DirFS(folder)))
-	c.supervisor.Release(part)
+	old.keep(t, c)
 	play(3, 4, 5)
-	c.supervisor.Hold(part)
-	must(t, os.RemoveAll(folder))
-	must(t, os.CopyFS(folder, os.DirFS(old)))
-	c.supervisor.Release(part)
+	old.putBack(t, c)
 
 	play(6)
 	result, err := c.stage.Examine(ctx, names)
@@ -50,6 +49,85 @@ func TestRolledBackUnannounced(t *testing.T) {
 	if !result.Kept() || result.Referrals != 6 {
 		t.Errorf("a promise broke: %+v", result)
 	}
+	c.stop()
+	c.sound(t)
+}
+
+// older is a copy of a service's files.
+type older struct {
+	part   network.Part
+	copied string
+}
+
+// keep copies the files while the service is down.
+func (o older) keep(t *testing.T, c *country) {
+	t.Helper()
+	c.supervisor.Hold(o.part)
+	defer c.supervisor.Release(o.part)
+	must(t, os.CopyFS(o.copied, os.DirFS(o.folder(c))))
+}
+
+// putBack puts the copy in the place of what is there now.
+func (o older) putBack(t *testing.T, c *country) {
+	t.Helper()
+	c.supervisor.Hold(o.part)
+	defer c.supervisor.Release(o.part)
+	must(t, os.RemoveAll(o.folder(c)))
+	must(t, os.CopyFS(o.folder(c), os.DirFS(o.copied)))
+}
+
+func (o older) folder(c *country) string { return filepath.Join(c.layout.Root, o.part.Node, o.part.Name) }
+
+// The federal cell's files are put back to a copy, and nobody says so. The provinces' letters show it: the cell begins a new life, gets back all that
+// it lost, and publishes no month that may be out already until an analyst has said which are.
+func TestFederalCellRolledBack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs real processes for some time; run without -short")
+	}
+	c := startCountry(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	must(t, c.stage.Furnish(ctx, 6))
+	play := func(numbers ...int) {
+		t.Helper()
+		for _, number := range numbers {
+			_, err := c.stage.Handover(ctx, number)
+			must(t, err)
+		}
+		c.whole(ctx, t)
+	}
+	old := older{part: network.Part{Node: network.FederalNode, Name: network.Federal}, copied: filepath.Join(t.TempDir(), "old")}
+
+	play(1, 2)
+	old.keep(t, c)
+	play(3, 4)
+	before, err := c.layout.Figures(ctx, "all")
+	must(t, err)
+	old.putBack(t, c)
+
+	posttest.Wait(t, "the cell has what it lost, in a new life", func() bool {
+		status, err := c.layout.Status(ctx, network.FederalNode)
+		must(t, err)
+		figures, err := c.layout.Figures(ctx, "all")
+		return err == nil && status[0].Told.GetPublicationsWithheld() && proto.Equal(figures.GetTotal(), before.GetTotal())
+	})
+	play(5)
+	if out, err := exec.CommandContext(ctx, c.amanat, "status", "--data", c.layout.Root, network.FederalNode).CombinedOutput(); err == nil ||
+		!strings.Contains(string(out), "publications:resume") {
+		t.Errorf("amanat status: %v: %s", err, out)
+	}
+	p := newPeople(t, c.layout)
+	post := func(path, body, want string, code int) {
+		t.Helper()
+		answer, got, err := p.fetch(ctx, network.FederalNode, http.MethodPost, path, []byte(body))
+		if err != nil || got != code || !strings.Contains(string(answer), want) {
+			t.Errorf("%s answers %d, %v: %s", path, got, err, answer)
+		}
+	}
+	revision := `{"reason":"REVISION_REASON_LATE_LETTERS","request_id":"revision-1"}`
+	post("/v1/publications:revise", revision, "publications:resume", http.StatusBadRequest)
+	post("/v1/publications:resume", `{"lost":["publications/2020-01-e1"]}`, "2020-01", http.StatusOK)
+	post("/v1/publications:revise", revision, "{", http.StatusOK)
 	c.stop()
 	c.sound(t)
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"buf.build/go/protovalidate"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -87,10 +88,13 @@ func TestDays(t *testing.T) {
 	}
 }
 
-type sent struct{ letters []post.Outgoing }
+type sent struct {
+	letters []post.Outgoing
+	fails   error
+}
 
 func (s *sent) Queue(tx *store.Tx, o post.Outgoing) error {
-	if err := o.Check(); err != nil {
+	if err := errors.Join(s.fails, o.Check()); err != nil {
 		return err
 	}
 	tx.AfterCommit(func() { s.letters = append(s.letters, o) })
@@ -146,6 +150,87 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// However many facts a day has, and however many days there are, each letter holds no more than it may; and all of them are told.
+func TestLettersAreNoLongerThanTheyMayBe(t *testing.T) {
+	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "flow.db"), Schema: schema})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	out := &sent{}
+	teller := &flow.Teller{DB: db, Tables: tables, Node: "sindh", Service: "referral", Federal: "federal", Now: func() time.Time { return at }, Post: out}
+	const days, busy = 801, 1001 // more than two letters hold
+	tell := func(n int, day time.Time) {
+		f := fact()
+		f.EventTime = timestamppb.New(day.Add(-time.Duration(n) * time.Second))
+		if err := db.Update(t.Context(), func(tx *store.Tx) error { return teller.Tell(tx, f) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range busy {
+		tell(n, at)
+	}
+	for n := range days - 1 {
+		tell(0, at.AddDate(0, 0, n+1))
+	}
+	report := func() (told int) {
+		t.Helper()
+		for before := -1; before != len(out.letters); {
+			before = len(out.letters)
+			if _, err := teller.Report(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, o := range out.letters {
+			if err := protovalidate.Validate(o.Body); err != nil {
+				t.Errorf("%s: %v", o.Kind, err)
+			}
+			if d, ok := o.Body.(*federalv1.FlowDays); ok {
+				told += len(d.GetDays())
+			}
+		}
+		return told
+	}
+	ask := func(wanted *federalv1.FlowsWanted) {
+		t.Helper()
+		out.letters = nil
+		body, err := proto.Marshal(wanted)
+		if err == nil {
+			err = db.Update(t.Context(), func(tx *store.Tx) error {
+				return teller.Handlers()[flow.WantedKind](tx, &postv1.Address{Node: "federal", Service: "federal"}, &postv1.Letter{Body: body})
+			})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if told := report(); told != days {
+		t.Errorf("%d days told", told)
+	}
+	if ask(&federalv1.FlowsWanted{AllDays: true}); report() != days || len(out.letters) != 3 {
+		t.Errorf("all days were asked for, %d letters", len(out.letters))
+	}
+	ask(&federalv1.FlowsWanted{Days: []string{facts.Day(at), "2020-01-01"}}) // of the latter nothing is known
+	seen := map[string]bool{}
+	for _, o := range out.letters {
+		for _, f := range o.Body.(*federalv1.Facts).GetFacts() {
+			seen[string(facts.ID("sindh", "referral", f))] = true
+		}
+	}
+	if told := report(); len(seen) != busy || told != 2 {
+		t.Errorf("a day was asked for: %d facts, %d days", len(seen), told)
+	}
+	for _, o := range out.letters {
+		if d, ok := o.Body.(*federalv1.FlowDays); ok && (d.GetDays()[0].GetFacts() != 0 || d.GetDays()[1].GetFacts() != busy) {
+			t.Errorf("the days are told as %v", d)
+		}
+	}
+}
+
 // Links are told at the start and every hour, those to other nodes alone; also after a clock was set back.
 func TestLinks(t *testing.T) {
 	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "flow.db"), Schema: schema})
@@ -178,6 +263,14 @@ func TestLinks(t *testing.T) {
 		if err != nil || len(out.letters) != step.letters || !next.After(now) {
 			t.Fatalf("after %v: %d letters, next %v, %v", step.after, len(out.letters), next, err)
 		}
+	}
+	now, out.fails = now.Add(time.Hour), errors.New("the disk is full")
+	if _, err := teller.Report(t.Context()); !errors.Is(err, out.fails) {
+		t.Errorf("on a full disk: %v", err)
+	}
+	out.fails = nil
+	if _, err := teller.Report(t.Context()); err != nil || len(out.letters) != 4 {
+		t.Errorf("what could not be told is told an hour later: %d letters, %v", len(out.letters), err)
 	}
 	states := out.letters[0].Body.(*federalv1.LinkStates)
 	want := &federalv1.LinkStates{LookTime: timestamppb.New(at), Links: []*federalv1.LinkState{

@@ -42,12 +42,16 @@ func (t *LinkTeller) Report(ctx context.Context) (next time.Time, err error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	t.told = now
-	return now.Add(tellLinks), t.DB.Update(ctx, func(tx *store.Tx) error {
+	err = t.DB.Update(ctx, func(tx *store.Tx) error {
 		return t.Post.Queue(tx, post.Outgoing{
 			To: &postv1.Address{Node: t.Federal, Service: "federal"}, Lane: postv1.Lane_LANE_BULK, Kind: LinksKind, Body: States(links, now),
 		})
 	})
+	if err != nil { // It is tried again, and not in an hour.
+		return time.Time{}, err
+	}
+	t.told = now
+	return now.Add(tellLinks), nil
 }
 
 // States are links as they are told. Letters to one's own node take no way.

@@ -84,6 +84,7 @@ func TestArrivalOutranksEveryState(t *testing.T) {
 				}
 				net.settle()
 				net.came(name, at)
+				net.checkTold(name)
 			}
 		}
 	}

@@ -429,6 +429,7 @@ func TestServiceWithEveryLetterTwice(t *testing.T) {
 			}
 		}
 		want := []string{facts.Referred, facts.Accepted, facts.Completed, facts.Service}
+		net.checkTold(v.GetName())
 		if got := net.flows(); !slices.Equal(got, want) || len(net.refused) > 0 {
 			t.Errorf("told %v; refused %v", got, net.refused)
 		}

@@ -129,6 +129,7 @@ func TestOnTheRoadToAnAgency(t *testing.T) {
 		must(t, punjab.serve(name))
 		net.settle()
 		net.checkState(name, inService, "balochistan", "punjab")
+		net.checkTold(name)
 		there := []string{facts.Accepted, facts.Dispatched, facts.Arrived}
 		if got := net.flows(); !slices.Equal(got, slices.Concat([]string{facts.Referred}, there, there)) {
 			t.Errorf("the flow: %v", got)

@@ -144,6 +144,7 @@ func TestAnAgencyTakesThePerson(t *testing.T) {
 		}
 	}
 	want := []string{facts.Referred, facts.Accepted, facts.Dispatched, facts.Arrived, facts.Completed, facts.Service}
+	net.checkTold(name)
 	if got := net.flows(); !slices.Equal(got, want) {
 		t.Errorf("the flow: %v", got)
 	}
@@ -243,6 +244,7 @@ func TestAnAgencyGivesAService(t *testing.T) {
 	}
 	net.settle()
 	net.checkState(name, completed, "balochistan")
+	net.checkTold(name)
 	if got := net.flows(); !slices.Equal(got, []string{facts.Referred, facts.Accepted, facts.Completed, facts.Service}) {
 		t.Errorf("the flow: %v", got)
 	}

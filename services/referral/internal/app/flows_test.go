@@ -3,15 +3,19 @@ package app_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/facts"
+	"amanat.example/services/referral/internal/rules"
 )
 
 // What was completed is corrected three times: of the outcome and the services the last word stands, and each fact of before has one that takes its
@@ -66,6 +70,71 @@ func TestCorrectedOutcomesAreTold(t *testing.T) {
 	}
 	if origin.get(v.GetName()).GetState() != completed {
 		t.Error("not completed")
+	}
+}
+
+// Who corrects an outcome after the person has gone on to them finds what the one before has told, and changes what was reached where no more than the
+// outcome itself.
+func TestAnOutcomeIsCorrectedByTheNextOwner(t *testing.T) {
+	net := newNetwork(t)
+	sindh, name := net.nodes["sindh"], net.walk(completed).GetName()
+	links := net.chain(net.nodes["punjab"], name).Links()
+	at := slices.IndexFunc(links, func(l custody.Link) bool { return l.Event.GetCompleted() != nil })
+	_, err := sindh.assert(name)
+	must(t, err)
+	net.settle()
+	_, err = sindh.CorrectReferral(background, &referralv1.CorrectReferralRequest{
+		Name: name, Etag: sindh.get(name).GetEtag(), Supersedes: links[at].Hash.Bytes(),
+		Body: &referralv1.CorrectReferralRequest_Completed{Completed: &custodyv1.Completed{Outcome: "ENTRUSTED"}},
+	}, actor)
+	must(t, err)
+	net.settle()
+	told := map[string]bool{}
+	var fresh *federalv1.Fact
+	for _, f := range net.facts() {
+		told[string(facts.ID("punjab", "referral", f))] = true
+		if f.GetKind() == facts.Completed && f.GetCode() == "ENTRUSTED" {
+			fresh = f
+		}
+	}
+	if !told[string(fresh.GetCorrects())] || fresh.GetToNode() != "punjab" || !proto.Equal(fresh.GetEventTime(), links[at].Event.GetTime()) {
+		t.Errorf("told %v", fresh)
+	}
+	net.checkTold(name)
+}
+
+// checkTold holds that of a referral that was told which its chain says, to whoever reads it at any later time (such as a node that was restored);
+// and that whoever told it began the referral or was handed it.
+func (net *network) checkTold(name string) {
+	net.t.Helper()
+	var chain *custody.Chain
+	for _, n := range net.nodes {
+		if n.holdsChain(name) && (chain == nil || len(net.chain(n, name).Links()) > len(chain.Links())) {
+			chain = net.chain(n, name)
+		}
+	}
+	said, has := map[string]string{}, map[string]bool{chain.State().Origin: true}
+	for _, l := range chain.Links() {
+		for _, f := range rules.Facts(l, chain.Links(), chain.State(), nil) {
+			teller := l.Event.GetOwner()
+			said[string(facts.ID(teller, "referral", f))] = fmt.Sprintf("%s of %s", f, teller)
+			if !has[teller] {
+				net.t.Errorf("%s tells %v, and was handed nothing", teller, f)
+			}
+			has[f.GetToNode()] = has[f.GetToNode()] || f.GetKind() == facts.Dispatched
+		}
+	}
+	told := map[string]bool{}
+	for teller, f := range net.toldBy() {
+		id := string(facts.ID(teller, "referral", f))
+		if told[id] = true; said[id] == "" && bytes.Equal(f.GetFlowId(), chain.State().Submitted.GetFlowId()) {
+			net.t.Errorf("%s has told %v, which the chain does not say", teller, f)
+		}
+	}
+	for id, f := range said {
+		if !told[id] {
+			net.t.Errorf("the chain says %s, which was not told", f)
+		}
 	}
 }
 

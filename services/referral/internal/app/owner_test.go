@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -159,22 +160,33 @@ func (net *network) flows() (kinds []string) {
 // facts are the same, each of which must be told once.
 func (net *network) facts() (all []*federalv1.Fact) {
 	net.t.Helper()
-	for _, m := range net.history {
-		told, ok := m.out.Body.(*federalv1.Facts)
-		if !ok {
-			continue
+	for _, f := range net.toldBy() {
+		if slices.ContainsFunc(all, func(other *federalv1.Fact) bool { return proto.Equal(f, other) }) {
+			net.t.Errorf("told twice: %v", f)
 		}
-		if m.out.Lane != postv1.Lane_LANE_BULK || m.out.To.GetNode() != "federal" || m.out.To.GetService() != "federal" || m.out.Sealed {
-			net.t.Errorf("facts left as %v", m.out)
-		}
-		for _, f := range told.GetFacts() {
-			if slices.ContainsFunc(all, func(other *federalv1.Fact) bool { return proto.Equal(f, other) }) {
-				net.t.Errorf("told twice: %v", f)
-			}
-			all = append(all, f)
-		}
+		all = append(all, f)
 	}
 	return all
+}
+
+// toldBy are the facts that were told to the federal cell, in order, by who told them.
+func (net *network) toldBy() iter.Seq2[string, *federalv1.Fact] {
+	return func(yield func(string, *federalv1.Fact) bool) {
+		for _, m := range net.history {
+			told, ok := m.out.Body.(*federalv1.Facts)
+			if !ok {
+				continue
+			}
+			if m.out.Lane != postv1.Lane_LANE_BULK || m.out.To.GetNode() != "federal" || m.out.To.GetService() != "federal" || m.out.Sealed {
+				net.t.Errorf("facts left as %v", m.out)
+			}
+			for _, f := range told.GetFacts() {
+				if !yield(m.from, f) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // newOwnerNetwork is one in which every letter comes twice.

@@ -123,6 +123,7 @@ func TestWholePathWithEveryLetterTwice(t *testing.T) {
 	if got := net.flows(); !slices.Equal(got, want) {
 		t.Errorf("told %v", got)
 	}
+	net.checkTold(v.GetName())
 	checkNoLeak(t, net, v.GetName())
 }
 

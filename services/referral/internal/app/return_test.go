@@ -67,6 +67,7 @@ func TestAPersonComesBack(t *testing.T) {
 		if !slices.Equal(net.flows(), want) {
 			t.Errorf("from %v the flow reached %v", state, net.flows())
 		}
+		net.checkTold(v.GetName())
 	}
 }
 
@@ -197,6 +198,7 @@ func TestAPersonIsReferredOnToAThirdProvince(t *testing.T) {
 		if want := slices.Concat([]string{facts.Referred}, there, there, []string{facts.Completed, facts.Service}); !slices.Equal(net.flows(), want) {
 			t.Errorf("stages %v", net.flows())
 		}
+		net.checkTold(v.GetName())
 		if !slices.Contains(sindh.calls, "AdmitHold") {
 			t.Errorf("sindh's shelter was asked %v", sindh.calls)
 		}
@@ -360,7 +362,8 @@ func TestThereFurtherAndBackInAnyOrder(t *testing.T) {
 		if string(owner.head(name)) != string(origin.head(name)) && origin.get(name).GetOwnerNode() != owner.get(name).GetOwnerNode() {
 			t.Errorf("seed %d: the origin and the owner disagree", seed)
 		}
-		net.flows()
+		net.facts()
+		net.checkTold(name)
 	}
 }
 

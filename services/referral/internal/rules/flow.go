@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	"amanat.example/services/custody"
@@ -14,9 +12,10 @@ import (
 )
 
 // Facts are what an event of a chain says of its flow to the federal cell: never whose flow it is, and nothing of the person. Most events say
-// nothing. links and s are the chain that holds the event; caseFlow is the flow of the case that the referral is of, where it is known.
+// nothing. links and s are the chain that holds the event; caseFlow is the flow of the case that the referral is of, where it is known. What came
+// after the event changes nothing of what it says: so a node that was restored tells what it told before, and a correction finds what it corrects.
 func Facts(l custody.Link, links []custody.Link, s *custody.State, caseFlow []byte) []*federalv1.Fact {
-	f := flowFacts{s: s, e: l.Event, links: links, caseFlow: caseFlow}
+	f := flowFacts{s: stateWith(l.Event, links, s), e: l.Event, links: links, caseFlow: caseFlow}
 	if corrected := l.Event.GetCorrected(); corrected != nil {
 		return f.correction(corrected)
 	}
@@ -24,10 +23,26 @@ func Facts(l custody.Link, links []custody.Link, s *custody.State, caseFlow []by
 }
 
 type flowFacts struct {
-	s        *custody.State
+	s        *custody.State // as the event made it
 	e        *custodyv1.Event
 	links    []custody.Link
 	caseFlow []byte
+}
+
+// stateWith is what a chain amounted to with one of its events as the last; s is what it amounts to now.
+func stateWith(e *custodyv1.Event, links []custody.Link, s *custody.State) *custody.State {
+	if e.GetSequence() == s.Sequence {
+		return s
+	}
+	var events []*custodyv1.SignedEvent
+	for _, l := range links[:e.GetSequence()] {
+		events = append(events, l.Signed)
+	}
+	c, err := custody.Load(events...)
+	if err != nil { // It is the beginning of a chain that was folded.
+		return s
+	}
+	return c.State()
 }
 
 func (f flowFacts) fact(kind, to, code string) *federalv1.Fact {
@@ -105,14 +120,14 @@ func (f flowFacts) completed(c *custodyv1.Completed) []*federalv1.Fact {
 
 // correction takes the place of what the event said that it corrects, itself perhaps a correction: only outcomes and services are told.
 func (f flowFacts) correction(c *custodyv1.Corrected) (all []*federalv1.Fact) {
-	wrong, at := f.corrected(c)
+	first, wrong := f.corrected(c)
 	if c.GetCompleted() == nil || len(wrong) == 0 {
 		return nil
 	}
-	// What was known when it was first told is now known better: the time stays. Each new fact names one that was wrong, so that it is another
-	// one also where it says the same.
-	for _, fresh := range f.completed(c.GetCompleted()) {
-		fresh.Corrects, fresh.EventTime = wrong[0], at
+	// What was known when it was first told is now known better: time and place stay. Each new fact names one that was wrong, so that it is
+	// another one also where it says the same.
+	for _, fresh := range first.completed(c.GetCompleted()) {
+		fresh.Corrects = wrong[0]
 		all = append(all, fresh)
 	}
 	for _, id := range wrong[1:] {
@@ -123,41 +138,41 @@ func (f flowFacts) correction(c *custodyv1.Corrected) (all []*federalv1.Fact) {
 	return all
 }
 
-// corrected are the ids of what the event said that is corrected, and when that was first told.
-func (f flowFacts) corrected(c *custodyv1.Corrected) (ids [][]byte, at *timestamppb.Timestamp) {
+// corrected are the ids of what the event said that is corrected, and the event that said it first.
+func (f flowFacts) corrected(c *custodyv1.Corrected) (first flowFacts, ids [][]byte) {
 	i := slices.IndexFunc(f.links, func(l custody.Link) bool { return bytes.Equal(l.Hash.Bytes(), c.GetSupersedes()) })
 	if i < 0 {
-		return nil, nil
+		return first, nil
 	}
-	said := flowFacts{s: f.s, e: f.links[i].Event, links: f.links}
-	told := said.plain()
-	if earlier := said.e.GetCorrected(); earlier != nil {
-		told = said.correction(earlier)
+	e := f.links[i].Event
+	first = flowFacts{s: stateWith(e, f.links, f.s), e: e, links: f.links}
+	told := first.plain()
+	if earlier := e.GetCorrected(); earlier != nil {
+		told = first.correction(earlier)
+		first, _ = first.corrected(earlier)
 	}
 	for _, fact := range told {
 		if fact.GetKind() != facts.Retracted {
-			ids, at = append(ids, facts.ID(said.e.GetOwner(), "referral", fact)), fact.GetEventTime()
+			ids = append(ids, facts.ID(e.GetOwner(), "referral", fact))
 		}
 	}
-	return ids, at
+	return first, ids
 }
 
 // before are the events before this one.
-func (f flowFacts) before() []custody.Link {
-	return f.links[:f.e.GetSequence()-f.links[0].Event.GetSequence()]
-}
+func (f flowFacts) before() []custody.Link { return f.links[:f.e.GetSequence()-1] }
 
 // back says of a handover that it leads back to where the flow began: RETURNED will say so.
 func (f flowFacts) back(e *custodyv1.Event) bool {
 	return e.GetOwner() != f.s.Origin && e.GetDispatched().GetToNode() == f.s.Origin
 }
 
-// firstAsked is the node that the first offer goes to; empty for an agency outside the network, or while nobody is asked.
+// firstAsked is the node that is asked with the submission; empty for an agency outside the network.
 func (f flowFacts) firstAsked() string {
-	if len(f.s.Offers) == 0 {
+	if len(f.links) < 2 {
 		return ""
 	}
-	return f.s.Offers[0].Offered.GetToNode()
+	return f.links[1].Event.GetOffered().GetToNode()
 }
 
 func (f flowFacts) inNetwork(node string) string {

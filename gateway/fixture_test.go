@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 		}
 		defer func() { _ = os.RemoveAll(root) }()
 		err = identity.InitNetwork(identity.Options{
-			Root: root, Node: "sindh", Province: "PK-SD", Services: []string{"protection", "referral", "shelter", "gateway"},
+			Root: root, Node: "sindh", Province: "PK-SD", Services: []string{"protection", "referral", "shelter", "federal", "gateway"},
 		})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)

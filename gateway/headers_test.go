@@ -10,9 +10,13 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	eventsv1 "amanat.example/proto/amanat/events/v1"
+	federalv1 "amanat.example/proto/amanat/federal/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/rpc"
 )
 
 const shelterPath = "/v1/nodes/sindh/shelters/karachi-girls"
@@ -114,6 +118,42 @@ func TestAskedAgain(t *testing.T) {
 	r.free = 1 // and the row is as it was
 	if got := d.ask("GET", "/v1/"+holdName, "", "If-None-Match: "+tag); got.status != 200 || !strings.HasPrefix(got.header.Get("ETag"), `"5.`) || got.header.Get("ETag") == tag {
 		t.Errorf("after a change outside the row: %d %v", got.status, got.header)
+	}
+}
+
+// figures are counted anew with each asking.
+type figures struct {
+	federalv1.UnimplementedFiguresServiceServer
+	etag  string
+	asked int64
+}
+
+func (f *figures) GetFigures(context.Context, *federalv1.GetFiguresRequest) (*federalv1.Figures, error) {
+	f.asked++
+	return &federalv1.Figures{Etag: f.etag, CountTime: &timestamppb.Timestamp{Seconds: f.asked}}, nil
+}
+
+// What was counted anew and is the same need not go out again, though it would say another time.
+func TestFiguresAskedAgain(t *testing.T) {
+	f := &figures{etag: strings.Repeat("0a", 16)}
+	address, _ := serve(t, "federal", &federalv1.FiguresService_ServiceDesc, func(s *rpc.Server) { federalv1.RegisterFiguresServiceServer(s, f) })
+	d := openDoor(t, nil, func(c *Config) { c.FederalAddress = address })
+	const path = "/v1/figures/all"
+	tag := d.ask("GET", path, "").header.Get("ETag")
+	if !strings.HasPrefix(tag, `W/"`+f.etag+`.`) {
+		t.Fatalf("ETag %q", tag)
+	}
+	for _, c := range []struct {
+		header string
+		status int
+	}{{"If-None-Match: " + tag, 304}, {"If-None-Match: " + strings.TrimPrefix(tag, "W/"), 304}, {"If-Match: " + tag, 412}, {"If-Match: " + strings.TrimPrefix(tag, "W/"), 412}} {
+		if got := d.ask("GET", path, "", c.header); got.status != c.status || c.status == 304 && got.header.Get("ETag") != tag {
+			t.Errorf("%s: %d %v", c.header, got.status, got.header)
+		}
+	}
+	f.etag = strings.Repeat("0b", 16)
+	if got := d.ask("GET", path, "", "If-None-Match: "+tag); got.status != 200 || got.header.Get("ETag") == tag {
+		t.Errorf("after a change: %d %v", got.status, got.header)
 	}
 }
 

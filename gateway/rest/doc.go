@@ -10,7 +10,8 @@
 //   - A field or parameter that the request's message does not have is refused by its name.
 //   - No log line and no metric holds anything of a path, query, header or body; the request id
 //     is taken over only where it has the form of one.
-//   - An answer that has an etag is tagged with it and a keyed digest of all that is shown, so that one tag never stands for two answers.
+//   - An answer that has an etag is tagged with it and a keyed digest of all that is shown, so that one tag never stands for two answers; but for what
+//     was counted anew and is the same, whose etag is a digest of it: its tag is weak.
 //     If-Match stands for a request's etag, Idempotency-Key for its request_id; a header and a field that differ are refused, and
 //     so is a header that the call cannot heed. What HTTP ignores by the letter is ignored: a key with what only reads.
 //   - No answer whose type can hold what identifies a person is compressed, and none that is tagged.

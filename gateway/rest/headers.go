@@ -176,23 +176,30 @@ func (t tags) has(tag string, strongly bool) bool {
 // tagOf is the entity tag of an answer: its etag, and a digest of all of it. The etag alone is of a row, and more than the row
 // is shown, such as the beds free in a shelter: what is asked for again is unchanged only if all of it is. The digest is keyed:
 // headers end in logs on the way, and nobody shall try there what a person's record may hold.
-func (h *Handler) tagOf(answer proto.Message) string {
+//
+// Where the etag itself is a digest of what was counted, it alone says what is unchanged, also where it was counted anew and the answer says when.
+// Such a tag is a weak one, since two answers with it may differ in bytes.
+func (h *Handler) tagOf(answer proto.Message) (tag string, weak bool) {
 	row := text(answer, etagField)
 	if !rowForm.MatchString(row) {
-		return ""
+		return "", false
 	}
-	all, err := proto.MarshalOptions{Deterministic: true}.Marshal(answer)
-	if err != nil { // It has just come over the wire.
-		return ""
+	shown := []byte(row)
+	if weak = digestForm.MatchString(row); !weak {
+		var err error
+		if shown, err = (proto.MarshalOptions{Deterministic: true}).Marshal(answer); err != nil { // It has just come over the wire.
+			return "", false
+		}
 	}
 	mac := hmac.New(sha256.New, h.tagKey)
-	mac.Write(all)
-	return row + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:9])
+	mac.Write(shown)
+	return row + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:9]), weak
 }
 
 var (
-	rowForm   = regexp.MustCompile(`^[!#-~]+$`)
-	digestEnd = regexp.MustCompile(`\.[A-Za-z0-9_-]{12}$`)
+	rowForm    = regexp.MustCompile(`^[!#-~]+$`)
+	digestForm = regexp.MustCompile(`^[0-9a-f]{32}$`) // no version of a row is so long
+	digestEnd  = regexp.MustCompile(`\.[A-Za-z0-9_-]{12}$`)
 )
 
 // rowTag is the etag in an entity tag. One without a digest is an etag as a body has it.
@@ -208,25 +215,28 @@ func (h *Handler) forward(ctx context.Context, w http.ResponseWriter, answer pro
 	if answer == nil || x.live.stream {
 		return nil
 	}
-	tag := h.tagOf(answer)
-	if tag != "" {
+	tag, weak := h.tagOf(answer)
+	switch {
+	case weak:
+		w.Header().Set("ETag", `W/"`+tag+`"`)
+	case tag != "":
 		w.Header().Set("ETag", `"`+tag+`"`)
 	}
 	x.negotiate(w, answer, tag != "")
 	if !x.safe {
 		return nil
 	}
-	return x.condition(tag)
+	return x.condition(tag, weak)
 }
 
 // condition judges by the tag of what is there now (RFC 9110, section 13.2.2); an answer without one matches none.
-func (x *exchange) condition(tag string) error {
+func (x *exchange) condition(tag string, weak bool) error {
 	if values := x.header.Values(ifMatchHeader); len(values) > 0 {
 		t, err := parseTags(ifMatchHeader, values)
 		if err != nil {
 			return err
 		}
-		if !t.any && (tag == "" || !t.has(tag, true)) {
+		if !t.any && (tag == "" || weak || !t.has(tag, true)) {
 			x.matched = true
 			return fault.StaleEtag()
 		}

@@ -52,11 +52,11 @@ func (a *App) Rebuild(ctx context.Context) error {
 	kept := keptDays{}
 	if err := a.eachFact(ctx, func(tx *kitstore.Tx, r *federalv1.FactRecord, _ bool) error {
 		kept.add(r)
-		c := r.GetFact().GetCaseFlowId()
-		if len(c) == 0 {
+		key := caseFlowKey(r)
+		if key == nil {
 			return nil
 		}
-		return store.CaseFlows.Put(tx, kitstore.K(c, r.GetFact().GetFlowId()), &federalv1.FlowLink{FlowId: r.GetFact().GetFlowId()})
+		return store.CaseFlows.Put(tx, key, &federalv1.FlowLink{FlowId: r.GetFact().GetFlowId()})
 	}); err != nil {
 		return err
 	}
@@ -67,23 +67,34 @@ func (a *App) Rebuild(ctx context.Context) error {
 		if !first {
 			return nil
 		}
-		id := r.GetFact().GetFlowId()
-		f, err := flowOf(tx, id)
-		if err != nil {
-			return err
-		}
-		of, err := caseOf(tx, id)
-		if err != nil {
-			return err
-		}
-		all := rules.OfFlow(f)
-		sum(all, of, 1)
-		return apply(tx, all)
+		return countFlows(tx, r.GetFact().GetFlowId())
 	})
 	if err != nil {
 		return err
 	}
 	return a.setCounted(ctx, rules.Counting)
+}
+
+// countFlows counts the flows that have an id, one for each node where one begins.
+func countFlows(tx *kitstore.Tx, id []byte) error {
+	records, err := recordsOf(tx, id)
+	if err != nil {
+		return err
+	}
+	origins := map[string]bool{}
+	for _, r := range records {
+		origins[r.GetFact().GetFromNode()] = true
+	}
+	all := map[rules.CountKey]int64{}
+	for origin := range origins {
+		of, err := caseOf(tx, origin, id)
+		if err != nil {
+			return err
+		}
+		sum(all, rules.OfFlow(flowFrom(origin, records)), 1)
+		sum(all, of, 1)
+	}
+	return apply(tx, all)
 }
 
 // keptDays are the days of services with what is kept of them.

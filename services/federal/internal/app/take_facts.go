@@ -111,13 +111,14 @@ func recount(tx *kitstore.Tx, r *federalv1.FactRecord) error {
 	if same >= maxFacts {
 		return post.Refuse(refusedMany)
 	}
-	before, after := flowFrom(records), flowFrom(append(records, r))
+	origin := fact.GetFromNode()
+	before, after := flowFrom(origin, records), flowFrom(origin, append(records, r))
 	cases := casesOf(fact.GetFlowId(), before, after)
 	delta := map[rules.CountKey]int64{}
 	add := func(f rules.Flow, sign int64) error {
 		sum(delta, rules.OfFlow(f), sign)
 		for _, c := range cases {
-			of, err := caseOf(tx, c)
+			of, err := caseOf(tx, origin, c)
 			if err != nil {
 				return err
 			}
@@ -131,7 +132,7 @@ func recount(tx *kitstore.Tx, r *federalv1.FactRecord) error {
 	if err := store.Facts.Insert(tx, store.FactKey(fact.GetFlowId(), r.GetFactId()), r); err != nil {
 		return err
 	}
-	if err := linkCase(tx, fact); err != nil {
+	if err := linkCase(tx, r); err != nil {
 		return err
 	}
 	if err := add(after, 1); err != nil {
@@ -157,17 +158,25 @@ func casesOf(id []byte, flows ...rules.Flow) (cases [][]byte) {
 	return cases
 }
 
-// linkCase keeps which case a flow is of, where a fact says so.
-func linkCase(tx *kitstore.Tx, fact *federalv1.Fact) error {
-	c := fact.GetCaseFlowId()
-	if len(c) == 0 {
+// caseFlowKey is under what is kept which case a flow is of; nil where a fact does not say so, or is not told by the node where both begin.
+func caseFlowKey(r *federalv1.FactRecord) kitstore.Key {
+	fact := r.GetFact()
+	if len(fact.GetCaseFlowId()) == 0 || r.GetSourceNode() != fact.GetFromNode() {
 		return nil
 	}
-	key := kitstore.K(c, fact.GetFlowId())
+	return kitstore.K(fact.GetCaseFlowId(), fact.GetFromNode(), fact.GetFlowId())
+}
+
+// linkCase keeps which case a flow is of, where a fact says so.
+func linkCase(tx *kitstore.Tx, r *federalv1.FactRecord) error {
+	key, fact := caseFlowKey(r), r.GetFact()
+	if key == nil {
+		return nil
+	}
 	if there, err := store.CaseFlows.Has(tx, key); err != nil || there {
 		return err
 	}
-	rows, _, err := store.CaseFlows.Page(tx, kitstore.Range{Prefix: kitstore.K(c)}, maxReferrals)
+	rows, _, err := store.CaseFlows.Page(tx, kitstore.Range{Prefix: kitstore.K(fact.GetCaseFlowId(), fact.GetFromNode())}, maxReferrals)
 	if err != nil {
 		return err
 	}
@@ -209,10 +218,10 @@ func apply(tx *kitstore.Tx, delta map[rules.CountKey]int64) error {
 	return nil
 }
 
-// flowOf reads what is known of one flow.
-func flowOf(r kitstore.Reader, id []byte) (rules.Flow, error) {
+// flowOf reads what counts of a flow that begins at a node.
+func flowOf(r kitstore.Reader, origin string, id []byte) (rules.Flow, error) {
 	records, err := recordsOf(r, id)
-	return flowFrom(records), err
+	return flowFrom(origin, records), err
 }
 
 func recordsOf(r kitstore.Reader, id []byte) (records []*federalv1.FactRecord, err error) {
@@ -223,23 +232,23 @@ func recordsOf(r kitstore.Reader, id []byte) (records []*federalv1.FactRecord, e
 	return records, err
 }
 
-func flowFrom(records []*federalv1.FactRecord) rules.Flow {
+func flowFrom(origin string, records []*federalv1.FactRecord) rules.Flow {
 	var known []rules.Known
 	for _, r := range records {
-		known = append(known, rules.Known{Fact: r.GetFact(), ID: r.GetFactId()})
+		known = append(known, rules.Known{Fact: r.GetFact(), ID: r.GetFactId(), Teller: r.GetSourceNode()})
 	}
-	return rules.NewFlow(known)
+	return rules.NewFlow(origin, known)
 }
 
-// caseOf is what a case adds to the figures with its referrals.
-func caseOf(r kitstore.Reader, id []byte) (map[rules.CountKey]int64, error) {
-	begun, err := flowOf(r, id)
+// caseOf is what a case that began at a node adds to the figures with its referrals.
+func caseOf(r kitstore.Reader, origin string, id []byte) (map[rules.CountKey]int64, error) {
+	begun, err := flowOf(r, origin, id)
 	if err != nil {
 		return nil, err
 	}
 	var referrals []rules.Flow
-	err = store.CaseFlows.Scan(r, kitstore.Range{Prefix: kitstore.K(id)}, func(_ kitstore.Key, l *federalv1.FlowLink) error {
-		f, err := flowOf(r, l.GetFlowId())
+	err = store.CaseFlows.Scan(r, kitstore.Range{Prefix: kitstore.K(id, origin)}, func(_ kitstore.Key, l *federalv1.FlowLink) error {
+		f, err := flowOf(r, origin, l.GetFlowId())
 		if bytes.Equal(f.Case(), id) { // a flow is of one case
 			referrals = append(referrals, f)
 		}

@@ -40,7 +40,7 @@ const (
 )
 
 // Counting grows with every change of what OfFlow or OfCase say, or of how counts follow from it, so that stored counts are made anew.
-const Counting = 3
+const Counting = 4
 
 // CountKey names one count.
 type CountKey struct{ Figure, Month, From, To, Detail string }
@@ -69,17 +69,21 @@ func (s Span) Figure() string { return FigureTook + s.From + "/" + s.To }
 // ended are the kinds after which a flow stands nowhere any more.
 var ended = []string{facts.Completed, facts.Cancelled, facts.Expired, facts.Returned}
 
-// Known is a fact and its id.
+// Known is a fact, its id, and the node that told it.
 type Known struct {
-	Fact *federalv1.Fact
-	ID   []byte
+	Fact   *federalv1.Fact
+	ID     []byte
+	Teller string
 }
 
-// Flow is what is known of one flow, in order of time: without the facts that others took the place of, and without those that only say so.
+// Flow is what counts of one flow, in order of time: told by those who have part in it, without the facts that others took the place of, and
+// without those that only say so.
 type Flow []Known
 
-// NewFlow is a flow of these facts, in any order.
-func NewFlow(all []Known) Flow {
+// NewFlow is the flow that begins at a node, of all facts that have its id, in any order. Another node that tells of the same id begins another
+// flow.
+func NewFlow(origin string, all []Known) Flow {
+	all = counted(origin, all)
 	wrong := map[string]bool{}
 	for _, k := range all {
 		wrong[string(k.Fact.GetCorrects())] = true
@@ -94,6 +98,27 @@ func NewFlow(all []Known) Flow {
 		return cmp.Or(a.Fact.GetEventTime().AsTime().Compare(b.Fact.GetEventTime().AsTime()), bytes.Compare(a.ID, b.ID))
 	})
 	return f
+}
+
+// counted are the facts of a flow that were told by who has part in it: the node where it begins, and each to which one of these says that the
+// person was handed over. Others may come to know a flow's id: what they tell is kept, and does not count. A part is not taken away by who says
+// that the handover was told wrong: so what has part follows from the facts in any order, and nobody takes away their own.
+func counted(origin string, all []Known) (of []Known) {
+	for _, k := range all {
+		if k.Fact.GetFromNode() == origin {
+			of = append(of, k)
+		}
+	}
+	parties := map[string]bool{origin: true}
+	for more := true; more; {
+		more = false
+		for _, k := range of {
+			if to := k.Fact.GetToNode(); k.Fact.GetKind() == facts.Dispatched && parties[k.Teller] && to != "" && !parties[to] {
+				parties[to], more = true, true
+			}
+		}
+	}
+	return slices.DeleteFunc(of, func(k Known) bool { return !parties[k.Teller] })
 }
 
 // first is the first fact of a kind; nil for none.
@@ -119,10 +144,10 @@ func (f Flow) last(kind string) *federalv1.Fact {
 // IsCase says whether the flow is a case's own.
 func (f Flow) IsCase() bool { return f.first(facts.Identified) != nil }
 
-// Case is the flow of the case that a referral's flow is of; nil where it is not known.
+// Case is the flow of the case that a referral's flow is of, as the node says where both begin; nil where it is not known.
 func (f Flow) Case() []byte {
 	for _, k := range f {
-		if c := k.Fact.GetCaseFlowId(); len(c) > 0 {
+		if c := k.Fact.GetCaseFlowId(); len(c) > 0 && k.Teller == k.Fact.GetFromNode() {
 			return c
 		}
 	}

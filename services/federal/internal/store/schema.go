@@ -27,7 +27,7 @@ var (
 	FactsByDay = store.NewIndex(Facts, "facts_by_day", func(r *federalv1.FactRecord) []store.Key {
 		return []store.Key{store.K(r.GetSourceNode(), r.GetSourceService(), facts.Day(r.GetFact().GetEventTime().AsTime()))}
 	})
-	// CaseFlows: (case's flow, referral's flow) → the same. They follow from the facts.
+	// CaseFlows: (case's flow, node where both begin, referral's flow) → the last. They follow from the facts.
 	CaseFlows = store.NewTable[*federalv1.FlowLink](Schema, "case_flows")
 	// Counts: what the facts add up to, under CountKey.
 	Counts = store.NewTable[*federalv1.Count](Schema, "counts")

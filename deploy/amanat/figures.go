@@ -52,7 +52,7 @@ func figures() *cobra.Command {
 			}
 			for _, d := range days {
 				if d.GetDifferTime() != nil {
-					err = errors.Join(err, fmt.Errorf("%s of %s told %d facts of %s, and %d are counted: it was asked again %d times",
+					err = errors.Join(err, fmt.Errorf("%s of %s told %d facts of %s, and %d are counted; it was asked again %d times, and is until both are the same. If that lasts, look at its links: amanat status",
 						d.GetService(), d.GetNode(), d.GetTold().GetFacts(), d.GetKept().GetDay(), d.GetKept().GetFacts(), d.GetAsked()))
 				}
 			}
@@ -144,6 +144,11 @@ func showFigures(out io.Writer, f *federalv1.Figures) error {
 		for _, r := range f.GetShelters() {
 			d := r.GetDay()
 			row(r.GetNode(), d.GetTotal(), d.GetOutOfService(), d.GetOccupied(), d.GetHeld(), r.GetFree())
+		}
+	})
+	show([]string{"not counted: of flows never handed to", "facts"}, func(row func(cells ...any)) {
+		for _, r := range f.GetStrays() {
+			row(r.GetNode(), r.GetFacts())
 		}
 	})
 	return err

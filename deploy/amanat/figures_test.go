@@ -29,6 +29,7 @@ func TestShowFigures(t *testing.T) {
 		Outcomes: []*federalv1.CodeRow{{FromNode: "punjab", Code: "REUNIFIED", Flows: 30}, {FromNode: "sindh", Code: "REUNIFIED", Flows: 10}},
 		Standing: []*federalv1.StandingRow{{FromNode: "sindh", Stage: 1, Age: 4, Flows: 3}, {FromNode: "punjab", ToNode: "sindh", Stage: 5, Age: 1, Flows: 50}},
 		Shelters: []*federalv1.ShelterRow{{Node: "punjab", Free: 14, Day: &federalv1.ShelterDay{Total: 50, OutOfService: 1, Occupied: 30, Held: 5}}},
+		Strays:   []*federalv1.StrayRow{{Node: "khyber", Facts: 3}},
 	}
 	var out strings.Builder
 	if err := showFigures(&out, f); err != nil {
@@ -63,6 +64,9 @@ arrived       less than a day  50
 
 beds now at  all  out of service  occupied  held  free
 punjab       50   1               30        5     14
+
+not counted: of flows never handed to  facts
+khyber                                 3
 
 `
 	if got := out.String(); got != want {

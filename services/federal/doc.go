@@ -14,8 +14,8 @@
 //     day; both ends then give each other what they have of it, again and again until they count the same, to the last fact.
 //   - A node begins flows of its own alone. Nothing is taken from who is not in the roster.
 //   - Of a flow counts what those tell who have part in it: the node where it begins, and each to which one of these says that the person was handed
-//     over (DISPATCHED). What others tell under its id is kept and compared like any facts, and counts if it turns out that they have part. Of which
-//     case a flow is, the node where both begin says alone.
+//     over (DISPATCHED). What others tell under its id is kept and compared like any facts, is shown as what nobody with a part vouches for (strays), and
+//     counts if it turns out that they have part. Of which case a flow is, the node where both begin says alone.
 //   - Of beds the last word of each day is kept, of links and of what is late the last word of each service; none is newer than now.
 //   - No message of the service has a field that identifies a person, and fields that the program
 //     does not know are dropped before anything is kept.

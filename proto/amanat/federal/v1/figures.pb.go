@@ -105,7 +105,10 @@ type Figures struct {
 	// Beds now.
 	Shelters []*ShelterRow `protobuf:"bytes,12,rep,name=shelters,proto3" json:"shelters,omitempty"`
 	// Beds at the end of each month.
-	ShelterTrend  []*ShelterRow `protobuf:"bytes,13,rep,name=shelter_trend,json=shelterTrend,proto3" json:"shelter_trend,omitempty"`
+	ShelterTrend []*ShelterRow `protobuf:"bytes,13,rep,name=shelter_trend,json=shelterTrend,proto3" json:"shelter_trend,omitempty"`
+	// What is told in the months of flows by nodes that have no part in them, as far as is known, and so is not counted above. It is counted there as
+	// soon as who has part says that the person was handed over to them.
+	Strays        []*StrayRow `protobuf:"bytes,16,rep,name=strays,proto3" json:"strays,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -241,6 +244,13 @@ func (x *Figures) GetShelters() []*ShelterRow {
 func (x *Figures) GetShelterTrend() []*ShelterRow {
 	if x != nil {
 		return x.ShelterTrend
+	}
+	return nil
+}
+
+func (x *Figures) GetStrays() []*StrayRow {
+	if x != nil {
+		return x.Strays
 	}
 	return nil
 }
@@ -784,6 +794,61 @@ func (x *ShelterRow) GetFree() int64 {
 	return 0
 }
 
+// StrayRow is what a node tells of flows in which it has no part.
+type StrayRow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// How many facts.
+	Facts         int64 `protobuf:"varint,2,opt,name=facts,proto3" json:"facts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StrayRow) Reset() {
+	*x = StrayRow{}
+	mi := &file_amanat_federal_v1_figures_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StrayRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StrayRow) ProtoMessage() {}
+
+func (x *StrayRow) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_federal_v1_figures_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StrayRow.ProtoReflect.Descriptor instead.
+func (*StrayRow) Descriptor() ([]byte, []int) {
+	return file_amanat_federal_v1_figures_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *StrayRow) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *StrayRow) GetFacts() int64 {
+	if x != nil {
+		return x.Facts
+	}
+	return 0
+}
+
 // Request for days.
 type ListDaysRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -799,7 +864,7 @@ type ListDaysRequest struct {
 
 func (x *ListDaysRequest) Reset() {
 	*x = ListDaysRequest{}
-	mi := &file_amanat_federal_v1_figures_proto_msgTypes[8]
+	mi := &file_amanat_federal_v1_figures_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -811,7 +876,7 @@ func (x *ListDaysRequest) String() string {
 func (*ListDaysRequest) ProtoMessage() {}
 
 func (x *ListDaysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_federal_v1_figures_proto_msgTypes[8]
+	mi := &file_amanat_federal_v1_figures_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -824,7 +889,7 @@ func (x *ListDaysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDaysRequest.ProtoReflect.Descriptor instead.
 func (*ListDaysRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_federal_v1_figures_proto_rawDescGZIP(), []int{8}
+	return file_amanat_federal_v1_figures_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListDaysRequest) GetFilter() *ListDaysRequest_Filter {
@@ -861,7 +926,7 @@ type ListDaysResponse struct {
 
 func (x *ListDaysResponse) Reset() {
 	*x = ListDaysResponse{}
-	mi := &file_amanat_federal_v1_figures_proto_msgTypes[9]
+	mi := &file_amanat_federal_v1_figures_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -873,7 +938,7 @@ func (x *ListDaysResponse) String() string {
 func (*ListDaysResponse) ProtoMessage() {}
 
 func (x *ListDaysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_federal_v1_figures_proto_msgTypes[9]
+	mi := &file_amanat_federal_v1_figures_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -886,7 +951,7 @@ func (x *ListDaysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDaysResponse.ProtoReflect.Descriptor instead.
 func (*ListDaysResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_federal_v1_figures_proto_rawDescGZIP(), []int{9}
+	return file_amanat_federal_v1_figures_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListDaysResponse) GetDays() []*DayRecord {
@@ -918,7 +983,7 @@ type ListLinksRequest struct {
 
 func (x *ListLinksRequest) Reset() {
 	*x = ListLinksRequest{}
-	mi := &file_amanat_federal_v1_figures_proto_msgTypes[10]
+	mi := &file_amanat_federal_v1_figures_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +995,7 @@ func (x *ListLinksRequest) String() string {
 func (*ListLinksRequest) ProtoMessage() {}
 
 func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_federal_v1_figures_proto_msgTypes[10]
+	mi := &file_amanat_federal_v1_figures_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1008,7 @@ func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksRequest.ProtoReflect.Descriptor instead.
 func (*ListLinksRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_federal_v1_figures_proto_rawDescGZIP(), []int{10}
+	return file_amanat_federal_v1_figures_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListLinksRequest) GetFilter() *ListLinksRequest_Filter {
@@ -980,7 +1045,7 @@ type ListLinksResponse struct {
 
 func (x *ListLinksResponse) Reset() {
 	*x = ListLinksResponse{}
-	mi := &file_amanat_federal_v1_figures_proto_msgTypes[11]
+	mi := &file_amanat_federal_v1_figures_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -992,7 +1057,7 @@ func (x *ListLinksResponse) String() string {
 func (*ListLinksResponse) ProtoMessage() {}
 
 func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_federal_v1_figures_proto_msgTypes[11]
+	mi := &file_amanat_federal_v1_figures_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1005,7 +1070,7 @@ func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksResponse.ProtoReflect.Descriptor instead.
 func (*ListLinksResponse) Descriptor() ([]byte, []int) {
-	return file_amanat_federal_v1_figures_proto_rawDescGZIP(), []int{11}
+	return file_amanat_federal_v1_figures_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListLinksResponse) GetLinks() []*LinkRecord {
@@ -1035,7 +1100,7 @@ type ListDaysRequest_Filter struct {
 
 func (x *ListDaysRequest_Filter) Reset() {
 	*x = ListDaysRequest_Filter{}
-	mi := &file_amanat_federal_v1_figures_proto_msgTypes[12]
+	mi := &file_amanat_federal_v1_figures_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1047,7 +1112,7 @@ func (x *ListDaysRequest_Filter) String() string {
 func (*ListDaysRequest_Filter) ProtoMessage() {}
 
 func (x *ListDaysRequest_Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_federal_v1_figures_proto_msgTypes[12]
+	mi := &file_amanat_federal_v1_figures_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1060,7 +1125,7 @@ func (x *ListDaysRequest_Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDaysRequest_Filter.ProtoReflect.Descriptor instead.
 func (*ListDaysRequest_Filter) Descriptor() ([]byte, []int) {
-	return file_amanat_federal_v1_figures_proto_rawDescGZIP(), []int{8, 0}
+	return file_amanat_federal_v1_figures_proto_rawDescGZIP(), []int{9, 0}
 }
 
 func (x *ListDaysRequest_Filter) GetNode() string {
@@ -1088,7 +1153,7 @@ type ListLinksRequest_Filter struct {
 
 func (x *ListLinksRequest_Filter) Reset() {
 	*x = ListLinksRequest_Filter{}
-	mi := &file_amanat_federal_v1_figures_proto_msgTypes[13]
+	mi := &file_amanat_federal_v1_figures_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1100,7 +1165,7 @@ func (x *ListLinksRequest_Filter) String() string {
 func (*ListLinksRequest_Filter) ProtoMessage() {}
 
 func (x *ListLinksRequest_Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_federal_v1_figures_proto_msgTypes[13]
+	mi := &file_amanat_federal_v1_figures_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1113,7 +1178,7 @@ func (x *ListLinksRequest_Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksRequest_Filter.ProtoReflect.Descriptor instead.
 func (*ListLinksRequest_Filter) Descriptor() ([]byte, []int) {
-	return file_amanat_federal_v1_figures_proto_rawDescGZIP(), []int{10, 0}
+	return file_amanat_federal_v1_figures_proto_rawDescGZIP(), []int{11, 0}
 }
 
 func (x *ListLinksRequest_Filter) GetNode() string {
@@ -1129,7 +1194,7 @@ const file_amanat_federal_v1_figures_proto_rawDesc = "" +
 	"\n" +
 	"\x1famanat/federal/v1/figures.proto\x12\x11amanat.federal.v1\x1a\x1damanat/federal/v1/facts.proto\x1a\x1famanat/federal/v1/federal.proto\x1a\x1camanat/federal/v1/late.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"|\n" +
 	"\x11GetFiguresRequest\x12g\n" +
-	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^figures/(all|[0-9]{4}-(0[1-9]|1[0-2])([.]{2}[0-9]{4}-(0[1-9]|1[0-2]))?)$R\x04name\"\xda\x06\n" +
+	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^figures/(all|[0-9]{4}-(0[1-9]|1[0-2])([.]{2}[0-9]{4}-(0[1-9]|1[0-2]))?)$R\x04name\"\x94\a\n" +
 	"\aFigures\x12\x17\n" +
 	"\x04name\x18\x0e \x01(\tB\x03\xe0A\bR\x04name\x12\x17\n" +
 	"\x04etag\x18\x0f \x01(\tB\x03\xe0A\x03R\x04etag\x12>\n" +
@@ -1147,7 +1212,8 @@ const file_amanat_federal_v1_figures_proto_rawDesc = "" +
 	" \x03(\v2\x1a.amanat.federal.v1.CodeRowB\x03\xe0A\x03R\x05ended\x12?\n" +
 	"\bstanding\x18\v \x03(\v2\x1e.amanat.federal.v1.StandingRowB\x03\xe0A\x03R\bstanding\x12>\n" +
 	"\bshelters\x18\f \x03(\v2\x1d.amanat.federal.v1.ShelterRowB\x03\xe0A\x03R\bshelters\x12G\n" +
-	"\rshelter_trend\x18\r \x03(\v2\x1d.amanat.federal.v1.ShelterRowB\x03\xe0A\x03R\fshelterTrend\"\x89\x02\n" +
+	"\rshelter_trend\x18\r \x03(\v2\x1d.amanat.federal.v1.ShelterRowB\x03\xe0A\x03R\fshelterTrend\x128\n" +
+	"\x06strays\x18\x10 \x03(\v2\x1b.amanat.federal.v1.StrayRowB\x03\xe0A\x03R\x06strays\"\x89\x02\n" +
 	"\tFunnelRow\x12\x19\n" +
 	"\x05month\x18\x01 \x01(\tB\x03\xe0A\x03R\x05month\x12\x17\n" +
 	"\x04node\x18\x02 \x01(\tB\x03\xe0A\x03R\x04node\x12\x1f\n" +
@@ -1194,7 +1260,10 @@ const file_amanat_federal_v1_figures_proto_rawDesc = "" +
 	"\bprovince\x18\x02 \x01(\tB\x03\xe0A\x03R\bprovince\x12\x19\n" +
 	"\x05month\x18\x03 \x01(\tB\x03\xe0A\x03R\x05month\x124\n" +
 	"\x03day\x18\x04 \x01(\v2\x1d.amanat.federal.v1.ShelterDayB\x03\xe0A\x03R\x03day\x12\x17\n" +
-	"\x04free\x18\x05 \x01(\x03B\x03\xe0A\x03R\x04free\"\x8f\x02\n" +
+	"\x04free\x18\x05 \x01(\x03B\x03\xe0A\x03R\x04free\">\n" +
+	"\bStrayRow\x12\x17\n" +
+	"\x04node\x18\x01 \x01(\tB\x03\xe0A\x03R\x04node\x12\x19\n" +
+	"\x05facts\x18\x02 \x01(\x03B\x03\xe0A\x03R\x05facts\"\x8f\x02\n" +
 	"\x0fListDaysRequest\x12F\n" +
 	"\x06filter\x18\x01 \x01(\v2).amanat.federal.v1.ListDaysRequest.FilterB\x03\xe0A\x01R\x06filter\x12*\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\r\xe0A\x01\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12*\n" +
@@ -1235,7 +1304,7 @@ func file_amanat_federal_v1_figures_proto_rawDescGZIP() []byte {
 	return file_amanat_federal_v1_figures_proto_rawDescData
 }
 
-var file_amanat_federal_v1_figures_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_amanat_federal_v1_figures_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_amanat_federal_v1_figures_proto_goTypes = []any{
 	(*GetFiguresRequest)(nil),       // 0: amanat.federal.v1.GetFiguresRequest
 	(*Figures)(nil),                 // 1: amanat.federal.v1.Figures
@@ -1245,22 +1314,23 @@ var file_amanat_federal_v1_figures_proto_goTypes = []any{
 	(*CodeRow)(nil),                 // 5: amanat.federal.v1.CodeRow
 	(*StandingRow)(nil),             // 6: amanat.federal.v1.StandingRow
 	(*ShelterRow)(nil),              // 7: amanat.federal.v1.ShelterRow
-	(*ListDaysRequest)(nil),         // 8: amanat.federal.v1.ListDaysRequest
-	(*ListDaysResponse)(nil),        // 9: amanat.federal.v1.ListDaysResponse
-	(*ListLinksRequest)(nil),        // 10: amanat.federal.v1.ListLinksRequest
-	(*ListLinksResponse)(nil),       // 11: amanat.federal.v1.ListLinksResponse
-	(*ListDaysRequest_Filter)(nil),  // 12: amanat.federal.v1.ListDaysRequest.Filter
-	(*ListLinksRequest_Filter)(nil), // 13: amanat.federal.v1.ListLinksRequest.Filter
-	(*timestamppb.Timestamp)(nil),   // 14: google.protobuf.Timestamp
-	(Stage)(0),                      // 15: amanat.federal.v1.Stage
-	(*durationpb.Duration)(nil),     // 16: google.protobuf.Duration
-	(LateAge)(0),                    // 17: amanat.federal.v1.LateAge
-	(*ShelterDay)(nil),              // 18: amanat.federal.v1.ShelterDay
-	(*DayRecord)(nil),               // 19: amanat.federal.v1.DayRecord
-	(*LinkRecord)(nil),              // 20: amanat.federal.v1.LinkRecord
+	(*StrayRow)(nil),                // 8: amanat.federal.v1.StrayRow
+	(*ListDaysRequest)(nil),         // 9: amanat.federal.v1.ListDaysRequest
+	(*ListDaysResponse)(nil),        // 10: amanat.federal.v1.ListDaysResponse
+	(*ListLinksRequest)(nil),        // 11: amanat.federal.v1.ListLinksRequest
+	(*ListLinksResponse)(nil),       // 12: amanat.federal.v1.ListLinksResponse
+	(*ListDaysRequest_Filter)(nil),  // 13: amanat.federal.v1.ListDaysRequest.Filter
+	(*ListLinksRequest_Filter)(nil), // 14: amanat.federal.v1.ListLinksRequest.Filter
+	(*timestamppb.Timestamp)(nil),   // 15: google.protobuf.Timestamp
+	(Stage)(0),                      // 16: amanat.federal.v1.Stage
+	(*durationpb.Duration)(nil),     // 17: google.protobuf.Duration
+	(LateAge)(0),                    // 18: amanat.federal.v1.LateAge
+	(*ShelterDay)(nil),              // 19: amanat.federal.v1.ShelterDay
+	(*DayRecord)(nil),               // 20: amanat.federal.v1.DayRecord
+	(*LinkRecord)(nil),              // 21: amanat.federal.v1.LinkRecord
 }
 var file_amanat_federal_v1_figures_proto_depIdxs = []int32{
-	14, // 0: amanat.federal.v1.Figures.count_time:type_name -> google.protobuf.Timestamp
+	15, // 0: amanat.federal.v1.Figures.count_time:type_name -> google.protobuf.Timestamp
 	2,  // 1: amanat.federal.v1.Figures.total:type_name -> amanat.federal.v1.FunnelRow
 	2,  // 2: amanat.federal.v1.Figures.funnel:type_name -> amanat.federal.v1.FunnelRow
 	2,  // 3: amanat.federal.v1.Figures.trend:type_name -> amanat.federal.v1.FunnelRow
@@ -1273,28 +1343,29 @@ var file_amanat_federal_v1_figures_proto_depIdxs = []int32{
 	6,  // 10: amanat.federal.v1.Figures.standing:type_name -> amanat.federal.v1.StandingRow
 	7,  // 11: amanat.federal.v1.Figures.shelters:type_name -> amanat.federal.v1.ShelterRow
 	7,  // 12: amanat.federal.v1.Figures.shelter_trend:type_name -> amanat.federal.v1.ShelterRow
-	15, // 13: amanat.federal.v1.TimeRow.from_stage:type_name -> amanat.federal.v1.Stage
-	15, // 14: amanat.federal.v1.TimeRow.to_stage:type_name -> amanat.federal.v1.Stage
-	16, // 15: amanat.federal.v1.TimeRow.p50:type_name -> google.protobuf.Duration
-	16, // 16: amanat.federal.v1.TimeRow.p90:type_name -> google.protobuf.Duration
-	15, // 17: amanat.federal.v1.StandingRow.stage:type_name -> amanat.federal.v1.Stage
-	17, // 18: amanat.federal.v1.StandingRow.age:type_name -> amanat.federal.v1.LateAge
-	18, // 19: amanat.federal.v1.ShelterRow.day:type_name -> amanat.federal.v1.ShelterDay
-	12, // 20: amanat.federal.v1.ListDaysRequest.filter:type_name -> amanat.federal.v1.ListDaysRequest.Filter
-	19, // 21: amanat.federal.v1.ListDaysResponse.days:type_name -> amanat.federal.v1.DayRecord
-	13, // 22: amanat.federal.v1.ListLinksRequest.filter:type_name -> amanat.federal.v1.ListLinksRequest.Filter
-	20, // 23: amanat.federal.v1.ListLinksResponse.links:type_name -> amanat.federal.v1.LinkRecord
-	0,  // 24: amanat.federal.v1.FiguresService.GetFigures:input_type -> amanat.federal.v1.GetFiguresRequest
-	8,  // 25: amanat.federal.v1.FiguresService.ListDays:input_type -> amanat.federal.v1.ListDaysRequest
-	10, // 26: amanat.federal.v1.FiguresService.ListLinks:input_type -> amanat.federal.v1.ListLinksRequest
-	1,  // 27: amanat.federal.v1.FiguresService.GetFigures:output_type -> amanat.federal.v1.Figures
-	9,  // 28: amanat.federal.v1.FiguresService.ListDays:output_type -> amanat.federal.v1.ListDaysResponse
-	11, // 29: amanat.federal.v1.FiguresService.ListLinks:output_type -> amanat.federal.v1.ListLinksResponse
-	27, // [27:30] is the sub-list for method output_type
-	24, // [24:27] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	8,  // 13: amanat.federal.v1.Figures.strays:type_name -> amanat.federal.v1.StrayRow
+	16, // 14: amanat.federal.v1.TimeRow.from_stage:type_name -> amanat.federal.v1.Stage
+	16, // 15: amanat.federal.v1.TimeRow.to_stage:type_name -> amanat.federal.v1.Stage
+	17, // 16: amanat.federal.v1.TimeRow.p50:type_name -> google.protobuf.Duration
+	17, // 17: amanat.federal.v1.TimeRow.p90:type_name -> google.protobuf.Duration
+	16, // 18: amanat.federal.v1.StandingRow.stage:type_name -> amanat.federal.v1.Stage
+	18, // 19: amanat.federal.v1.StandingRow.age:type_name -> amanat.federal.v1.LateAge
+	19, // 20: amanat.federal.v1.ShelterRow.day:type_name -> amanat.federal.v1.ShelterDay
+	13, // 21: amanat.federal.v1.ListDaysRequest.filter:type_name -> amanat.federal.v1.ListDaysRequest.Filter
+	20, // 22: amanat.federal.v1.ListDaysResponse.days:type_name -> amanat.federal.v1.DayRecord
+	14, // 23: amanat.federal.v1.ListLinksRequest.filter:type_name -> amanat.federal.v1.ListLinksRequest.Filter
+	21, // 24: amanat.federal.v1.ListLinksResponse.links:type_name -> amanat.federal.v1.LinkRecord
+	0,  // 25: amanat.federal.v1.FiguresService.GetFigures:input_type -> amanat.federal.v1.GetFiguresRequest
+	9,  // 26: amanat.federal.v1.FiguresService.ListDays:input_type -> amanat.federal.v1.ListDaysRequest
+	11, // 27: amanat.federal.v1.FiguresService.ListLinks:input_type -> amanat.federal.v1.ListLinksRequest
+	1,  // 28: amanat.federal.v1.FiguresService.GetFigures:output_type -> amanat.federal.v1.Figures
+	10, // 29: amanat.federal.v1.FiguresService.ListDays:output_type -> amanat.federal.v1.ListDaysResponse
+	12, // 30: amanat.federal.v1.FiguresService.ListLinks:output_type -> amanat.federal.v1.ListLinksResponse
+	28, // [28:31] is the sub-list for method output_type
+	25, // [25:28] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_amanat_federal_v1_figures_proto_init() }
@@ -1311,7 +1382,7 @@ func file_amanat_federal_v1_figures_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_federal_v1_figures_proto_rawDesc), len(file_amanat_federal_v1_figures_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -86,6 +86,7 @@ func (a *App) figures(r kitstore.Reader, months span) (*federalv1.Figures, error
 		func() (err error) { f.Ended, err = countCodes(r, rules.FigureEnded, months); return err },
 		func() error { return countStanding(r, now, f) },
 		func() error { return a.countShelters(r, months, f) },
+		func() error { return countStrays(r, months, f) },
 	} {
 		if err := count(); err != nil {
 			return nil, err
@@ -244,6 +245,15 @@ func countStanding(r kitstore.Reader, now time.Time, f *federalv1.Figures) error
 	f.Standing = all.sorted(func(a, b key) int {
 		return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to), cmp.Compare(a.stage, b.stage), cmp.Compare(a.age, b.age))
 	})
+	return err
+}
+
+func countStrays(r kitstore.Reader, months span, f *federalv1.Figures) error {
+	var all table[string, federalv1.StrayRow]
+	err := each(r, rules.FigureStray, months, func(c *federalv1.Count) {
+		all.row(c.GetFromNode(), func() *federalv1.StrayRow { return &federalv1.StrayRow{Node: c.GetFromNode()} }).Facts += c.GetValue()
+	})
+	f.Strays = all.sorted(cmp.Compare[string])
 	return err
 }
 

@@ -7,7 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	federalv1 "amanat.example/proto/amanat/federal/v1"
+	"amanat.example/services/federal/internal/rules"
 	"amanat.example/services/kit/facts"
 	"amanat.example/services/kit/flow"
 )
@@ -88,16 +91,26 @@ func TestAllWaysOfAFlowCount(t *testing.T) {
 func TestWhatComesBeforeItsHandover(t *testing.T) {
 	b := newBench(t)
 	all := ways["on to a third"]
+	strays := func(want string) {
+		t.Helper()
+		if got := fmt.Sprint(b.figures("2026-03").GetStrays()); got != want || len(b.figures("2026-04").GetStrays()) != 0 {
+			t.Errorf("strays %s, want %s", got, want)
+		}
+	}
 	b.hear(all[0], all[1])
 	want := b.counts()
+	strays("[]")
 	b.hear(all[7], all[8], all[6]) // the third node has the person, from one that has no part yet
-	if got := b.counts(); !slices.Equal(got, want) {
+	got := slices.DeleteFunc(b.counts(), func(c string) bool { return strings.HasPrefix(c, rules.FigureStray+" ") })
+	if !slices.Equal(got, want) {
 		t.Errorf("%v\nwant %v", got, want)
 	}
+	strays(fmt.Sprint([]*federalv1.StrayRow{{Node: "balochistan", Facts: 2}, {Node: "punjab", Facts: 1}}))
 	b.hear(all[3])
 	if got := strings.Join(b.counts(), "\n"); !strings.Contains(got, "stage 2026-03 sindh>balochistan COMPLETED 1") {
 		t.Errorf("after the handover:\n%s", got)
 	}
+	strays("[]")
 }
 
 // ill is what a node can tell that knows all ids of a flow and its case, and has no part in them.
@@ -160,14 +173,30 @@ func TestWhoHasNoPartInAFlow(t *testing.T) {
 				if got := of(b); !slices.Equal(got, want) {
 					t.Fatalf("%v\nwant %v", got, want)
 				}
+				whole := b.counts()
 				if err := b.Rebuild(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				if got := of(b); !slices.Equal(got, want) {
-					t.Fatalf("counted anew: %v\nwant %v", got, want)
+				if got := b.counts(); !slices.Equal(got, whole) {
+					t.Fatalf("counted anew: %v\nwant %v", got, whole)
 				}
 			}
 		})
+	}
+}
+
+// Of which case a flow is, no other node says, also not one that has part in the flow.
+func TestOfWhichCaseAFlowIs(t *testing.T) {
+	for _, minutes := range []int{-30, 30} { // before and after the node itself
+		b := newBench(t)
+		b.hear(ways["there"]...)
+		want := b.figures("all").GetTotal()
+		strange := fact(2, facts.Arrived, "punjab", minutes)
+		strange.CaseFlowId = flowID(9)
+		b.hear(word{"punjab", strange})
+		if got := b.figures("all").GetTotal(); !proto.Equal(got, want) || got.GetCompleted() != 1 {
+			t.Errorf("told %d minutes after the submission: %v, want %v", minutes, got, want)
+		}
 	}
 }
 
@@ -179,7 +208,7 @@ func TestWhatDoesNotCountIsCompared(t *testing.T) {
 	p.writes(strange)
 	p.settle()
 	p.whole(1)
-	if got := p.counts(); len(got) != 0 {
+	if got := p.counts(); len(got) != 1 || !strings.HasPrefix(got[0], rules.FigureStray+" ") {
 		t.Errorf("counted: %v", got)
 	}
 }

@@ -85,13 +85,14 @@ func countFlows(tx *kitstore.Tx, id []byte) error {
 	for _, r := range records {
 		origins[r.GetFact().GetFromNode()] = true
 	}
-	all := map[rules.CountKey]int64{}
+	all, known := map[rules.CountKey]int64{}, knownOf(records)
 	for origin := range origins {
 		of, err := caseOf(tx, origin, id)
 		if err != nil {
 			return err
 		}
-		sum(all, rules.OfFlow(flowFrom(origin, records)), 1)
+		sum(all, rules.OfFlow(rules.NewFlow(origin, known)), 1)
+		sum(all, rules.OfStrays(origin, known), 1)
 		sum(all, of, 1)
 	}
 	return apply(tx, all)

@@ -112,9 +112,11 @@ func recount(tx *kitstore.Tx, r *federalv1.FactRecord) error {
 		return post.Refuse(refusedMany)
 	}
 	origin := fact.GetFromNode()
-	before, after := flowFrom(origin, records), flowFrom(origin, append(records, r))
+	knownBefore, knownAfter := knownOf(records), knownOf(append(records, r))
+	before, after := rules.NewFlow(origin, knownBefore), rules.NewFlow(origin, knownAfter)
 	cases := casesOf(fact.GetFlowId(), before, after)
-	delta := map[rules.CountKey]int64{}
+	delta := rules.OfStrays(origin, knownAfter)
+	sum(delta, rules.OfStrays(origin, knownBefore), -1)
 	add := func(f rules.Flow, sign int64) error {
 		sum(delta, rules.OfFlow(f), sign)
 		for _, c := range cases {
@@ -221,7 +223,7 @@ func apply(tx *kitstore.Tx, delta map[rules.CountKey]int64) error {
 // flowOf reads what counts of a flow that begins at a node.
 func flowOf(r kitstore.Reader, origin string, id []byte) (rules.Flow, error) {
 	records, err := recordsOf(r, id)
-	return flowFrom(origin, records), err
+	return rules.NewFlow(origin, knownOf(records)), err
 }
 
 func recordsOf(r kitstore.Reader, id []byte) (records []*federalv1.FactRecord, err error) {
@@ -232,12 +234,11 @@ func recordsOf(r kitstore.Reader, id []byte) (records []*federalv1.FactRecord, e
 	return records, err
 }
 
-func flowFrom(origin string, records []*federalv1.FactRecord) rules.Flow {
-	var known []rules.Known
+func knownOf(records []*federalv1.FactRecord) (known []rules.Known) {
 	for _, r := range records {
 		known = append(known, rules.Known{Fact: r.GetFact(), ID: r.GetFactId(), Teller: r.GetSourceNode()})
 	}
-	return rules.NewFlow(origin, known)
+	return known
 }
 
 // caseOf is what a case that began at a node adds to the figures with its referrals.

@@ -34,12 +34,14 @@ const (
 	FigureEnded = "ended"
 	// FigureStanding: flows that stand at a stage now. The detail is the stage and the hour (UTC) in which it was reached: STAGE/2026-11-26T08.
 	FigureStanding = "standing"
+	// FigureStray: facts of the month that do not count, by the node that told them (from), since nobody who has part in the flow says that it has.
+	FigureStray = "stray"
 	// FigureTook and what follows it, such as took/REFERRED/ACCEPTED: how long flows took from one stage to another, by the month of the
 	// latter. The detail is a bucket, see [Bucket].
 	FigureTook = "took/"
 )
 
-// Counting grows with every change of what OfFlow or OfCase say, or of how counts follow from it, so that stored counts are made anew.
+// Counting grows with every change of what OfFlow, OfCase or OfStrays say, or of how counts follow from it, so that stored counts are made anew.
 const Counting = 4
 
 // CountKey names one count.
@@ -83,7 +85,7 @@ type Flow []Known
 // NewFlow is the flow that begins at a node, of all facts that have its id, in any order. Another node that tells of the same id begins another
 // flow.
 func NewFlow(origin string, all []Known) Flow {
-	all = counted(origin, all)
+	all, _ = parted(origin, all)
 	wrong := map[string]bool{}
 	for _, k := range all {
 		wrong[string(k.Fact.GetCorrects())] = true
@@ -100,25 +102,41 @@ func NewFlow(origin string, all []Known) Flow {
 	return f
 }
 
-// counted are the facts of a flow that were told by who has part in it: the node where it begins, and each to which one of these says that the
-// person was handed over. Others may come to know a flow's id: what they tell is kept, and does not count. A part is not taken away by who says
-// that the handover was told wrong: so what has part follows from the facts in any order, and nobody takes away their own.
-func counted(origin string, all []Known) (of []Known) {
-	for _, k := range all {
-		if k.Fact.GetFromNode() == origin {
-			of = append(of, k)
-		}
-	}
+// parted are the facts of a flow that were told by who has part in it: the node where it begins, and each to which one of these says that the
+// person was handed over; and the others. Others may come to know a flow's id: what they tell is kept, and does not count. A part is not taken
+// away by who says that the handover was told wrong: so what has part follows from the facts in any order, and nobody takes away their own.
+func parted(origin string, all []Known) (counted, strays []Known) {
 	parties := map[string]bool{origin: true}
 	for more := true; more; {
 		more = false
-		for _, k := range of {
-			if to := k.Fact.GetToNode(); k.Fact.GetKind() == facts.Dispatched && parties[k.Teller] && to != "" && !parties[to] {
+		for _, k := range all {
+			to := k.Fact.GetToNode()
+			handover := k.Fact.GetKind() == facts.Dispatched && k.Fact.GetFromNode() == origin && to != ""
+			if handover && parties[k.Teller] && !parties[to] {
 				parties[to], more = true, true
 			}
 		}
 	}
-	return slices.DeleteFunc(of, func(k Known) bool { return !parties[k.Teller] })
+	for _, k := range all {
+		switch {
+		case k.Fact.GetFromNode() != origin:
+		case parties[k.Teller]:
+			counted = append(counted, k)
+		default:
+			strays = append(strays, k)
+		}
+	}
+	return counted, strays
+}
+
+// OfStrays is what does not count of a flow that begins at a node, of all facts that have its id.
+func OfStrays(origin string, all []Known) map[CountKey]int64 {
+	found := map[CountKey]int64{}
+	_, strays := parted(origin, all)
+	for _, k := range strays {
+		found[CountKey{Figure: FigureStray, Month: facts.Month(k.Fact.GetEventTime().AsTime()), From: k.Teller}]++
+	}
+	return found
 }
 
 // first is the first fact of a kind; nil for none.

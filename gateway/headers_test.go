@@ -179,6 +179,7 @@ func TestChangeOfWhatWasSeen(t *testing.T) {
 		{"a stale tag, and PATCH", "PATCH", shelterPath, "", `If-Match: "4"`, 412, ""},
 		{"a stale etag", "POST", suspend, "4", "", 409, ""},
 		{"both, stale", "POST", suspend, "4", `If-Match: "4"`, 412, ""},
+		{"whatever is there, and a stale etag", "POST", suspend, "4", "If-Match: *", 409, ""},
 		{"both, not the same", "POST", suspend, "4", "If-Match: " + tag, 400, "If-Match etag"},
 		{"the query, not the same", "PATCH", shelterPath + "?etag=4", "", "If-Match: " + tag, 400, "If-Match etag"},
 		{"a weak tag", "POST", suspend, "", "If-Match: W/" + tag, 400, "If-Match"},

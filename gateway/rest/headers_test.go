@@ -1,9 +1,14 @@
 package rest
 
 import (
+	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
+
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/fault"
 )
 
 // The examples of RFC 9110, sections 8.8.3 and 13.1.2, and what is none of them.
@@ -48,6 +53,47 @@ func TestTagsOfAHeader(t *testing.T) {
 	}
 	if both, err := parseTags("If-Match", []string{`"a"`, `"b"`}); err != nil || !slices.Equal(both.opaque, []string{"a", "b"}) {
 		t.Errorf("in two lines: %v %v", both, err)
+	}
+}
+
+// What a request that only reads asks of an answer, tagged or not; a weak tag stands for no other answer strongly.
+func TestConditions(t *testing.T) {
+	for _, c := range []struct {
+		header, value, tag string
+		weak               bool
+		want               error
+	}{
+		{ifMatchHeader, `"a"`, "a", false, nil},
+		{ifMatchHeader, `"a"`, "b", false, fault.StaleEtag()},
+		{ifMatchHeader, `"a"`, "a", true, fault.StaleEtag()},
+		{ifMatchHeader, `""`, "", false, fault.StaleEtag()},
+		{ifMatchHeader, `*`, "", false, nil},
+		{ifNoneMatchHeader, `"a"`, "a", false, errNotModified},
+		{ifNoneMatchHeader, `"a"`, "a", true, errNotModified},
+		{ifNoneMatchHeader, `"a"`, "b", false, nil},
+		{ifNoneMatchHeader, `""`, "", false, nil},
+		{ifNoneMatchHeader, `*`, "", false, errNotModified},
+	} {
+		x := &exchange{header: http.Header{c.header: {c.value}}, safe: true}
+		if got := x.condition(c.tag, c.weak); !errors.Is(got, c.want) {
+			t.Errorf("%s: %s of %q, weak %v: %v, want %v", c.header, c.value, c.tag, c.weak, got, c.want)
+		}
+	}
+}
+
+// A tag never breaks out of its header, whatever etag a service has; and one key is one key.
+func TestWhatCannotBeAHeader(t *testing.T) {
+	h := &Handler{tagKey: []byte("key")}
+	for etag, tagged := range map[string]bool{"5": true, "": false, `5", "6`: false, "5 6": false, "5\r\nX: y": false} {
+		if tag, _ := h.tagOf(&shelterv1.Hold{Etag: etag}); (tag != "") != tagged {
+			t.Errorf("%q is tagged %q", etag, tag)
+		}
+	}
+	for _, values := range [][]string{{"12345678", "12345678"}, {`12345678\`}, {`"1234"5678"`}} {
+		x := &exchange{header: http.Header{keyHeader: values}}
+		if err := x.fillKey((&shelterv1.PlaceHoldRequest{}).ProtoReflect()); fault.ReasonOf(err) != fault.Field {
+			t.Errorf("%q: %v", values, err)
+		}
 	}
 }
 

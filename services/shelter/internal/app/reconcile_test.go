@@ -13,6 +13,7 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/fault"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/shelter/internal/app"
 	"amanat.example/services/shelter/internal/store"
 )
 
@@ -168,6 +169,11 @@ func TestRestoredStoreIsMended(t *testing.T) {
 	if fault.ReasonOf(b.Gate.Closed()) != fault.Unavailable {
 		t.Fatal("a restored store answers")
 	}
+	letters := &federalLetters{}
+	teller := &app.FederalTeller{App: b.App, Federal: "federal", Post: letters}
+	if next, err := teller.Report(t.Context()); err != nil || len(letters.sent) > 0 || !next.After(b.clock.Now()) {
+		t.Errorf("a restored store tells the federal cell what it may have wrong: %v, next %v, %v", letters.sent, next, err)
+	}
 	b.clock.Add(100 * time.Minute) // tentative holds would run out
 	if next, err := b.FireDue(t.Context()); err != nil || !next.After(b.clock.Now()) {
 		t.Fatalf("holds of a restored store are ended by the clock: %v, %v", next, err)
@@ -192,6 +198,9 @@ func TestRestoredStoreIsMended(t *testing.T) {
 	lost = append(lost, b.compare(t, begun.GetFence(), offerName(3), "", list[3:]...)...)
 	if len(lost) > 0 || b.Gate.Closed() != nil {
 		t.Fatalf("lost %v, gate %v", lost, b.Gate.Closed())
+	}
+	if _, err := teller.Report(t.Context()); err != nil || len(letters.sent) != 1 {
+		t.Errorf("when it is mended, %d letters, %v", len(letters.sent), err)
 	}
 	for what, c := range map[string]struct {
 		hold *shelterv1.Hold

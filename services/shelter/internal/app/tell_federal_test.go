@@ -4,7 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	federalv1 "amanat.example/proto/amanat/federal/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/flow"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
@@ -50,6 +53,8 @@ func TestTheFederalCellHearsOfBeds(t *testing.T) {
 	}
 	b.clock.now = b.clock.now.Add(time.Minute)
 	report(2)
+	b.clock.now = b.clock.now.Add(time.Hour)
+	report(2) // an hour later nothing is different
 	b.clock.now = b.clock.now.Add(24 * time.Hour)
 	report(3)
 	if d := day(); d.GetDay() != "2026-03-02" {
@@ -57,4 +62,42 @@ func TestTheFederalCellHearsOfBeds(t *testing.T) {
 	}
 	b.clock.now = b.clock.now.Add(-48 * time.Hour) // a clock that was set back
 	report(4)
+}
+
+// The sums are of all shelters and groups: what is there, out of service, occupied and held.
+func TestSumsOfBeds(t *testing.T) {
+	b, ctx := newApp(t), t.Context()
+	b.shelter(t, 10)
+	for _, id := range []string{"multan-girls", "quetta-road-girls"} {
+		_, err := b.CreateShelter(ctx, &shelterv1.CreateShelterRequest{
+			Parent: "nodes/punjab", ShelterId: id,
+			Shelter: &shelterv1.Shelter{DisplayName: "Girls", District: "PK617", Groups: []*shelterv1.Group{
+				{Name: "girls", Genders: []string{"Feminine"}, AgeFrom: 6, AgeTo: 12, UnitKind: shelterv1.Group_UNIT_KIND_BED, Total: 5},
+				{Name: "boys", Genders: []string{"Masculine"}, AgeFrom: 6, AgeTo: 12, UnitKind: shelterv1.Group_UNIT_KIND_BED, Total: 7},
+			}},
+		}, manager)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := b.mustPlace(t, 1, "one")
+	b.confirm(t, h)
+	if _, err := b.AdmitHold(ctx, &shelterv1.AdmitHoldRequest{Name: h.GetName()}); err != nil {
+		t.Fatal(err)
+	}
+	b.mustPlace(t, 2, "two")
+	if _, err := b.CreateOutage(ctx, &shelterv1.CreateOutageRequest{
+		Parent: groupName, RequestId: "request-out", Outage: &shelterv1.Outage{Quantity: 3, Reason: "REPAIR"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	letters := &federalLetters{}
+	if _, err := (&app.FederalTeller{App: b.App, Federal: "federal", Post: letters}).Report(ctx); err != nil {
+		t.Fatal(err)
+	}
+	d := letters.sent[0].Body.(*federalv1.ShelterDay)
+	want := &federalv1.ShelterDay{Day: "2026-03-01", CountTime: d.GetCountTime(), Shelters: 3, Total: 34, OutOfService: 3, Occupied: 1, Held: 2}
+	if !proto.Equal(d, want) {
+		t.Errorf("told %v, want %v", d, want)
+	}
 }

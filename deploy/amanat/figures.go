@@ -50,18 +50,23 @@ func figures() *cobra.Command {
 			} else {
 				err = errors.Join(showFigures(cmd.OutOrStdout(), f), showDays(cmd.OutOrStdout(), days))
 			}
-			for _, d := range days {
-				if d.GetDifferTime() != nil {
-					err = errors.Join(err, fmt.Errorf("%s of %s told %d facts of %s, and %d are counted; it was asked again %d times, and is until both are the same. If that lasts, look at its links: amanat status",
-						d.GetService(), d.GetNode(), d.GetTold().GetFacts(), d.GetKept().GetDay(), d.GetKept().GetFacts(), d.GetAsked()))
-				}
-			}
-			return err
+			return errors.Join(err, differing(days))
 		},
 	}
 	dataFlag(c, &data)
 	c.Flags().BoolVar(&asJSON, "json", false, "print the figures as one JSON object")
 	return c
+}
+
+// differing says which days are not whole, and what to do about it.
+func differing(days []*federalv1.DayRecord) (err error) {
+	for _, d := range days {
+		if d.GetDifferTime() != nil {
+			err = errors.Join(err, fmt.Errorf("%s of %s told %d facts of %s, and %d are counted: it was asked again %d times, and is until both are the same; "+
+				"if that lasts, look at its links with amanat status", d.GetService(), d.GetNode(), d.GetTold().GetFacts(), d.GetKept().GetDay(), d.GetKept().GetFacts(), d.GetAsked()))
+		}
+	}
+	return err
 }
 
 // printJSON prints on one line. protojson changes its spaces from one program to the next.

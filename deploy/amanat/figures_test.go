@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"amanat.example/deploy/network"
 	federalv1 "amanat.example/proto/amanat/federal/v1"
@@ -78,6 +79,32 @@ khyber                                 3
 	}
 	if err := showDays(&out, []*federalv1.DayRecord{day(7, 7), day(2, 3)}); err != nil || !strings.HasPrefix(out.String(), "10 facts; 7 of them compared") {
 		t.Errorf("%v: %s", err, out.String())
+	}
+}
+
+// Days that differ are an error that names each, and what to do; what is under way to be told is none. Figures for programs are one line, the same each time.
+func TestFiguresThatAreNotWhole(t *testing.T) {
+	day := func(node string, told int64, differs bool) *federalv1.DayRecord {
+		d := &federalv1.DayRecord{Node: node, Service: "referral", Kept: &federalv1.FlowDay{Day: "2026-03-02", Facts: 7}, Told: &federalv1.FlowDay{Facts: told}, Asked: 3}
+		if differs {
+			d.DifferTime = timestamppb.Now()
+		}
+		return d
+	}
+	if err := differing([]*federalv1.DayRecord{day("sindh", 6, false), day("punjab", 7, false)}); err != nil {
+		t.Error(err)
+	}
+	err := differing([]*federalv1.DayRecord{day("sindh", 9, true), day("punjab", 7, false), day("khyber", 8, true)})
+	if err == nil || !strings.Contains(err.Error(), "referral of sindh told 9 facts of 2026-03-02, and 7 are counted: it was asked again 3 times") ||
+		!strings.Contains(err.Error(), "of khyber told 8") || strings.Contains(err.Error(), "punjab") || !strings.Contains(err.Error(), "amanat status") {
+		t.Error(err)
+	}
+	var out strings.Builder
+	if err := printJSON(&out, &federalv1.Figures{Name: "figures/all", Strays: []*federalv1.StrayRow{{Node: "khyber"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); !strings.HasSuffix(got, "}\n") || strings.Count(got, "\n") != 1 || strings.Contains(got, ": ") || !strings.Contains(got, `"strays":[{"node":"khyber","facts":"0"}]`) {
+		t.Error(got)
 	}
 }
 

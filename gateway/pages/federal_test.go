@@ -92,6 +92,17 @@ func TestNodesSection(t *testing.T) {
 	}
 }
 
+func TestAgo(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Hour: "0 s ago", 59 * time.Second: "59 s ago", time.Minute: "1 min ago", 59 * time.Minute: "59 min ago", time.Hour: "1 h ago", 47 * time.Hour: "47 h ago",
+		48 * time.Hour: "2 days ago", 71 * time.Hour: "2 days ago",
+	} {
+		if got := ago(d); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
+}
+
 // The last months are shown as they are published, the newest first and by province; each is asked for once.
 func TestFunnelSection(t *testing.T) {
 	month := func(month string, edition int, referred int32) *federalv1.Publication {

@@ -23,6 +23,9 @@ func TestStatusPageShowsItsSections(t *testing.T) {
 	page := func() string {
 		w := httptest.NewRecorder()
 		site.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		if got := w.Header().Get("Cache-Control"); got != "no-store" {
+			t.Errorf("how it is now may be kept: %q", got)
+		}
 		return w.Body.String()
 	}
 	up := page()

@@ -301,6 +301,9 @@ func TestLongAnswersAreCompressed(t *testing.T) {
 	if got := d.ask("GET", stays+"?page_sise=1", "", "Accept-Encoding: gzip"); got.header.Get("Content-Encoding") != "" || got.problem(t).GetStatus() != 400 {
 		t.Errorf("a problem: %v", got.header)
 	}
+	if got := d.ask("GET", stays, "", "Accept-Encoding: gzip", "If-None-Match: 5"); got.status != 400 || got.header.Get("Vary") != "" || got.header.Get("Content-Encoding") != "" {
+		t.Errorf("a problem in place of an answer: %d %v", got.status, got.header)
+	}
 	many = 1
 	if got := d.ask("GET", stays, "", "Accept-Encoding: gzip"); got.header.Get("Content-Encoding") != "" || got.header.Get("Vary") != "Accept-Encoding" {
 		t.Errorf("a short answer: %v", got.header)

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"amanat.example/gateway/session"
 	gatewayv1 "amanat.example/proto/amanat/gateway/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
@@ -192,6 +193,11 @@ func TestStreamsAreBoundedAndEnd(t *testing.T) {
 	if got := d.ask("GET", watchPath, ""); got.status != http.StatusTooManyRequests || got.problem(t).GetMetadata()["open"] != "16" {
 		t.Errorf("one more: %d %s", got.status, got.body)
 	}
+	if other := d.watch(watchPath, d.grant(session.Grant{Roles: []string{"shelter-manager"}})); other.response.StatusCode != http.StatusOK {
+		t.Errorf("with another token: %d", other.response.StatusCode)
+	} else {
+		_ = other.response.Body.Close()
+	}
 	// Who leaves makes room.
 	_ = open[0].response.Body.Close()
 	eventually(t, "a place is free again", func() bool {
@@ -278,8 +284,8 @@ func TestStreamGoesOnWhereItsReaderStopped(t *testing.T) {
 			t.Errorf("%q: %d %s", header, got.status, got.body)
 		}
 	}
-	// A stream without positions begins with all there is.
-	if s := d.watch(watchPath, d.token, "Last-Event-ID: life-4"); s.response.StatusCode != 200 {
+	// A stream without positions begins with all there is; and no condition is judged by its first event.
+	if s := d.watch(watchPath, d.token, "Last-Event-ID: life-4", "If-None-Match: *"); s.response.StatusCode != 200 {
 		t.Errorf("a stream without positions: %d", s.response.StatusCode)
 	} else if _, data := s.next(); data == "" || s.id != "" {
 		t.Errorf("a stream without positions: id %q, %q", s.id, data)

@@ -68,7 +68,7 @@ func TestNodesSection(t *testing.T) {
 	}
 	c := &cell{links: []*federalv1.LinkRecord{
 		{Node: "federal", Service: "federal", States: &federalv1.LinkStates{Links: []*federalv1.LinkState{
-			heard("punjab", time.Hour), heard("punjab", 3*time.Second), heard("sindh", 20*time.Minute), {Node: "sindh", Service: "referral", Outgoing: true, Gap: 99},
+			heard("punjab", time.Hour), heard("punjab", 3*time.Second), heard("punjab", 2*time.Minute), heard("sindh", 20*time.Minute), {Node: "sindh", Service: "protection"}, {Node: "sindh", Service: "referral", Outgoing: true, Gap: 99},
 		}}},
 		{Node: "punjab", Service: "referral", States: &federalv1.LinkStates{Links: []*federalv1.LinkState{
 			{Node: "sindh", Service: "referral", Outgoing: true, Gap: 4}, {Node: "federal", Service: "federal", Outgoing: true, Gap: 2}, heard("sindh", 0),

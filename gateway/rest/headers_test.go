@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	federalv1 "amanat.example/proto/amanat/federal/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/fault"
 )
@@ -89,11 +90,23 @@ func TestWhatCannotBeAHeader(t *testing.T) {
 			t.Errorf("%q is tagged %q", etag, tag)
 		}
 	}
+	other := &Handler{tagKey: []byte("another key")}
+	one, _ := h.tagOf(&shelterv1.Hold{Etag: "5"})
+	if same, _ := other.tagOf(&shelterv1.Hold{Etag: "5"}); same == one {
+		t.Error("who knows an answer can work out its tag")
+	}
 	for _, values := range [][]string{{"12345678", "12345678"}, {`12345678\`}, {`"1234"5678"`}} {
 		x := &exchange{header: http.Header{keyHeader: values}}
 		if err := x.fillKey((&shelterv1.PlaceHoldRequest{}).ProtoReflect()); fault.ReasonOf(err) != fault.Field {
 			t.Errorf("%q: %v", values, err)
 		}
+	}
+}
+
+// What has a tag, or can hold what identifies a person, is not compressed.
+func TestWhatIsCompressed(t *testing.T) {
+	if !mayCompress(&federalv1.Figures{}, false) || mayCompress(&federalv1.Figures{}, true) || mayCompress(&shelterv1.Shelter{}, false) {
+		t.Error("compressed is what must not be, or what may be is not")
 	}
 }
 

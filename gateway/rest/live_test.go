@@ -5,7 +5,10 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	referralv1 "amanat.example/proto/amanat/referral/v1"
 )
 
 // deadlines is a connection that notes what time it is given.
@@ -50,6 +53,58 @@ func TestHeartbeat(t *testing.T) {
 	}
 	if beats != 2 || len(d.write) != 2 || !d.write[0].After(started) || len(d.read) != 2 || !d.read[0].IsZero() {
 		t.Errorf("deadlines: write %v, read %v", d.write, d.read)
+	}
+}
+
+// Where nothing is there to tell, the reader learns within a second that the stream is open.
+func TestAStreamSaysThatItIsOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		l := &live{ResponseWriter: d}
+		ctx, cancel := context.WithCancel(t.Context())
+		l.open(ctx, cancel)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		l.close()
+		if got := d.Body.String(); got != ": still here\n\n" {
+			t.Errorf("after a second: %q", got)
+		}
+	})
+}
+
+// Each token has so many streams, and who leaves makes room for one more.
+func TestStreamsOfEachToken(t *testing.T) {
+	s := &streams{open: map[string]int{}}
+	var leave func()
+	for n := range livePerToken {
+		var ok bool
+		if leave, ok = s.enter("a"); !ok {
+			t.Fatalf("stream %d is refused", n)
+		}
+	}
+	for range 2 {
+		if _, ok := s.enter("a"); ok {
+			t.Error("one more than there may be")
+		}
+		leave()
+		var ok bool
+		if leave, ok = s.enter("a"); !ok {
+			t.Error("who left makes no room")
+		}
+	}
+	if leave, ok := s.enter("b"); !ok {
+		t.Error("another token has none")
+	} else if leave(); len(s.open) != 1 {
+		t.Errorf("kept are %v", s.open)
+	}
+}
+
+// An id that ends its line, or would be ignored, is none.
+func TestIDsOfEvents(t *testing.T) {
+	for position, want := range map[string]string{"life-1": "id: life-1\n", "": "", "a\nb": "", "a\rb": "", "a\x00b": ""} {
+		if got := eventID(&referralv1.ReferralNews{Position: position}); got != want {
+			t.Errorf("%q: %q", position, got)
+		}
 	}
 }
 

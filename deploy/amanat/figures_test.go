@@ -108,6 +108,16 @@ func TestFiguresThatAreNotWhole(t *testing.T) {
 	}
 }
 
+func TestSpans(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0.0 s", 59 * time.Second: "59.0 s", time.Minute: "1 min", 59 * time.Minute: "59 min", time.Hour: "1.0 h", 47 * time.Hour: "47.0 h", 48 * time.Hour: "2.0 days",
+	} {
+		if got := span(d); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
+}
+
 // Who does not run is said with where it should.
 func TestFiguresOfNobody(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")

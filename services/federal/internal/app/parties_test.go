@@ -136,6 +136,14 @@ func ill(node string, words []word) (all []word) {
 			add(1, kind, 600+i, func(f *federalv1.Fact) { f.Corrects = id })
 		}
 	}
+	// Who has part in the flow hands over a person of another, under the same id.
+	for _, w := range words {
+		if w.node != "sindh" {
+			f := fact(2, facts.Dispatched, node, 1)
+			f.FromNode = w.node
+			all = append(all, word{w.node, f})
+		}
+	}
 	// Flows of its own under the same ids, and others of the same case.
 	own := func(f *federalv1.Fact) { f.FromNode, f.CaseFlowId = node, flowID(1) }
 	add(1, facts.Identified, -700, func(f *federalv1.Fact) { f.FromNode, f.ToNode = node, "" })

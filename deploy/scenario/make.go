@@ -255,9 +255,16 @@ func (m *maker) date(h *household, at time.Time) {
 	if all := each * time.Duration(len(h.cases)); at.Add(all).Day() != at.Day() { // not over midnight
 		at = at.Add(-all)
 	}
+	const nobody = 1000 // years older than anybody: of the eldest, and of a mother's eldest
+	older, since := nobody, 0
 	for i, c := range h.cases {
 		c.Time = at.Add(each * time.Duration(i))
-		m.born(c.Case.GetPerson(), c.Time)
+		age := int(c.Case.GetPerson().GetAgeFrom())
+		since = m.sinceBirthday(age, older, since)
+		if older = age; c.Woman && i == 0 {
+			older = nobody
+		}
+		m.born(c.Case.GetPerson(), c.Time, since)
 	}
 }
 

@@ -1,17 +1,15 @@
 package scenario_test
 
 import (
-	"crypto/sha256"
-	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"amanat.example/deploy/scenario"
+	protectionv1 "amanat.example/proto/amanat/protection/v1"
 )
 
 var five = sync.OnceValues(func() (*scenario.Year, error) { return scenario.Make(scenario.Options{Seed: 7, Referrals: 5000}) })
@@ -42,43 +40,41 @@ func TestTheSameOptionsMakeTheSameYear(t *testing.T) {
 	}
 }
 
-// digest is of everything in a year, the messages by their bytes.
 func digest(t *testing.T, y *scenario.Year) string {
 	t.Helper()
-	sum := sha256.New()
-	write := func(value any, messages ...proto.Message) {
-		fmt.Fprintf(sum, "%+v\n", value)
-		for _, m := range messages {
-			raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
-			if err != nil {
-				t.Fatal(err)
-			}
-			fmt.Fprintf(sum, "%d %x\n", len(raw), raw)
+	sum, err := y.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}
+
+// Whatever is changed in a year changes its digest.
+func TestDigest(t *testing.T) {
+	y := make5000(t)
+	referred := slices.IndexFunc(y.Cases, func(c scenario.Case) bool { return c.Referral != nil })
+	seen := map[string]string{digest(t, y): "nothing"}
+	for what, change := range map[string]func(y *scenario.Year){
+		"a cut":     func(y *scenario.Year) { y.Cuts = y.Cuts[1:] },
+		"a unit":    func(y *scenario.Year) { y.Units = y.Units[1:] },
+		"a shelter": func(y *scenario.Year) { y.Shelters = y.Shelters[1:] },
+		"a case":    func(y *scenario.Year) { y.Cases = y.Cases[1:] },
+		"a time":    func(y *scenario.Year) { y.Cases[0].Time = y.Cases[0].Time.Add(1) },
+		"a person":  func(y *scenario.Year) { y.Cases[0].Case.Person.GivenName += "." },
+		"a consent": func(y *scenario.Year) { y.Cases[referred].Consent = nil },
+		"a request": func(y *scenario.Year) { y.Cases[referred].Referral.Request = &protectionv1.ReferCaseRequest{} },
+		"a stay":    func(y *scenario.Year) { y.Cases[referred].Referral.Stay++ },
+		"an answer": func(y *scenario.Year) { y.Cases[referred].Referral.Answers = nil },
+		"an option": func(y *scenario.Year) { y.Options.Seed++ },
+	} {
+		changed := copied(y)
+		change(changed)
+		sum := digest(t, changed)
+		if seen[sum] != "" {
+			t.Errorf("%s changes no more than %s", what, seen[sum])
 		}
+		seen[sum] = what
 	}
-	write(y.Options)
-	write(y.Cuts)
-	for _, u := range y.Units {
-		message := u.Unit
-		u.Unit = nil
-		write(u, message)
-	}
-	for _, s := range y.Shelters {
-		message := s.Shelter
-		s.Shelter = nil
-		write(s, message)
-	}
-	for _, c := range y.Cases {
-		messages := []proto.Message{c.Case, c.Consent}
-		if c.Referral != nil {
-			r := *c.Referral
-			messages, r.Request = append(messages, r.Request), nil
-			write(r)
-		}
-		c.Case, c.Consent, c.Referral = nil, nil, nil
-		write(c, messages...)
-	}
-	return fmt.Sprintf("%x", sum.Sum(nil))
 }
 
 func TestOptionsOutOfRangeAreRefused(t *testing.T) {

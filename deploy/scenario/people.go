@@ -49,6 +49,7 @@ type household struct {
 	script        int
 	community     string // whose names they bear
 	father, caste part
+	named         []part // names of their own that are given
 	home          district
 	languages     []string
 	// standIn: a trusted adult consents for the caregiver, who is implicated or cannot be reached.
@@ -98,22 +99,27 @@ func (m *maker) household(o *office, found, home district, harm, who string, siz
 			girls = 0.5
 		}
 		c.Case.Person = m.person(h, age, mother || m.steady("girls, "+who+", "+harm, girls, 1))
+		if mother {
+			c.Case.Person.FatherName = m.given("male", h).written[h.script] // the household's is her husband
+		}
 		h.cases[i] = c
 	}
 	return h
 }
 
 // ages of a household, the oldest first; of a mother 18 to 50, and of children who are with her up to 11.
-func (m *maker) ages(k kind, who string, size int) []int {
-	all := make([]int, size)
-	for i := range all {
-		all[i] = m.triangle(k.ages[0], k.ages[1], k.ages[2])
-	}
+func (m *maker) ages(k kind, who string, size int) (all []int) {
+	one := func() int { return m.triangle(k.ages[0], k.ages[1], k.ages[2]) }
 	if who == women {
-		all[0] = m.triangle(18, 24, 50)
-		for i := range all[1:] {
-			all[i+1] = m.chance.IntN(min(11, all[0]-17) + 1)
+		mother := m.triangle(18, 24, 50)
+		all, one = append(all, mother), func() int { return m.chance.IntN(min(11, mother-17) + 1) }
+	}
+	for len(all) < size {
+		age := one()
+		for tries := 0; slices.Contains(all, age) && tries < 8; tries++ { // brothers and sisters of one age are twins, and few are
+			age = one()
 		}
+		all = append(all, age)
 	}
 	slices.SortFunc(all, func(a, b int) int { return b - a })
 	return all
@@ -165,9 +171,10 @@ func (m *maker) person(h *household, age int, female bool) *protectionv1.Person 
 		gender, list = codes.GenderFeminine, "female"
 	}
 	given := m.given(list, h)
-	for given == h.father {
+	for given == h.father || slices.Contains(h.named, given) {
 		given = m.given(list, h)
 	}
+	h.named = append(h.named, given)
 	p := &protectionv1.Person{
 		GivenName: given.written[h.script], FatherName: h.father.written[h.script], FamilyName: h.caste.written[h.script], Gender: gender,
 		AgeFrom: int32(age), AgeTo: int32(age), Languages: h.languages, HomePlace: h.place(),
@@ -195,13 +202,27 @@ func (m *maker) identity(node string, female bool) string {
 	return fmt.Sprintf("%d9%03d-%07d-%d", region, m.chance.IntN(1000), m.serial*step%10_000_000, last)
 }
 
-// born says how well the age of somebody is known on the day of intake: by the day of birth, as a number, or estimated.
-func (m *maker) born(p *protectionv1.Person, at time.Time) {
+// sinceBirthday is how many days before intake somebody of an age had their birthday, given the next older brother or sister and when that one
+// had it: those of one age are twins, and all others are born nine months apart at least.
+func (m *maker) sinceBirthday(age, older, olders int) int {
+	const most, nineMonths = 360, 270
+	switch older - age {
+	case 0:
+		return olders
+	case 1:
+		return 1 + m.chance.IntN(min(most, olders+365-nineMonths))
+	}
+	return 1 + m.chance.IntN(most)
+}
+
+// born says how well the age of somebody is known on the day of intake, so many days after a birthday: by the day of birth, as a number, or
+// estimated.
+func (m *maker) born(p *protectionv1.Person, at time.Time, since int) {
 	p.AgeAsOf = m.day(at)
 	age := int(p.GetAgeFrom())
 	switch pick(m.chance, dayKnown, ageKnown, 1-dayKnown-ageKnown) {
 	case 0:
-		p.BirthDate = day(at.In(facts.Zone).AddDate(-age, 0, -1-m.chance.IntN(360)))
+		p.BirthDate = day(at.In(facts.Zone).AddDate(-age, 0, -since))
 	case 2:
 		off := 1
 		if age >= 18 {

@@ -47,7 +47,7 @@ func (m *maker) furnish() {
 		if i.unit {
 			continue
 		}
-		h := &house{shelter(i), i.node, i.takes, time.Duration(i.stay) * 24 * time.Hour}
+		h := &house{shelter(i, m.options.Start.Year()), i.node, i.takes, time.Duration(i.stay) * 24 * time.Hour}
 		near := m.nearest(i.node, i.district, i.takes == women)
 		near.houses = append(near.houses, h)
 		m.year.Shelters = append(m.year.Shelters, Shelter{i.node, h.Shelter, i.source})
@@ -72,8 +72,8 @@ func (m *maker) nearest(node, place string, woman bool) *office {
 }
 
 // shelter is a place to stay as the shelter service takes it. How its beds are shared out is assumed: of 20 for children 4 are for the smallest; of 10 for
-// women 4 are for mothers with children.
-func shelter(i institution) *shelterv1.Shelter {
+// women 4 are for mothers with children. Of a year before that of the figure the capacity is said in that year.
+func shelter(i institution, year int) *shelterv1.Shelter {
 	s := &shelterv1.Shelter{
 		Name: "nodes/" + i.node + "/shelters/" + i.id, DisplayName: i.name, District: i.district, Confidential: i.takes == women,
 		Address:   "Synthetic street 1, " + codes.Label(codes.District, i.district, codes.English),
@@ -81,7 +81,7 @@ func shelter(i institution) *shelterv1.Shelter {
 		Services:  []string{"SHELTER", "PSYCHOSOCIAL", "HEALTH", "FOOD", "LEGAL"}, LongestStayDays: int32(i.stay),
 		PsychosocialCover: shelterv1.Cover_COVER_BY_DAY, MedicalCover: shelterv1.Cover_COVER_VISITING, Security: shelterv1.Security_SECURITY_GUARDED,
 	}
-	source, said := i.source, timestamppb.New(time.Date(i.year, time.January, 1, 0, 0, 0, 0, facts.Zone))
+	source, said := i.source, timestamppb.New(time.Date(min(i.year, year), time.January, 1, 0, 0, 0, 0, facts.Zone))
 	group := func(name string, beds int, from, to int32, mothers bool, needs []string, genders ...string) {
 		s.Groups = append(s.Groups, &shelterv1.Group{
 			Name: name, Genders: genders, AgeFrom: from, AgeTo: to, UnitKind: shelterv1.Group_UNIT_KIND_BED, Total: int32(beds),

@@ -110,7 +110,9 @@ func (m *maker) refer(from *office, h *household, w way) {
 	}
 	if w.place {
 		to := w.to
-		w = m.planService(from.node, false)
+		for w.place || w.reason == familyThere && h.home.node != to { // whose family is there is decided by now
+			w = m.planService(from.node, false)
+		}
 		w.to = to
 	}
 	for _, c := range h.cases {

@@ -27,6 +27,10 @@ const (
 type judge struct {
 	*testing.T
 	at time.Time
+	// mothers counts mothers whose father has their husband's name, and others.
+	mothers map[bool]int
+	homes   map[string]map[string]bool // nodes of districts by what they are called
+	longest map[string]time.Duration   // that somebody may stay, by shelter
 }
 
 func (j judge) take(what string, m proto.Message) {
@@ -53,9 +57,31 @@ func (j judge) fault(what string, err error) {
 }
 
 // Everything is taken by the services as it is: the contracts' own rules, and the code lists.
-func TestEverythingIsTaken(t *testing.T) {
-	y := make5000(t)
-	j := judge{t, y.Start}
+func TestEverythingIsTaken(t *testing.T) { taken(t, make5000(t)) }
+
+// So is every other year: whenever it begins, however few there are, wherever they go.
+func TestEveryYearIsTaken(t *testing.T) {
+	days := []time.Time{
+		{}, time.Date(2024, time.February, 29, 12, 0, 0, 0, time.UTC), time.Date(2027, time.December, 31, 23, 0, 0, 0, time.UTC), time.Date(2025, time.November, 26, 0, 0, 0, 0, time.UTC),
+	}
+	for seed := range uint64(60) {
+		options := scenario.Options{
+			Seed: seed, Start: days[seed%4], Referrals: []int{1, 2, 3, 7, 40, 600}[seed%6], Referred: []float64{0.6, 1, 0.05}[seed%3],
+			Interprovincial: []float64{0.25, 1, -1, 0.01, 0.6}[seed%5], Surge: seed == 59,
+		}
+		y, err := scenario.Make(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if taken(t, y); t.Failed() {
+			t.Fatalf("of %+v", options)
+		}
+	}
+}
+
+func taken(t *testing.T, y *scenario.Year) {
+	t.Helper()
+	j := judge{t, y.Start, map[bool]int{}, homes(), map[string]time.Duration{}}
 	units, groups := map[string]string{}, map[string]*shelterv1.Group{}
 	for _, u := range y.Units {
 		parent, id := split(t, u.Unit.GetName(), "units")
@@ -72,6 +98,12 @@ func TestEverythingIsTaken(t *testing.T) {
 		j.code(id, codes.District, s.Shelter.GetDistrict())
 		j.code(id, codes.Language, s.Shelter.GetLanguages()...)
 		j.code(id, codes.Service, s.Shelter.GetServices()...)
+		if j.longest[s.Shelter.GetName()] = 366 * 24 * time.Hour; s.Shelter.GetLongestStayDays() > 0 {
+			j.longest[s.Shelter.GetName()] = time.Duration(s.Shelter.GetLongestStayDays()) * 24 * time.Hour
+		}
+		if s.Shelter.GetConfidential() != (s.Shelter.GetGroups()[0].GetName() == "women") {
+			t.Errorf("%s: a place for women of which everybody knows, or a secret one for children", s.Shelter.GetName())
+		}
 		if parent != "nodes/"+s.Node || s.Shelter.GetPhone() != "" || s.Source == "" {
 			t.Errorf("%s: at another node than %s, with a telephone or without a source", s.Shelter.GetName(), s.Node)
 		}
@@ -80,7 +112,7 @@ func TestEverythingIsTaken(t *testing.T) {
 			if groups[name] != nil || !regexp.MustCompile(`^[a-z][a-z0-9-]{1,60}$`).MatchString(g.GetName()) || g.GetTotal() < 1 {
 				t.Errorf("%s: stands twice, is no name or has no bed", name)
 			}
-			if g.GetCapacitySource() == "" || !g.GetCapacityTime().AsTime().Before(y.Start) {
+			if g.GetCapacitySource() == "" || g.GetCapacityTime().AsTime().After(y.Start) {
 				t.Errorf("%s: whoever says the capacity says it without a source or in the future", name)
 			}
 			j.code(name, codes.Gender, g.GetGenders()...)
@@ -120,6 +152,24 @@ func TestEverythingIsTaken(t *testing.T) {
 			}
 		}
 	}
+	if same, others := j.mothers[true], j.mothers[false]; same > 3 && same > others/5 {
+		t.Errorf("%d of %d mothers have a father of their husband's name", same, same+others)
+	}
+}
+
+// homes are the nodes of the districts that bear a name.
+func homes() map[string]map[string]bool {
+	all := map[string]map[string]bool{}
+	for _, d := range codes.All(codes.District) {
+		for _, lang := range []codes.Lang{codes.English, codes.Urdu, codes.Sindhi} {
+			name := codes.Label(codes.District, d.Code, lang)
+			if all[name] == nil {
+				all[name] = map[string]bool{}
+			}
+			all[name][map[string]string{"PK-SD": "sindh", "PK-PB": "punjab", "PK-BA": "balochistan"}[d.Province]] = true
+		}
+	}
+	return all
 }
 
 func split(t *testing.T, name, kind string) (parent, id string) {
@@ -212,6 +262,9 @@ func (j judge) referral(c *scenario.Case, units map[string]string, groups map[st
 	if request.GetToUnit() != r.Answers[0].Unit || r.After <= 0 {
 		j.Errorf("%s: asks another unit first than the one that answers first, or lacks a time or a service", what)
 	}
+	if there := strings.Split(request.GetToUnit(), "/")[1]; request.GetReasons()[0] == "FAMILY_LIVES_THERE" && !j.homes[c.Case.GetPerson().GetHomePlace()][there] {
+		j.Errorf("%s: to %s, where family lives, of somebody from %s", what, there, c.Case.GetPerson().GetHomePlace())
+	}
 	seen := map[string]bool{c.Case.GetUnit(): true}
 	for i, a := range r.Answers {
 		accepts := !a.Silent && a.Decline == ""
@@ -235,6 +288,9 @@ func (j judge) referral(c *scenario.Case, units map[string]string, groups map[st
 		}
 		if g != nil {
 			j.fits(what, request.GetNeeds(), g)
+			if house, _, _ := strings.Cut(a.Group, "/groups/"); r.Stay > j.longest[house] {
+				j.Errorf("%s: stays for %v, and %s keeps nobody for longer than %v", what, r.Stay, house, j.longest[house])
+			}
 		}
 	}
 }
@@ -263,9 +319,10 @@ func (j judge) family(all []*scenario.Case) {
 	if first.Number != first.Family || len(all) < 2 || len(all) > 11 {
 		j.Errorf("%s: its number is not that of its first, or it is too small or too large to be referred together", what)
 	}
+	j.siblings(what, all)
 	for _, c := range all[1:] {
 		p, q := first.Case.GetPerson(), c.Case.GetPerson()
-		if p.GetFatherName() != q.GetFatherName() || p.GetFamilyName() != q.GetFamilyName() || p.GetHomePlace() != q.GetHomePlace() ||
+		if p.GetFamilyName() != q.GetFamilyName() || p.GetHomePlace() != q.GetHomePlace() ||
 			first.Case.GetUnit() != c.Case.GetUnit() || first.Case.GetUrgency() != c.Case.GetUrgency() || c.Woman && c.Case.GetPerson().GetAgeTo() > 12 {
 			j.Errorf("%s: cases %d and %d are not of one family", what, first.Number, c.Number)
 		}
@@ -287,4 +344,32 @@ func (j judge) family(all []*scenario.Case) {
 			j.Errorf("%s: case %d goes another way", what, c.Number)
 		}
 	}
+}
+
+// siblings: a mother is no daughter of her children's father, and brothers and sisters have names of their own and are twins, or born nine months
+// apart at least.
+func (j judge) siblings(what string, all []*scenario.Case) {
+	if all[0].Woman {
+		j.mothers[all[0].Case.GetPerson().GetFatherName() == all[1].Case.GetPerson().GetFatherName()]++ // some men have one name
+		all = all[1:]
+	}
+	for i, one := range all {
+		for _, other := range all[i+1:] {
+			p, q := one.Case.GetPerson(), other.Case.GetPerson()
+			if p.GetGivenName() == q.GetGivenName() || p.GetFatherName() != q.GetFatherName() {
+				j.Errorf("%s: cases %d and %d have one name, or two fathers", what, one.Number, other.Number)
+			}
+			if p.GetBirthDate() == nil || q.GetBirthDate() == nil {
+				continue
+			}
+			if apart := born(p).Sub(born(q)).Abs().Hours() / 24; apart > 0 && apart < 266 {
+				j.Errorf("%s: cases %d and %d are born %.0f days apart", what, one.Number, other.Number, apart)
+			}
+		}
+	}
+}
+
+func born(p *protectionv1.Person) time.Time {
+	b := p.GetBirthDate()
+	return time.Date(int(b.GetYear()), time.Month(b.GetMonth()), int(b.GetDay()), 0, 0, 0, 0, time.UTC)
 }

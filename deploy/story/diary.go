@@ -87,6 +87,8 @@ func (d *diary) begin(at time.Time, do func(*hand)) {
 		d.start(h, at)
 		d.all.Go(func() {
 			do(h)
+			d.mu.Lock()
+			defer d.mu.Unlock()
 			d.stop(h)
 		})
 	})
@@ -114,9 +116,8 @@ func (d *diary) start(h *hand, at time.Time) {
 	d.acting[h] = true
 }
 
+// stop is called with mu held.
 func (d *diary) stop(h *hand) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	h.cancel()
 	delete(d.acting, h)
 	d.wake()
@@ -125,9 +126,9 @@ func (d *diary) stop(h *hand) {
 // until waits until the calendar shows a time.
 func (h *hand) until(at time.Time) error {
 	d := h.diary
-	d.stop(h)
 	told := make(chan bool, 1)
 	d.mu.Lock()
+	d.stop(h) // and enters at once: who does neither is not waited for
 	if d.over {
 		d.mu.Unlock()
 		return errOver

@@ -213,3 +213,19 @@ func TestACutIsWaitedForByTheCalendar(t *testing.T) {
 		l.is(t, "mended", "heard")
 	})
 }
+
+// The year is not over while somebody turns from one thing to the next, be it the only one who is left.
+func TestDiaryWaitsForTheLast(t *testing.T) {
+	inAYear(t, func(t *testing.T, begin time.Time, d *diary) {
+		const steps = 20000
+		done := 0
+		d.begin(begin, func(h *hand) {
+			for done < steps && h.until(begin.Add(time.Duration(done)*time.Minute)) == nil {
+				done++
+			}
+		})
+		if err := d.run(t.Context()); err != nil || done != steps {
+			t.Errorf("%d of %d steps were done: %v", done, steps, err)
+		}
+	})
+}

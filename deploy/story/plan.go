@@ -23,7 +23,9 @@ type Plan struct {
 	Seed      uint64    `json:"seed"`
 	Referrals int       `json:"referrals"`
 	Start     time.Time `json:"start"`
-	Finished  bool      `json:"finished"`
+	// Digest of the year (scenario.Year.Digest).
+	Digest   string `json:"digest"`
+	Finished bool   `json:"finished"`
 
 	path string
 }
@@ -38,17 +40,27 @@ func LoadPlan(l *network.Layout) (*Plan, error) {
 	if err == nil {
 		err = json.Unmarshal(raw, p)
 	}
+	if err == nil && (p.Referrals < 1 || p.Start.IsZero() || p.Digest == "" && !p.Finished) {
+		err = errors.New("it says of no year how it was begun, or this program's forerunner began it")
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p.path, err)
+		return nil, fmt.Errorf("%s: %w; %s", p.path, err, beginAnew)
 	}
 	return p, nil
 }
 
+// beginAnew is what somebody can do whose year cannot go on.
+const beginAnew = "begin a new year: make clean-data, or name another folder with --data"
+
 // NewPlan has a network whose processes do not run yet play the year that ends now.
 func NewPlan(l *network.Layout, seed uint64, referrals int) (*Plan, error) {
-	year, month, day := time.Now().In(facts.Zone).Date()
-	p := &Plan{
-		Seed: seed, Referrals: referrals, Start: time.Date(year-1, month, day, 0, 0, 0, 0, facts.Zone), path: filepath.Join(l.Root, planFile),
+	p := &Plan{Seed: seed, Referrals: referrals, Start: yearBefore(time.Now()), path: filepath.Join(l.Root, planFile)}
+	year, err := p.make()
+	if err != nil {
+		return nil, err
+	}
+	if p.Digest, err = year.Digest(); err != nil {
+		return nil, err
 	}
 	if err := l.MakeCalendar(p.Start); err != nil {
 		return nil, err
@@ -56,8 +68,30 @@ func NewPlan(l *network.Layout, seed uint64, referrals int) (*Plan, error) {
 	return p, p.save()
 }
 
-// Year makes the year of the plan.
+// yearBefore is the first day of the last year that is over at a moment.
+func yearBefore(now time.Time) time.Time {
+	year, month, day := now.In(facts.Zone).Date()
+	start := time.Date(year-1, month, day, 0, 0, 0, 0, facts.Zone)
+	if start.AddDate(1, 0, 0).After(now) { // on the 29th of February
+		start = start.AddDate(0, 0, -1)
+	}
+	return start
+}
+
+// Year makes the year of the plan. It refuses to go on with people of whom another version of this program has begun to tell something else.
 func (p *Plan) Year() (*scenario.Year, error) {
+	year, err := p.make()
+	if err != nil {
+		return nil, err
+	}
+	digest, err := year.Digest()
+	if err == nil && digest != p.Digest {
+		err = fmt.Errorf("%s: the year was begun by another version of this program, which makes other people; %s", p.path, beginAnew)
+	}
+	return year, err
+}
+
+func (p *Plan) make() (*scenario.Year, error) {
 	return scenario.Make(scenario.Options{Seed: p.Seed, Start: p.Start, Referrals: p.Referrals})
 }
 

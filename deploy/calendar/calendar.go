@@ -25,6 +25,9 @@ import (
 // size of the file: one aligned number, in nanoseconds.
 const size = 8
 
+// most is how far a calendar may be behind: what says more is none.
+const most = 10 * 366 * 24 * time.Hour
+
 // look is how often Watch looks whether the calendar has jumped.
 const look = 10 * time.Millisecond
 
@@ -60,6 +63,9 @@ func Open(path string) (*Calendar, error) {
 	}
 	c := &Calendar{behind: (*int64)(unsafe.Pointer(&memory[0]))}
 	runtime.AddCleanup(c, func(m []byte) { _ = syscall.Munmap(m) }, memory)
+	if behind := atomic.LoadInt64(c.behind); behind < 0 || behind > int64(most) {
+		return nil, fmt.Errorf("%s is no calendar: it says that it is %v behind", path, time.Duration(behind))
+	}
 	return c, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,12 +105,15 @@ func TestAJumpIsNoticed(t *testing.T) {
 	<-ended
 }
 
+// What is no calendar is not taken for one that shows some day.
 func TestNoCalendar(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "calendar")
-	if err := os.WriteFile(path, []byte("short"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := calendar.Open(path); err == nil {
-		t.Error("opened")
+	for _, text := range []string{"", "short", "too long for one", "eightAsc", "\xff\xff\xff\xff\xff\xff\xff\xff", "\x80\x00\x00\x00\x00\x00\x00\x80"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := calendar.Open(path); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%q is opened, and shows %v: %v", text, c.Now(), err)
+		}
 	}
 }

@@ -11,7 +11,8 @@
 // that way is to be cut. Status asks every service of a node how it stands.
 //
 // A network that plays a past year has a calendar under its root: the use cases of all its services take their time from it, from the start on,
-// until it has come to the present. Everything else, and every service that is not run by this package, has the machine's clock.
+// until it has come to the present. Everything else, and every service that is not run by this package, has the machine's clock. Only the demo, with
+// all its nodes under one root, has a calendar: a node that lies alone refuses to start with one.
 //
 // A network lies under one root: `<root>/<node>/<service>/` as DESIGN 8a says, logs under
 // `<root>/log/`. Addresses are fixed by the node's number for the demo, or chosen free for tests.

@@ -207,6 +207,16 @@ func (l *Layout) Calendar() (*calendar.Calendar, error) {
 	return c, err
 }
 
+// mayPlay refuses a calendar to all but the demo, whose nodes lie under one root: a node at work has the machine's clock, whatever lies in its folder.
+func (l *Layout) mayPlay() error {
+	for _, n := range Nodes() {
+		if _, err := l.Node(n.Name); err != nil {
+			return fmt.Errorf("%s is there, and only the demo has a calendar, which has all its nodes in one folder: remove it", filepath.Join(l.Root, calendarFile))
+		}
+	}
+	return nil
+}
+
 // HasRun says that a service of the network has run before.
 func (l *Layout) HasRun() bool {
 	for _, n := range l.Nodes {

@@ -81,6 +81,9 @@ func (l *Layout) Run(ctx context.Context, p Part) error {
 		return err
 	}
 	if day != nil {
+		if err := l.mayPlay(); err != nil {
+			return err
+		}
 		settings.Clock = day
 	}
 	s, err := open(ctx, settings)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -150,7 +151,8 @@ const (
 	analyst    = "federal-analyst"
 )
 
-// exists says that something was made before, by an earlier run or an earlier try.
+// exists says that a unit or a shelter was made before, by an earlier run or an earlier try: its id is taken.
 func exists(err error) bool {
-	return status.Code(err) == codes.InvalidArgument || status.Code(err) == codes.AlreadyExists
+	taken := func(v fault.Violation) bool { return v.Field == "unit_id" || v.Field == "shelter_id" }
+	return status.Code(err) == codes.AlreadyExists || slices.ContainsFunc(rpc.Fault(err).Fields(), taken)
 }

@@ -56,8 +56,11 @@ func (r *YearResult) broke(count *int, n int, why string, values ...any) {
 
 // yearEvidence is what the nodes say of a year, each from its own store.
 type yearEvidence struct {
-	year  *scenario.Year
-	given map[int]bool
+	year *scenario.Year
+	// until when the year was played.
+	until time.Time
+	// told are the cases and referrals that people were told they had made.
+	told []string
 	// by node
 	referrals map[string]map[string]*referralv1.Referral
 	cases     map[string][]*protectionv1.Case
@@ -121,7 +124,7 @@ func (q *quiet) since(moves bool) bool {
 
 func (p *Player) evidence(ctx context.Context) (*yearEvidence, error) {
 	e := &yearEvidence{
-		year: p.year, given: p.given, referrals: map[string]map[string]*referralv1.Referral{}, cases: map[string][]*protectionv1.Case{},
+		year: p.year, until: time.Now(), told: p.toldOf(), referrals: map[string]map[string]*referralv1.Referral{}, cases: map[string][]*protectionv1.Case{},
 		shelters: map[string][]*shelterv1.Shelter{}, stays: map[string]int{}, late: map[deadline]bool{}, counted: map[corridor]int64{},
 	}
 	for node, d := range p.desks {
@@ -212,6 +215,7 @@ func (e *yearEvidence) addCounted(ctx context.Context, d *desk) error {
 func (e *yearEvidence) judge() *YearResult {
 	r := &YearResult{DeadlinesMissed: len(e.late)}
 	r.States = map[string]int{}
+	e.judgeTold(r)
 	e.judgeReferrals(r)
 	e.judgeCases(r)
 	e.judgeBeds(r)
@@ -224,6 +228,26 @@ func (e *yearEvidence) judge() *YearResult {
 		r.FederalMatches = r.FederalMatches && e.counted[c] >= n
 	}
 	return r
+}
+
+// judgeTold: what people were told they had made is there.
+func (e *yearEvidence) judgeTold(r *YearResult) {
+	held := map[string]bool{}
+	for node, all := range e.referrals {
+		for name := range all {
+			held[name] = held[name] || nodeOf(name) == node
+		}
+	}
+	for _, all := range e.cases {
+		for _, c := range all {
+			held[c.GetName()] = true
+		}
+	}
+	for _, name := range e.told {
+		if !held[name] {
+			r.lost(1, "%s was made, and is not there", name)
+		}
+	}
 }
 
 // judgeReferrals: a referral is told the same by all nodes that hold it, and its owner is among them.
@@ -261,17 +285,23 @@ func toldTheSame(origin, known *referralv1.Referral) bool {
 	return origin.GetOwnerNode() == nodeOf(origin.GetName()) && known.GetSequence() < origin.GetSequence() && (!over(origin) || known.GetState() == origin.GetState())
 }
 
-// judgeCases: each who was taken in has one case at home, and one where they came to; each referral one case that it began with.
+// judgeCases: each who was to be taken in has one case at home, and one where they came to; each referral one case that it began with, and each
+// case the referral that it names.
 func (e *yearEvidence) judgeCases(r *YearResult) {
 	begun, received := map[string]int{}, map[string]map[string]int{}
 	planned, found := map[string]int{}, map[string]int{}
 	for _, c := range e.year.Cases {
-		planned[c.Node]++
+		if !c.Time.After(e.until) {
+			planned[c.Node]++
+		}
 	}
 	for node, all := range e.cases {
 		received[node] = map[string]int{}
 		for _, c := range all {
 			r.Cases++
+			if name := c.GetReferral(); name != "" && e.referrals[node][name] == nil {
+				r.lost(1, "%s is referred by %s, which %s does not know", c.GetName(), name, node)
+			}
 			if c.GetSource() == protectionv1.Case_SOURCE_INTAKE {
 				r.Identified++
 				found[node]++
@@ -283,6 +313,7 @@ func (e *yearEvidence) judgeCases(r *YearResult) {
 			}
 		}
 		r.doubled(max(0, found[node]-planned[node]), "%s has %d cases of an intake, of %d planned", node, found[node], planned[node])
+		r.lost(max(0, planned[node]-found[node]), "%s has %d cases of an intake, of %d planned", node, found[node], planned[node])
 	}
 	for node, all := range e.referrals {
 		for name, known := range all {
@@ -326,7 +357,7 @@ func (e *yearEvidence) judgeBeds(r *YearResult) {
 				held, occupied = held+int(g.GetHeld()), occupied+int(g.GetOccupied())
 			}
 		}
-		var here, promised int
+		var here, promised, sure int
 		for origin, known := range e.referrals {
 			for name, ref := range known {
 				if nodeOf(name) != origin || !placement(ref) {
@@ -339,6 +370,7 @@ func (e *yearEvidence) judgeBeds(r *YearResult) {
 					for _, o := range ref.GetOffers() {
 						if o.GetToNode() == node && promises(o) {
 							promised++
+							sure += one(has(ready, onTheRoad)(ref) && o.GetState() != custodyv1.OfferState_OFFER_STATE_ACCEPTED)
 						}
 					}
 				}
@@ -347,7 +379,16 @@ func (e *yearEvidence) judgeBeds(r *YearResult) {
 		r.lost(max(0, here-occupied, e.stays[node]-occupied), "%s: %d people are there, %d stays, %d beds occupied", node, here, e.stays[node], occupied)
 		r.doubled(max(0, occupied-here, occupied-e.stays[node]), "%s: %d beds occupied, %d stays, %d people are there", node, occupied, e.stays[node], here)
 		r.doubled(max(0, held-promised), "%s: %d beds held for %d people", node, held, promised)
+		r.lost(max(0, sure-held), "%s: %d beds held for %d people who are to come", node, held, sure)
 	}
+}
+
+// one is 1 for what is so.
+func one(so bool) int {
+	if so {
+		return 1
+	}
+	return 0
 }
 
 // promises says that a bed is held on an offer.

@@ -40,12 +40,17 @@ func wholeYear() *yearEvidence {
 		},
 		cases: map[string][]*protectionv1.Case{
 			"sindh": {
-				{Source: protectionv1.Case_SOURCE_INTAKE, Referral: moved}, {Source: protectionv1.Case_SOURCE_INTAKE, Referral: served},
+				{Name: "nodes/sindh/cases/1", Source: protectionv1.Case_SOURCE_INTAKE, Referral: moved},
+				{Name: "nodes/sindh/cases/2", Source: protectionv1.Case_SOURCE_INTAKE, Referral: served},
 			},
-			"punjab": {{Source: protectionv1.Case_SOURCE_REFERRAL, Referral: moved}, {Source: protectionv1.Case_SOURCE_INTAKE}},
+			"punjab": {
+				{Name: "nodes/punjab/cases/4", Source: protectionv1.Case_SOURCE_REFERRAL, Referral: moved},
+				{Name: "nodes/punjab/cases/3", Source: protectionv1.Case_SOURCE_INTAKE},
+			},
 		},
 		shelters: map[string][]*shelterv1.Shelter{"punjab": {{Groups: []*shelterv1.Group{{Total: 2, Occupied: 1}}}}},
 		stays:    map[string]int{"punjab": 1}, late: map[deadline]bool{},
+		told: []string{moved, served, "nodes/sindh/cases/1", "nodes/sindh/cases/2", "nodes/punjab/cases/3"},
 	}
 	e.counted = e.expected()
 	return e
@@ -64,6 +69,29 @@ func TestJudgeYear(t *testing.T) {
 		spoil func(*yearEvidence)
 		seen  func(*YearResult) bool
 	}{
+		"nobody knows it any more": {func(e *yearEvidence) { // and the federal cell was never told
+			delete(e.referrals["sindh"], served)
+			e.counted = e.expected()
+		}, lost},
+		"nor that there was one": {func(e *yearEvidence) {
+			delete(e.referrals["sindh"], served)
+			e.cases["sindh"][1].Referral = ""
+			e.counted = e.expected()
+		}, lost},
+		"one who was taken in is gone": {func(e *yearEvidence) {
+			e.cases["punjab"] = e.cases["punjab"][:1]
+			e.told = e.told[:4] // nobody remembers
+			e.counted = e.expected()
+		}, lost},
+		"somebody else instead": {func(e *yearEvidence) { e.cases["punjab"][1].Name = "nodes/punjab/cases/5" }, lost},
+		"a place promised, and no bed held": {func(e *yearEvidence) {
+			for _, known := range e.referrals {
+				known[moved].State = ready
+			}
+			group := e.shelters["punjab"][0].GetGroups()[0]
+			e.cases["punjab"], group.Occupied, e.stays["punjab"] = e.cases["punjab"][1:], 0, 0
+			e.counted = e.expected()
+		}, lost},
 		"not known at its origin":       {func(e *yearEvidence) { delete(e.referrals["sindh"], moved) }, lost},
 		"not known at its owner":        {func(e *yearEvidence) { delete(e.referrals["punjab"], moved) }, lost},
 		"told differently":              {func(e *yearEvidence) { e.referrals["punjab"][moved].Head = []byte("other") }, lost},

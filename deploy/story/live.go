@@ -52,6 +52,7 @@ func (p *Player) takeIn(h *hand, m *member) error {
 		return err
 	}
 	m.name, m.etag = c.GetName(), c.GetEtag()
+	p.tell(m.name)
 	p.count(func(n *Counts) { n.Identified++ })
 	p.diary.begin(m.plan.Time.Add(courtDay(m.plan.Number)), func(h *hand) {
 		if err := p.beforeCourt(h, d, unit, c.GetName()); err != nil && h.ctx.Err() == nil {
@@ -149,6 +150,9 @@ func (p *Player) refer(h *hand, y *party) error {
 			return err
 		}
 		m.referral = c.GetReferral()
+	}
+	for _, m := range y.members {
+		p.tell(m.referral)
 	}
 	p.count(func(n *Counts) { n.Referred += len(y.members) })
 	return nil

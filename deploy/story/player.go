@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -59,8 +60,8 @@ type Player struct {
 	mu      sync.Mutex
 	counts  Counts
 	cut     map[string]bool
-	// given are the numbers of those given up.
-	given map[int]bool
+	// told are the cases and referrals that people were told they had made.
+	told map[string]bool
 }
 
 // OpenPlayer connects to a network that runs and has a calendar. Close ends it.
@@ -83,7 +84,7 @@ func OpenPlayer(l *network.Layout, year *scenario.Year, o PlayOptions) (*Player,
 	}
 	p := &Player{
 		year: year, clock: clock, desks: map[string]*desk{}, o: o, units: map[string]*protectionv1.Unit{}, answers: map[string]string{},
-		cut: map[string]bool{}, given: map[int]bool{},
+		cut: map[string]bool{}, told: map[string]bool{},
 	}
 	for _, u := range year.Units {
 		p.units[u.Unit.GetName()] = u.Unit
@@ -117,6 +118,19 @@ func (p *Player) Counts() (Counts, time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.counts, p.clock.Now()
+}
+
+// tell notes what somebody was told they had made, a case or a referral.
+func (p *Player) tell(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.told[name] = true
+}
+
+func (p *Player) toldOf() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Sorted(maps.Keys(p.told))
 }
 
 func (p *Player) count(change func(*Counts)) {
@@ -201,10 +215,7 @@ const fastSlack = 3 * time.Hour
 func (p *Player) giveUp(y *party, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, m := range y.members {
-		p.given[m.plan.Number] = true
-		p.counts.GivenUp++
-	}
+	p.counts.GivenUp += len(y.members)
 	p.o.Tell("Case %d is given up: %s %s: %v", y.lead().plan.Number, y.lead().name, y.lead().referral, err)
 }
 

@@ -61,6 +61,11 @@ func (p *Player) handOver(h *hand, y *party) error {
 		return err
 	}
 	for _, m := range y.members {
+		if err := p.see(h, m, to, both); err != nil {
+			return fmt.Errorf("start services: %w", err)
+		}
+	}
+	for _, m := range y.members {
 		if err := p.stay(h, m, to, both); err != nil {
 			return fmt.Errorf("stay: %w", err)
 		}
@@ -117,37 +122,63 @@ func (p *Player) travel(h *hand, y *party, to *referralv1.Offer, both []string) 
 		}
 	}
 	p.count(func(n *Counts) { n.Arrived += len(y.members) })
-	if y.plan().NoShow && !over(r) { // their beds were given back
+	if y.plan().NoShow { // their beds were given back
 		return p.walkIn(h, y, to)
 	}
 	return nil
 }
 
-// walkIn admits those who came after all where beds are free that fit, as soon as there are some.
+// walkIn admits those who came after all where beds are free that fit, as soon as there are some. Where the year goes on they may be there, or may
+// have left: which stay was theirs is told to who asks for it again.
 func (p *Player) walkIn(h *hand, y *party, to *referralv1.Offer) error {
-	d := p.desks[to.GetToNode()]
-	places, err := p.places(h, y, to.GetToNode(), scenario.Answer{Unit: to.GetToUnit()})
-	for ; err == nil && len(places) == 0; places, err = p.places(h, y, to.GetToNode(), scenario.Answer{Unit: to.GetToUnit()}) {
+	for {
+		places, err := p.places(h, y, to.GetToNode(), scenario.Answer{Unit: to.GetToUnit()})
+		if err != nil {
+			return err
+		}
+		places = append(places, planned(y, to.GetToNode())...)
+		for _, groups := range places {
+			if admitted, err := p.admit(h, y, to.GetToNode(), groups); err != nil || admitted {
+				return err
+			}
+		}
 		if err := h.until(h.now().Add(12 * time.Hour)); err != nil {
 			return err
 		}
 	}
-	if err != nil {
-		return err
+}
+
+// planned are the groups that the plan has for those who go together, where they are of a node; none where not.
+func planned(y *party, node string) [][]string {
+	groups := make([]string, len(y.members))
+	for i, m := range y.members {
+		answers := m.plan.Referral.Answers
+		if groups[i] = answers[len(answers)-1].Group; nodeOf(groups[i]) != node {
+			return nil
+		}
 	}
+	return [][]string{groups}
+}
+
+// admit admits who came without a bed held for them, each in a group; false when the beds are taken by now. Nobody is admitted twice.
+func (p *Player) admit(h *hand, y *party, node string, groups []string) (admitted bool, err error) {
+	d := p.desks[node]
 	for i, m := range y.members {
 		stay, err := ask(h.ctx, d, manager, "", d.shelter.AdmitWalkIn, &shelterv1.AdmitWalkInRequest{
-			Group: places[0][i], Quantity: 1, Needs: m.plan.Referral.Request.GetNeeds(), RequestId: "walk-in-" + idOf(m.referral),
+			Group: groups[i], Quantity: 1, Needs: m.plan.Referral.Request.GetNeeds(), RequestId: "walk-in-" + idOf(m.referral),
 		})
 		m.stay = stay.GetName()
 		if f := rpc.Fault(err); f != nil && f.Reason() == fault.IdempotencyMismatch { // they were admitted before, somewhere else
 			m.stay, err = f.Metadata()["made"], nil
 		}
-		if past(err) != nil {
-			return fmt.Errorf("walk in: %w", err)
+		switch {
+		case err != nil && past(err) == nil:
+			return false, nil
+		case err != nil:
+			return false, fmt.Errorf("walk in: %w", err)
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // noShow: nobody came on the day. They are found on the road a day later, and come after all.
@@ -178,7 +209,26 @@ func (p *Player) noShow(h *hand, y *party, to *referralv1.Offer, both []string) 
 	return h.until(h.now().Add(comesAfter))
 }
 
-// stay is from the first look at somebody who came to the outcome.
+// see is the first look at somebody who came, when what they get begins.
+func (p *Player) see(h *hand, m *member, to *referralv1.Offer, both []string) error {
+	away := p.desks[to.GetToNode()]
+	r, err := p.get(h, to.GetToNode(), m.referral)
+	if err != nil || r.GetState() != hasCome {
+		return err
+	}
+	if err := h.until(r.GetUpdateTime().AsTime().Add(firstSight)); err != nil {
+		return err
+	}
+	_, err = p.step(h, to.GetToNode(), m.referral, both, has(inService, completed), func() error {
+		_, err := ask(h.ctx, away, worker, to.GetToUnit(), away.referral.StartService, &referralv1.StartServiceRequest{
+			Name: m.referral, Services: m.plan.Referral.Services,
+		})
+		return err
+	})
+	return err
+}
+
+// stay is from the first look at somebody who came to the outcome. It lasts from the arrival on, which was firstSight before.
 func (p *Player) stay(h *hand, m *member, to *referralv1.Offer, both []string) error {
 	node, unit := to.GetToNode(), to.GetToUnit()
 	away := p.desks[node]
@@ -187,20 +237,8 @@ func (p *Player) stay(h *hand, m *member, to *referralv1.Offer, both []string) e
 	if err != nil {
 		return err
 	}
-	if r.GetState() == hasCome {
-		if err := h.until(r.GetUpdateTime().AsTime().Add(firstSight)); err != nil {
-			return err
-		}
-		r, err = p.step(h, node, m.referral, both, has(inService, completed), func() error {
-			_, err := ask(h.ctx, away, worker, unit, away.referral.StartService, &referralv1.StartServiceRequest{Name: m.referral, Services: plan.Services})
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("start services: %w", err)
-		}
-	}
 	if r.GetState() == inService {
-		if err := h.until(r.GetUpdateTime().AsTime().Add(plan.Stay)); err != nil {
+		if err := h.until(r.GetUpdateTime().AsTime().Add(plan.Stay - firstSight)); err != nil {
 			return err
 		}
 		if err := p.outcome(h, away, unit, m.referral, plan, both, protectionv1.Case_SOURCE_REFERRAL); err != nil {

@@ -20,8 +20,8 @@ import (
 	"amanat.example/services/kit/identity"
 )
 
-// demoTokens is how long the demo people's API tokens are good.
-const demoTokens = 90 * 24 * time.Hour
+// demoTokens is how long the demo people's API tokens are good, and renewTokens after how long a start makes new ones.
+const demoTokens, renewTokens = 90 * 24 * time.Hour, 60 * 24 * time.Hour
 
 var (
 	errBroken  = errors.New("a promise broke: see the result")
@@ -86,7 +86,8 @@ type demoFlags struct {
 	pace                   string
 	faults                 faultFlags
 
-	days float64 // of the calendar in a second, as pace says; 0: as fast as it goes
+	counted bool    // referrals were asked for
+	days    float64 // of the calendar in a second, as pace says; 0: as fast as it goes
 }
 
 func demo() *cobra.Command {
@@ -101,6 +102,7 @@ goes on at the next start; one that is over is not played again.
 With --referrals 1 one girl is handed on from Hub to Lahore, now, told step by step.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.counted = cmd.Flags().Changed("referrals")
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -175,7 +177,7 @@ func openLayout(root string) (*network.Layout, error) {
 // person is somebody of the demo who has an API token at a gateway.
 type person struct{ node, role, unit, file string }
 
-// people makes an API token for each person of the demo; the secrets lie in files, mode 0600.
+// people makes an API token for each person of the demo who has none, or an old one; the secrets lie in files, mode 0600.
 func (f *demoFlags) people(l *network.Layout) ([]person, error) {
 	people := []person{
 		{"balochistan", "case-worker", "nodes/balochistan/units/hub", ""},
@@ -187,7 +189,7 @@ func (f *demoFlags) people(l *network.Layout) ([]person, error) {
 	}
 	for i, p := range people {
 		people[i].file = filepath.Join(l.Root, p.node, network.Gateway, "demo-"+p.role+".token")
-		if _, err := os.Stat(people[i].file); err == nil {
+		if made, err := os.Stat(people[i].file); err == nil && time.Since(made.ModTime()) < renewTokens {
 			continue
 		}
 		secret, err := session.Create(filepath.Join(l.Root, p.node, network.Gateway, "tokens.json"), session.Grant{
@@ -296,6 +298,23 @@ func (r *run) play(ctx context.Context) (result *demoResult, err error) {
 		result.WallMS = time.Since(begin).Milliseconds()
 	}
 	return result, err
+}
+
+// Times after which somebody is told that the services are not up, and is waited no longer.
+const slowStart, longestStart = 20 * time.Second, 5 * time.Minute
+
+// furnish has units and places entered, for which the services must be up.
+func (r *run) furnish(ctx context.Context, shown *progress, enter func(context.Context) error) error {
+	logs := filepath.Join(r.layout.Root, "log")
+	slow := time.AfterFunc(slowStart, func() { shown.tell("Not all services are up yet; the logs in %s say why", logs) })
+	defer slow.Stop()
+	limited, cancel := context.WithTimeout(ctx, longestStart)
+	defer cancel()
+	err := enter(limited)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("not all services were up within %v, and the logs in %s say why: %w", longestStart, logs, err)
+	}
+	return err
 }
 
 // wholeWait is how long the last days may take until both ends have compared them: a day is told within seconds, and what was lost by the hub is

@@ -23,10 +23,10 @@ func (r *run) girl(ctx context.Context) (*demoResult, error) {
 	if !r.once {
 		beds += 20 // for who tries things out
 	}
-	if err := stage.Furnish(ctx, beds); err != nil {
+	shown := &progress{errs: r.errs}
+	if err := r.furnish(ctx, shown, func(ctx context.Context) error { return stage.Furnish(ctx, beds) }); err != nil {
 		return nil, err
 	}
-	shown := &progress{errs: r.errs}
 	injector, err := r.injector(ctx, shown)
 	if err != nil {
 		return nil, err

@@ -23,7 +23,7 @@ func (r *run) bulk(ctx context.Context) (*demoResult, error) {
 		return nil, err
 	}
 	defer func() { _ = bulk.Close() }()
-	if err := bulk.Furnish(ctx); err != nil {
+	if err := r.furnish(ctx, shown, bulk.Furnish); err != nil {
 		return nil, err
 	}
 	result := &demoResult{Surge: &surged{Children: bulk.Len()}, Memory: &peak{}}

@@ -27,8 +27,10 @@ func TestDemoRefusesFaults(t *testing.T) {
 		"add --once":                               {"--kill"},
 		"leaves nothing to kill":                   {"--once", "--in-process", "--faults"},
 		"--referrals must lie between 1 and 50000": {"--once", "--referrals", "-1"},
+		"must lie between 1 and 50000":             {"--once", "--referrals", "0"},
 		"--pace must be max":                       {"--once", "--pace", "fast"},
 		"give it with --once":                      {"--surge"},
+		"--json is the result of a run that ends":  {"--json"},
 		"leave --surge or the faults out":          {"--once", "--surge", "--kill"},
 	} {
 		refused(t, remedy, append([]string{"demo", "--data", data}, args...)...)
@@ -165,7 +167,47 @@ func TestAPlanIsKept(t *testing.T) {
 	if plan, err = (&demoFlags{referrals: 70}).plan(l, &told); err != nil || !plan.Finished {
 		t.Errorf("a year that is over would be played again: %v", err)
 	}
+	if plan, err := (&demoFlags{surge: true, referrals: 1}).plan(l, &told); err == nil || !strings.Contains(err.Error(), "leave --data out") {
+		t.Errorf("a surge beside a year: %v %v", plan, err)
+	}
 	if plan, err := (&demoFlags{referrals: 1}).plan(&network.Layout{Root: t.TempDir()}, &told); plan != nil || err != nil {
 		t.Errorf("one girl has no year: %v %v", plan, err)
+	}
+}
+
+// Tokens are kept from one start to the next, and made anew before they are good no more.
+func TestTokensOfTheDemo(t *testing.T) {
+	l, err := network.Free(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Init(); err != nil {
+		t.Fatal(err)
+	}
+	secrets := func(age time.Duration) string {
+		t.Helper()
+		all := ""
+		people, err := (&demoFlags{}).people(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range people {
+			secret, err := os.ReadFile(p.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all += string(secret)
+			if err := os.Chtimes(p.file, time.Time{}, time.Now().Add(-age)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return all
+	}
+	first := secrets(renewTokens - time.Hour)
+	if again := secrets(renewTokens + time.Hour); again != first {
+		t.Error("tokens that are good are made anew")
+	}
+	if secrets(0) == first {
+		t.Error("old tokens are kept")
 	}
 }

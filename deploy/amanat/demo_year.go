@@ -25,10 +25,13 @@ const (
 
 // check reads the flags, and completes those that were left out.
 func (f *demoFlags) check() error {
-	if f.surge && (!f.once || f.referrals != 0) {
+	if f.surge && (!f.once || f.counted) {
 		return errors.New("--surge takes children in and nothing else: give it with --once, and without --referrals")
 	}
-	if f.referrals == 0 {
+	if f.json && !f.once {
+		return errors.New("--json is the result of a run that ends: add --once")
+	}
+	if f.referrals == 0 && !f.counted {
 		if f.referrals = usualReferrals; f.once {
 			f.referrals = 1
 		}
@@ -56,6 +59,8 @@ func (f *demoFlags) check() error {
 func (f *demoFlags) plan(l *network.Layout, errs io.Writer) (*story.Plan, error) {
 	plan, err := story.LoadPlan(l)
 	switch {
+	case err == nil && f.surge && (plan != nil || l.HasRun()):
+		return nil, fmt.Errorf("%s has data, and a surge is measured with a network that has none: leave --data out, or name another folder", l.Root)
 	case err != nil || f.surge || plan == nil && f.referrals == 1:
 		return plan, err
 	case plan == nil:
@@ -108,7 +113,7 @@ func (r *run) year(ctx context.Context, plan *story.Plan) (*demoResult, error) {
 		return nil, err
 	}
 	defer func() { _ = player.Close() }()
-	if err := player.Furnish(ctx); err != nil {
+	if err := r.furnish(ctx, shown, player.Furnish); err != nil {
 		return nil, err
 	}
 	injector, err := r.injector(ctx, shown)

@@ -92,6 +92,11 @@ func TestJudgeYear(t *testing.T) {
 			e.cases["punjab"], group.Occupied, e.stays["punjab"] = e.cases["punjab"][1:], 0, 0
 			e.counted = e.expected()
 		}, lost},
+		"owned by who does not know it": {func(e *yearEvidence) {
+			for _, known := range e.referrals {
+				known[moved].OwnerNode = "balochistan"
+			}
+		}, lost},
 		"not known at its origin":       {func(e *yearEvidence) { delete(e.referrals["sindh"], moved) }, lost},
 		"not known at its owner":        {func(e *yearEvidence) { delete(e.referrals["punjab"], moved) }, lost},
 		"told differently":              {func(e *yearEvidence) { e.referrals["punjab"][moved].Head = []byte("other") }, lost},

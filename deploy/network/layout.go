@@ -204,7 +204,10 @@ func (l *Layout) Calendar() (*calendar.Calendar, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	return c, err
+	if err != nil {
+		return nil, fmt.Errorf("%w; begin anew with make clean-data, or name another folder with --data", err)
+	}
+	return c, nil
 }
 
 // mayPlay refuses a calendar to all but the demo, whose nodes lie under one root: a node at work has the machine's clock, whatever lies in its folder.

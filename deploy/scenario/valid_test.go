@@ -129,7 +129,11 @@ func taken(t *testing.T, y *scenario.Year) {
 		j.at = c.Time
 		j.intake(c, units)
 		if c.Consent != nil {
-			j.consent(c)
+			lead := c
+			if c.Family != 0 {
+				lead = &y.Cases[c.Family-1]
+			}
+			j.consent(c, lead)
 		}
 		if c.Referral != nil {
 			j.referral(c, units, groups)
@@ -202,13 +206,32 @@ func (j judge) intake(c *scenario.Case, units map[string]string) {
 	if _, ok := units[c.Case.GetUnit()]; !ok || !strings.HasPrefix(c.Case.GetUnit(), "nodes/"+c.Node+"/") {
 		j.Errorf("%s: taken in at %s, which is no unit of %s", what, c.Case.GetUnit(), c.Node)
 	}
+	if adult := p.GetAgeFrom() >= 18; adult != (p.GetAgeTo() >= 18) || adult && !c.Woman || adult != (c.Woman && (c.Family == 0 || c.Family == c.Number)) {
+		j.Errorf("%s: %d to %d years old, a woman %v", what, p.GetAgeFrom(), p.GetAgeTo(), c.Woman)
+	}
+	if adult := p.GetAgeFrom() >= 18; adult && p.GetGender() != codes.GenderFeminine || c.Woman && !adult && len(c.Case.GetExploitation()) > 0 {
+		j.Errorf("%s: a man, or a child to whom was done what was done to its mother", what)
+	}
 	if p.GetGivenName() == "" || p.GetFatherName() == "" || c.Case.GetNarrative() == "" {
 		j.Errorf("%s: has no name or narrative", what)
 	}
 }
 
-func (j judge) consent(c *scenario.Case) {
+func (j judge) consent(c, lead *scenario.Case) {
 	what := fmt.Sprint("consent of case ", c.Number)
+	person, by := c.Case.GetPerson(), c.Consent.GetGivenBy()
+	switch standsIn := c.Consent.GetBasis() == codes.ConsentBasisTrustedAdult; {
+	case person.GetAgeFrom() >= 15 && by == person.GetGivenName():
+	case person.GetAgeFrom() < 15 && c.Woman && by == lead.Case.GetPerson().GetGivenName():
+	case person.GetAgeFrom() < 15 && !c.Woman && !standsIn && by == person.GetFatherName():
+	case person.GetAgeFrom() < 15 && !c.Woman && standsIn && by == "case worker" && c.Consent.GetNote() != "":
+	default:
+		j.Errorf("%s: given by %s by %s, of somebody of %d", what, by, c.Consent.GetBasis(), person.GetAgeFrom())
+	}
+	scopes := strings.Join(c.Consent.GetScopes(), " ")
+	if given := c.Consent.GetDecision() == protectionv1.Consent_DECISION_GIVEN; given != strings.HasPrefix(scopes, codes.ConsentScopeIdentity+" "+codes.ConsentScopeBirth) || !given && scopes != "" {
+		j.Errorf("%s: %v, for %q to be shared", what, c.Consent.GetDecision(), scopes)
+	}
 	j.take(what, &protectionv1.RecordConsentRequest{Name: "nodes/" + c.Node + "/cases/" + someID, Etag: someTag, Consent: c.Consent})
 	j.code(what, codes.ConsentBasis, c.Consent.GetBasis())
 	j.code(what, codes.ConsentPurpose, c.Consent.GetPurposes()...)
@@ -262,6 +285,9 @@ func (j judge) referral(c *scenario.Case, units map[string]string, groups map[st
 	if request.GetToUnit() != r.Answers[0].Unit || r.After <= 0 {
 		j.Errorf("%s: asks another unit first than the one that answers first, or lacks a time or a service", what)
 	}
+	if request.GetNeeds().GetWithMother() && (!c.Woman || c.Family == 0) {
+		j.Errorf("%s: with a mother, or children, that there are none of", what)
+	}
 	if there := strings.Split(request.GetToUnit(), "/")[1]; request.GetReasons()[0] == "FAMILY_LIVES_THERE" && !j.homes[c.Case.GetPerson().GetHomePlace()][there] {
 		j.Errorf("%s: to %s, where family lives, of somebody from %s", what, there, c.Case.GetPerson().GetHomePlace())
 	}
@@ -302,7 +328,7 @@ func (j judge) fits(what string, n *custodyv1.Needs, g *shelterv1.Group) {
 		gender = gender || one == n.GetGender()
 	}
 	boy := n.GetWithMother() && g.GetWithMother() && n.GetAgeTo() <= 12
-	if !gender && !boy || n.GetAgeFrom() < g.GetAgeFrom() || n.GetAgeTo() > g.GetAgeTo() || n.GetWithMother() && !g.GetWithMother() {
+	if !gender && !boy || n.GetAgeFrom() < g.GetAgeFrom() || n.GetAgeTo() > g.GetAgeTo() || n.GetWithMother() != g.GetWithMother() {
 		j.Errorf("%s: %v is not taken by %v", what, n, g)
 	}
 	for _, need := range n.GetSpecialNeeds() {

@@ -57,6 +57,5 @@ func (r *run) girl(ctx context.Context) (*demoResult, error) {
 		return nil, err
 	}
 	result.Result = *examined
-	result.kept = examined.Kept()
 	return result, nil
 }

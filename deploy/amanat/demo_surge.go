@@ -16,7 +16,7 @@ func (r *run) bulk(ctx context.Context) (*demoResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	shown := &progress{errs: r.errs, bar: !r.json && terminal(r.errs)}
+	shown := r.progress()
 	defer shown.end()
 	bulk, err := story.OpenBulk(r.layout, "punjab", year)
 	if err != nil {
@@ -44,8 +44,7 @@ func (r *run) bulk(ctx context.Context) (*demoResult, error) {
 	result.Surge.Rate = float64(bulk.Len()) / time.Since(begin).Seconds()
 	shown.show("  comparing what the nodes say")
 	result.Surge.Counted, err = bulk.Counted(ctx)
-	result.kept = result.Surge.Counted == int64(bulk.Len())
-	result.Result = story.Result{States: map[string]int{}, FederalMatches: result.kept}
+	result.Result = story.Result{States: map[string]int{}, FederalMatches: result.Surge.kept()}
 	return result, err
 }
 
@@ -59,3 +58,6 @@ type surged struct {
 	// Counted are those identified at Punjab, as the federal cell counts them.
 	Counted int64 `json:"counted"`
 }
+
+// kept says that the federal cell counts each of them once.
+func (s *surged) kept() bool { return s.Counted == int64(s.Children) }

@@ -196,6 +196,9 @@ func TestTokensOfTheDemo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if info, err := os.Stat(p.file); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("the token of %s may be read by others: %v", p.role, err)
+			}
 			all += string(secret)
 			if err := os.Chtimes(p.file, time.Time{}, time.Now().Add(-age)); err != nil {
 				t.Fatal(err)

@@ -98,13 +98,13 @@ func (f *demoFlags) linked(l *network.Layout, plan *story.Plan, broken *breaking
 func (r *run) year(ctx context.Context, plan *story.Plan) (*demoResult, error) {
 	if plan.Finished && !r.once {
 		fmt.Fprintln(r.errs, "The year was played before; the network is at the present")
-		return &demoResult{kept: true}, nil
+		return &demoResult{before: true}, nil
 	}
 	year, err := plan.Year()
 	if err != nil {
 		return nil, err
 	}
-	shown := &progress{errs: r.errs, bar: !r.json && terminal(r.errs)}
+	shown := r.progress()
 	defer shown.end()
 	player, err := story.OpenPlayer(r.layout, year, story.PlayOptions{
 		Pace: r.days, Links: r.roads, Tell: shown.tell, Patience: r.broken.patience(),
@@ -145,8 +145,7 @@ func (r *run) year(ctx context.Context, plan *story.Plan) (*demoResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	result.Result, result.kept = result.YearResult.Result, result.YearResult.Kept()
-
+	result.Result = result.YearResult.Result
 	result.Memory = &w.memory
 	return result, plan.Finish()
 }

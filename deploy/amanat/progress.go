@@ -27,6 +27,9 @@ type progress struct {
 	shown string
 }
 
+// progress of a run has a line where a person watches and nothing is for machines.
+func (r *run) progress() *progress { return &progress{errs: r.errs, bar: !r.json && terminal(r.errs)} }
+
 const barWidth = 30
 
 // clearLine goes to the start of a terminal's line and clears it.

@@ -78,6 +78,19 @@ func TestThePresent(t *testing.T) {
 		t.Errorf("%v ahead", d)
 	}
 	c.Watch(context.Background(), func() {}) // ends
+	again := made(t)
+	c = open(t, again)
+	c.JumpTo(time.Now().Add(time.Hour)) // which is still to come: the present is as far as it goes
+	if c := open(t, again); c.Behind() != 0 || time.Until(c.Now()) > 0 {
+		t.Errorf("%v behind after a jump beyond the present", c.Behind())
+	}
+	future := filepath.Join(t.TempDir(), "calendar")
+	if err := calendar.Create(future, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if c := open(t, future); c.Behind() != 0 {
+		t.Errorf("%v behind a time to come", c.Behind())
+	}
 }
 
 // A jump that another process makes is noticed.

@@ -24,18 +24,23 @@ func (l *Layout) Figures(ctx context.Context, months string) (figures *federalv1
 // Days asks the federal service which facts of each day the services of provinces have told, and which are kept there.
 func (l *Layout) Days(ctx context.Context) (all []*federalv1.DayRecord, err error) {
 	err = l.askFederal(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
-		for request := (&federalv1.ListDaysRequest{PageSize: 1000}); ; {
-			page, err := federalv1.NewFiguresServiceClient(conn).ListDays(ctx, request)
-			if err != nil {
-				return err
-			}
-			all = append(all, page.GetDays()...)
-			if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
-				return nil
-			}
-		}
+		all, err = daysOf(ctx, federalv1.NewFiguresServiceClient(conn))
+		return err
 	})
 	return all, err
+}
+
+func daysOf(ctx context.Context, client federalv1.FiguresServiceClient) (all []*federalv1.DayRecord, err error) {
+	for request := (&federalv1.ListDaysRequest{PageSize: 1000}); ; {
+		page, err := client.ListDays(ctx, request)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.GetDays()...)
+		if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
+			return all, nil
+		}
+	}
 }
 
 // Whole says that a day is the same at both ends, to the last fact.

@@ -87,3 +87,25 @@ func TestWalkIn(t *testing.T) {
 		}
 	}
 }
+
+// What is there already is left as it is; whatever else is refused is an error, and not taken for what is there.
+func TestExists(t *testing.T) {
+	refusal := func(code codes.Code, field string) error {
+		s, err := status.New(code, "no").WithDetails(&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: field, Description: "no"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Err()
+	}
+	for _, c := range []struct {
+		err  error
+		made bool
+	}{
+		{refusal(codes.InvalidArgument, "shelter_id"), true}, {refusal(codes.InvalidArgument, "unit_id"), true}, {status.Error(codes.AlreadyExists, "no"), true},
+		{refusal(codes.InvalidArgument, "shelter.groups[0].capacity_time"), false}, {status.Error(codes.InvalidArgument, "no"), false}, {status.Error(codes.PermissionDenied, "no"), false},
+	} {
+		if exists(c.err) != c.made {
+			t.Errorf("%v: made before %t", c.err, !c.made)
+		}
+	}
+}

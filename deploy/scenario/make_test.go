@@ -131,6 +131,9 @@ func TestCuts(t *testing.T) {
 		if c.From.Before(y.Start) || c.From.Add(c.For).After(y.End) || c.From.Before(ends[c.Node]) || c.For <= 0 {
 			t.Errorf("%s: cut from %v for %v", c.Node, c.From, c.For)
 		}
+		if most := map[string]time.Duration{"balochistan": 7 * 24 * time.Hour}[c.Node]; c.For > max(most, 24*time.Hour) {
+			t.Errorf("%s: away for %v", c.Node, c.For)
+		}
 		ends[c.Node] = c.From.Add(c.For)
 		away[c.Node] += c.For
 		if c.For > 24*time.Hour && c.Node == "balochistan" {

@@ -42,6 +42,9 @@ func TestSurge(t *testing.T) {
 	if total != 79000 || len(found) != 36 || found["PK617"] < 3*found["PK631"] {
 		t.Errorf("%d children in %d districts, %d in Lahore and %d in Sahiwal", total, len(found), found["PK617"], found["PK631"])
 	}
+	if first.Format(time.DateOnly) != "2025-11-01" {
+		t.Errorf("it begins on %v, and the kilns burn from November on", first)
+	}
 	if households := alone + len(families); households < total/3 || households > total/2 || alone < households/5 {
 		t.Errorf("%d households of %d children, %d of one", households, total, alone)
 	}
@@ -55,6 +58,25 @@ func TestSurge(t *testing.T) {
 	}
 	if total != 0 {
 		t.Error("the table says nothing of the surge")
+	}
+}
+
+// A surge is whole in every year, whenever that begins.
+func TestSurgeOfAnyYear(t *testing.T) {
+	for _, start := range []time.Time{time.Date(2025, time.November, 2, 0, 0, 0, 0, time.UTC), time.Date(2024, time.October, 20, 0, 0, 0, 0, time.UTC)} {
+		y, err := scenario.Make(scenario.Options{Start: start, Referrals: 1, Surge: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kilns, last := 0, time.Time{}
+		for _, c := range y.Cases {
+			if c.Kind == "kilns" {
+				kilns, last = kilns+1, c.Time
+			}
+		}
+		if kilns != 79000 || last.After(y.End) {
+			t.Errorf("a year from %v: %d children, the last at %v", start, kilns, last)
+		}
 	}
 }
 

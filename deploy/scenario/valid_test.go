@@ -16,6 +16,7 @@ import (
 
 	"amanat.example/deploy/scenario"
 	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/limits"
 )
 
 const (
@@ -100,6 +101,9 @@ func taken(t *testing.T, y *scenario.Year) {
 		j.code(id, codes.Service, s.Shelter.GetServices()...)
 		if j.longest[s.Shelter.GetName()] = 366 * 24 * time.Hour; s.Shelter.GetLongestStayDays() > 0 {
 			j.longest[s.Shelter.GetName()] = time.Duration(s.Shelter.GetLongestStayDays()) * 24 * time.Hour
+		}
+		if forWomen := s.Shelter.GetGroups()[0].GetName() == "women"; s.Shelter.GetCourtOrderRequired() != (forWomen && s.Shelter.GetLongestStayDays() == 0) {
+			t.Errorf("%s: to a Dar-ul-Aman, and there alone, a court sends", s.Shelter.GetName())
 		}
 		if s.Shelter.GetConfidential() != (s.Shelter.GetGroups()[0].GetName() == "women") {
 			t.Errorf("%s: a place for women of which everybody knows, or a secret one for children", s.Shelter.GetName())
@@ -300,6 +304,12 @@ func (j judge) referral(c *scenario.Case, units map[string]string, groups map[st
 		seen[a.Unit] = true
 		if !c.Woman && strings.HasSuffix(a.Unit, "-women") {
 			j.Errorf("%s: the centre for women is asked for a child", what)
+		}
+		if a.Silent && a.Delay <= limits.Default().ByRisk(c.Case.GetUrgency(), limits.Place{}).Answer {
+			j.Errorf("%s: answer %d is given up after %v, before it is late", what, i, a.Delay)
+		}
+		if strings.Contains(a.Group, "sweet-home") {
+			j.Errorf("%s: to a home for orphans", what)
 		}
 		if a.Decline != "" {
 			j.code(what, codes.Decline, a.Decline)

@@ -46,7 +46,10 @@ func LoadPlan(l *network.Layout) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; %s", p.path, err, beginAnew)
 	}
-	return p, nil
+	if !p.Finished && !l.HasRun() { // it may have been broken off before that
+		err = l.MakeCalendar(p.Start)
+	}
+	return p, err
 }
 
 // beginAnew is what somebody can do whose year cannot go on.
@@ -62,10 +65,10 @@ func NewPlan(l *network.Layout, seed uint64, referrals int) (*Plan, error) {
 	if p.Digest, err = year.Digest(); err != nil {
 		return nil, err
 	}
-	if err := l.MakeCalendar(p.Start); err != nil {
+	if err := p.save(); err != nil { // before the calendar, which without a plan would be one of no year
 		return nil, err
 	}
-	return p, p.save()
+	return p, l.MakeCalendar(p.Start)
 }
 
 // yearBefore is the first day of the last year that is over at a moment.

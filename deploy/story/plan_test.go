@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"amanat.example/deploy/network"
+	"amanat.example/services/kit/durable"
 	"amanat.example/services/kit/facts"
 )
 
@@ -68,5 +69,49 @@ func TestNoPlan(t *testing.T) {
 		if _, err := LoadPlan(l); err == nil || !strings.Contains(err.Error(), "make clean-data") || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A start that was broken off at any moment goes on at the next: there is no calendar without a plan, and a plan without a calendar gets it.
+func TestAStartThatWasBrokenOff(t *testing.T) {
+	l, p, _ := planIn(t)
+	path := filepath.Join(l.Root, "calendar")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadPlan(l); err != nil {
+		t.Fatal(err)
+	}
+	clock, err := l.Calendar()
+	if err != nil || clock == nil || clock.Now().Sub(p.Start).Abs() > time.Minute {
+		t.Fatalf("no calendar from %v on: %v", p.Start, err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	ran := filepath.Join(l.Root, "punjab", network.Shelter, network.Shelter+".db") // it has played: nothing may go back
+	if err := durable.Create(ran, nil); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := LoadPlan(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	year, err := kept.Year()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if player, err := OpenPlayer(l, year, PlayOptions{}); err == nil || !strings.Contains(err.Error(), "make clean-data") {
+		t.Errorf("a year without its calendar: %v %v", player, err)
+	}
+	none, err := network.Free(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(none.Root, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewPlan(none, 1, 2); err == nil {
+		t.Error("a plan is made where nothing can be written")
 	}
 }

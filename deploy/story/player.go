@@ -71,7 +71,7 @@ func OpenPlayer(l *network.Layout, year *scenario.Year, o PlayOptions) (*Player,
 		return nil, err
 	}
 	if clock == nil {
-		return nil, errors.New("the network has no calendar")
+		return nil, errors.New("the network has no calendar; " + beginAnew)
 	}
 	if o.Slots == 0 {
 		o.Slots = 48

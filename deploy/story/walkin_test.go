@@ -101,8 +101,12 @@ func TestExists(t *testing.T) {
 		err  error
 		made bool
 	}{
-		{refusal(codes.InvalidArgument, "shelter_id"), true}, {refusal(codes.InvalidArgument, "unit_id"), true}, {status.Error(codes.AlreadyExists, "no"), true},
-		{refusal(codes.InvalidArgument, "shelter.groups[0].capacity_time"), false}, {status.Error(codes.InvalidArgument, "no"), false}, {status.Error(codes.PermissionDenied, "no"), false},
+		{refusal(codes.InvalidArgument, "shelter_id"), true},
+		{refusal(codes.InvalidArgument, "unit_id"), true},
+		{status.Error(codes.AlreadyExists, "no"), true},
+		{refusal(codes.InvalidArgument, "shelter.groups[0].capacity_time"), false},
+		{status.Error(codes.InvalidArgument, "no"), false},
+		{status.Error(codes.PermissionDenied, "no"), false},
 	} {
 		if exists(c.err) != c.made {
 			t.Errorf("%v: made before %t", c.err, !c.made)

@@ -76,7 +76,9 @@ func (o older) putBack(t *testing.T, c *country) {
 	must(t, os.CopyFS(o.folder(c), os.DirFS(o.copied)))
 }
 
-func (o older) folder(c *country) string { return filepath.Join(c.layout.Root, o.part.Node, o.part.Name) }
+func (o older) folder(c *country) string {
+	return filepath.Join(c.layout.Root, o.part.Node, o.part.Name)
+}
 
 // The federal cell's files are put back to a copy, and nobody says so. The provinces' letters show it: the cell begins a new life, gets back all that
 // it lost, and publishes no month that may be out already until an analyst has said which are.

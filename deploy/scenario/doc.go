@@ -21,6 +21,8 @@
 //     spoiled in one of them is refused.
 //   - Nobody is real: narratives say that they are synthetic, identity numbers stand in a division that there is none of, no two are
 //     alike, and no name is of somebody of note. Addresses of shelters are synthetic, and none has a telephone.
+//   - Brothers and sisters have one father, names of their own, and are twins or born nine months apart at least; a mother has another father.
+//   - A stay is no longer than the place keeps anybody, consent is given by who may by age, and who lives elsewhere is not sent where family lives.
 //   - Brothers and sisters, or a mother and her children, go to one place that takes each of them, or each gets a service alone.
 //   - Who is accepted for a placement is taken by the group that the answer names; Hub has no bed.
 //

@@ -156,7 +156,10 @@ func TestAPlanIsKept(t *testing.T) {
 	if err != nil || clock == nil || clock.Now().Sub(begun.Start).Abs() > time.Minute {
 		t.Fatalf("the calendar does not begin with the year: %v", err)
 	}
-	again := demoFlags{referrals: 600}
+	if _, err := (&demoFlags{referrals: 600}).plan(l, &told); err != nil || told.Len() > 0 {
+		t.Errorf("who asks for nothing is told: %s %v", told.String(), err)
+	}
+	again := demoFlags{referrals: 600, counted: true}
 	plan, err := again.plan(l, &told)
 	if err != nil || again.referrals != 70 || again.seed != 9 || !plan.Start.Equal(begun.Start) || !strings.Contains(told.String(), "70 referrals and seed 9") {
 		t.Errorf("%+v %+v: %v %s", again, plan, err, told.String())

@@ -69,7 +69,7 @@ func (f *demoFlags) plan(l *network.Layout, errs io.Writer) (*story.Plan, error)
 		}
 		return story.NewPlan(l, f.seed, f.referrals)
 	}
-	if plan.Seed != f.seed && f.seed != 0 || plan.Referrals != f.referrals {
+	if plan.Seed != f.seed && f.seed != 0 || plan.Referrals != f.referrals && f.counted {
 		fmt.Fprintf(errs, "The year in %s has %d referrals and seed %d: it goes on as it was begun\n", l.Root, plan.Referrals, plan.Seed)
 	}
 	f.referrals, f.seed = plan.Referrals, plan.Seed

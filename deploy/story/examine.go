@@ -83,10 +83,18 @@ func (e *yearEvidence) addNotices(notices []*protectionv1.Notice) {
 	}
 }
 
-// corridor is a count of the federal cell, whatever node the flows go to.
+// corridor is a count of the federal cell. Before people arrive it is whatever node they go to, since that changes with each unit that is asked.
 type corridor struct {
-	from  string
-	stage federalv1.Stage
+	from, to string
+	stage    federalv1.Stage
+}
+
+// corridorOf is the corridor in which a stage of those who go from one node to another counts.
+func corridorOf(from, to string, stage federalv1.Stage) corridor {
+	if stage != federalv1.Stage_STAGE_ARRIVED && stage != federalv1.Stage_STAGE_COMPLETED {
+		to = ""
+	}
+	return corridor{from, to, stage}
 }
 
 // Examine compares what every node says of the year. What is on its way is waited for.
@@ -205,7 +213,7 @@ func (e *yearEvidence) addCounted(ctx context.Context, d *desk) error {
 	return pages(func(token string) (string, error) {
 		page, err := ask(ctx, d, analyst, "", d.federal.ListCorridors, &federalv1.ListCorridorsRequest{PageSize: 1000, PageToken: token})
 		for _, c := range page.GetCorridors() {
-			e.counted[corridor{c.GetFromNode(), c.GetStage()}] += c.GetFlows()
+			e.counted[corridorOf(c.GetFromNode(), c.GetToNode(), c.GetStage())] += c.GetFlows()
 		}
 		return page.GetNextPageToken(), err
 	})
@@ -408,7 +416,7 @@ func (e *yearEvidence) expected() map[corridor]int64 {
 	for node, all := range e.cases {
 		for _, c := range all {
 			if c.GetSource() == protectionv1.Case_SOURCE_INTAKE {
-				want[corridor{node, federalv1.Stage_STAGE_IDENTIFIED}]++
+				want[corridorOf(node, "", federalv1.Stage_STAGE_IDENTIFIED)]++
 			}
 		}
 	}
@@ -417,18 +425,22 @@ func (e *yearEvidence) expected() map[corridor]int64 {
 			if nodeOf(name) != node {
 				continue
 			}
-			want[corridor{node, federalv1.Stage_STAGE_REFERRED}]++
+			to := ""
+			if o := chosen(r); o != nil {
+				to = o.GetToNode()
+			}
+			want[corridorOf(node, to, federalv1.Stage_STAGE_REFERRED)]++
 			if has(confirmed, ready, onTheRoad, hasCome, inService, completed, notCome, returned)(r) {
-				want[corridor{node, federalv1.Stage_STAGE_ACCEPTED}]++
+				want[corridorOf(node, to, federalv1.Stage_STAGE_ACCEPTED)]++
 			}
 			if placement(r) && has(onTheRoad, hasCome, inService, completed, notCome, returned)(r) {
-				want[corridor{node, federalv1.Stage_STAGE_DISPATCHED}]++
+				want[corridorOf(node, to, federalv1.Stage_STAGE_DISPATCHED)]++
 			}
 			if there(r) || r.GetState() == returned {
-				want[corridor{node, federalv1.Stage_STAGE_ARRIVED}]++
+				want[corridorOf(node, to, federalv1.Stage_STAGE_ARRIVED)]++
 			}
 			if r.GetState() == completed {
-				want[corridor{node, federalv1.Stage_STAGE_COMPLETED}]++
+				want[corridorOf(node, to, federalv1.Stage_STAGE_COMPLETED)]++
 			}
 		}
 	}

@@ -97,23 +97,27 @@ func TestJudgeYear(t *testing.T) {
 				known[moved].OwnerNode = "balochistan"
 			}
 		}, lost},
-		"not known at its origin":       {func(e *yearEvidence) { delete(e.referrals["sindh"], moved) }, lost},
-		"not known at its owner":        {func(e *yearEvidence) { delete(e.referrals["punjab"], moved) }, lost},
-		"told differently":              {func(e *yearEvidence) { e.referrals["punjab"][moved].Head = []byte("other") }, lost},
-		"no case where it began":        {func(e *yearEvidence) { e.cases["sindh"] = e.cases["sindh"][1:] }, lost},
-		"no case where they came to":    {func(e *yearEvidence) { e.cases["punjab"] = e.cases["punjab"][1:] }, lost},
-		"two cases where they came to":  {func(e *yearEvidence) { e.cases["punjab"][1] = e.cases["punjab"][0] }, doubled},
-		"two cases where it began":      {func(e *yearEvidence) { e.cases["sindh"][1] = e.cases["sindh"][0] }, doubled},
-		"taken in twice":                {func(e *yearEvidence) { e.year.Cases = e.year.Cases[1:] }, doubled},
-		"somebody there without a bed":  {func(e *yearEvidence) { group(e).Occupied, e.stays["punjab"] = 0, 0 }, lost},
-		"a stay without a bed":          {func(e *yearEvidence) { e.stays["punjab"] = 2 }, lost},
-		"a bed that nobody is in":       {func(e *yearEvidence) { group(e).Occupied, e.stays["punjab"] = 2, 2 }, doubled},
-		"a hold that nobody needs":      {func(e *yearEvidence) { group(e).Held = 1 }, doubled},
-		"more taken than there is":      {func(e *yearEvidence) { group(e).Total = 0 }, func(r *YearResult) bool { return r.OverbookedBeds == 1 }},
-		"a flow that was not counted":   {func(e *yearEvidence) { e.counted[corridor{"sindh", federalv1.Stage_STAGE_ARRIVED}] = 0 }, func(r *YearResult) bool { return !r.FederalMatches }},
-		"a person counted twice":        {func(e *yearEvidence) { e.counted[corridor{"punjab", federalv1.Stage_STAGE_IDENTIFIED}]++ }, func(r *YearResult) bool { return !r.FederalMatches }},
-		"a flow that nobody knows":      {func(e *yearEvidence) { e.counted[corridor{"punjab", federalv1.Stage_STAGE_COMPLETED}]++ }, func(r *YearResult) bool { return !r.FederalMatches }},
-		"an acceptance that is missing": {func(e *yearEvidence) { e.counted[corridor{"sindh", federalv1.Stage_STAGE_ACCEPTED}]-- }, func(r *YearResult) bool { return !r.FederalMatches }},
+		"not known at its origin":      {func(e *yearEvidence) { delete(e.referrals["sindh"], moved) }, lost},
+		"not known at its owner":       {func(e *yearEvidence) { delete(e.referrals["punjab"], moved) }, lost},
+		"told differently":             {func(e *yearEvidence) { e.referrals["punjab"][moved].Head = []byte("other") }, lost},
+		"no case where it began":       {func(e *yearEvidence) { e.cases["sindh"] = e.cases["sindh"][1:] }, lost},
+		"no case where they came to":   {func(e *yearEvidence) { e.cases["punjab"] = e.cases["punjab"][1:] }, lost},
+		"two cases where they came to": {func(e *yearEvidence) { e.cases["punjab"][1] = e.cases["punjab"][0] }, doubled},
+		"two cases where it began":     {func(e *yearEvidence) { e.cases["sindh"][1] = e.cases["sindh"][0] }, doubled},
+		"taken in twice":               {func(e *yearEvidence) { e.year.Cases = e.year.Cases[1:] }, doubled},
+		"somebody there without a bed": {func(e *yearEvidence) { group(e).Occupied, e.stays["punjab"] = 0, 0 }, lost},
+		"a stay without a bed":         {func(e *yearEvidence) { e.stays["punjab"] = 2 }, lost},
+		"a bed that nobody is in":      {func(e *yearEvidence) { group(e).Occupied, e.stays["punjab"] = 2, 2 }, doubled},
+		"a hold that nobody needs":     {func(e *yearEvidence) { group(e).Held = 1 }, doubled},
+		"more taken than there is":     {func(e *yearEvidence) { group(e).Total = 0 }, func(r *YearResult) bool { return r.OverbookedBeds == 1 }},
+		"a flow that was not counted":  {func(e *yearEvidence) { e.counted[corridor{"sindh", "punjab", federalv1.Stage_STAGE_ARRIVED}] = 0 }, func(r *YearResult) bool { return !r.FederalMatches }},
+		"a person counted twice":       {func(e *yearEvidence) { e.counted[corridor{"punjab", "", federalv1.Stage_STAGE_IDENTIFIED}]++ }, func(r *YearResult) bool { return !r.FederalMatches }},
+		"an arrival somewhere else": {func(e *yearEvidence) {
+			e.counted[corridor{"sindh", "punjab", federalv1.Stage_STAGE_ARRIVED}]--
+			e.counted[corridor{"sindh", "balochistan", federalv1.Stage_STAGE_ARRIVED}]++
+		}, func(r *YearResult) bool { return !r.FederalMatches }},
+		"a flow that nobody knows":      {func(e *yearEvidence) { e.counted[corridor{"punjab", "sindh", federalv1.Stage_STAGE_COMPLETED}]++ }, func(r *YearResult) bool { return !r.FederalMatches }},
+		"an acceptance that is missing": {func(e *yearEvidence) { e.counted[corridor{"sindh", "", federalv1.Stage_STAGE_ACCEPTED}]-- }, func(r *YearResult) bool { return !r.FederalMatches }},
 	} {
 		e := wholeYear()
 		c.spoil(e)

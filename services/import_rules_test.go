@@ -49,7 +49,7 @@ func within(path string, parents ...string) bool {
 // isPure says that a package decides and does nothing else: rules of the services, the custody chain, the
 // state machine of the post, and the faults they answer with.
 func isPure(path string) bool {
-	return roomOf(path).name == "rules" || within(path, custody, kit+"post/internal/protocol", kit+"fault", kit+"codes", kit+"facts", kit+"limits")
+	return roomOf(path).name == "rules" || within(path, custody, kit+"post/internal/protocol", kit+"fault", kit+"codes", kit+"facts", kit+"limits", kit+"zone")
 }
 
 // isTimeless says that a package gets its time from whoever calls it.
@@ -128,10 +128,10 @@ func importRules() []importRule {
 			}),
 		},
 		{
-			name:   "rules import contracts, custody, faults, codes, facts and limits",
+			name:   "rules import contracts, custody, faults, codes, facts, limits and the time zone",
 			reason: "rules are functions over the messages, with time and ids as arguments, so that every state and action can be tried",
 			forbidden: only("rules", func(_, to string) bool {
-				return within(to, contract, custody, kit+"fault", kit+"codes", kit+"facts", kit+"limits", kit+"mutant")
+				return within(to, contract, custody, kit+"fault", kit+"codes", kit+"facts", kit+"limits", kit+"zone", kit+"mutant")
 			}),
 		},
 		{

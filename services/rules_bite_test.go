@@ -12,7 +12,7 @@ func TestEveryImportRuleBites(t *testing.T) {
 	cases := map[string]struct{ from, bad, good string }{
 		"services do not import each other":                                {referral, services + "shelter", referral + "/internal/app"},
 		"the root of a service imports its rooms, kit and contracts":       {referral, custody, kit + "store"},
-		"rules import contracts, custody, faults, codes, facts and limits": {referral + "/internal/rules", kit + "store", custody},
+		"rules import contracts, custody, faults, codes, facts, limits and the time zone": {referral + "/internal/rules", kit + "store", custody},
 		"app imports rules, store, kit, custody and contracts":             {referral + "/internal/app", kit + "rpc", referral + "/internal/store"},
 		"store imports contracts, and of kit what keeps rows":              {referral + "/internal/store", referral + "/internal/rules", kit + "store"},
 		"server imports app, contracts, and of kit no store and no post":   {referral + "/internal/server", referral + "/internal/store", kit + "rpc"},

@@ -17,12 +17,10 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/identity"
+	"amanat.example/services/kit/zone"
 )
 
 var errNotSound = errors.New("this chain is not sound: do not act on it, and tell both nodes' operators")
-
-// karachi is how times are shown to people.
-var karachi = time.FixedZone("PKT", 5*60*60)
 
 // verify checks a handover file, offline.
 func verify() *cobra.Command {
@@ -141,7 +139,7 @@ func reportChain(out io.Writer, file *referralv1.HandoverFile, chain *custody.Ch
 		if step.By != "" {
 			by = step.By + ", taken in by " + step.Node
 		}
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", step.Sequence, step.Time.In(karachi).Format("2006-01-02 15:04"), step.What, by, step.Hash[:12])
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", step.Sequence, step.Time.In(zone.Karachi).Format("2006-01-02 15:04"), step.What, by, step.Hash[:12])
 	}
 	if err := table.Flush(); err != nil {
 		return err

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"amanat.example/services/kit/facts"
+	"amanat.example/services/kit/zone"
 )
 
 // weekday weights from Sunday on: offices, and so police and helpline, work less on Sundays, and on Fridays until the prayer. Assumed.
@@ -47,7 +47,7 @@ func season(exploitation string, day time.Time) float64 {
 // ramadan says whether a day is in Ramadan or the three days of Eid after it, as computed: the moon may be seen a day later.
 func ramadan(day time.Time) bool {
 	const year = 354.367 // mean Islamic year, days
-	since := day.Sub(time.Date(2025, time.March, 2, 0, 0, 0, 0, facts.Zone)).Hours() / 24
+	since := day.Sub(time.Date(2025, time.March, 2, 0, 0, 0, 0, zone.Karachi)).Hours() / 24
 	return since-year*math.Floor(since/year) < 29.5+3
 }
 

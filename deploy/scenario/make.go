@@ -9,7 +9,7 @@ import (
 
 	"google.golang.org/genproto/googleapis/type/date"
 
-	"amanat.example/services/kit/facts"
+	"amanat.example/services/kit/zone"
 )
 
 // What an option that is not said is. No figure says how many are referred; the second makes, of the published numbers, some 170 referrals to another province
@@ -72,10 +72,10 @@ func (m *maker) steady(what string, share float64, size int) bool {
 // complete says what an option is that was left out.
 func complete(o Options, data *published) (Options, error) {
 	if o.Start.IsZero() {
-		o.Start = time.Date(2025, time.July, 1, 0, 0, 0, 0, facts.Zone)
+		o.Start = time.Date(2025, time.July, 1, 0, 0, 0, 0, zone.Karachi)
 	}
-	year, month, day := o.Start.In(facts.Zone).Date()
-	o.Start = time.Date(year, month, day, 0, 0, 0, 0, facts.Zone)
+	year, month, day := o.Start.In(zone.Karachi).Date()
+	o.Start = time.Date(year, month, day, 0, 0, 0, 0, zone.Karachi)
 	if o.Referred == 0 {
 		o.Referred = usualReferred
 	}

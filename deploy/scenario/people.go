@@ -10,7 +10,7 @@ import (
 
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	"amanat.example/services/kit/codes"
-	"amanat.example/services/kit/facts"
+	"amanat.example/services/kit/zone"
 )
 
 // Shares that no figure gives.
@@ -222,7 +222,7 @@ func (m *maker) born(p *protectionv1.Person, at time.Time, since int) {
 	age := int(p.GetAgeFrom())
 	switch pick(m.chance, dayKnown, ageKnown, 1-dayKnown-ageKnown) {
 	case 0:
-		p.BirthDate = day(at.In(facts.Zone).AddDate(-age, 0, -since))
+		p.BirthDate = day(at.In(zone.Karachi).AddDate(-age, 0, -since))
 	case 2:
 		off := 1
 		if age >= 18 {
@@ -247,6 +247,6 @@ func (m *maker) day(at time.Time) *date.Date {
 }
 
 func day(at time.Time) *date.Date {
-	year, month, day := at.In(facts.Zone).Date()
+	year, month, day := at.In(zone.Karachi).Date()
 	return &date.Date{Year: int32(year), Month: int32(month), Day: int32(day)}
 }

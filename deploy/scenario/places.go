@@ -12,7 +12,7 @@ import (
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/codes"
-	"amanat.example/services/kit/facts"
+	"amanat.example/services/kit/zone"
 )
 
 // office is a unit with the places to stay that are nearest to it.
@@ -81,7 +81,7 @@ func shelter(i institution, year int) *shelterv1.Shelter {
 		Services:  []string{"SHELTER", "PSYCHOSOCIAL", "HEALTH", "FOOD", "LEGAL"}, LongestStayDays: int32(i.stay),
 		PsychosocialCover: shelterv1.Cover_COVER_BY_DAY, MedicalCover: shelterv1.Cover_COVER_VISITING, Security: shelterv1.Security_SECURITY_GUARDED,
 	}
-	source, said := i.source, timestamppb.New(time.Date(min(i.year, year), time.January, 1, 0, 0, 0, 0, facts.Zone))
+	source, said := i.source, timestamppb.New(time.Date(min(i.year, year), time.January, 1, 0, 0, 0, 0, zone.Karachi))
 	group := func(name string, beds int, from, to int32, mothers bool, needs []string, genders ...string) {
 		s.Groups = append(s.Groups, &shelterv1.Group{
 			Name: name, Genders: genders, AgeFrom: from, AgeTo: to, UnitKind: shelterv1.Group_UNIT_KIND_BED, Total: int32(beds),

@@ -12,7 +12,7 @@ import (
 	"amanat.example/deploy/network"
 	"amanat.example/deploy/scenario"
 	"amanat.example/services/kit/durable"
-	"amanat.example/services/kit/facts"
+	"amanat.example/services/kit/zone"
 )
 
 // planFile says what year a network plays, beside its data.
@@ -73,8 +73,8 @@ func NewPlan(l *network.Layout, seed uint64, referrals int) (*Plan, error) {
 
 // yearBefore is the first day of the last year that is over at a moment.
 func yearBefore(now time.Time) time.Time {
-	year, month, day := now.In(facts.Zone).Date()
-	start := time.Date(year-1, month, day, 0, 0, 0, 0, facts.Zone)
+	year, month, day := now.In(zone.Karachi).Date()
+	start := time.Date(year-1, month, day, 0, 0, 0, 0, zone.Karachi)
 	if start.AddDate(1, 0, 0).After(now) { // on the 29th of February
 		start = start.AddDate(0, 0, -1)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	federalv1 "amanat.example/proto/amanat/federal/v1"
+	"amanat.example/services/kit/zone"
 )
 
 // What happens to a flow. Others may be added at any time: who does not know a kind keeps it.
@@ -44,15 +45,11 @@ const (
 	Retracted = "RETRACTED"
 )
 
-// Zone is that of days and months: Asia/Karachi, which has had no summer time since 2009. Fixed, so that it is the same where no time zone
-// database is.
-var Zone = time.FixedZone("PKT", 5*60*60)
-
 // Day is the day of a moment, such as 2026-11-26.
-func Day(t time.Time) string { return t.In(Zone).Format(time.DateOnly) }
+func Day(t time.Time) string { return t.In(zone.Karachi).Format(time.DateOnly) }
 
 // Month is the month of a moment, such as 2026-11.
-func Month(t time.Time) string { return t.In(Zone).Format("2006-01") }
+func Month(t time.Time) string { return t.In(zone.Karachi).Format("2006-01") }
 
 // ID is the id of a fact that a service of a node tells, 16 bytes. Each part counts with its length.
 func ID(node, service string, f *federalv1.Fact) []byte {

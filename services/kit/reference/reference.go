@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"amanat.example/services/kit/zone"
 )
 
 const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -22,7 +24,7 @@ var form = regexp.MustCompile(`^([A-Z]{2})-([0-9]{2})-([0-9]{5,})-([0-9A-Z])$`)
 // Asia/Karachi at the given time; number counts from 1.
 func New(province string, at time.Time, number uint64) string {
 	short := province[strings.LastIndexByte(province, '-')+1:]
-	year := at.In(time.FixedZone("PKT", 5*60*60)).Year() % 100 // Pakistan keeps no summer time
+	year := at.In(zone.Karachi).Year() % 100
 	digits := fmt.Sprintf("%05d", number)
 	check := character(short + fmt.Sprintf("%02d", year) + digits)
 	return fmt.Sprintf("%s-%02d-%s-%c", short, year, digits, check)

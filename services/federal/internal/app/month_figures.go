@@ -10,8 +10,8 @@ import (
 	"amanat.example/services/federal/internal/rules"
 	"amanat.example/services/federal/internal/store"
 	"amanat.example/services/kit/codes"
-	"amanat.example/services/kit/facts"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/kit/zone"
 )
 
 // monthForm is how a month is written.
@@ -44,7 +44,7 @@ var errMonth = errors.New("no month of ours")
 
 // settled is when a month has ended so long ago that it may be published.
 func settled(month string) (time.Time, error) {
-	begin, err := time.ParseInLocation(monthForm, month, facts.Zone)
+	begin, err := time.ParseInLocation(monthForm, month, zone.Karachi)
 	if month < firstMonth {
 		err = errMonth
 	}

@@ -25,6 +25,7 @@ import (
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/flow"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/kit/zone"
 )
 
 // many tells of so many flows on a way such as sindh>punjab that each stage was reached, an hour apart, the first some days after the beginning. The
@@ -121,7 +122,7 @@ func figure(t *testing.T, p *federalv1.Publication, table, origin, destination, 
 }
 
 // settledTime is when March may be published.
-var settledTime = time.Date(2026, 4, 11, 0, 0, 0, 0, facts.Zone)
+var settledTime = time.Date(2026, 4, 11, 0, 0, 0, 0, zone.Karachi)
 
 const day = 24 * time.Hour
 

@@ -9,6 +9,7 @@ import (
 
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/zone"
 )
 
 const (
@@ -81,7 +82,7 @@ func leaveAt(w *protectionv1.Worker, now time.Time) *protectionv1.Leave {
 
 // onDuty are the workers of a moment, the first to be told at the front.
 func onDuty(u *protectionv1.Unit, now time.Time) (workers []string) {
-	local := now.In(karachi)
+	local := now.In(zone.Karachi)
 	for _, e := range u.GetDutyExceptions() {
 		if sameDay(e.GetDate(), local) {
 			return e.GetWorkers()
@@ -124,7 +125,7 @@ func CheckUnit(u *protectionv1.Unit, worker func(name string) *protectionv1.Work
 	days := map[string]bool{}
 	for i, e := range u.GetDutyExceptions() {
 		field, d := fmt.Sprintf("unit.duty_exceptions[%d]", i), e.GetDate()
-		at := time.Date(int(d.GetYear()), time.Month(d.GetMonth()), int(d.GetDay()), 0, 0, 0, 0, karachi)
+		at := time.Date(int(d.GetYear()), time.Month(d.GetMonth()), int(d.GetDay()), 0, 0, 0, 0, zone.Karachi)
 		switch day := at.Format(time.DateOnly); {
 		case d.GetYear() < 2020 || d.GetYear() > 2200 || !sameDay(d, at):
 			return fault.InvalidField(field+".date", "must be a whole date of the calendar")
@@ -230,7 +231,7 @@ func Quiet(w *protectionv1.Worker, now time.Time) (quiet bool, ends time.Time) {
 	if q == nil {
 		q = usualQuiet
 	}
-	local := now.In(karachi)
+	local := now.In(zone.Karachi)
 	clock := local.Format("15:04")
 	switch {
 	case q.GetFrom() == q.GetUntil():
@@ -247,7 +248,7 @@ func Quiet(w *protectionv1.Worker, now time.Time) (quiet bool, ends time.Time) {
 	if err != nil { // only the contract's form is stored
 		return false, time.Time{}
 	}
-	ends = time.Date(local.Year(), local.Month(), local.Day(), at.Hour(), at.Minute(), 0, 0, karachi)
+	ends = time.Date(local.Year(), local.Month(), local.Day(), at.Hour(), at.Minute(), 0, 0, zone.Karachi)
 	if !ends.After(now) {
 		ends = ends.AddDate(0, 0, 1)
 	}

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
+	"amanat.example/services/kit/zone"
 	"amanat.example/services/protection/internal/rules"
 )
 
@@ -19,10 +20,8 @@ const (
 	other = "nodes/balochistan/units/quetta"
 )
 
-var karachi = time.FixedZone("PKT", 5*60*60)
-
 // monday is a Monday, 12:00 in Karachi.
-var monday = time.Date(2026, 11, 23, 12, 0, 0, 0, karachi)
+var monday = time.Date(2026, 11, 23, 12, 0, 0, 0, zone.Karachi)
 
 func named(id string) string { return "nodes/balochistan/workers/" + id }
 
@@ -270,7 +269,7 @@ func TestQuiet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return time.Date(2026, 11, 23, c.Hour(), c.Minute(), 0, 0, karachi)
+		return time.Date(2026, 11, 23, c.Hour(), c.Minute(), 0, 0, zone.Karachi)
 	}
 	night, noon, none := (*protectionv1.QuietHours)(nil), &protectionv1.QuietHours{From: "12:00", Until: "13:30"}, &protectionv1.QuietHours{From: "00:00", Until: "00:00"}
 	for name, c := range map[string]struct {

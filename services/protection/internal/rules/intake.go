@@ -10,6 +10,7 @@ import (
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/zone"
 )
 
 // CheckIntake holds what the contract's own rules cannot of a case to be taken in.
@@ -48,17 +49,14 @@ func checkPerson(p *protectionv1.Person, now time.Time) error {
 	return nil
 }
 
-// karachi is Pakistan's time, which keeps no summer time.
-var karachi = time.FixedZone("PKT", 5*60*60)
-
 // past says whether a date is one of the calendar, of this or the last 130 years, and not ahead.
 func past(d *date.Date, now time.Time) bool {
-	today := now.In(karachi)
+	today := now.In(zone.Karachi)
 	year, month, day := int(d.GetYear()), time.Month(d.GetMonth()), int(d.GetDay())
 	if year < today.Year()-130 || month < 0 || day < 0 || (month == 0 && day != 0) {
 		return false
 	}
-	first := time.Date(year, max(month, 1), max(day, 1), 0, 0, 0, 0, karachi)
+	first := time.Date(year, max(month, 1), max(day, 1), 0, 0, 0, 0, zone.Karachi)
 	// time.Date moves what is out of range, so a day that is none comes back as another.
 	return first.Month() == max(month, 1) && first.Day() == max(day, 1) && !first.After(today)
 }

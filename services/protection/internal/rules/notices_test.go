@@ -13,6 +13,7 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/zone"
 	"amanat.example/services/protection/internal/rules"
 )
 
@@ -88,7 +89,7 @@ const (
 )
 
 func TestCompose(t *testing.T) {
-	night := time.Date(2026, 11, 23, 23, 0, 0, 0, karachi)
+	night := time.Date(2026, 11, 23, 23, 0, 0, 0, zone.Karachi)
 	ago := func(all ...time.Duration) (times []*timestamppb.Timestamp) {
 		for _, d := range all {
 			times = append(times, timestamppb.New(monday.Add(-d)))

@@ -7,10 +7,8 @@ import (
 	"time"
 
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/zone"
 )
-
-// karachi is the time zone of every shelter: Pakistan keeps no summer time.
-var karachi = time.FixedZone("PKT", 5*60*60)
 
 const (
 	dayMinutes  = 24 * 60
@@ -54,7 +52,7 @@ func minutes(clock string) (total int) {
 
 // minuteOf the week.
 func minuteOf(now time.Time) int {
-	local := now.In(karachi)
+	local := now.In(zone.Karachi)
 	weekday := (int(local.Weekday()) + 6) % 7 // Monday is 0
 	return weekday*dayMinutes + local.Hour()*60 + local.Minute()
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/zone"
 )
 
 func TestHours(t *testing.T) {
@@ -48,7 +49,7 @@ func TestHours(t *testing.T) {
 			// 2026-03-02 is a Monday; 02:00 in Karachi is still the day before in UTC.
 			var now time.Time
 			for day := range 7 {
-				if d := time.Date(2026, 3, 2+day, 0, 0, 0, 0, karachi); d.Format("Mon") == c.now[:3] {
+				if d := time.Date(2026, 3, 2+day, 0, 0, 0, 0, zone.Karachi); d.Format("Mon") == c.now[:3] {
 					clock, err := time.Parse("15:04", c.now[4:])
 					if err != nil {
 						t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/zone"
 	"amanat.example/services/shelter/internal/rules"
 )
 
@@ -366,7 +367,7 @@ func (p *plain) services() (all []string) {
 // opensAgain goes through the minutes of a week.
 func opensAgain(s *shelterv1.Shelter, now time.Time) (when time.Time, closed bool) {
 	for minute := range 7*24*60 + 1 {
-		when = now.In(time.FixedZone("", 5*3600)).Truncate(time.Minute).Add(time.Duration(minute) * time.Minute)
+		when = now.In(zone.Karachi).Truncate(time.Minute).Add(time.Duration(minute) * time.Minute)
 		open := len(s.GetSchedule()) == 0
 		for _, o := range s.GetSchedule() {
 			at := when.Format("15:04")

@@ -72,29 +72,34 @@ func TestAStreamSaysThatItIsOpen(t *testing.T) {
 	})
 }
 
-// Each token has so many streams, and who leaves makes room for one more.
+// Each token has so many streams, and who leaves makes room for as many.
 func TestStreamsOfEachToken(t *testing.T) {
 	s := &streams{open: map[string]int{}}
-	var leave func()
-	for n := range livePerToken {
-		var ok bool
-		if leave, ok = s.enter("a"); !ok {
-			t.Fatalf("stream %d is refused", n)
+	var leave []func()
+	fill := func(want int) {
+		t.Helper()
+		for n := 0; ; n++ {
+			one, ok := s.enter("a")
+			if !ok {
+				if n != want {
+					t.Errorf("there is room for %d, want %d", n, want)
+				}
+				return
+			}
+			leave = append(leave, one)
 		}
 	}
-	for range 2 {
-		if _, ok := s.enter("a"); ok {
-			t.Error("one more than there may be")
+	fill(livePerToken)
+	for _, gone := range []int{1, livePerToken - 1, livePerToken} {
+		for _, one := range leave[:gone] {
+			one()
 		}
-		leave()
-		var ok bool
-		if leave, ok = s.enter("a"); !ok {
-			t.Error("who left makes no room")
-		}
+		leave = leave[gone:]
+		fill(gone)
 	}
-	if leave, ok := s.enter("b"); !ok {
+	if one, ok := s.enter("b"); !ok {
 		t.Error("another token has none")
-	} else if leave(); len(s.open) != 1 {
+	} else if one(); len(s.open) != 1 {
 		t.Errorf("kept are %v", s.open)
 	}
 }

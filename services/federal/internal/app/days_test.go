@@ -290,6 +290,28 @@ func TestWhatTheProvinceLostComesBack(t *testing.T) {
 	}
 }
 
+// Also a day of more facts than one letter holds.
+func TestABusyDayComesBack(t *testing.T) {
+	const busy = 2*flow.PerLetter + 1
+	var all []*federalv1.Fact
+	for n := range busy {
+		f := fact(1, facts.Referred, "punjab", 0)
+		f.FlowId = fmt.Appendf(nil, "%016d", n)
+		all = append(all, f)
+	}
+	p := newPair(t)
+	for some := range slices.Chunk(all, flow.PerLetter) { // no letter is longer
+		p.writes(some...)
+	}
+	p.settle()
+	other := newPair(t)
+	other.bench = p.bench
+	other.teller.Now = func() time.Time { return p.now }
+	other.writes(fact(7, facts.Referred, "punjab", 33))
+	other.settle()
+	other.whole(busy + 1)
+}
+
 // A day that nobody can make equal is asked for once an hour, not without end, and stays an alarm.
 func TestADayThatStaysDifferent(t *testing.T) {
 	b := newBench(t)

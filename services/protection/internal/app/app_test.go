@@ -50,6 +50,8 @@ func TestOrigin(t *testing.T) {
 	}
 	if told := b.letters.of(flow.FactsKind)[0].Body.(*federalv1.Facts).GetFacts()[0]; len(told.GetFlowId()) != 16 || !bytes.Equal(submit.GetCaseFlowId(), told.GetFlowId()) {
 		t.Fatalf("the flow of who was identified is %x, and the referral is said to be of %x", told.GetFlowId(), submit.GetCaseFlowId())
+	} else if told.GetFromNode() != home || told.GetToNode() != "" || b.Flows().Service != "protection" || b.Flows().Node != home {
+		t.Errorf("told by %s of %s: %v", b.Flows().Service, b.Flows().Node, told)
 	}
 	for range 2 { // events may come twice
 		b.hear("ready", ready)

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,9 +15,11 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	federalv1 "amanat.example/proto/amanat/federal/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/flow"
 	"amanat.example/services/kit/outbox"
 	kitstore "amanat.example/services/kit/store"
 )
@@ -98,6 +101,10 @@ func TestReferTogether(t *testing.T) {
 		keys[r.GetRequestId()] = true
 		if r.GetUrgency() != custodyv1.Urgency_URGENCY_HIGH || r.GetUnit() != all[i].GetUnit() || (r.GetOverride() != nil) != (i == 2) || (r.GetConsent() != nil) != (i != 2) {
 			t.Errorf("asked for %v", r)
+		}
+		told := b.letters.of(flow.FactsKind)[i].Body.(*federalv1.Facts).GetFacts()[0] // of each when they were taken in
+		if !bytes.Equal(r.GetCaseFlowId(), told.GetFlowId()) {
+			t.Errorf("the referral of case %d is said to be of another's flow", i)
 		}
 	}
 	if len(keys) != 3 {

@@ -83,7 +83,15 @@ func TestWhatIsToldOfAFlow(t *testing.T) {
 		"came, after they were back": {
 			there(), []*custodyv1.Event{dispatched("punjab", "sindh"), dispatched("sindh", "balochistan"), {Owner: "balochistan", Body: arrived}}, []string{"ARRIVED>balochistan "},
 		},
-		"an outcome":                 {there(), []*custodyv1.Event{{Owner: "punjab", Body: completed}}, []string{"COMPLETED>punjab REUNIFIED", "SERVICE>punjab LEGAL", "SERVICE>punjab SHELTER"}},
+		"an outcome": {there(), []*custodyv1.Event{{Owner: "punjab", Body: completed}}, []string{"COMPLETED>punjab REUNIFIED", "SERVICE>punjab LEGAL", "SERVICE>punjab SHELTER"}},
+		"an outcome where they came by themselves": {
+			&custody.State{
+				Dispatched: &custodyv1.Dispatched{ToNode: "balochistan"},
+				Offers:     []*custody.Offer{{Offered: &custodyv1.Offered{ToNode: "punjab"}, State: custodyv1.OfferState_OFFER_STATE_FULFILLED}},
+			},
+			[]*custodyv1.Event{{Owner: "balochistan", Body: &custodyv1.Event_Completed{Completed: &custodyv1.Completed{Outcome: "REUNIFIED"}}}},
+			[]string{"COMPLETED>balochistan REUNIFIED"},
+		},
 		"an outcome at an agency":    {outside(), []*custodyv1.Event{{Owner: "sindh", Body: completed}}, []string{"COMPLETED> REUNIFIED", "SERVICE> LEGAL", "SERVICE> SHELTER"}},
 		"did not come":               {there(), []*custodyv1.Event{{Owner: "punjab", Body: &custodyv1.Event_NoShow{NoShow: &custodyv1.NoShow{}}}}, []string{"NO_SHOW>punjab "}},
 		"cancelled":                  {there(), []*custodyv1.Event{{Owner: "sindh", Body: &custodyv1.Event_Cancelled{Cancelled: &custodyv1.Cancelled{Reason: "NOT_NEEDED"}}}}, []string{"CANCELLED> NOT_NEEDED"}},

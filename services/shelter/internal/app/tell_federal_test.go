@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -46,6 +47,9 @@ func TestTheFederalCellHearsOfBeds(t *testing.T) {
 	b.mustPlace(t, 2, "one")
 	b.clock.now = b.clock.now.Add(59 * time.Minute)
 	report(1)
+	if next, err := teller.Report(t.Context()); err != nil || !next.Equal(b.clock.now.Add(time.Minute)) {
+		t.Errorf("it looks again at %v, %v", next, err)
+	}
 	b.clock.now = b.clock.now.Add(time.Minute)
 	report(2)
 	if d := day(); d.GetHeld() != 2 || d.GetOccupied() != 0 {
@@ -80,6 +84,18 @@ func TestSumsOfBeds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for n := range 10 { // more groups than are read at once
+		groups := make([]*shelterv1.Group, 50)
+		for i := range groups {
+			groups[i] = &shelterv1.Group{Name: fmt.Sprint("room-", i), Genders: []string{"Feminine"}, AgeFrom: 6, AgeTo: 12, UnitKind: shelterv1.Group_UNIT_KIND_BED, Total: 1}
+		}
+		_, err := b.CreateShelter(ctx, &shelterv1.CreateShelterRequest{
+			Parent: "nodes/punjab", ShelterId: fmt.Sprint("many-rooms-", n), Shelter: &shelterv1.Shelter{DisplayName: "Girls", District: "PK617", Groups: groups},
+		}, manager)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	h := b.mustPlace(t, 1, "one")
 	b.confirm(t, h)
 	if _, err := b.AdmitHold(ctx, &shelterv1.AdmitHoldRequest{Name: h.GetName()}); err != nil {
@@ -96,7 +112,7 @@ func TestSumsOfBeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := letters.sent[0].Body.(*federalv1.ShelterDay)
-	want := &federalv1.ShelterDay{Day: "2026-03-01", CountTime: d.GetCountTime(), Shelters: 3, Total: 34, OutOfService: 3, Occupied: 1, Held: 2}
+	want := &federalv1.ShelterDay{Day: "2026-03-01", CountTime: d.GetCountTime(), Shelters: 13, Total: 534, OutOfService: 3, Occupied: 1, Held: 2}
 	if !proto.Equal(d, want) {
 		t.Errorf("told %v, want %v", d, want)
 	}

@@ -121,6 +121,48 @@ func TestBedsOfMonths(t *testing.T) {
 	}
 }
 
+// Beds and times of several nodes: each has rows of its own, in order; more beds taken than there are leave none free. Nothing makes no rows.
+func TestFiguresOfSeveralNodes(t *testing.T) {
+	b := newBench(t)
+	if f := b.figures("all"); len(f.GetTimes())+len(f.GetShelters())+len(f.GetShelterTrend()) != 0 {
+		t.Errorf("of nothing: %v", f)
+	}
+	b.now = begin.AddDate(1, 0, 0)
+	nodes := []string{"balochistan", "punjab", "sindh"}
+	for _, node := range []string{"sindh", "balochistan", "punjab"} {
+		for month := range 2 {
+			at := begin.AddDate(0, month, 0)
+			body := marshal(t, &federalv1.ShelterDay{Day: facts.Day(at), CountTime: timestamppb.New(at), Total: 50, Occupied: int64(len(node) + 50*month)})
+			if err := b.deliver(node, "shelter", flow.SheltersKind, body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.many(2, node+">punjab", 1, facts.Referred, facts.Accepted)
+	}
+	if trend := b.figures("2026-03").GetShelterTrend(); len(trend) != 3 {
+		t.Errorf("of one month: %v", trend)
+	}
+	for range 10 {
+		f := b.figures("all")
+		var beds, trend, times []string
+		for _, r := range f.GetShelters() {
+			if beds = append(beds, r.GetNode()); r.GetFree() != 0 || r.GetDay().GetOccupied() != int64(len(r.GetNode())+50) {
+				t.Errorf("beds now: %v", r)
+			}
+		}
+		for _, r := range f.GetShelterTrend() {
+			trend = append(trend, r.GetMonth()+" "+r.GetNode())
+		}
+		for _, r := range f.GetTimes() {
+			times = append(times, fmt.Sprint(r.GetFromNode(), " ", r.GetFlows()))
+		}
+		if !slices.Equal(beds, nodes) || strings.Join(trend, ", ") != "2026-03 balochistan, 2026-03 punjab, 2026-03 sindh, 2026-04 balochistan, 2026-04 punjab, 2026-04 sindh" ||
+			strings.Join(times, ", ") != " 6, balochistan 2, punjab 2, sindh 2" {
+			t.Fatalf("beds %v, by month %v, times %q", beds, trend, times)
+		}
+	}
+}
+
 // Of a flow with two outcomes, neither of which corrects the other, the one that was told last counts.
 func TestTheLastOutcomeCounts(t *testing.T) {
 	b := newBench(t)

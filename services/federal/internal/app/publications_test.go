@@ -171,6 +171,17 @@ func TestAMonthIsNotWaitedForForever(t *testing.T) {
 	}
 }
 
+// A province with a node of which nothing is told is in the tables: that it has nothing is not told either.
+func TestAProvinceOfWhichNothingIsTold(t *testing.T) {
+	b := newBench(t)
+	b.many(40, "sindh>punjab", 1, facts.Referred)
+	b.now = settledTime
+	b.revise("revision-1")
+	if got := figure(t, b.publication("publications/2026-03-e1"), "referred", "PK-BA", "", ""); got != "c" {
+		t.Errorf("referred from Balochistan: %q", got)
+	}
+}
+
 // An edition never changes. A revision publishes all months anew, takes in what is much, and leaves what is little.
 func TestARevisionPublishesTheWholeSet(t *testing.T) {
 	b := newBench(t)

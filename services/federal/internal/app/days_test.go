@@ -382,6 +382,44 @@ func TestADayIsAskedForUntilItIsWhole(t *testing.T) {
 	}
 }
 
+// Every service is asked for its days, and it is looked again when the first of them is due.
+func TestTheFirstThatIsDueIsLookedFor(t *testing.T) {
+	b := newBench(t)
+	start := b.now
+	tell := func(minutes int, node, service, day string, facts int64) {
+		t.Helper()
+		b.now = start.Add(time.Duration(minutes) * time.Minute)
+		body := marshal(t, &federalv1.FlowDays{Days: []*federalv1.FlowDay{{Day: day, Facts: facts, Digest: make([]byte, 32)}}})
+		if err := b.deliver(node, service, flow.DaysKind, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look := func(minutes, next int, asked string) {
+		t.Helper()
+		b.now, b.letters = start.Add(time.Duration(minutes)*time.Minute), nil
+		at, err := b.AskAgain(t.Context())
+		if err != nil || !at.Equal(start.Add(time.Duration(next)*time.Minute)) {
+			t.Errorf("after %d minutes it looks again at %v, %v", minutes, at, err)
+		}
+		var got []string
+		for _, o := range b.letters {
+			got = append(got, fmt.Sprint(o.To.GetNode(), "/", o.To.GetService(), " ", o.Body.(*federalv1.FlowsWanted).GetDays()))
+		}
+		if fmt.Sprint(got) != asked {
+			t.Errorf("after %d minutes asked: %v, want %s", minutes, got, asked)
+		}
+	}
+	tell(0, "balochistan", "protection", "2026-03-01", 3)
+	tell(5, "sindh", "referral", "2026-03-02", 3)
+	tell(10, "sindh", "referral", "2026-03-01", 3)
+	look(20, 60, "[]")
+	look(60, 65, "[balochistan/protection [2026-03-01]]")
+	tell(61, "balochistan", "protection", "2026-03-01", 0) // it has none after all
+	look(62, 65, "[]")
+	look(65, 70, "[sindh/referral [2026-03-02]]")
+	look(70, 130, "[sindh/referral [2026-03-01]]")
+}
+
 // Beds and links: the last word of each day and of each service.
 func TestShelterDaysAndLinks(t *testing.T) {
 	b := newBench(t)

@@ -422,6 +422,7 @@ func TestRefusals(t *testing.T) {
 		"no time":                    {"sindh", flow.FactsKind, changed(func(f *federalv1.Fact) { f.EventTime = nil }), "invalid-fact"},
 		"a time that is none":        {"sindh", flow.FactsKind, changed(func(f *federalv1.Fact) { f.EventTime.Nanos = -1 }), "invalid-fact"},
 		"identified on the way":      {"sindh", flow.FactsKind, changed(func(f *federalv1.Fact) { f.Kind = facts.Identified }), "invalid-fact"},
+		"another's person":           {"punjab", flow.FactsKind, marshal(t, &federalv1.Facts{Facts: []*federalv1.Fact{fact(9, facts.Identified, "", 0)}}), "invalid-fact"},
 		"another's flow begins":      {"punjab", flow.FactsKind, changed(func(*federalv1.Fact) {}), "invalid-fact"},
 		"half a case's flow":         {"sindh", flow.FactsKind, changed(func(f *federalv1.Fact) { f.CaseFlowId = []byte{1} }), "invalid-fact"},
 		"half an id":                 {"sindh", flow.FactsKind, changed(func(f *federalv1.Fact) { f.Corrects = []byte{1} }), "invalid-fact"},

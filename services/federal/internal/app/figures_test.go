@@ -176,6 +176,21 @@ func TestTheLastOutcomeCounts(t *testing.T) {
 	}
 }
 
+// A service that is told twice of one flow counts once; an outcome that is not said, as in the older form, is none of the list.
+func TestWhatOneFlowAddsOnce(t *testing.T) {
+	b := newBench(t)
+	for n, code := range []string{"LEGAL", "LEGAL", "SHELTER"} {
+		f := fact(1, facts.Service, "punjab", 40*24*60*n) // another month
+		f.Code = code
+		b.tell(f)
+	}
+	b.tell(fact(1, facts.Completed, "punjab", 300))
+	f := b.figures("all")
+	if got := f.GetServices(); len(got) != 2 || got[0].GetFlows() != 1 || got[1].GetFlows() != 1 || len(f.GetOutcomes()) != 0 {
+		t.Errorf("services %v, outcomes %v", got, f.GetOutcomes())
+	}
+}
+
 // A flow stands at the furthest stage it has reached, until it has an outcome or has ended. Who did not come is counted, and is still waited for.
 func TestWhatEndsAFlow(t *testing.T) {
 	for kind, c := range map[string]struct{ stands, ended bool }{
@@ -213,6 +228,7 @@ func TestWhoWaitsForAReferral(t *testing.T) {
 		"cancelled":                {[]*federalv1.Fact{refer(2, 60), fact(2, facts.Cancelled, "", 600)}, 10 * time.Hour},
 		"expired, and tried again": {[]*federalv1.Fact{refer(2, 60), fact(2, facts.Expired, "", 600), refer(3, 660)}, -1},
 		"twice in vain":            {[]*federalv1.Fact{refer(2, 60), fact(2, facts.Expired, "", 600), refer(3, 660), fact(3, facts.Cancelled, "", 1200)}, 20 * time.Hour},
+		"the first ends last":      {[]*federalv1.Fact{refer(2, 60), fact(2, facts.Expired, "", 1200), refer(3, 660), fact(3, facts.Cancelled, "", 900)}, 20 * time.Hour},
 		"came back":                {[]*federalv1.Fact{refer(2, 60), fact(2, facts.Arrived, "punjab", 120), fact(2, facts.Returned, "punjab", 300)}, 5 * time.Hour},
 		"an outcome":               {[]*federalv1.Fact{refer(2, 60), fact(2, facts.Completed, "punjab", 120), refer(3, 180), fact(3, facts.Cancelled, "", 240)}, -1},
 	} {

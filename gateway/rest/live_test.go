@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -97,9 +98,16 @@ func TestStreamsOfEachToken(t *testing.T) {
 		leave = leave[gone:]
 		fill(gone)
 	}
+	for n := range livePerToken {
+		if one, ok := s.enter(fmt.Sprint("token ", n)); !ok {
+			t.Errorf("token %d has none", n)
+		} else {
+			defer one()
+		}
+	}
 	if one, ok := s.enter("b"); !ok {
 		t.Error("another token has none")
-	} else if one(); len(s.open) != 1 {
+	} else if one(); len(s.open) != 1+livePerToken {
 		t.Errorf("kept are %v", s.open)
 	}
 }

@@ -51,11 +51,12 @@ func (p *Player) takeIn(h *hand, m *member) error {
 	if err != nil {
 		return err
 	}
-	m.name, m.etag = c.GetName(), c.GetEtag()
-	p.tell(m.name)
+	name := c.GetName()
+	m.name, m.etag = name, c.GetEtag()
+	p.tell(name)
 	p.count(func(n *Counts) { n.Identified++ })
 	p.diary.begin(m.plan.Time.Add(courtDay(m.plan.Number)), func(h *hand) {
-		if err := p.beforeCourt(h, d, unit, c.GetName()); err != nil && h.ctx.Err() == nil {
+		if err := p.beforeCourt(h, d, unit, name); err != nil && h.ctx.Err() == nil {
 			p.o.Tell("Case %d: what the law asks for: %v", m.plan.Number, err)
 		}
 	})

@@ -2,9 +2,8 @@ package app
 
 import (
 	"context"
-	"errors"
+	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	federalv1 "amanat.example/proto/amanat/federal/v1"
@@ -17,7 +16,7 @@ import (
 func (a *App) BeginLife(ctx context.Context) (withheld bool, err error) {
 	incarnation := a.DB.Incarnation()
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-		publishing, err := readPublishing(tx)
+		publishing, err := store.ReadPublishing(tx)
 		if err != nil {
 			return err
 		}
@@ -36,21 +35,32 @@ func (a *App) BeginLife(ctx context.Context) (withheld bool, err error) {
 	return withheld, err
 }
 
-// readPublishing is the row of Publishing, or an empty one.
-func readPublishing(r kitstore.Reader) (*federalv1.PublishingRecord, error) {
-	publishing, err := store.Publishing.Get(r, store.PublishingKey)
-	if errors.Is(err, kitstore.ErrNotFound) {
-		return &federalv1.PublishingRecord{}, nil
+// editable are the months that may have an edition now, in order.
+func editable(r kitstore.Reader) (months []string, err error) {
+	publishing, err := store.ReadPublishing(r)
+	if err != nil {
+		return nil, err
 	}
-	return proto.CloneOf(publishing), err
+	all, err := figuredMonths(r)
+	if err != nil {
+		return nil, err
+	}
+	for _, month := range all {
+		at, err := settled(month)
+		if err != nil {
+			continue // no month; nothing of ours counts in it
+		}
+		if still, err := standsStill(publishing, month, at); err != nil {
+			return nil, err
+		} else if !still {
+			months = append(months, month)
+		}
+	}
+	return months, nil
 }
 
-// standsStill says whether a month may have no edition now: it may have been published in a life that is lost, or has been.
-func standsStill(publishing *federalv1.PublishingRecord, month string) (bool, error) {
-	at, err := settled(month)
-	if err != nil {
-		return true, nil // no month; nothing of ours counts in it
-	}
+// standsStill says whether a month that settles at a time may have no edition now: it may have been published in a life that is lost, or has been.
+func standsStill(publishing *federalv1.PublishingRecord, month string, at time.Time) (bool, error) {
 	if publishing.GetWithheld() && !at.After(publishing.GetBeginTime().AsTime()) {
 		return true, nil
 	}

@@ -46,7 +46,7 @@ func (a *App) PublishMonths(ctx context.Context) (next time.Time, err error) {
 	for _, month := range months {
 		at, err := settled(month)
 		if err != nil {
-			continue // no month; nothing of ours counts in it
+			return time.Time{}, err
 		}
 		if !at.After(now) {
 			if at, err = a.await(ctx, month, now); err != nil {
@@ -63,15 +63,10 @@ func (a *App) PublishMonths(ctx context.Context) (next time.Time, err error) {
 // unpublished are the months that may have their first edition, in order.
 func (a *App) unpublished(ctx context.Context) (months []string, err error) {
 	err = a.DB.View(ctx, func(r kitstore.Reader) error {
-		publishing, err := readPublishing(r)
-		if err != nil {
-			return err
-		}
-		all, err := figuredMonths(r)
+		all, err := editable(r)
 		for _, month := range all {
 			there, failed := store.Frozen.Has(r, kitstore.K(month))
-			still, wrong := standsStill(publishing, month)
-			if err = errors.Join(err, failed, wrong); !there && !still {
+			if err = errors.Join(err, failed); !there {
 				months = append(months, month)
 			}
 		}

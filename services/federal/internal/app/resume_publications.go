@@ -21,7 +21,7 @@ func (a *App) ResumePublications(ctx context.Context, request *federalv1.ResumeP
 	var response *federalv1.ResumePublicationsResponse
 	err := a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		response = &federalv1.ResumePublicationsResponse{}
-		publishing, err := readPublishing(tx)
+		publishing, err := store.ReadPublishing(tx)
 		if err != nil {
 			return err
 		}

@@ -46,7 +46,7 @@ func (a *App) RevisePublications(ctx context.Context, request *federalv1.ReviseP
 		case !errors.Is(err, kitstore.ErrNotFound):
 			return err
 		}
-		publishing, err := readPublishing(tx)
+		publishing, err := store.ReadPublishing(tx)
 		if err != nil {
 			return err
 		}
@@ -55,17 +55,11 @@ func (a *App) RevisePublications(ctx context.Context, request *federalv1.ReviseP
 				"those that were issued, and say with ResumePublications (POST /v1/publications:resume) which are missing here, or that none is.")
 		}
 		now, record := a.Now(), &federalv1.RevisionRecord{Digest: digest[:]}
-		months, err := figuredMonths(tx)
+		months, err := editable(tx)
 		if err != nil {
 			return err
 		}
 		for _, month := range months {
-			if still, err := standsStill(publishing, month); err != nil || still {
-				if err != nil {
-					return err
-				}
-				continue
-			}
 			p, err := a.revise(tx, month, request.GetReason(), now)
 			if err != nil {
 				return err
@@ -89,7 +83,7 @@ func (a *App) RevisePublications(ctx context.Context, request *federalv1.ReviseP
 func (a *App) revise(tx *kitstore.Tx, month string, reason federalv1.RevisionReason, now time.Time) (*federalv1.Publication, error) {
 	at, err := settled(month)
 	if err != nil || at.After(now) {
-		return nil, nil
+		return nil, err
 	}
 	leaves, err := a.leaves(tx, month)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	federalv1 "amanat.example/proto/amanat/federal/v1"
@@ -76,6 +77,15 @@ var CountedKey = store.K("version")
 // PublishingKey is the key of Publishing's row.
 var PublishingKey = store.K("publishing")
 
+// ReadPublishing is Publishing's row, the reader's own to change; an empty one while there is none.
+func ReadPublishing(r store.Reader) (*federalv1.PublishingRecord, error) {
+	publishing, err := Publishing.Get(r, PublishingKey)
+	if errors.Is(err, store.ErrNotFound) {
+		return &federalv1.PublishingRecord{}, nil
+	}
+	return proto.CloneOf(publishing), err
+}
+
 // FactKey is the key of a fact.
 func FactKey(flowID, id []byte) store.Key { return store.K(flowID, id) }
 
@@ -135,8 +145,8 @@ const maxDiffering = 20
 
 // Status names the days on which both ends differ, and says whether publications stand still.
 func Status(r store.Reader, into *statusv1.Status) error {
-	publishing, err := Publishing.Get(r, PublishingKey)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	publishing, err := ReadPublishing(r)
+	if err != nil {
 		return err
 	}
 	into.PublicationsWithheld = publishing.GetWithheld()

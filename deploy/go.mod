@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	amanat.example/proto v0.0.0
 	amanat.example/services v0.0.0
+	github.com/hanwen/go-fuse/v2 v2.12.1
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/nats-io/nats.go v1.55.0
 	github.com/nats-io/nkeys v0.4.17

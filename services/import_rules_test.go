@@ -221,6 +221,13 @@ func importRules() []importRule {
 			},
 		},
 		{
+			name: "only deploy imports go-fuse", tests: true, deps: true,
+			reason: "a file system of ours is for tests alone; what is shipped stands on the machine's",
+			forbidden: func(from, to string) bool {
+				return within(to, "github.com/hanwen/go-fuse/v2") && !within(from, ours+"deploy/disktest")
+			},
+		},
+		{
 			name:   "gateway imports contracts and kit",
 			reason: "the gateway is a client like any other; it reaches services over gRPC, under their policies",
 			forbidden: func(from, to string) bool {

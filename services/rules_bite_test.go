@@ -24,6 +24,7 @@ func TestEveryImportRuleBites(t *testing.T) {
 		"transport does not import the engine":                                            {kit + "post", "go.etcd.io/bbolt", kit + "store"},
 		"only kit and deploy speak NATS":                                                  {referral + "/internal/app", "github.com/nats-io/nats.go", kit + "post"},
 		"only deploy imports nats-server":                                                 {kit + "post", "github.com/nats-io/nats-server/v2/server", "github.com/nats-io/nats.go"},
+		"only deploy imports go-fuse":                                                     {kit + "store", "github.com/hanwen/go-fuse/v2/fs", "go.etcd.io/bbolt"},
 		"gateway imports contracts and kit":                                               {ours + "gateway/rest", referral, kit + "identity"},
 		"contracts import contracts":                                                      {contract + "custody/v1", kit + "codes", contract + "privacy/v1"},
 		"nobody imports deploy":                                                           {ours + "gateway/rest", ours + "deploy/network", kit + "rpc"},

@@ -1,0 +1,100 @@
+package disktest
+
+import (
+	"errors"
+	"io"
+	"net/rpc"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// Disk is a mounted disk, for one test. Its methods end the test when the server fails.
+type Disk struct {
+	tb     testing.TB
+	folder string
+	calls  *rpc.Client
+}
+
+// New mounts an empty disk until the test ends. Where no file system can be mounted the test is skipped, and says why.
+func New(tb testing.TB) *Disk {
+	tb.Helper()
+	if err := unavailable(); err != nil {
+		tb.Skip("no disk can be mounted here: " + err.Error())
+	}
+	d := &Disk{tb: tb, folder: filepath.Join(tb.TempDir(), "disk")}
+	if err := os.Mkdir(d.folder, 0o700); err != nil {
+		tb.Fatal(err)
+	}
+	command := exec.Command(os.Args[0])
+	command.Env = append(os.Environ(), folderVariable+"="+d.folder)
+	command.Stderr = os.Stderr
+	in, err := command.StdinPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	out, err := command.StdoutPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	d.calls = rpc.NewClient(struct {
+		io.Reader
+		io.WriteCloser
+	}{out, in})
+	tb.Cleanup(func() {
+		if err := errors.Join(d.calls.Close(), command.Wait()); err != nil {
+			tb.Errorf("the disk's server: %v", err)
+		}
+	})
+	d.Counts() // it is mounted when it answers
+	return d
+}
+
+// unavailable says what is missing; FUSE is mounted by root through /dev/fuse.
+func unavailable() error {
+	if os.Geteuid() != 0 {
+		return errors.New("only root may mount")
+	}
+	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func (d *Disk) call(method string, in, out any) {
+	d.tb.Helper()
+	if err := d.calls.Call("Disk."+method, in, out); err != nil {
+		d.tb.Fatalf("disk: %s: %v", method, err)
+	}
+}
+
+// Folder is where the disk is mounted.
+func (d *Disk) Folder() string { return d.folder }
+
+// Plan makes a plan in place of the last, and counts from here.
+func (d *Disk) Plan(p Plan) { d.tb.Helper(); d.call("SetPlan", p, &Nothing{}) }
+
+// Counts says what happened since the last plan.
+func (d *Disk) Counts() (c Counts) { d.tb.Helper(); d.call("Counts", Nothing{}, &c); return c }
+
+// Cut takes the power. Whoever has a file open gets EIO from then on.
+func (d *Disk) Cut() { d.tb.Helper(); d.call("Cut", Nothing{}, &Nothing{}) }
+
+// Restore brings the power back, after taking it where that was not done. The seed draws what the disk kept of what was not
+// synced. Plan and counts begin anew.
+func (d *Disk) Restore(seed uint64) { d.tb.Helper(); d.call("Restore", seed, &Nothing{}) }
+
+// Erase puts an empty disk in.
+func (d *Disk) Erase() { d.tb.Helper(); d.call("Erase", Nothing{}, &Nothing{}) }
+
+// Flip turns around one bit of a file, named from the root of the disk, whether synced or not. Do it before the file is opened:
+// a kernel may have read it already.
+func (d *Disk) Flip(file string, bit int64) {
+	d.tb.Helper()
+	d.call("Flip", Place{file, bit}, &Nothing{})
+}

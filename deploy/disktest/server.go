@@ -1,0 +1,130 @@
+package disktest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/rpc"
+	"os"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// folderVariable names the environment's variable that makes a process a server, and says where it mounts.
+const folderVariable = "DISK_FOLDER"
+
+// Serve serves a disk and does not return, in the process that New has started; in any other it does nothing.
+func Serve() {
+	folder := os.Getenv(folderVariable)
+	if folder == "" {
+		return
+	}
+	s := &server{folder: folder}
+	if err := serve(s); err != nil {
+		fmt.Fprintln(os.Stderr, "disk:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// serve answers calls until the test closes its end.
+func serve(s *server) error {
+	if err := s.insert(newDrive()); err != nil {
+		return err
+	}
+	calls := rpc.NewServer()
+	if err := calls.RegisterName("Disk", s); err != nil {
+		return err
+	}
+	calls.ServeConn(struct {
+		io.Reader
+		io.WriteCloser
+	}{os.Stdin, os.Stdout})
+	return s.eject()
+}
+
+// server mounts one drive after the other on its folder. Its exported methods are those of net/rpc.
+type server struct {
+	folder string
+	drive  *drive
+}
+
+func (s *server) insert(d *drive) error {
+	_, err := fs.Mount(s.folder, &entry{drive: d, node: d.root}, &fs.Options{
+		MountOptions:    fuse.MountOptions{DirectMountStrict: true, FsName: "amanat-test-disk", Name: "disk"},
+		NullPermissions: true,
+		RootStableAttr:  &fs.StableAttr{Ino: d.root.id},
+	})
+	if err != nil {
+		return fmt.Errorf("mount %s: %w", s.folder, err)
+	}
+	s.drive = d
+	return nil
+}
+
+// eject lets those who still have files open keep a disk that answers EIO.
+func (s *server) eject() error {
+	s.drive.cut()
+	if err := syscall.Unmount(s.folder, syscall.MNT_DETACH); err != nil {
+		return fmt.Errorf("unmount %s: %w", s.folder, err)
+	}
+	return nil
+}
+
+// Nothing is what a call takes or gives that has nothing to say.
+type Nothing struct{}
+
+// SetPlan makes a plan, and counts from here.
+func (s *server) SetPlan(p Plan, _ *Nothing) error {
+	s.drive.setPlan(p)
+	return nil
+}
+
+// Counts says what happened since the last plan.
+func (s *server) Counts(_ Nothing, c *Counts) error {
+	*c = s.drive.count()
+	return nil
+}
+
+// Cut takes the power.
+func (s *server) Cut(Nothing, *Nothing) error {
+	s.drive.cut()
+	return nil
+}
+
+// Restore brings the power back.
+func (s *server) Restore(seed uint64, _ *Nothing) error {
+	if err := s.eject(); err != nil {
+		return err
+	}
+	return s.insert(s.drive.afterLoss(seed))
+}
+
+// Erase puts an empty disk in.
+func (s *server) Erase(Nothing, *Nothing) error {
+	if err := s.eject(); err != nil {
+		return err
+	}
+	return s.insert(newDrive())
+}
+
+// Place is a bit of a file.
+type Place struct {
+	File string // from the root of the disk, with slashes
+	Bit  int64
+}
+
+// Flip turns a bit around where the disk has it.
+func (s *server) Flip(p Place, _ *Nothing) error {
+	d := s.drive
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.find(p.File)
+	if n == nil || n.file == nil || p.Bit < 0 || p.Bit >= 8*n.file.size {
+		return errors.New("no such place")
+	}
+	n.file.flip(p.Bit)
+	return nil
+}

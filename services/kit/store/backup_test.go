@@ -306,17 +306,23 @@ func handles(t *testing.T, path string) (n int) {
 	return n
 }
 
-// A file is synced before it gets its name, and the folder after.
-func TestCreationSyncsFileThenFolder(t *testing.T) {
+// A file is synced before it gets its name, and the folder after. One that is found is synced with its name before it is used: the
+// process that left it may have died between a write and its sync.
+func TestOpeningSyncsFileThenFolder(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "beds.db")
 	var synced []string
 	defer store.OnSync(func(name string) {
 		_, err := os.Lstat(path)
 		synced = append(synced, fmt.Sprintf("%s named %t", filepath.Base(name), err == nil))
 	})()
-	openChecked(t, store.Options{Path: path, Schema: beds})
-	want := []string{"beds.db.new named false", filepath.Base(filepath.Dir(path)) + " named true"}
-	if !slices.Equal(synced, want) {
+	folder := filepath.Base(filepath.Dir(path)) + " named true"
+	closeChecked(t, open(t, store.Options{Path: path, Schema: beds}))
+	if want := []string{"beds.db.new named false", folder, "beds.db named true", folder}; !slices.Equal(synced, want) {
 		t.Errorf("synced %v, want %v", synced, want)
+	}
+	synced = nil
+	openChecked(t, store.Options{Path: path, Schema: beds})
+	if want := []string{"beds.db named true", folder}; !slices.Equal(synced, want) {
+		t.Errorf("a file that was found: synced %v, want %v", synced, want)
 	}
 }

@@ -10,7 +10,8 @@ import (
 	"syscall"
 )
 
-// openFile opens the bbolt file of o.Path and makes it first when it is absent.
+// openFile opens the bbolt file of o.Path and makes it first when it is absent. A process that died may have left its last commit,
+// or the file's name, written and not synced: both are synced before anything is read here and told on.
 func openFile(o Options) (Engine, error) {
 	if o.Path == "" {
 		return nil, errors.New("store.Open: Options.Path or Options.Engine is required")
@@ -25,7 +26,22 @@ func openFile(o Options) (Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make store %s: %w", o.Schema.name, err)
 	}
-	return openBolt(o.Path, boltOptions{lockWait: o.LockWait, reserve: boltReserve})
+	e, err := openBolt(o.Path, boltOptions{lockWait: o.LockWait, reserve: boltReserve})
+	if err != nil {
+		return nil, err
+	}
+	if err := syncAsLeft(e.file, o.Path); err != nil {
+		return nil, errors.Join(fmt.Errorf("sync %s as it was left: %w", o.Path, err), e.Close())
+	}
+	return e, nil
+}
+
+func syncAsLeft(f *os.File, path string) error {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(syncFile(f), syncFile(dir), dir.Close())
 }
 
 // initialise writes a new store: its file row and an empty count for every bucket.

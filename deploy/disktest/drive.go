@@ -15,11 +15,16 @@ type Plan struct {
 	CutAt int
 	// CutAfter lets that step happen, and its caller does not hear of it. Without it the step does not happen.
 	CutAfter bool
+	// DieAt is the step at which the one process that uses the disk dies: from it on nothing happens until the next plan. What it
+	// wrote stays written. 0: none.
+	DieAt int
 	// Full makes the disk full after Room bytes more: then writes give ENOSPC, and so does making files and folders.
 	Full bool
 	Room int64
 	// FailWrite and FailSync give the write or sync of this number EIO, without effect: 1 is the next one. 0: none.
 	FailWrite, FailSync int
+	// ForgetFiles and ForgetFolders let syncs do nothing and say that they did: so is a program tried that would not sync.
+	ForgetFiles, ForgetFolders bool
 }
 
 // Counts is what happened since the last plan.
@@ -66,6 +71,9 @@ func (d *drive) step(k kind, do func() syscall.Errno) syscall.Errno {
 	cut := d.counts.Steps == d.plan.CutAt
 	if cut && !d.plan.CutAfter {
 		d.counts.PowerLost = true
+		return syscall.EIO
+	}
+	if d.plan.DieAt > 0 && d.counts.Steps >= d.plan.DieAt {
 		return syscall.EIO
 	}
 	fail := false
@@ -176,10 +184,11 @@ func (f *folder) remove(name string, folder bool) syscall.Errno {
 	return 0
 }
 
-func (n *node) sync() {
-	if n.file != nil {
+func (d *drive) sync(n *node) {
+	switch {
+	case n.file != nil && !d.plan.ForgetFiles:
 		n.file.sync()
-	} else {
+	case n.folder != nil && !d.plan.ForgetFolders:
 		n.folder.sync()
 	}
 }

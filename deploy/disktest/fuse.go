@@ -181,7 +181,7 @@ func (e *entry) Write(_ context.Context, _ fs.FileHandle, data []byte, offset in
 
 func (e *entry) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
 	return e.drive.step(syncing, func() syscall.Errno {
-		e.node.sync()
+		e.drive.sync(e.node)
 		return 0
 	})
 }

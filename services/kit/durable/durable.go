@@ -42,12 +42,16 @@ func Replace(path string, data []byte) error {
 }
 
 // MakeFolder makes a folder, and those above it, where they do not exist yet. A folder's name is kept by the one above it, so
-// that one is synced too: else all that is written below could be gone with it.
+// that one is synced too: else all that is written below could be gone with it. It is synced also where the folder is there
+// already: a process may have made it and died.
 func MakeFolder(path string) error {
+	above := filepath.Dir(path)
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		if err := syncFolder(above); !errors.Is(err, fs.ErrPermission) { // who may not read it has made nothing in it
+			return err
+		}
 		return nil
 	}
-	above := filepath.Dir(path)
 	if above != path {
 		if err := MakeFolder(above); err != nil {
 			return err

@@ -86,7 +86,7 @@ func (d *Disk) Counts() (c Counts) { d.tb.Helper(); d.call("Counts", Nothing{}, 
 func (d *Disk) Cut() { d.tb.Helper(); d.call("Cut", Nothing{}, &Nothing{}) }
 
 // Restore brings the power back, after taking it where that was not done. The seed draws what the disk kept of what was not
-// synced. Plan and counts begin anew.
+// synced; see KeepNothing. Plan and counts begin anew.
 func (d *Disk) Restore(seed uint64) { d.tb.Helper(); d.call("Restore", seed, &Nothing{}) }
 
 // Erase puts an empty disk in.

@@ -49,10 +49,16 @@ type loss struct {
 	done   map[*node]*node // a file may have two names
 }
 
+// KeepNothing is the seed with which Restore keeps nothing of what was not synced.
+const KeepNothing = 0
+
 // newLoss draws how much is kept of what was not synced: all, nothing, or a share of it.
 func newLoss(seed uint64) *loss {
 	chance := rand.New(rand.NewPCG(seed, 1))
 	share := []float64{0, 1, chance.Float64(), chance.Float64()}[chance.IntN(4)]
+	if seed == KeepNothing {
+		share = 0
+	}
 	return &loss{chance, share, map[*node]*node{}}
 }
 

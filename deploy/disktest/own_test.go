@@ -166,9 +166,6 @@ func TestAMapShowsWhatIsWritten(t *testing.T) {
 	}
 }
 
-// seedOfNothing draws that nothing is kept of what was not synced.
-const seedOfNothing = 0
-
 func TestAPlanCutsFillsAndFails(t *testing.T) {
 	d := disktest.New(t)
 	path := filepath.Join(d.Folder(), "file")
@@ -211,7 +208,7 @@ func TestAPlanCutsFillsAndFails(t *testing.T) {
 			t.Errorf("a sync when power goes: %v", err)
 		}
 		f.Close()
-		d.Restore(seedOfNothing)
+		d.Restore(disktest.KeepNothing)
 		if got := string(read(t, path)); got != want {
 			t.Errorf("cut after the sync %v: %q", after, got)
 		}

@@ -31,6 +31,7 @@ type Plan struct {
 type Counts struct {
 	Steps     int   // calls that would change what is on the disk
 	Writes    int   // of them
+	Bytes     int64 // written
 	Syncs     []int // which of them synced a file or folder
 	Failed    int   // calls that the plan let fail
 	Unsynced  bool  // something written is not sure
@@ -145,6 +146,7 @@ func (d *drive) write(n *node, data []byte, offset int64) (int, syscall.Errno) {
 	if took == 0 && len(data) > 0 {
 		return 0, syscall.ENOSPC
 	}
+	d.counts.Bytes += int64(took)
 	n.file.write(data[:took], offset)
 	return took, 0
 }

@@ -31,10 +31,11 @@ func atEverySync(t *testing.T, d *disktest.Disk, try trial) {
 		d.Plan(p)
 	}
 	start(disktest.Plan{})
-	if err := errors.Join(try.work(), try.look()); err != nil {
+	err := try.work()
+	all := d.Counts()
+	if err := errors.Join(err, try.look()); err != nil {
 		t.Fatal(err)
 	}
-	all := d.Counts()
 	cuts := uint64(0)
 	lose := func(seed uint64, what string) {
 		d.Restore(seed)
@@ -60,22 +61,16 @@ func atEverySync(t *testing.T, d *disktest.Disk, try trial) {
 			}
 			lose(1+cuts, fmt.Sprintf("cut at step %d, after it %t", step, after))
 		}
-		for _, work := range []bool{false, true} {
-			start(disktest.Plan{DieAt: step})
-			if err := try.work(); err == nil {
-				continue // it was no step of the work
-			}
-			d.Plan(disktest.Plan{})
-			err := try.look()
-			if err == nil && work {
-				err = try.work()
-			}
-			if err != nil {
-				t.Errorf("death at step %d, with power: %v", step, err)
-				continue
-			}
-			lose(disktest.KeepNothing, fmt.Sprintf("death at step %d and a cut later, work between %t", step, work))
+		start(disktest.Plan{DieAt: step})
+		if err := try.work(); err == nil {
+			t.Errorf("the process outlived its death at step %d", step)
 		}
+		d.Plan(disktest.Plan{})
+		if err := errors.Join(try.look(), try.work()); err != nil {
+			t.Errorf("death at step %d, with power: %v", step, err)
+			continue
+		}
+		lose(disktest.KeepNothing, fmt.Sprintf("death at step %d, and a cut later", step))
 	}
 	t.Logf("%d cuts, at %d of %d steps, of which %d were syncs", cuts, len(steps), all.Steps, len(all.Syncs))
 }

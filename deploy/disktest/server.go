@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/rpc"
 	"os"
 	"syscall"
@@ -45,6 +46,9 @@ func serve(s *server) error {
 	return s.eject()
 }
 
+// quiet keeps back that a reader died before it was answered.
+var quiet = log.New(io.Discard, "", 0)
+
 // server mounts one drive after the other on its folder. Its exported methods are those of net/rpc.
 type server struct {
 	folder string
@@ -53,8 +57,9 @@ type server struct {
 
 func (s *server) insert(d *drive) error {
 	_, err := fs.Mount(s.folder, &entry{drive: d, node: d.root}, &fs.Options{
-		MountOptions:    fuse.MountOptions{DirectMountStrict: true, FsName: "amanat-test-disk", Name: "disk"},
+		MountOptions:    fuse.MountOptions{DirectMountStrict: true, FsName: "amanat-test-disk", Name: "disk", Logger: quiet},
 		NullPermissions: true,
+		Logger:          quiet,
 		RootStableAttr:  &fs.StableAttr{Ino: d.root.id},
 	})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nkeys"
 	"go.uber.org/goleak"
 
+	"amanat.example/deploy/disktest"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/hub"
 	"amanat.example/services/kit/identity"
@@ -25,7 +26,10 @@ import (
 	"amanat.example/services/kit/post/posttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	disktest.Serve()
+	goleak.VerifyTestMain(m)
+}
 
 func TestPostOverNATS(t *testing.T) {
 	posttest.Run(t, func(t *testing.T, root string) posttest.Hub { return startHub(t, root) })

@@ -55,7 +55,7 @@ soak: need-go ## Repeat the random tests for MINUTES=n each: programs, histories
 	cd services && SOAK_MINUTES=$(MINUTES) go test $(RACE) -count=1 -v -p 1 -timeout $$((4 * $(MINUTES) + 30))m \
 		-run 'RandomPrograms|HistoriesAreLinearizable|KilledUnderLoad|OneBed|EveryReachable|Restored|NothingNarrower' ./shelter/... ./custody ./referral/internal/app ./federal/...
 	cd deploy && SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run Explore ./simulation
-	cd deploy && SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run Power ./disktest
+	cd deploy && SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run 'Power|Bits' ./disktest
 
 bench: need-go ## Run the benchmarks of every package
 	go test -run '^$$' -bench . -benchmem work

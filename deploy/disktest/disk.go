@@ -92,8 +92,8 @@ func (d *Disk) Restore(seed uint64) { d.tb.Helper(); d.call("Restore", seed, &No
 // Erase puts an empty disk in.
 func (d *Disk) Erase() { d.tb.Helper(); d.call("Erase", Nothing{}, &Nothing{}) }
 
-// Flip turns around one bit of a file, named from the root of the disk, whether synced or not. Do it before the file is opened:
-// a kernel may have read it already.
+// Flip turns around one bit of a file, named from the root of the disk. It must be synced. Who has the file open, or mapped, sees
+// it too.
 func (d *Disk) Flip(file string, bit int64) {
 	d.tb.Helper()
 	d.call("Flip", Place{file, bit}, &Nothing{})

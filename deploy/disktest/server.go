@@ -7,6 +7,8 @@ import (
 	"log"
 	"net/rpc"
 	"os"
+	"path"
+	"strings"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -53,10 +55,12 @@ var quiet = log.New(io.Discard, "", 0)
 type server struct {
 	folder string
 	drive  *drive
+	root   *entry
 }
 
 func (s *server) insert(d *drive) error {
-	_, err := fs.Mount(s.folder, &entry{drive: d, node: d.root}, &fs.Options{
+	s.root = &entry{drive: d, node: d.root}
+	_, err := fs.Mount(s.folder, s.root, &fs.Options{
 		MountOptions:    fuse.MountOptions{DirectMountStrict: true, FsName: "amanat-test-disk", Name: "disk", Logger: quiet},
 		NullPermissions: true,
 		Logger:          quiet,
@@ -121,9 +125,24 @@ type Place struct {
 	Bit  int64
 }
 
-// Flip turns a bit around where the disk has it.
+// Flip turns a bit around where the disk has it, and has the kernel read it anew.
 func (s *server) Flip(p Place, _ *Nothing) error {
-	d := s.drive
+	if err := s.drive.flip(p); err != nil {
+		return err
+	}
+	inode := s.root.EmbeddedInode()
+	for part := range strings.SplitSeq(path.Clean(p.File), "/") {
+		if inode = inode.GetChild(part); inode == nil {
+			return nil // the kernel does not know it
+		}
+	}
+	if errno := inode.NotifyContent(0, 0); errno != 0 && errno != syscall.ENOENT {
+		return errno
+	}
+	return nil
+}
+
+func (d *drive) flip(p Place) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := d.find(p.File)

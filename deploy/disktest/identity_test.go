@@ -119,17 +119,23 @@ func (r *registry) look() error {
 // Power is lost at every sync while a node's keys and certificates are made and rosters installed: what was reported as made is there
 // whole, no file is half there, and what was cut short can be done again.
 func TestPowerIsCutUnderTheIdentity(t *testing.T) {
+	d := disktest.New(t)
+	atEverySync(t, d, registryTrial(t, d))
+}
+
+// registryTrial makes a node's identity and installs rosters.
+func registryTrial(t *testing.T, d *disktest.Disk) trial {
+	t.Helper()
 	other, err := identity.InitNode(identity.Options{
 		Root: t.TempDir(), Node: "punjab", DisplayName: "Punjab", Province: "PK-PB", Services: []string{"referral"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := disktest.New(t)
 	var r *registry
-	atEverySync(t, d, trial{
+	return trial{
 		begin: func() { r = &registry{root: filepath.Join(d.Folder(), "data"), other: other} },
 		work:  func() error { return r.work() },
 		look:  func() error { return r.look() },
-	})
+	}
 }

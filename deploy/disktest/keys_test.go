@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"amanat.example/deploy/disktest"
@@ -157,12 +156,15 @@ func (v *vault) look() error {
 // erased stays erased, and the keyring opens again by itself.
 func TestPowerIsCutUnderTheKeys(t *testing.T) {
 	d := disktest.New(t)
+	atEverySync(t, d, vaultTrial(d))
+}
+
+// vaultTrial makes and erases keys, and turns the wrapping key over.
+func vaultTrial(d *disktest.Disk) trial {
 	var v *vault
-	atEverySync(t, d, trial{
-		begin: func() {
-			v = &vault{dir: filepath.Join(d.Folder()), sealed: map[string][]byte{}, erased: map[string]bool{}}
-		},
-		work: func() error { return v.work() },
-		look: func() error { return v.look() },
-	})
+	return trial{
+		begin: func() { v = &vault{dir: d.Folder(), sealed: map[string][]byte{}, erased: map[string]bool{}} },
+		work:  func() error { return v.work() },
+		look:  func() error { return v.look() },
+	}
 }

@@ -305,24 +305,6 @@ func TestPowerIsCutAfterADeath(t *testing.T) {
 	t.Logf("%d deaths and cuts, at %d steps", cuts, steps)
 }
 
-// A store that did not sync its file, or its folder, would be found out.
-func TestCutsFindAStoreThatDoesNotSync(t *testing.T) {
-	d := disktest.New(t)
-	for name, forget := range map[string]disktest.Plan{"file": {ForgetFiles: true}, "folder": {ForgetFolders: true}} {
-		t.Run(name, func(t *testing.T) {
-			for n := range uint64(50) {
-				b := newBook(d)
-				b.forgetFiles, b.forgetFolders = forget.ForgetFiles, forget.ForgetFolders
-				if err := b.round(n); err != nil {
-					t.Logf("found by cut %d: %v", n+1, err)
-					return
-				}
-			}
-			t.Error("50 cuts did not find it")
-		})
-	}
-}
-
 // The power is cut at every step of a store's life, each sync among them, just before and just after it.
 func TestPowerIsCutAtEveryStepOfAStore(t *testing.T) {
 	d := disktest.New(t)

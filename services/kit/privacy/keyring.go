@@ -112,6 +112,8 @@ func OpenKeyring(ctx context.Context, o Options) (*Keyring, error) {
 }
 
 func (k *Keyring) start(ctx context.Context) (err error) {
+	// Opening the key file has synced its folder: the name of a wrapping key that is found there is sure before anything is
+	// wrapped under that key.
 	if k.wrapping, err = readWrappingKeys(k.path); err != nil {
 		return err
 	}

@@ -1,0 +1,63 @@
+package disktest_test
+
+import (
+	"maps"
+	"testing"
+
+	"amanat.example/deploy/disktest"
+)
+
+// forgetful are programs that do not sync: their files, or their folders.
+var forgetful = map[string]disktest.Plan{"file": {ForgetFiles: true}, "folder": {ForgetFolders: true}}
+
+// A store that did not sync its file, or its folder, or no commit once it is made, would be found out.
+func TestCutsFindAStoreThatDoesNotSync(t *testing.T) {
+	d := disktest.New(t)
+	mutants := maps.Clone(forgetful)
+	mutants["commits"] = disktest.Plan{ForgetFiles: true}
+	for name, forget := range mutants {
+		t.Run(name, func(t *testing.T) {
+			for n := range uint64(50) {
+				b := newBook(d)
+				if name == "commits" {
+					if err := b.write(1); err != nil {
+						t.Fatal(err)
+					}
+				}
+				b.forgetFiles, b.forgetFolders = forget.ForgetFiles, forget.ForgetFolders
+				if err := b.round(n); err != nil {
+					t.Logf("found by cut %d: %v", n+1, err)
+					return
+				}
+			}
+			t.Error("50 cuts did not find it")
+		})
+	}
+}
+
+// Keys, certificates and rosters that were written without a sync of the file, or of its folder, would be found out.
+func TestCutsFindADurableWriteThatDoesNotSync(t *testing.T) {
+	d := disktest.New(t)
+	for name, forget := range forgetful {
+		for what, try := range map[string]func() trial{
+			"identity": func() trial { return registryTrial(t, d) },
+			"keys":     func() trial { return vaultTrial(d) },
+		} {
+			t.Run(what+"/"+name, func(t *testing.T) {
+				d.Erase()
+				try := try()
+				try.begin()
+				d.Plan(forget)
+				if err := try.work(); err != nil {
+					t.Fatal(err)
+				}
+				d.Restore(disktest.KeepNothing)
+				err := try.look()
+				if err == nil {
+					t.Fatal("a cut did not find it")
+				}
+				t.Log(err)
+			})
+		}
+	}
+}

@@ -21,7 +21,7 @@ type trial struct {
 }
 
 // atEverySync cuts the power at every sync of the work, just before and just after it, and looks; and lets the process die there,
-// the next one do the work on what it finds, and looks again after the power was cut. A soak does so at every step.
+// the next one look, or do the work too, on what it finds, and looks again after the power was cut. A soak does so at every step.
 func atEverySync(t *testing.T, d *disktest.Disk, try trial) {
 	t.Helper()
 	start := func(p disktest.Plan) {
@@ -60,16 +60,22 @@ func atEverySync(t *testing.T, d *disktest.Disk, try trial) {
 			}
 			lose(1+cuts, fmt.Sprintf("cut at step %d, after it %t", step, after))
 		}
-		start(disktest.Plan{DieAt: step})
-		if err := try.work(); err == nil {
-			t.Errorf("the process outlived its death at step %d", step)
+		for _, works := range []bool{false, true} {
+			start(disktest.Plan{DieAt: step})
+			if err := try.work(); err == nil {
+				t.Errorf("the process outlived its death at step %d", step)
+			}
+			d.Plan(disktest.Plan{})
+			err := try.look()
+			if err == nil && works {
+				err = try.work()
+			}
+			if err != nil {
+				t.Errorf("death at step %d, with power: %v", step, err)
+				continue
+			}
+			lose(disktest.KeepNothing, fmt.Sprintf("death at step %d, and a cut after the next has looked, or worked %t", step, works))
 		}
-		d.Plan(disktest.Plan{})
-		if err := errors.Join(try.look(), try.work()); err != nil {
-			t.Errorf("death at step %d, with power: %v", step, err)
-			continue
-		}
-		lose(disktest.KeepNothing, fmt.Sprintf("death at step %d, and a cut later", step))
 	}
 	t.Logf("%d cuts, at %d of %d steps, of which %d were syncs", cuts, len(steps), all.Steps, len(all.Syncs))
 }

@@ -13,6 +13,8 @@ import (
 type Plan struct {
 	// CutAt is the step at which power is lost: 1 is the next one. 0: none.
 	CutAt int
+	// CutAtSync is the sync at which power is lost, for work whose steps between syncs differ from run to run: 1 is the next one. 0: none.
+	CutAtSync int
 	// CutAfter lets that step happen, and its caller does not hear of it. Without it the step does not happen.
 	CutAfter bool
 	// DieAt is the step at which the one process that uses the disk dies: from it on nothing happens until the next plan. What it
@@ -69,7 +71,7 @@ func (d *drive) step(k kind, do func() syscall.Errno) syscall.Errno {
 		return syscall.EIO
 	}
 	d.counts.Steps++
-	cut := d.counts.Steps == d.plan.CutAt
+	cut := d.counts.Steps == d.plan.CutAt || k == syncing && len(d.counts.Syncs)+1 == d.plan.CutAtSync
 	if cut && !d.plan.CutAfter {
 		d.counts.PowerLost = true
 		return syscall.EIO

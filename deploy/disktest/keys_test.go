@@ -20,8 +20,8 @@ type trial struct {
 	look  func() error // says whether all that was promised is there
 }
 
-// atEverySync cuts the power at every sync of the work, just before and just after it, and looks; and lets the process die there,
-// the next one look, or do the work too, on what it finds, and looks again after the power was cut. A soak does so at every step.
+// atEverySync cuts the power at every sync of the work, just before or just after it, and looks; and lets the process die there,
+// the next one look, or do the work too, on what it finds, and looks again after the power was cut. A soak does each at every step.
 func atEverySync(t *testing.T, d *disktest.Disk, try trial) {
 	t.Helper()
 	start := func(p disktest.Plan) {
@@ -45,22 +45,28 @@ func atEverySync(t *testing.T, d *disktest.Disk, try trial) {
 			t.Errorf("%s, seed %d: going on: %v", what, seed, err)
 		}
 	}
-	steps := all.Syncs
-	if os.Getenv(soaktest.Variable) != "" {
+	steps, soak := all.Syncs, os.Getenv(soaktest.Variable) != ""
+	if soak {
 		steps = nil
 		for step := range all.Steps {
 			steps = append(steps, step+1)
 		}
 	}
-	for _, step := range steps {
-		for _, after := range []bool{false, true} {
+	either := func(n int) []bool {
+		if soak {
+			return []bool{false, true}
+		}
+		return []bool{n%2 == 0}
+	}
+	for n, step := range steps {
+		for _, after := range either(n) {
 			start(disktest.Plan{CutAt: step, CutAfter: after})
 			if err := try.work(); err != nil && !d.Counts().PowerLost {
 				t.Errorf("step %d, with power: %v", step, err)
 			}
 			lose(1+cuts, fmt.Sprintf("cut at step %d, after it %t", step, after))
 		}
-		for _, works := range []bool{false, true} {
+		for _, works := range either(n / 2) {
 			start(disktest.Plan{DieAt: step})
 			if err := try.work(); err == nil {
 				t.Errorf("the process outlived its death at step %d", step)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"amanat.example/deploy/disktest"
+	"amanat.example/services/kit/post/posttest"
 )
 
 // forgetful are programs that do not sync: their files, or their folders.
@@ -33,6 +34,26 @@ func TestCutsFindAStoreThatDoesNotSync(t *testing.T) {
 			t.Error("50 cuts did not find it")
 		})
 	}
+}
+
+// A post on a store that did not sync its commits would be found out: what was acknowledged is gone.
+func TestCutsFindAPostThatDoesNotSync(t *testing.T) {
+	root, disks := posttest.Network(t), [2]*disktest.Disk{disktest.New(t), disktest.New(t)}
+	c := newCountry(t, root, disks, 1)
+	o := c.offices[0]
+	o.disk.Plan(disktest.Plan{ForgetFiles: true})
+	c.run(60)
+	o.disk.Cut()
+	o.close()
+	o.disk.Restore(disktest.KeepNothing)
+	if err := o.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer o.close()
+	if n := uint64(len(o.texts(queued))); n >= o.acked || o.acked == 0 {
+		t.Errorf("of %d acknowledged letters %d are there: the cut did not find it", o.acked, n)
+	}
+	c.offices[1].close()
 }
 
 // Keys, certificates and rosters that were written without a sync of the file, or of its folder, would be found out.

@@ -196,7 +196,8 @@ func TestAPlanCutsFillsAndFails(t *testing.T) {
 	if err := f.Sync(); !errors.Is(err, syscall.EIO) {
 		t.Errorf("a sync that fails: %v", err)
 	}
-	for after, want := range map[bool]string{false: "third", true: "after"} {
+	for _, after := range []bool{false, true} {
+		want := map[bool]string{false: "third", true: "after"}[after]
 		if err := f.Sync(); err != nil {
 			t.Fatal(err)
 		}

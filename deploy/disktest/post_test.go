@@ -203,12 +203,24 @@ func (c *country) round() {
 	for _, i := range victims {
 		c.offices[i].disk.Plan(disktest.Plan{CutAt: 1 + c.random.IntN(60), CutAfter: c.random.IntN(2) == 0})
 	}
-	for range 60 {
+	c.run(60)
+	for _, i := range victims {
+		c.restore(c.offices[i])
+	}
+	if c.random.IntN(8) == 0 {
+		c.hub.Wipe(c.t)
+	}
+}
+
+// run lets both work for so many turns, or until the power of one is gone.
+func (c *country) run(turns int) {
+	c.t.Helper()
+	for range turns {
 		i := c.random.IntN(2)
 		o := c.offices[i]
 		busy, err := c.act(o, c.offices[1-i])
 		if o.disk.Counts().PowerLost {
-			break
+			return
 		}
 		if err != nil {
 			c.t.Fatalf("%s, with power: %v", o.address.GetNode(), err)
@@ -216,12 +228,6 @@ func (c *country) round() {
 		if !busy {
 			c.now = c.now.Add(time.Duration(c.random.IntN(200)) * time.Millisecond)
 		}
-	}
-	for _, i := range victims {
-		c.restore(c.offices[i])
-	}
-	if c.random.IntN(8) == 0 {
-		c.hub.Wipe(c.t)
 	}
 }
 
@@ -334,6 +340,49 @@ func (c *country) checkFiles(o, from *office) (n int) {
 		c.t.Fatal(err)
 	}
 	return n
+}
+
+// The power of one of two offices is cut at every sync of a day's work, just before it or just after.
+func TestPowerIsCutAtEverySyncOfThePost(t *testing.T) {
+	const turns, seed = 50, 1
+	root, disks := posttest.Network(t), [2]*disktest.Disk{disktest.New(t), disktest.New(t)}
+	begin := func() *country {
+		c := newCountry(t, root, disks, seed)
+		for _, d := range disks {
+			d.Plan(disktest.Plan{})
+		}
+		return c
+	}
+	end := func(c *country) (letters int) {
+		c.settle()
+		letters, _ = c.check()
+		for _, o := range c.offices {
+			o.close()
+		}
+		return letters
+	}
+	c := begin()
+	c.run(turns)
+	syncs := [2]int{len(disks[0].Counts().Syncs), len(disks[1].Counts().Syncs)}
+	end(c)
+	cuts, letters := 0, 0
+	for i, d := range disks {
+		for n := range syncs[i] {
+			c := begin()
+			d.Plan(disktest.Plan{CutAtSync: n + 1, CutAfter: n%2 == 0})
+			c.run(20 * turns) // until then: no two days are quite alike
+			if !d.Counts().PowerLost {
+				t.Errorf("%s did not come to sync %d", c.offices[i].address.GetNode(), n+1)
+			}
+			c.restore(c.offices[i])
+			cuts += c.cuts
+			letters += end(c)
+		}
+	}
+	if letters == 0 {
+		t.Error("no letter came: the test tries nothing")
+	}
+	t.Logf("%d cuts, at %d and %d syncs; %d letters came", cuts, syncs[0], syncs[1], letters)
 }
 
 // Two offices write to each other while the power of one or both is cut: no letter and no file is lost, doubled or out of

@@ -19,6 +19,9 @@ FINISH_OPENAPI = $(TOOLS_GO) run ./finishopenapi
 # The race detector needs a C compiler; without one the tests still run.
 RACE := $(if $(shell command -v gcc || command -v clang),-race)
 
+# Tests that are one goroutine's work do a part of it under the race detector (soaktest.Alone), and all of it in a run without.
+ALONE := Explore|EveryReachable|RandomPrograms|RestoredAtEveryMoment|RestoredInOtherLives|DeadlinesOfFamilies|ADeadlineOnRandomWalks|EveryByteOfAFile|ASearchIsExact|NothingNarrower
+
 .DEFAULT_GOAL := help
 .PHONY: help run test quick soak bench check check-format check-vet check-proto check-breaking check-generated \
 	check-tidy check-imports gen clean-data need-go need-git
@@ -37,7 +40,7 @@ test: need-go ## Run every test with the race detector, and build each module al
 	@command -v chromium >/dev/null || echo 'no chromium, so no browser looks at the page /docs/try: apt-get install chromium'
 	go test $(RACE) -count=1 -timeout 25m $$(go list work | grep -v /deploy/e2e)
 	go test $(RACE) -count=1 -timeout 25m ./deploy/e2e
-	go test -count=1 -v -run Explore ./deploy/simulation
+	go test -count=1 -timeout 25m -run '$(ALONE)' $$(grep -rl --include='*_test.go' 'soaktest\.Alone(' $(MODULES) | xargs -n 1 dirname | sort -u | sed 's|^|./|')
 	go test -count=1 -v -tags mutants -run Mutants ./deploy/simulation ./services/protection/internal/app
 	$(TOOLS_GO) vet ./...
 	@for module in $(MODULES); do \

@@ -52,6 +52,8 @@ type Scenario struct {
 	Most int
 	// Recovers: referral services are restored, so that what was told may have to be asked for.
 	Recovers bool
+	// Deep: some of its moves happen late, so that no less is explored of it in `make test`.
+	Deep bool
 	// HealEvery of the states is healed: 1 is each of them. Which are, their number decides.
 	HealEvery int
 }

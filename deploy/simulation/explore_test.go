@@ -51,7 +51,7 @@ var scenarios = []Scenario{
 		},
 	},
 	{
-		Name: "time", Settings: Settings{Beds: 1}, Children: 1, Begin: submitTo(punjab),
+		Name: "time", Settings: Settings{Beds: 1}, Children: 1, Begin: submitTo(punjab), Deep: true,
 		Moves: []Move{Accept(1, punjab, false), Dispatch(1, balochistan), Travel(1, punjab, true), Welcome(1, punjab), Wait(4)},
 	},
 	{
@@ -146,7 +146,7 @@ func init() {
 			Moves: []Move{Accept(1, punjab, false), Dispatch(1, balochistan), Save(Referral(balochistan)), Restore(1, Referral(balochistan))},
 		},
 		Scenario{
-			Name: "the destination is restored", Settings: Settings{Beds: 1}, Children: 1, Begin: submitTo(punjab), Recovers: true,
+			Name: "the destination is restored", Settings: Settings{Beds: 1}, Children: 1, Begin: submitTo(punjab), Recovers: true, Deep: true,
 			Moves: []Move{Accept(1, punjab, false), Dispatch(1, balochistan), Travel(1, punjab, true), Welcome(1, punjab), Save(Referral(punjab)), Restore(1, Referral(punjab))},
 		},
 		Scenario{
@@ -234,14 +234,14 @@ func init() {
 // bed is what two children want, of two nodes, at the third.
 func bed(w *World, s State) State { return SubmitAlso(w, Submit(w, s, punjab), sindh, punjab) }
 
-// usual is how many states of a scenario are explored in `make test` at most, restored of one in which referral services are restored,
-// which cost more; of healed states one is healed. largest is where a soak ends, for want of memory.
+// usual is how many states of a scenario are explored at most until each mutant is found, restored of one in which referral services are
+// restored, which cost more; of healed states one is healed. `make test` explores a share of them, a soak goes on to largest, where memory ends.
 const (
 	usual, restored, largest = 10000, 6000, 100000
-	healed                   = 10
+	healed, share            = 10, 2
 )
 
-// bound bounds a scenario as `make test` does.
+// bound bounds a scenario as far as a mutant is looked for.
 func (sc Scenario) bound() Scenario {
 	sc.Most, sc.HealEvery = usual, healed
 	if sc.Recovers {
@@ -253,20 +253,26 @@ func (sc Scenario) bound() Scenario {
 // Every state of each scenario, within its bound: all invariants hold there, and from there healing leads to agreement. In a soak
 // the bound grows while there is time, and every state is healed.
 func TestExplore(t *testing.T) {
+	hurried := testing.Short() || soaktest.Alone(false, true)
 	for _, sc := range scenarios {
 		t.Run(sc.Name, func(t *testing.T) {
 			t.Parallel()
 			sc = sc.bound()
-			if hurried() {
-				sc.Most = 500
+			soak := os.Getenv(soaktest.Variable) != ""
+			switch {
+			case hurried:
+				sc.Most = 250
+			case !soak && !sc.Deep:
+				sc.Most /= share
+				sc.HealEvery *= share
 			}
 			for n := range soaktest.Rounds(t, 1, 1) {
-				if os.Getenv(soaktest.Variable) != "" {
+				if soak {
 					sc.HealEvery = 1
 				}
 				r := Explore(t, sc)
 				t.Logf("%s: at most %d states, 1 of %d healed: %v", sc.Name, sc.Most, sc.HealEvery, r)
-				r.judge(t, sc)
+				r.judge(t, sc, hurried)
 				if sc.Most *= 4; r.Exhausted || sc.Most > largest || n > 8 || t.Failed() {
 					break
 				}
@@ -275,10 +281,7 @@ func TestExplore(t *testing.T) {
 	}
 }
 
-// hurried says that little time is to be spent: the race detector costs ten times as much, and there is one goroutine here.
-func hurried() bool { return testing.Short() || raceDetector }
-
-func (r Report) judge(t *testing.T, sc Scenario) {
+func (r Report) judge(t *testing.T, sc Scenario, hurried bool) {
 	t.Helper()
 	if r.Broken != "" {
 		t.Errorf("%s\n%s", r.Broken, r.Trace)
@@ -288,7 +291,7 @@ func (r Report) judge(t *testing.T, sc Scenario) {
 		if r.Happened[i] > 0 && m.Refused {
 			t.Errorf("%q is to be refused, and happened %d times", m.Name, r.Happened[i])
 		}
-		if r.Happened[i] == 0 && !m.Refused && !hurried() {
+		if r.Happened[i] == 0 && !m.Refused && !hurried {
 			t.Errorf("%q never happened", m.Name)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/typepb"
 
+	"amanat.example/services/kit/soaktest"
 	"amanat.example/services/kit/store"
 )
 
@@ -84,19 +85,20 @@ func TestEveryByteOfAFile(t *testing.T) {
 		return readDamaged(t, from, path, want)
 	}
 	const block = 32
+	stride := soaktest.Alone(1, 8)
 	live, reported := 0, 0
 	for from := 0; from < len(content); from += block {
 		if !noticed(from, from+block) {
 			continue
 		}
-		for i := from; i < from+block; i += damageStride {
+		for i := from; i < from+block; i += stride {
 			live++
 			if noticed(i, i+1) {
 				reported++
 			}
 		}
 	}
-	if reported < live/2 || live*damageStride < len(content)/8 {
+	if reported < live/2 || live*stride < len(content)/8 {
 		t.Errorf("of %d bytes %d matter and %d were reported: the file is not what the test wants", len(content), live, reported)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/soaktest"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/store"
 )
@@ -239,7 +240,7 @@ func (net *network) checkDeadlines(when string) {
 func TestEveryLiveReferralHasADeadlineOnRandomWalks(t *testing.T) {
 	completed, services, arrived, moves, outside := 0, 0, 0, 0, 0
 	ends := map[custodyv1.ReferralState]int{}
-	for seed := range uint64(8) {
+	for seed := range soaktest.Alone[uint64](8, 4) {
 		net := newNetwork(t)
 		rnd := mathrand.New(mathrand.NewPCG(seed, 2))
 		origin := net.nodes["balochistan"]

@@ -89,7 +89,7 @@ func TestRestoredInOtherLives(t *testing.T) {
 	}
 	mathrand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	runs := 0
-	for n := range soaktest.Rounds(t, len(all)/6, len(all)) {
+	for n := range soaktest.Rounds(t, len(all)/soaktest.Alone(15, 60), len(all)) {
 		if runs++; n >= len(all) || !all[n]() {
 			break
 		}

@@ -252,7 +252,7 @@ func TestRestoredAtEveryMoment(t *testing.T) {
 	}
 	mathrand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	runs := 0
-	for n := range soaktest.Rounds(t, len(all)/8, len(all)) {
+	for n := range soaktest.Rounds(t, len(all)/soaktest.Alone(20, 80), len(all)) {
 		if runs++; n >= len(all) || !all[n]() {
 			break
 		}

@@ -11,13 +11,14 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/soaktest"
 )
 
 // Everybody tries everything with children who go together, with a referral inside one province, and with handovers that are refused: at
 // each moment somebody of each node that must act is reminded (invariant I7), and in the end no bed is kept for nobody.
 func TestDeadlinesOfFamiliesAndWithinOneNode(t *testing.T) {
 	came, gone, handedOver, outside := 0, 0, 0, 0
-	for seed := range uint64(6) {
+	for seed := range soaktest.Alone[uint64](6, 3) {
 		net := newNetwork(t)
 		rnd := mathrand.New(mathrand.NewPCG(seed, 7))
 		origin, punjab, sindh := net.nodes["balochistan"], net.nodes["punjab"], net.nodes["sindh"]

@@ -460,7 +460,7 @@ func groupAt(name string) int { return int(name[len(name)-1] - '0') }
 
 // TestRandomPrograms does what people do, in any order, and compares the service with the model after every step.
 func TestRandomPrograms(t *testing.T) {
-	length := 1100 // × 100 programs: more than 100,000 steps
+	length := soaktest.Alone(1100, 100) // × 100 programs: more than 100,000 steps
 	if testing.Short() {
 		length = 30
 	}

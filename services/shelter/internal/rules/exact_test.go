@@ -14,6 +14,7 @@ import (
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/soaktest"
 	"amanat.example/services/shelter/internal/rules"
 )
 
@@ -124,7 +125,7 @@ func byGroup(answer *shelterv1.FindPlacesResponse) *shelterv1.FindPlacesResponse
 
 // TestASearchIsExact changes random directories, lets time pass, and holds each answer of the search against that of the plain one.
 func TestASearchIsExact(t *testing.T) {
-	directories, changes := 60, 120
+	directories, changes := soaktest.Alone(60, 10), 120
 	if testing.Short() {
 		directories = 6
 	}

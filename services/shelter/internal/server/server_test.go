@@ -229,7 +229,7 @@ var oneBed = porcupine.Model{
 func TestOneBedThousandCallers(t *testing.T) {
 	const callers = 1000
 	w, rounds := newWorld(t), 0
-	for round := range soaktest.Rounds(t, 100, 100) {
+	for round := range soaktest.Rounds(t, 20, 100) {
 		rounds++
 		group := w.create(t, fmt.Sprintf("shelter-%d", round), 1)
 		history := make([]porcupine.Operation, callers)

@@ -1,5 +1,5 @@
 //go:build !race
 
-package simulation
+package soaktest
 
 const raceDetector = false

@@ -191,6 +191,14 @@ func (c *Chain) Holds(signed *custodyv1.SignedReply) bool {
 	return false
 }
 
+// Recorded says whether this very reply stands in the chain, byte for byte.
+func (c *Chain) Recorded(signed *custodyv1.SignedReply) bool {
+	return slices.ContainsFunc(c.links, func(l Link) bool {
+		recorded := l.Event.GetReplyRecorded().GetReply()
+		return recorded != nil && bytes.Equal(recorded.GetReply(), signed.GetReply())
+	})
+}
+
 // promisesAgain: who takes a person back promises again where an arrival undid the choice and it was made anew (foldArrived).
 func (c *Chain) promisesAgain(r *custodyv1.Reply) bool {
 	o := c.state.Offer(r.GetOffer())

@@ -43,6 +43,8 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	switch {
 	case reply.GetRefused() != nil:
 		return w.handoverRefused(reply, letter)
+	case reply.GetNode() != from && w.chain.Recorded(letter.GetReply()):
+		return nil // its writer was answered when it was recorded; who passes it on waits for nothing
 	case s.Owner != a.Node:
 		return w.passOn(reply, letter)
 	case w.chain.Holds(letter.GetReply()):

@@ -10,53 +10,8 @@ import (
 
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/store"
+	"amanat.example/services/kit/store/storetest"
 )
-
-// tally is an engine that counts what is asked of it: a measure of work that no machine's speed changes.
-type tally struct {
-	store.Engine
-	calls int
-}
-
-func (e *tally) Begin(writable bool) (store.EngineTx, error) {
-	tx, err := e.Engine.Begin(writable)
-	return &tallyTx{tx, e}, err
-}
-
-type tallyTx struct {
-	store.EngineTx
-	engine *tally
-}
-
-func (t *tallyTx) Get(bucket string, key []byte) ([]byte, error) {
-	t.engine.calls++
-	return t.EngineTx.Get(bucket, key)
-}
-
-func (t *tallyTx) Put(bucket string, key, value []byte) error {
-	t.engine.calls++
-	return t.EngineTx.Put(bucket, key, value)
-}
-
-func (t *tallyTx) Delete(bucket string, key []byte) error {
-	t.engine.calls++
-	return t.EngineTx.Delete(bucket, key)
-}
-
-func (t *tallyTx) Iterate(bucket string, lower, upper []byte, reverse bool) store.EngineIterator {
-	t.engine.calls++
-	return &tallyRows{t.EngineTx.Iterate(bucket, lower, upper, reverse), t.engine}
-}
-
-type tallyRows struct {
-	store.EngineIterator
-	engine *tally
-}
-
-func (r *tallyRows) Next() (key, value []byte, err error) {
-	r.engine.calls++
-	return r.EngineIterator.Next()
-}
 
 // The hub is away for five days: what a local transaction costs does not grow, nor what is spent on trying; then all goes, the
 // urgent letters before all others, and in order.
@@ -65,7 +20,7 @@ func TestHubAwayForDays(t *testing.T) {
 	now := time.Date(2026, 9, 1, 8, 0, 0, 0, time.UTC)
 	fake := NewFake(1, Faults{Refuse: 1})
 	root := Network(t)
-	engine := &tally{Engine: store.NewMemory()}
+	engine := &storetest.Tally{Engine: store.NewMemory()}
 	var offices []*Office
 	for i, node := range []string{"sindh", "punjab"} {
 		o := NewOffice(t, fake, root, node)
@@ -96,7 +51,7 @@ func TestHubAwayForDays(t *testing.T) {
 	var perLetter []int // calls of the engine
 	queue := func(lane string, all *[]string) {
 		*all = append(*all, fmt.Sprintf("%s%04d", lane, len(*all)))
-		calls, written := engine.calls, rows
+		calls, written := engine.Calls, rows
 		to := bulk
 		if lane == "u" {
 			to = urgent
@@ -105,7 +60,7 @@ func TestHubAwayForDays(t *testing.T) {
 		if written = rows - written; written != 2 {
 			t.Fatalf("letter %d wrote %d rows, want itself and its link", len(*all), written)
 		}
-		perLetter = append(perLetter, engine.calls-calls)
+		perLetter = append(perLetter, engine.Calls-calls)
 	}
 	var tries, trying []int // by day
 	for range days {
@@ -117,13 +72,13 @@ func TestHubAwayForDays(t *testing.T) {
 				queue("b", &b)
 			}
 			queued += 1 + bulkAnHour
-			before := engine.calls
+			before := engine.Calls
 			for range 60 {
 				now = now.Add(time.Minute)
 				for step(sindh) {
 				}
 			}
-			calls += engine.calls - before
+			calls += engine.Calls - before
 		}
 		tries, trying = append(tries, len(fake.all)-published), append(trying, calls)
 		if written = rows - written; written != 2*queued {

@@ -76,16 +76,12 @@ func (a *App) openChains(ctx context.Context, do func(*custody.Chain)) error {
 }
 
 func openPage(r kitstore.Reader, after kitstore.Key, do func(*custody.Chain)) (next kitstore.Key, err error) {
-	rows, next, err := store.Referrals.Page(r, kitstore.Range{After: after}, livePage)
+	rows, next, err := store.OpenReferrals.Page(r, kitstore.Range{After: after}, livePage)
 	if err != nil {
 		return nil, err
 	}
 	for _, row := range rows {
-		v := row.Value.GetReferral()
-		if (&custody.State{State: v.GetState()}).Terminal() {
-			continue
-		}
-		chain, err := chainOf(r, v.GetName())
+		chain, err := chainOf(r, row.Value.GetReferral().GetName())
 		if err != nil {
 			return nil, err
 		}
@@ -145,12 +141,12 @@ func (a *App) receiveHeads(tx *kitstore.Tx, from string, list *custodyv1.HeadLis
 	if list.GetAfter() != "" {
 		between.After = kitstore.K(list.GetAfter())
 	}
-	return store.Referrals.Scan(tx, between, func(_ kitstore.Key, record *referralv1.ReferralRecord) error {
+	return store.OpenReferrals.Scan(tx, between, func(_ kitstore.Key, record *referralv1.ReferralRecord) error {
 		name := record.GetReferral().GetName()
 		switch {
 		case list.GetUntil() != "" && name > list.GetUntil():
 			return kitstore.Stop
-		case named[name] || (&custody.State{State: record.GetReferral().GetState()}).Terminal():
+		case named[name]:
 			return nil
 		}
 		w, err := a.begin(tx, name)

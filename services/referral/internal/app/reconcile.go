@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -10,6 +12,7 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/custody"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
@@ -21,7 +24,7 @@ type Shelter interface {
 	ReconcileOffers(ctx context.Context, in *shelterv1.ReconcileOffersRequest, opts ...grpc.CallOption) (*shelterv1.ReconcileOffersResponse, error)
 }
 
-// livePage is how many stored offers one page of the list covers.
+// livePage is how many live offers stand on one page of the list.
 const livePage = 500
 
 // ReconcileShelter sends the shelter service the whole list of live offers, so that no bed is held for nobody and every promise is
@@ -32,12 +35,15 @@ func (a *App) ReconcileShelter(ctx context.Context, shelter Shelter) error {
 	if err != nil {
 		return fmt.Errorf("begin to compare with the shelter: %w", err)
 	}
-	var after kitstore.Key
+	live, err := a.liveOffers(ctx)
+	if err != nil {
+		return err
+	}
 	from := ""
-	for {
-		page, until, next, err := a.liveOffers(ctx, after)
-		if err != nil {
-			return err
+	for last := false; !last; {
+		page, until := live[:min(len(live), livePage)], ""
+		if live = live[len(page):]; len(live) > 0 {
+			until = page[len(page)-1].GetOffer()
 		}
 		reply, err := shelter.ReconcileOffers(ctx, &shelterv1.ReconcileOffersRequest{
 			Parent: a.parent(), Fence: begun.GetFence(), After: from, Until: until, Offers: page,
@@ -50,11 +56,9 @@ func (a *App) ReconcileShelter(ctx context.Context, shelter Shelter) error {
 				return err
 			}
 		}
-		if next == nil {
-			return nil
-		}
-		after, from = next, until
+		from, last = until, until == ""
 	}
+	return nil
 }
 
 // ShelterRestored says that the shelter service waits for the list.
@@ -82,33 +86,33 @@ func (a *App) placeLost(ctx context.Context, offer string) error {
 	})
 }
 
-// liveOffers are those among some stored offers for which a bed is held or a person has come, in order of name. until is the last
-// name that was looked at; empty at the end.
-func (a *App) liveOffers(ctx context.Context, after kitstore.Key) (live []*shelterv1.LiveOffer, until string, next kitstore.Key, err error) {
+// liveOffers are those for which a bed is held or a person has come, in order of name, as they stand at one moment. It reads what is open
+// alone.
+func (a *App) liveOffers(ctx context.Context) (live []*shelterv1.LiveOffer, err error) {
 	err = a.DB.View(ctx, func(r kitstore.Reader) error {
-		rows, n, err := store.Offers.Page(r, kitstore.Range{After: after}, livePage)
+		live = nil
+		leads, err := a.mayHaveBeds(r)
 		if err != nil {
 			return err
 		}
-		next = n
-		for i, row := range rows {
-			event := &custodyv1.Event{}
-			if err := proto.Unmarshal(row.Value.GetOffered().GetEvent(), event); err != nil {
-				return fmt.Errorf("a stored offer: %w", err)
-			}
-			name := rules.Received(row.Value, event).GetName()
-			if i == len(rows)-1 && n != nil {
-				until = name
-			}
-			if row.Value.GetHoldOf() != "" {
-				continue // it stands with the offer whose hold holds its bed
-			}
-			stage, err := a.stage(r, row.Value, event.GetReferral())
+		for _, name := range slices.Sorted(maps.Keys(leads)) {
+			record, err := optional(store.Offers.Get(r, store.OfferKey(name)))
 			if err != nil {
 				return err
 			}
-			one := liveOffer(name, stage, row.Value, event)
-			if err := a.liveWith(r, one, row.Value); err != nil {
+			if record == nil { // others had a bed by its hold, and it did not come back to a store that was restored
+				continue
+			}
+			event := &custodyv1.Event{}
+			if err := proto.Unmarshal(record.GetOffered().GetEvent(), event); err != nil {
+				return fmt.Errorf("a stored offer: %w", err)
+			}
+			stage, err := a.stage(r, record, event.GetReferral())
+			if err != nil {
+				return err
+			}
+			one := liveOffer(name, stage, record, event)
+			if err := a.liveWith(r, one, record); err != nil {
 				return err
 			}
 			if one.GetStage() != shelterv1.LiveOffer_STAGE_UNSPECIFIED {
@@ -117,7 +121,47 @@ func (a *App) liveOffers(ctx context.Context, after kitstore.Key) (live []*shelt
 		}
 		return nil
 	})
-	return live, until, next, err
+	return live, err
+}
+
+// mayHaveBeds are the offers with a hold of their own that may be live: by what they or those they hold for say, by a referral that this
+// node owns and that is not over, or by a person who is here and whom the referral has not followed yet. No other has a stage (rules.Stage).
+func (a *App) mayHaveBeds(r kitstore.Reader) (map[string]bool, error) {
+	leads := map[string]bool{}
+	add := func(key kitstore.Key, o *referralv1.OfferRecord) error {
+		if o.GetHoldOf() != "" { // it stands with the offer whose hold holds its bed
+			leads[o.GetHoldOf()] = true
+			return nil
+		}
+		event := &custodyv1.Event{}
+		if err := proto.Unmarshal(o.GetOffered().GetEvent(), event); err != nil {
+			return fmt.Errorf("a stored offer: %w", err)
+		}
+		leads[store.OfferName(event.GetReferral(), custody.HashOf(o.GetOffered().GetEvent()).String())] = true
+		return nil
+	}
+	of := func(referral string) error {
+		return store.Offers.Scan(r, kitstore.Range{Prefix: kitstore.K(referral)}, add)
+	}
+	if err := store.BedsWanted.Scan(r, kitstore.Range{}, add); err != nil {
+		return nil, err
+	}
+	err := store.OpenReferrals.Scan(r, kitstore.Range{}, func(_ kitstore.Key, record *referralv1.ReferralRecord) error {
+		if record.GetReferral().GetOwnerNode() != a.Node {
+			return nil
+		}
+		return of(record.GetReferral().GetName())
+	})
+	if err != nil {
+		return nil, err
+	}
+	return leads, store.WaitingArrivals.Scan(r, kitstore.Range{}, func(_ kitstore.Key, arrival *referralv1.ArrivalRecord) error {
+		reply := &custodyv1.Reply{}
+		if err := proto.Unmarshal(arrival.GetReply().GetReply(), reply); err != nil {
+			return fmt.Errorf("a stored arrival: %w", err)
+		}
+		return of(reply.GetReferral())
+	})
 }
 
 // stage is how far an offer made to this node is for its bed.

@@ -45,11 +45,11 @@ func TestListOfLiveOffers(t *testing.T) {
 		record, err = store.Offers.Get(r, store.OfferKey(offer))
 		return err
 	}))
-	// More than two pages of offers that were declined, and one that is being accepted, around it.
+	// More than two pages of offers that are being accepted, and as many that were declined, around it.
 	var all []string
 	to.spoilt = true
 	must(t, to.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
-		for n := range 1203 {
+		for n := range 2406 {
 			event := &custodyv1.Event{}
 			if err := proto.Unmarshal(record.GetOffered().GetEvent(), event); err != nil {
 				return err
@@ -64,11 +64,11 @@ func TestListOfLiveOffers(t *testing.T) {
 				return err
 			}
 			other := &referralv1.OfferRecord{Offered: &custodyv1.SignedEvent{Event: raw}, State: custodyv1.OfferState_OFFER_STATE_DECLINED, Group: record.GetGroup()}
-			if n%600 == 1 {
+			if n%2 == 1 {
 				other.State = custodyv1.OfferState_OFFER_STATE_ACCEPTING
 			}
 			name := offerNameOf(raw, event.GetReferral())
-			if n%600 == 1 {
+			if n%2 == 1 {
 				all = append(all, name)
 			}
 			if err := store.Offers.Put(tx, store.OfferKey(name), other); err != nil {

@@ -2,6 +2,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"time"
@@ -21,8 +22,8 @@ import (
 	"amanat.example/services/kit/store"
 )
 
-// Schema of the file. Version 1 is the first.
-var Schema = store.NewSchema("referral", 1)
+// Schema of the file. Version 1 is the first; since version 2 what is open is found without all that is over.
+var Schema = store.NewSchema("referral", 2)
 
 // Tables.
 var (
@@ -139,6 +140,28 @@ var (
 		}
 		return []store.Key{store.K(r.GetRequest().GetRequestId())}
 	}, store.Unique)
+	// OpenReferrals: (referral) of those that are not over. What is done each hour reads these alone.
+	OpenReferrals = store.NewIndex(Referrals, "referrals_open", func(r *referralv1.ReferralRecord) []store.Key {
+		if Over(r.GetReferral().GetState()) {
+			return nil
+		}
+		return []store.Key{store.K(r.GetReferral().GetName())}
+	}, store.Unique)
+	// BedsWanted: (referral, hash) of offers that need a bed by their own state. Whether one whose person has come needs it still, its
+	// referral says.
+	BedsWanted = store.NewIndex(Offers, "offers_bed_wanted", func(r *referralv1.OfferRecord) []store.Key {
+		if !WantsBed(r) {
+			return nil
+		}
+		return []store.Key{wanting}
+	})
+	// WaitingArrivals: (referral) of arrivals that the referral has not followed yet.
+	WaitingArrivals = store.NewIndex(Arrivals, "arrivals_waiting", func(r *referralv1.ArrivalRecord) []store.Key {
+		if r.GetTaken() {
+			return nil
+		}
+		return []store.Key{wanting}
+	})
 	// OffersByTime: (receive time).
 	OffersByTime = store.NewIndex(Offers, "offers_by_time", func(r *referralv1.OfferRecord) []store.Key {
 		return []store.Key{store.K(r.GetReceiveTime().AsTime())}
@@ -155,6 +178,34 @@ var (
 		return []store.Key{store.K(r.GetFirstDueTime().AsTime())}
 	})
 )
+
+// wanting stands before the row's own key in an index of those that want something.
+var wanting = store.K(uint32(1))
+
+// Over says that the owner is done with a referral, as custody's State.Terminal does. One that a later version knows is open.
+func Over(state custodyv1.ReferralState) bool {
+	switch state {
+	case custodyv1.ReferralState_REFERRAL_STATE_COMPLETED, custodyv1.ReferralState_REFERRAL_STATE_CANCELLED,
+		custodyv1.ReferralState_REFERRAL_STATE_EXPIRED, custodyv1.ReferralState_REFERRAL_STATE_NO_SHOW,
+		custodyv1.ReferralState_REFERRAL_STATE_RETURNED:
+		return true
+	}
+	return false
+}
+
+// WantsBed says that an offer needs a bed by its own state alone: it is being accepted, or was, and the person has not come.
+func WantsBed(r *referralv1.OfferRecord) bool {
+	switch r.GetState() {
+	case custodyv1.OfferState_OFFER_STATE_ACCEPTING, custodyv1.OfferState_OFFER_STATE_ACCEPTED,
+		custodyv1.OfferState_OFFER_STATE_CONFIRMED, custodyv1.OfferState_OFFER_STATE_READY:
+		return !r.GetHoldOver()
+	}
+	return false
+}
+
+func init() {
+	Schema.Migrate(1, "what is open has indexes of its own, which the store builds", func(context.Context, *store.Tx) error { return nil })
+}
 
 // Status adds to the service's status the deadlines that were missed, those of them of which the focal point was told, and whose
 // answers are awaited after a restore.

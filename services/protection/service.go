@@ -16,6 +16,7 @@ import (
 	"amanat.example/services/kit/config"
 	"amanat.example/services/kit/events"
 	"amanat.example/services/kit/flow"
+	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/notify"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/paging"
@@ -105,6 +106,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		return nil, err
 	}
 	a.Post, a.Commands, a.Feed = letters, commands, app.NewFeed(p.DB)
+	var compare *comparison
 	links := &flow.LinkTeller{DB: p.DB, Links: letters.Status, Federal: c.FederalNode, Now: time.Now, Post: letters}
 	for service, from := range map[string]struct {
 		address string
@@ -113,6 +115,9 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		conn, err := p.Dial(service, from.address)
 		if err != nil {
 			return nil, err
+		}
+		if service == "referral" {
+			compare = &comparison{app: a, referrals: referralv1.NewReferralServiceClient(conn), log: p.Log}
 		}
 		err = p.Follow(events.NewFollower(events.FollowerConfig{
 			DB: p.DB, Log: store.Events, Node: c.Node, From: service, Source: eventsv1.NewEventServiceClient(conn),
@@ -125,8 +130,41 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	protectionv1.RegisterProtectionServiceServer(p.Server, server.New(a))
 	tasks := []func(context.Context) error{
 		deadlines.Run, notices.Run, dossiers.Run, late.Run, flows.Run, process.NewDue("tell how links stand", links.Report).Run,
+		process.NewDue("compare cases with referrals", compare.work).Run,
 	}
 	return &Service{process: p, tasks: tasks, closeAll: closeAll}, nil
+}
+
+// Times between two looks at whether cases must be compared with referrals.
+const (
+	compareEvery = time.Minute
+	compareAgain = 10 * time.Second
+)
+
+// comparison compares cases with what the referral service holds: at start, and when that service was restored.
+type comparison struct {
+	app       *app.App
+	referrals app.Referrals
+	log       *logging.Logger
+	failures  int
+}
+
+func (c *comparison) work(ctx context.Context) (next time.Time, err error) {
+	calling, cancel := context.WithTimeout(ctx, compareEvery)
+	defer cancel()
+	whole, err := c.app.CompareReferrals(calling, c.referrals)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		c.failures++
+		if c.failures == 3 { // while a machine starts, the referral service may come a moment later
+			c.log.Warn("cases cannot be compared with the referral service; it will be tried again", logging.Err(err))
+		}
+		return time.Now().Add(compareAgain), nil
+	case !whole:
+		return time.Now().Add(compareAgain), nil
+	}
+	c.failures = 0
+	return time.Now().Add(compareEvery), nil
 }
 
 // Address is where the service listens.

@@ -7,7 +7,8 @@
 package protectionv1
 
 import (
-	v1 "amanat.example/proto/amanat/events/v1"
+	v11 "amanat.example/proto/amanat/events/v1"
+	v1 "amanat.example/proto/amanat/referral/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -43,7 +44,11 @@ type CaseRecord struct {
 	// Referral whose chain says that consent has ended, or to which this node has said so.
 	ConsentEndedReferral string `protobuf:"bytes,8,opt,name=consent_ended_referral,json=consentEndedReferral,proto3" json:"consent_ended_referral,omitempty"`
 	// Its flow for the federal cell, random, 16 bytes; empty for a case that was identified elsewhere.
-	FlowId        []byte `protobuf:"bytes,9,opt,name=flow_id,json=flowId,proto3" json:"flow_id,omitempty"`
+	FlowId []byte `protobuf:"bytes,9,opt,name=flow_id,json=flowId,proto3" json:"flow_id,omitempty"`
+	// How its referral was asked for, so that it can be asked for again; absent once that is over.
+	Submission *Submission `protobuf:"bytes,10,opt,name=submission,proto3" json:"submission,omitempty"`
+	// Key under which its last referral was asked for; it stays.
+	SubmittedAs   string `protobuf:"bytes,11,opt,name=submitted_as,json=submittedAs,proto3" json:"submitted_as,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -141,6 +146,130 @@ func (x *CaseRecord) GetFlowId() []byte {
 	return nil
 }
 
+func (x *CaseRecord) GetSubmission() *Submission {
+	if x != nil {
+		return x.Submission
+	}
+	return nil
+}
+
+func (x *CaseRecord) GetSubmittedAs() string {
+	if x != nil {
+		return x.SubmittedAs
+	}
+	return ""
+}
+
+// Submission is how the referral of a case was asked for.
+type Submission struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The case's own part.
+	Request *v1.SubmitReferralRequest `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	// Keys of all who go together, this one's too, the case named first at the front; empty for who goes alone.
+	Together      []string `protobuf:"bytes,2,rep,name=together,proto3" json:"together,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Submission) Reset() {
+	*x = Submission{}
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Submission) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Submission) ProtoMessage() {}
+
+func (x *Submission) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Submission.ProtoReflect.Descriptor instead.
+func (*Submission) Descriptor() ([]byte, []int) {
+	return file_amanat_protection_v1_records_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Submission) GetRequest() *v1.SubmitReferralRequest {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *Submission) GetTogether() []string {
+	if x != nil {
+		return x.Together
+	}
+	return nil
+}
+
+// ComparedRecord says that all cases were compared with the referral service, in these lives of both stores.
+type ComparedRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of this service's store.
+	Incarnation uint64 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Of the referral service's.
+	ReferralIncarnation uint64 `protobuf:"varint,2,opt,name=referral_incarnation,json=referralIncarnation,proto3" json:"referral_incarnation,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ComparedRecord) Reset() {
+	*x = ComparedRecord{}
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ComparedRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ComparedRecord) ProtoMessage() {}
+
+func (x *ComparedRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ComparedRecord.ProtoReflect.Descriptor instead.
+func (*ComparedRecord) Descriptor() ([]byte, []int) {
+	return file_amanat_protection_v1_records_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ComparedRecord) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *ComparedRecord) GetReferralIncarnation() uint64 {
+	if x != nil {
+		return x.ReferralIncarnation
+	}
+	return 0
+}
+
 // AskedCommand is a command to the referral service and how it ended, so that a call that is
 // repeated gets the answer that was lost.
 type AskedCommand struct {
@@ -152,7 +281,7 @@ type AskedCommand struct {
 	// There is no answer yet.
 	Pending bool `protobuf:"varint,3,opt,name=pending,proto3" json:"pending,omitempty"`
 	// Why it was refused; unspecified when it was not.
-	Reason v1.Reason `protobuf:"varint,4,opt,name=reason,proto3,enum=amanat.events.v1.Reason" json:"reason,omitempty"`
+	Reason v11.Reason `protobuf:"varint,4,opt,name=reason,proto3,enum=amanat.events.v1.Reason" json:"reason,omitempty"`
 	// The same for people.
 	Sentence string `protobuf:"bytes,5,opt,name=sentence,proto3" json:"sentence,omitempty"`
 	// Fields that were refused.
@@ -163,7 +292,7 @@ type AskedCommand struct {
 
 func (x *AskedCommand) Reset() {
 	*x = AskedCommand{}
-	mi := &file_amanat_protection_v1_records_proto_msgTypes[1]
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -175,7 +304,7 @@ func (x *AskedCommand) String() string {
 func (*AskedCommand) ProtoMessage() {}
 
 func (x *AskedCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_records_proto_msgTypes[1]
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -188,7 +317,7 @@ func (x *AskedCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskedCommand.ProtoReflect.Descriptor instead.
 func (*AskedCommand) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_records_proto_rawDescGZIP(), []int{1}
+	return file_amanat_protection_v1_records_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AskedCommand) GetId() string {
@@ -212,11 +341,11 @@ func (x *AskedCommand) GetPending() bool {
 	return false
 }
 
-func (x *AskedCommand) GetReason() v1.Reason {
+func (x *AskedCommand) GetReason() v11.Reason {
 	if x != nil {
 		return x.Reason
 	}
-	return v1.Reason(0)
+	return v11.Reason(0)
 }
 
 func (x *AskedCommand) GetSentence() string {
@@ -246,7 +375,7 @@ type CaseRequest struct {
 
 func (x *CaseRequest) Reset() {
 	*x = CaseRequest{}
-	mi := &file_amanat_protection_v1_records_proto_msgTypes[2]
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -258,7 +387,7 @@ func (x *CaseRequest) String() string {
 func (*CaseRequest) ProtoMessage() {}
 
 func (x *CaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_records_proto_msgTypes[2]
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -271,7 +400,7 @@ func (x *CaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaseRequest.ProtoReflect.Descriptor instead.
 func (*CaseRequest) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_records_proto_rawDescGZIP(), []int{2}
+	return file_amanat_protection_v1_records_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CaseRequest) GetDigest() []byte {
@@ -313,7 +442,7 @@ type MissedRecord struct {
 
 func (x *MissedRecord) Reset() {
 	*x = MissedRecord{}
-	mi := &file_amanat_protection_v1_records_proto_msgTypes[3]
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -325,7 +454,7 @@ func (x *MissedRecord) String() string {
 func (*MissedRecord) ProtoMessage() {}
 
 func (x *MissedRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_records_proto_msgTypes[3]
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -338,7 +467,7 @@ func (x *MissedRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissedRecord.ProtoReflect.Descriptor instead.
 func (*MissedRecord) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_records_proto_rawDescGZIP(), []int{3}
+	return file_amanat_protection_v1_records_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *MissedRecord) GetKind() Notice_Kind {
@@ -416,7 +545,7 @@ type MailboxRecord struct {
 
 func (x *MailboxRecord) Reset() {
 	*x = MailboxRecord{}
-	mi := &file_amanat_protection_v1_records_proto_msgTypes[4]
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -428,7 +557,7 @@ func (x *MailboxRecord) String() string {
 func (*MailboxRecord) ProtoMessage() {}
 
 func (x *MailboxRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_records_proto_msgTypes[4]
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -441,7 +570,7 @@ func (x *MailboxRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MailboxRecord.ProtoReflect.Descriptor instead.
 func (*MailboxRecord) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_records_proto_rawDescGZIP(), []int{4}
+	return file_amanat_protection_v1_records_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *MailboxRecord) GetWorker() string {
@@ -501,7 +630,7 @@ type NoticeMessage struct {
 
 func (x *NoticeMessage) Reset() {
 	*x = NoticeMessage{}
-	mi := &file_amanat_protection_v1_records_proto_msgTypes[5]
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -513,7 +642,7 @@ func (x *NoticeMessage) String() string {
 func (*NoticeMessage) ProtoMessage() {}
 
 func (x *NoticeMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_records_proto_msgTypes[5]
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -526,7 +655,7 @@ func (x *NoticeMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeMessage.ProtoReflect.Descriptor instead.
 func (*NoticeMessage) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_records_proto_rawDescGZIP(), []int{5}
+	return file_amanat_protection_v1_records_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *NoticeMessage) GetId() string {
@@ -584,7 +713,7 @@ type AskedCommand_Violation struct {
 
 func (x *AskedCommand_Violation) Reset() {
 	*x = AskedCommand_Violation{}
-	mi := &file_amanat_protection_v1_records_proto_msgTypes[6]
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -596,7 +725,7 @@ func (x *AskedCommand_Violation) String() string {
 func (*AskedCommand_Violation) ProtoMessage() {}
 
 func (x *AskedCommand_Violation) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_protection_v1_records_proto_msgTypes[6]
+	mi := &file_amanat_protection_v1_records_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -609,7 +738,7 @@ func (x *AskedCommand_Violation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskedCommand_Violation.ProtoReflect.Descriptor instead.
 func (*AskedCommand_Violation) Descriptor() ([]byte, []int) {
-	return file_amanat_protection_v1_records_proto_rawDescGZIP(), []int{1, 0}
+	return file_amanat_protection_v1_records_proto_rawDescGZIP(), []int{3, 0}
 }
 
 func (x *AskedCommand_Violation) GetField() string {
@@ -630,7 +759,7 @@ var File_amanat_protection_v1_records_proto protoreflect.FileDescriptor
 
 const file_amanat_protection_v1_records_proto_rawDesc = "" +
 	"\n" +
-	"\"amanat/protection/v1/records.proto\x12\x14amanat.protection.v1\x1a\x1damanat/events/v1/events.proto\x1a\"amanat/protection/v1/notices.proto\x1a%amanat/protection/v1/protection.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfe\x02\n" +
+	"\"amanat/protection/v1/records.proto\x12\x14amanat.protection.v1\x1a\x1damanat/events/v1/events.proto\x1a\"amanat/protection/v1/notices.proto\x1a%amanat/protection/v1/protection.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x03\n" +
 	"\n" +
 	"CaseRecord\x12.\n" +
 	"\x04case\x18\x01 \x01(\v2\x1a.amanat.protection.v1.CaseR\x04case\x128\n" +
@@ -642,7 +771,19 @@ const file_amanat_protection_v1_records_proto_rawDesc = "" +
 	"holderNode\x12!\n" +
 	"\fholder_offer\x18\a \x01(\tR\vholderOffer\x124\n" +
 	"\x16consent_ended_referral\x18\b \x01(\tR\x14consentEndedReferral\x12\x17\n" +
-	"\aflow_id\x18\t \x01(\fR\x06flowId\"\xab\x02\n" +
+	"\aflow_id\x18\t \x01(\fR\x06flowId\x12@\n" +
+	"\n" +
+	"submission\x18\n" +
+	" \x01(\v2 .amanat.protection.v1.SubmissionR\n" +
+	"submission\x12!\n" +
+	"\fsubmitted_as\x18\v \x01(\tR\vsubmittedAs\"m\n" +
+	"\n" +
+	"Submission\x12C\n" +
+	"\arequest\x18\x01 \x01(\v2).amanat.referral.v1.SubmitReferralRequestR\arequest\x12\x1a\n" +
+	"\btogether\x18\x02 \x03(\tR\btogether\"e\n" +
+	"\x0eComparedRecord\x12 \n" +
+	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x121\n" +
+	"\x14referral_incarnation\x18\x02 \x01(\x04R\x13referralIncarnation\"\xab\x02\n" +
 	"\fAskedCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x18\n" +
@@ -696,41 +837,46 @@ func file_amanat_protection_v1_records_proto_rawDescGZIP() []byte {
 	return file_amanat_protection_v1_records_proto_rawDescData
 }
 
-var file_amanat_protection_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_amanat_protection_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_amanat_protection_v1_records_proto_goTypes = []any{
-	(*CaseRecord)(nil),             // 0: amanat.protection.v1.CaseRecord
-	(*AskedCommand)(nil),           // 1: amanat.protection.v1.AskedCommand
-	(*CaseRequest)(nil),            // 2: amanat.protection.v1.CaseRequest
-	(*MissedRecord)(nil),           // 3: amanat.protection.v1.MissedRecord
-	(*MailboxRecord)(nil),          // 4: amanat.protection.v1.MailboxRecord
-	(*NoticeMessage)(nil),          // 5: amanat.protection.v1.NoticeMessage
-	(*AskedCommand_Violation)(nil), // 6: amanat.protection.v1.AskedCommand.Violation
-	(*Case)(nil),                   // 7: amanat.protection.v1.Case
-	(v1.Reason)(0),                 // 8: amanat.events.v1.Reason
-	(Notice_Kind)(0),               // 9: amanat.protection.v1.Notice.Kind
-	(*timestamppb.Timestamp)(nil),  // 10: google.protobuf.Timestamp
-	(Notice_Level)(0),              // 11: amanat.protection.v1.Notice.Level
+	(*CaseRecord)(nil),               // 0: amanat.protection.v1.CaseRecord
+	(*Submission)(nil),               // 1: amanat.protection.v1.Submission
+	(*ComparedRecord)(nil),           // 2: amanat.protection.v1.ComparedRecord
+	(*AskedCommand)(nil),             // 3: amanat.protection.v1.AskedCommand
+	(*CaseRequest)(nil),              // 4: amanat.protection.v1.CaseRequest
+	(*MissedRecord)(nil),             // 5: amanat.protection.v1.MissedRecord
+	(*MailboxRecord)(nil),            // 6: amanat.protection.v1.MailboxRecord
+	(*NoticeMessage)(nil),            // 7: amanat.protection.v1.NoticeMessage
+	(*AskedCommand_Violation)(nil),   // 8: amanat.protection.v1.AskedCommand.Violation
+	(*Case)(nil),                     // 9: amanat.protection.v1.Case
+	(*v1.SubmitReferralRequest)(nil), // 10: amanat.referral.v1.SubmitReferralRequest
+	(v11.Reason)(0),                  // 11: amanat.events.v1.Reason
+	(Notice_Kind)(0),                 // 12: amanat.protection.v1.Notice.Kind
+	(*timestamppb.Timestamp)(nil),    // 13: google.protobuf.Timestamp
+	(Notice_Level)(0),                // 14: amanat.protection.v1.Notice.Level
 }
 var file_amanat_protection_v1_records_proto_depIdxs = []int32{
-	7,  // 0: amanat.protection.v1.CaseRecord.case:type_name -> amanat.protection.v1.Case
-	1,  // 1: amanat.protection.v1.CaseRecord.asked:type_name -> amanat.protection.v1.AskedCommand
-	8,  // 2: amanat.protection.v1.AskedCommand.reason:type_name -> amanat.events.v1.Reason
-	6,  // 3: amanat.protection.v1.AskedCommand.violations:type_name -> amanat.protection.v1.AskedCommand.Violation
-	9,  // 4: amanat.protection.v1.MissedRecord.kind:type_name -> amanat.protection.v1.Notice.Kind
-	10, // 5: amanat.protection.v1.MissedRecord.due_time:type_name -> google.protobuf.Timestamp
-	10, // 6: amanat.protection.v1.MissedRecord.acknowledge_time:type_name -> google.protobuf.Timestamp
-	11, // 7: amanat.protection.v1.MissedRecord.acknowledged:type_name -> amanat.protection.v1.Notice.Level
-	11, // 8: amanat.protection.v1.MissedRecord.told:type_name -> amanat.protection.v1.Notice.Level
-	10, // 9: amanat.protection.v1.MailboxRecord.next_time:type_name -> google.protobuf.Timestamp
-	5,  // 10: amanat.protection.v1.MailboxRecord.message:type_name -> amanat.protection.v1.NoticeMessage
-	10, // 11: amanat.protection.v1.MailboxRecord.digest_time:type_name -> google.protobuf.Timestamp
-	10, // 12: amanat.protection.v1.MailboxRecord.made_time:type_name -> google.protobuf.Timestamp
-	10, // 13: amanat.protection.v1.NoticeMessage.create_time:type_name -> google.protobuf.Timestamp
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	9,  // 0: amanat.protection.v1.CaseRecord.case:type_name -> amanat.protection.v1.Case
+	3,  // 1: amanat.protection.v1.CaseRecord.asked:type_name -> amanat.protection.v1.AskedCommand
+	1,  // 2: amanat.protection.v1.CaseRecord.submission:type_name -> amanat.protection.v1.Submission
+	10, // 3: amanat.protection.v1.Submission.request:type_name -> amanat.referral.v1.SubmitReferralRequest
+	11, // 4: amanat.protection.v1.AskedCommand.reason:type_name -> amanat.events.v1.Reason
+	8,  // 5: amanat.protection.v1.AskedCommand.violations:type_name -> amanat.protection.v1.AskedCommand.Violation
+	12, // 6: amanat.protection.v1.MissedRecord.kind:type_name -> amanat.protection.v1.Notice.Kind
+	13, // 7: amanat.protection.v1.MissedRecord.due_time:type_name -> google.protobuf.Timestamp
+	13, // 8: amanat.protection.v1.MissedRecord.acknowledge_time:type_name -> google.protobuf.Timestamp
+	14, // 9: amanat.protection.v1.MissedRecord.acknowledged:type_name -> amanat.protection.v1.Notice.Level
+	14, // 10: amanat.protection.v1.MissedRecord.told:type_name -> amanat.protection.v1.Notice.Level
+	13, // 11: amanat.protection.v1.MailboxRecord.next_time:type_name -> google.protobuf.Timestamp
+	7,  // 12: amanat.protection.v1.MailboxRecord.message:type_name -> amanat.protection.v1.NoticeMessage
+	13, // 13: amanat.protection.v1.MailboxRecord.digest_time:type_name -> google.protobuf.Timestamp
+	13, // 14: amanat.protection.v1.MailboxRecord.made_time:type_name -> google.protobuf.Timestamp
+	13, // 15: amanat.protection.v1.NoticeMessage.create_time:type_name -> google.protobuf.Timestamp
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_amanat_protection_v1_records_proto_init() }
@@ -746,7 +892,7 @@ func file_amanat_protection_v1_records_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_protection_v1_records_proto_rawDesc), len(file_amanat_protection_v1_records_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

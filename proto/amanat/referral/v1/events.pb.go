@@ -60,7 +60,10 @@ type ReferralChanged struct {
 	// Consent has ended: nothing more of the person's data may be shared.
 	ConsentEnded bool `protobuf:"varint,16,opt,name=consent_ended,json=consentEnded,proto3" json:"consent_ended,omitempty"`
 	// The person is with an agency outside the network, or on the way to it: the duty of care, and with it the case, stays where it is.
-	Outside       bool `protobuf:"varint,17,opt,name=outside,proto3" json:"outside,omitempty"`
+	Outside bool `protobuf:"varint,17,opt,name=outside,proto3" json:"outside,omitempty"`
+	// At the node it began at: key of the call that submitted it, by which a case knows it that has forgotten its name. Empty elsewhere, and
+	// where it came back from another node.
+	RequestId     string `protobuf:"bytes,18,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -212,6 +215,13 @@ func (x *ReferralChanged) GetOutside() bool {
 		return x.Outside
 	}
 	return false
+}
+
+func (x *ReferralChanged) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // OfferChanged is the data of `referral.offer.*.v1`, at the node that asks and at the node asked.
@@ -632,7 +642,7 @@ var File_amanat_referral_v1_events_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1famanat/referral/v1/events.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x04\n" +
+	"\x1famanat/referral/v1/events.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x04\n" +
 	"\x0fReferralChanged\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x126\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .amanat.custody.v1.ReferralStateR\x05state\x12\x1f\n" +
@@ -655,7 +665,9 @@ const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	"\vowner_nodes\x18\x0f \x03(\tR\n" +
 	"ownerNodes\x12#\n" +
 	"\rconsent_ended\x18\x10 \x01(\bR\fconsentEnded\x12\x18\n" +
-	"\aoutside\x18\x11 \x01(\bR\aoutside\"\xdc\x01\n" +
+	"\aoutside\x18\x11 \x01(\bR\aoutside\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x12 \x01(\tR\trequestId\"\xdc\x01\n" +
 	"\fOfferChanged\x12\x14\n" +
 	"\x05offer\x18\x01 \x01(\tR\x05offer\x12\x1a\n" +
 	"\breferral\x18\x02 \x01(\tR\breferral\x123\n" +

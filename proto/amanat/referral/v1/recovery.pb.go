@@ -378,6 +378,125 @@ func (x *ExcusePeerRequest) GetEtag() string {
 	return ""
 }
 
+// Request of this node's protection service, whose cases name referrals that began here.
+type CompareReferralsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `nodes/balochistan`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Referrals that cases name; none to learn in which life the store is.
+	Referrals     []string `protobuf:"bytes,2,rep,name=referrals,proto3" json:"referrals,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareReferralsRequest) Reset() {
+	*x = CompareReferralsRequest{}
+	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareReferralsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareReferralsRequest) ProtoMessage() {}
+
+func (x *CompareReferralsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareReferralsRequest.ProtoReflect.Descriptor instead.
+func (*CompareReferralsRequest) Descriptor() ([]byte, []int) {
+	return file_amanat_referral_v1_recovery_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CompareReferralsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *CompareReferralsRequest) GetReferrals() []string {
+	if x != nil {
+		return x.Referrals
+	}
+	return nil
+}
+
+// CompareReferralsResponse says what the service holds.
+type CompareReferralsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The life its store is in: another one says that it was restored since.
+	Incarnation uint64 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// It was restored, and what it lost may still come back from other nodes: nothing is said to be missing.
+	Recovering bool `protobuf:"varint,2,opt,name=recovering,proto3" json:"recovering,omitempty"`
+	// Those that it does not hold.
+	Missing       []string `protobuf:"bytes,3,rep,name=missing,proto3" json:"missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareReferralsResponse) Reset() {
+	*x = CompareReferralsResponse{}
+	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareReferralsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareReferralsResponse) ProtoMessage() {}
+
+func (x *CompareReferralsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareReferralsResponse.ProtoReflect.Descriptor instead.
+func (*CompareReferralsResponse) Descriptor() ([]byte, []int) {
+	return file_amanat_referral_v1_recovery_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CompareReferralsResponse) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *CompareReferralsResponse) GetRecovering() bool {
+	if x != nil {
+		return x.Recovering
+	}
+	return false
+}
+
+func (x *CompareReferralsResponse) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 // RecoveryRecord is the recovery of a store, as it is stored.
 type RecoveryRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -397,7 +516,7 @@ type RecoveryRecord struct {
 
 func (x *RecoveryRecord) Reset() {
 	*x = RecoveryRecord{}
-	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[4]
+	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -409,7 +528,7 @@ func (x *RecoveryRecord) String() string {
 func (*RecoveryRecord) ProtoMessage() {}
 
 func (x *RecoveryRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[4]
+	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -422,7 +541,7 @@ func (x *RecoveryRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoveryRecord.ProtoReflect.Descriptor instead.
 func (*RecoveryRecord) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_recovery_proto_rawDescGZIP(), []int{4}
+	return file_amanat_referral_v1_recovery_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RecoveryRecord) GetIncarnation() uint64 {
@@ -479,7 +598,7 @@ type PeerRecord struct {
 
 func (x *PeerRecord) Reset() {
 	*x = PeerRecord{}
-	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[5]
+	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -491,7 +610,7 @@ func (x *PeerRecord) String() string {
 func (*PeerRecord) ProtoMessage() {}
 
 func (x *PeerRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[5]
+	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -504,7 +623,7 @@ func (x *PeerRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerRecord.ProtoReflect.Descriptor instead.
 func (*PeerRecord) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_recovery_proto_rawDescGZIP(), []int{5}
+	return file_amanat_referral_v1_recovery_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PeerRecord) GetPeer() *RecoveryPeer {
@@ -563,7 +682,7 @@ type DebtRecord struct {
 
 func (x *DebtRecord) Reset() {
 	*x = DebtRecord{}
-	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[6]
+	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -575,7 +694,7 @@ func (x *DebtRecord) String() string {
 func (*DebtRecord) ProtoMessage() {}
 
 func (x *DebtRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[6]
+	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -588,7 +707,7 @@ func (x *DebtRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DebtRecord.ProtoReflect.Descriptor instead.
 func (*DebtRecord) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_recovery_proto_rawDescGZIP(), []int{6}
+	return file_amanat_referral_v1_recovery_proto_rawDescGZIP(), []int{8}
 }
 
 // Deprecated: Marked as deprecated in amanat/referral/v1/recovery.proto.
@@ -650,7 +769,7 @@ type WaitingRecord struct {
 
 func (x *WaitingRecord) Reset() {
 	*x = WaitingRecord{}
-	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[7]
+	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -662,7 +781,7 @@ func (x *WaitingRecord) String() string {
 func (*WaitingRecord) ProtoMessage() {}
 
 func (x *WaitingRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[7]
+	mi := &file_amanat_referral_v1_recovery_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -675,7 +794,7 @@ func (x *WaitingRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitingRecord.ProtoReflect.Descriptor instead.
 func (*WaitingRecord) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_recovery_proto_rawDescGZIP(), []int{7}
+	return file_amanat_referral_v1_recovery_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WaitingRecord) GetFromNode() string {
@@ -755,7 +874,16 @@ const file_amanat_referral_v1_recovery_proto_rawDesc = "" +
 	"\x04node\x18\x02 \x01(\tB \xe0A\x02\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{1,30}$R\x04node\x12G\n" +
 	"\x06reason\x18\x03 \x01(\x0e2 .amanat.referral.v1.ExcuseReasonB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06reason\x12\x1e\n" +
 	"\x04etag\x18\x04 \x01(\tB\n" +
-	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\x93\x02\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xef\x01\n" +
+	"\x17CompareReferralsRequest\x12>\n" +
+	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x12\x93\x01\n" +
+	"\treferrals\x18\x02 \x03(\tBu\xe0A\x01\xbaHo\x92\x01l\x10\xf4\x03\"gre2c^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\treferrals\"\x85\x01\n" +
+	"\x18CompareReferralsResponse\x12%\n" +
+	"\vincarnation\x18\x01 \x01(\x04B\x03\xe0A\x03R\vincarnation\x12#\n" +
+	"\n" +
+	"recovering\x18\x02 \x01(\bB\x03\xe0A\x03R\n" +
+	"recovering\x12\x1d\n" +
+	"\amissing\x18\x03 \x03(\tB\x03\xe0A\x03R\amissing\"\x93\x02\n" +
 	"\x0eRecoveryRecord\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x129\n" +
 	"\n" +
@@ -805,40 +933,42 @@ func file_amanat_referral_v1_recovery_proto_rawDescGZIP() []byte {
 }
 
 var file_amanat_referral_v1_recovery_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_amanat_referral_v1_recovery_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_amanat_referral_v1_recovery_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_amanat_referral_v1_recovery_proto_goTypes = []any{
-	(ExcuseReason)(0),             // 0: amanat.referral.v1.ExcuseReason
-	(*Recovery)(nil),              // 1: amanat.referral.v1.Recovery
-	(*RecoveryPeer)(nil),          // 2: amanat.referral.v1.RecoveryPeer
-	(*GetRecoveryRequest)(nil),    // 3: amanat.referral.v1.GetRecoveryRequest
-	(*ExcusePeerRequest)(nil),     // 4: amanat.referral.v1.ExcusePeerRequest
-	(*RecoveryRecord)(nil),        // 5: amanat.referral.v1.RecoveryRecord
-	(*PeerRecord)(nil),            // 6: amanat.referral.v1.PeerRecord
-	(*DebtRecord)(nil),            // 7: amanat.referral.v1.DebtRecord
-	(*WaitingRecord)(nil),         // 8: amanat.referral.v1.WaitingRecord
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*v1.Actor)(nil),              // 10: amanat.custody.v1.Actor
-	(*v1.Incarnation)(nil),        // 11: amanat.custody.v1.Incarnation
-	(*v11.Event)(nil),             // 12: amanat.events.v1.Event
-	(*v1.SignedEvent)(nil),        // 13: amanat.custody.v1.SignedEvent
+	(ExcuseReason)(0),                // 0: amanat.referral.v1.ExcuseReason
+	(*Recovery)(nil),                 // 1: amanat.referral.v1.Recovery
+	(*RecoveryPeer)(nil),             // 2: amanat.referral.v1.RecoveryPeer
+	(*GetRecoveryRequest)(nil),       // 3: amanat.referral.v1.GetRecoveryRequest
+	(*ExcusePeerRequest)(nil),        // 4: amanat.referral.v1.ExcusePeerRequest
+	(*CompareReferralsRequest)(nil),  // 5: amanat.referral.v1.CompareReferralsRequest
+	(*CompareReferralsResponse)(nil), // 6: amanat.referral.v1.CompareReferralsResponse
+	(*RecoveryRecord)(nil),           // 7: amanat.referral.v1.RecoveryRecord
+	(*PeerRecord)(nil),               // 8: amanat.referral.v1.PeerRecord
+	(*DebtRecord)(nil),               // 9: amanat.referral.v1.DebtRecord
+	(*WaitingRecord)(nil),            // 10: amanat.referral.v1.WaitingRecord
+	(*timestamppb.Timestamp)(nil),    // 11: google.protobuf.Timestamp
+	(*v1.Actor)(nil),                 // 12: amanat.custody.v1.Actor
+	(*v1.Incarnation)(nil),           // 13: amanat.custody.v1.Incarnation
+	(*v11.Event)(nil),                // 14: amanat.events.v1.Event
+	(*v1.SignedEvent)(nil),           // 15: amanat.custody.v1.SignedEvent
 }
 var file_amanat_referral_v1_recovery_proto_depIdxs = []int32{
-	9,  // 0: amanat.referral.v1.Recovery.begin_time:type_name -> google.protobuf.Timestamp
-	9,  // 1: amanat.referral.v1.Recovery.end_time:type_name -> google.protobuf.Timestamp
+	11, // 0: amanat.referral.v1.Recovery.begin_time:type_name -> google.protobuf.Timestamp
+	11, // 1: amanat.referral.v1.Recovery.end_time:type_name -> google.protobuf.Timestamp
 	2,  // 2: amanat.referral.v1.Recovery.peers:type_name -> amanat.referral.v1.RecoveryPeer
-	9,  // 3: amanat.referral.v1.RecoveryPeer.answer_time:type_name -> google.protobuf.Timestamp
-	10, // 4: amanat.referral.v1.RecoveryPeer.excused_by:type_name -> amanat.custody.v1.Actor
+	11, // 3: amanat.referral.v1.RecoveryPeer.answer_time:type_name -> google.protobuf.Timestamp
+	12, // 4: amanat.referral.v1.RecoveryPeer.excused_by:type_name -> amanat.custody.v1.Actor
 	0,  // 5: amanat.referral.v1.RecoveryPeer.excuse_reason:type_name -> amanat.referral.v1.ExcuseReason
 	0,  // 6: amanat.referral.v1.ExcusePeerRequest.reason:type_name -> amanat.referral.v1.ExcuseReason
-	9,  // 7: amanat.referral.v1.RecoveryRecord.begin_time:type_name -> google.protobuf.Timestamp
-	9,  // 8: amanat.referral.v1.RecoveryRecord.thaw_time:type_name -> google.protobuf.Timestamp
-	9,  // 9: amanat.referral.v1.RecoveryRecord.end_time:type_name -> google.protobuf.Timestamp
-	6,  // 10: amanat.referral.v1.RecoveryRecord.peers:type_name -> amanat.referral.v1.PeerRecord
+	11, // 7: amanat.referral.v1.RecoveryRecord.begin_time:type_name -> google.protobuf.Timestamp
+	11, // 8: amanat.referral.v1.RecoveryRecord.thaw_time:type_name -> google.protobuf.Timestamp
+	11, // 9: amanat.referral.v1.RecoveryRecord.end_time:type_name -> google.protobuf.Timestamp
+	8,  // 10: amanat.referral.v1.RecoveryRecord.peers:type_name -> amanat.referral.v1.PeerRecord
 	2,  // 11: amanat.referral.v1.PeerRecord.peer:type_name -> amanat.referral.v1.RecoveryPeer
-	11, // 12: amanat.referral.v1.PeerRecord.known:type_name -> amanat.custody.v1.Incarnation
-	9,  // 13: amanat.referral.v1.PeerRecord.ask_time:type_name -> google.protobuf.Timestamp
-	12, // 14: amanat.referral.v1.WaitingRecord.shelter_event:type_name -> amanat.events.v1.Event
-	13, // 15: amanat.referral.v1.WaitingRecord.offered:type_name -> amanat.custody.v1.SignedEvent
+	13, // 12: amanat.referral.v1.PeerRecord.known:type_name -> amanat.custody.v1.Incarnation
+	11, // 13: amanat.referral.v1.PeerRecord.ask_time:type_name -> google.protobuf.Timestamp
+	14, // 14: amanat.referral.v1.WaitingRecord.shelter_event:type_name -> amanat.events.v1.Event
+	15, // 15: amanat.referral.v1.WaitingRecord.offered:type_name -> amanat.custody.v1.SignedEvent
 	16, // [16:16] is the sub-list for method output_type
 	16, // [16:16] is the sub-list for method input_type
 	16, // [16:16] is the sub-list for extension type_name
@@ -857,7 +987,7 @@ func file_amanat_referral_v1_recovery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_referral_v1_recovery_proto_rawDesc), len(file_amanat_referral_v1_recovery_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -2817,7 +2817,7 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\tdeadlines\x18\x01 \x03(\v2\x1c.amanat.referral.v1.DeadlineR\tdeadlines\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"z\n" +
 	"\x0fGetAnnexRequest\x12g\n" +
-	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xf64\n" +
+	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xbaHMrK2I^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/annexes/[0-9a-f]{64}$R\x04name2\xe55\n" +
 	"\x0fReferralService\x12Y\n" +
 	"\x0eSubmitReferral\x12).amanat.referral.v1.SubmitReferralRequest\x1a\x1c.amanat.referral.v1.Referral\x12{\n" +
 	"\vGetReferral\x12&.amanat.referral.v1.GetReferralRequest\x1a\x1c.amanat.referral.v1.Referral\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=nodes/*/referrals/*}\x12\x8c\x01\n" +
@@ -2846,7 +2846,8 @@ const file_amanat_referral_v1_referral_proto_rawDesc = "" +
 	"\vGetRecovery\x12&.amanat.referral.v1.GetRecoveryRequest\x1a\x1c.amanat.referral.v1.Recovery\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{name=nodes/*/recovery}\x12\x84\x01\n" +
 	"\n" +
 	"ExcusePeer\x12%.amanat.referral.v1.ExcusePeerRequest\x1a\x1c.amanat.referral.v1.Recovery\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=nodes/*/recovery}:excusePeer\x12j\n" +
-	"\x0fSubmitReferrals\x12*.amanat.referral.v1.SubmitReferralsRequest\x1a+.amanat.referral.v1.SubmitReferralsResponse\x12\x94\x01\n" +
+	"\x0fSubmitReferrals\x12*.amanat.referral.v1.SubmitReferralsRequest\x1a+.amanat.referral.v1.SubmitReferralsResponse\x12m\n" +
+	"\x10CompareReferrals\x12+.amanat.referral.v1.CompareReferralsRequest\x1a,.amanat.referral.v1.CompareReferralsResponse\x12\x94\x01\n" +
 	"\rWithdrawOffer\x12(.amanat.referral.v1.WithdrawOfferRequest\x1a\x1c.amanat.referral.v1.Referral\";\x82\xd3\xe4\x93\x025:\x01*\"0/v1/{name=nodes/*/referrals/*/offers/*}:withdraw\x12\x94\x01\n" +
 	"\x0eAnswerQuestion\x12).amanat.referral.v1.AnswerQuestionRequest\x1a\x1c.amanat.referral.v1.Referral\"9\x82\xd3\xe4\x93\x023:\x01*\"./v1/{name=nodes/*/referrals/*/offers/*}:answer\x12\x96\x01\n" +
 	"\fGrantRelease\x12'.amanat.referral.v1.GrantReleaseRequest\x1a\x1c.amanat.referral.v1.Referral\"?\x82\xd3\xe4\x93\x029:\x01*\"4/v1/{name=nodes/*/referrals/*/offers/*}:grantRelease\x12\x99\x01\n" +
@@ -2939,36 +2940,38 @@ var file_amanat_referral_v1_referral_proto_goTypes = []any{
 	(*ReportConsentEndedRequest)(nil),   // 50: amanat.referral.v1.ReportConsentEndedRequest
 	(*GetRecoveryRequest)(nil),          // 51: amanat.referral.v1.GetRecoveryRequest
 	(*ExcusePeerRequest)(nil),           // 52: amanat.referral.v1.ExcusePeerRequest
-	(*WithdrawOfferRequest)(nil),        // 53: amanat.referral.v1.WithdrawOfferRequest
-	(*AnswerQuestionRequest)(nil),       // 54: amanat.referral.v1.AnswerQuestionRequest
-	(*GrantReleaseRequest)(nil),         // 55: amanat.referral.v1.GrantReleaseRequest
-	(*RefuseReleaseRequest)(nil),        // 56: amanat.referral.v1.RefuseReleaseRequest
-	(*CancelReferralRequest)(nil),       // 57: amanat.referral.v1.CancelReferralRequest
-	(*CheckInRequest)(nil),              // 58: amanat.referral.v1.CheckInRequest
-	(*RecordNoShowRequest)(nil),         // 59: amanat.referral.v1.RecordNoShowRequest
-	(*RequestReturnRequest)(nil),        // 60: amanat.referral.v1.RequestReturnRequest
-	(*RecordReturnRequest)(nil),         // 61: amanat.referral.v1.RecordReturnRequest
-	(*CorrectReferralRequest)(nil),      // 62: amanat.referral.v1.CorrectReferralRequest
-	(*EndConsentRequest)(nil),           // 63: amanat.referral.v1.EndConsentRequest
-	(*AskQuestionRequest)(nil),          // 64: amanat.referral.v1.AskQuestionRequest
-	(*WaitlistOfferRequest)(nil),        // 65: amanat.referral.v1.WaitlistOfferRequest
-	(*WithdrawAcceptanceRequest)(nil),   // 66: amanat.referral.v1.WithdrawAcceptanceRequest
-	(*RequestReleaseRequest)(nil),       // 67: amanat.referral.v1.RequestReleaseRequest
-	(*ProposeScheduleRequest)(nil),      // 68: amanat.referral.v1.ProposeScheduleRequest
-	(*GiveServiceRequest)(nil),          // 69: amanat.referral.v1.GiveServiceRequest
-	(*ReportOutcomeRequest)(nil),        // 70: amanat.referral.v1.ReportOutcomeRequest
-	(*AssertArrivalRequest)(nil),        // 71: amanat.referral.v1.AssertArrivalRequest
-	(*ReportSafetyRequest)(nil),         // 72: amanat.referral.v1.ReportSafetyRequest
-	(*RequestCorrectionRequest)(nil),    // 73: amanat.referral.v1.RequestCorrectionRequest
-	(*WithdrawConsentRequest)(nil),      // 74: amanat.referral.v1.WithdrawConsentRequest
-	(*ReferralNews)(nil),                // 75: amanat.referral.v1.ReferralNews
-	(*v1.Chain)(nil),                    // 76: amanat.custody.v1.Chain
-	(*VerifyReferralResponse)(nil),      // 77: amanat.referral.v1.VerifyReferralResponse
-	(*ExportHandoverResponse)(nil),      // 78: amanat.referral.v1.ExportHandoverResponse
-	(*Told)(nil),                        // 79: amanat.referral.v1.Told
-	(*v1.AnnexContent)(nil),             // 80: amanat.custody.v1.AnnexContent
-	(*Recovery)(nil),                    // 81: amanat.referral.v1.Recovery
-	(*AssertedArrival)(nil),             // 82: amanat.referral.v1.AssertedArrival
+	(*CompareReferralsRequest)(nil),     // 53: amanat.referral.v1.CompareReferralsRequest
+	(*WithdrawOfferRequest)(nil),        // 54: amanat.referral.v1.WithdrawOfferRequest
+	(*AnswerQuestionRequest)(nil),       // 55: amanat.referral.v1.AnswerQuestionRequest
+	(*GrantReleaseRequest)(nil),         // 56: amanat.referral.v1.GrantReleaseRequest
+	(*RefuseReleaseRequest)(nil),        // 57: amanat.referral.v1.RefuseReleaseRequest
+	(*CancelReferralRequest)(nil),       // 58: amanat.referral.v1.CancelReferralRequest
+	(*CheckInRequest)(nil),              // 59: amanat.referral.v1.CheckInRequest
+	(*RecordNoShowRequest)(nil),         // 60: amanat.referral.v1.RecordNoShowRequest
+	(*RequestReturnRequest)(nil),        // 61: amanat.referral.v1.RequestReturnRequest
+	(*RecordReturnRequest)(nil),         // 62: amanat.referral.v1.RecordReturnRequest
+	(*CorrectReferralRequest)(nil),      // 63: amanat.referral.v1.CorrectReferralRequest
+	(*EndConsentRequest)(nil),           // 64: amanat.referral.v1.EndConsentRequest
+	(*AskQuestionRequest)(nil),          // 65: amanat.referral.v1.AskQuestionRequest
+	(*WaitlistOfferRequest)(nil),        // 66: amanat.referral.v1.WaitlistOfferRequest
+	(*WithdrawAcceptanceRequest)(nil),   // 67: amanat.referral.v1.WithdrawAcceptanceRequest
+	(*RequestReleaseRequest)(nil),       // 68: amanat.referral.v1.RequestReleaseRequest
+	(*ProposeScheduleRequest)(nil),      // 69: amanat.referral.v1.ProposeScheduleRequest
+	(*GiveServiceRequest)(nil),          // 70: amanat.referral.v1.GiveServiceRequest
+	(*ReportOutcomeRequest)(nil),        // 71: amanat.referral.v1.ReportOutcomeRequest
+	(*AssertArrivalRequest)(nil),        // 72: amanat.referral.v1.AssertArrivalRequest
+	(*ReportSafetyRequest)(nil),         // 73: amanat.referral.v1.ReportSafetyRequest
+	(*RequestCorrectionRequest)(nil),    // 74: amanat.referral.v1.RequestCorrectionRequest
+	(*WithdrawConsentRequest)(nil),      // 75: amanat.referral.v1.WithdrawConsentRequest
+	(*ReferralNews)(nil),                // 76: amanat.referral.v1.ReferralNews
+	(*v1.Chain)(nil),                    // 77: amanat.custody.v1.Chain
+	(*VerifyReferralResponse)(nil),      // 78: amanat.referral.v1.VerifyReferralResponse
+	(*ExportHandoverResponse)(nil),      // 79: amanat.referral.v1.ExportHandoverResponse
+	(*Told)(nil),                        // 80: amanat.referral.v1.Told
+	(*v1.AnnexContent)(nil),             // 81: amanat.custody.v1.AnnexContent
+	(*Recovery)(nil),                    // 82: amanat.referral.v1.Recovery
+	(*CompareReferralsResponse)(nil),    // 83: amanat.referral.v1.CompareReferralsResponse
+	(*AssertedArrival)(nil),             // 84: amanat.referral.v1.AssertedArrival
 }
 var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
 	29, // 0: amanat.referral.v1.Referral.kind:type_name -> amanat.custody.v1.ReferralKind
@@ -3045,78 +3048,80 @@ var file_amanat_referral_v1_referral_proto_depIdxs = []int32{
 	51, // 71: amanat.referral.v1.ReferralService.GetRecovery:input_type -> amanat.referral.v1.GetRecoveryRequest
 	52, // 72: amanat.referral.v1.ReferralService.ExcusePeer:input_type -> amanat.referral.v1.ExcusePeerRequest
 	5,  // 73: amanat.referral.v1.ReferralService.SubmitReferrals:input_type -> amanat.referral.v1.SubmitReferralsRequest
-	53, // 74: amanat.referral.v1.ReferralService.WithdrawOffer:input_type -> amanat.referral.v1.WithdrawOfferRequest
-	54, // 75: amanat.referral.v1.ReferralService.AnswerQuestion:input_type -> amanat.referral.v1.AnswerQuestionRequest
-	55, // 76: amanat.referral.v1.ReferralService.GrantRelease:input_type -> amanat.referral.v1.GrantReleaseRequest
-	56, // 77: amanat.referral.v1.ReferralService.RefuseRelease:input_type -> amanat.referral.v1.RefuseReleaseRequest
-	57, // 78: amanat.referral.v1.ReferralService.CancelReferral:input_type -> amanat.referral.v1.CancelReferralRequest
-	58, // 79: amanat.referral.v1.ReferralService.CheckIn:input_type -> amanat.referral.v1.CheckInRequest
-	59, // 80: amanat.referral.v1.ReferralService.RecordNoShow:input_type -> amanat.referral.v1.RecordNoShowRequest
-	60, // 81: amanat.referral.v1.ReferralService.RequestReturn:input_type -> amanat.referral.v1.RequestReturnRequest
-	61, // 82: amanat.referral.v1.ReferralService.RecordReturn:input_type -> amanat.referral.v1.RecordReturnRequest
-	62, // 83: amanat.referral.v1.ReferralService.CorrectReferral:input_type -> amanat.referral.v1.CorrectReferralRequest
-	63, // 84: amanat.referral.v1.ReferralService.EndConsent:input_type -> amanat.referral.v1.EndConsentRequest
-	64, // 85: amanat.referral.v1.ReferralService.AskQuestion:input_type -> amanat.referral.v1.AskQuestionRequest
-	65, // 86: amanat.referral.v1.ReferralService.WaitlistOffer:input_type -> amanat.referral.v1.WaitlistOfferRequest
-	66, // 87: amanat.referral.v1.ReferralService.WithdrawAcceptance:input_type -> amanat.referral.v1.WithdrawAcceptanceRequest
-	67, // 88: amanat.referral.v1.ReferralService.RequestRelease:input_type -> amanat.referral.v1.RequestReleaseRequest
-	68, // 89: amanat.referral.v1.ReferralService.ProposeSchedule:input_type -> amanat.referral.v1.ProposeScheduleRequest
-	69, // 90: amanat.referral.v1.ReferralService.GiveService:input_type -> amanat.referral.v1.GiveServiceRequest
-	70, // 91: amanat.referral.v1.ReferralService.ReportOutcome:input_type -> amanat.referral.v1.ReportOutcomeRequest
-	71, // 92: amanat.referral.v1.ReferralService.AssertArrival:input_type -> amanat.referral.v1.AssertArrivalRequest
-	72, // 93: amanat.referral.v1.ReferralService.ReportSafety:input_type -> amanat.referral.v1.ReportSafetyRequest
-	73, // 94: amanat.referral.v1.ReferralService.RequestCorrection:input_type -> amanat.referral.v1.RequestCorrectionRequest
-	74, // 95: amanat.referral.v1.ReferralService.WithdrawConsent:input_type -> amanat.referral.v1.WithdrawConsentRequest
-	1,  // 96: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 97: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
-	9,  // 98: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
-	75, // 99: amanat.referral.v1.ReferralService.WatchReferrals:output_type -> amanat.referral.v1.ReferralNews
-	76, // 100: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
-	77, // 101: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
-	78, // 102: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
-	1,  // 103: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
-	2,  // 104: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
-	13, // 105: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
-	2,  // 106: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
-	2,  // 107: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
-	1,  // 108: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 109: amanat.referral.v1.ReferralService.RecordExternalAnswer:output_type -> amanat.referral.v1.Referral
-	1,  // 110: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 111: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 112: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
-	1,  // 113: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
-	1,  // 114: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
-	79, // 115: amanat.referral.v1.ReferralService.ReportDossierClosed:output_type -> amanat.referral.v1.Told
-	79, // 116: amanat.referral.v1.ReferralService.ReportConsentEnded:output_type -> amanat.referral.v1.Told
-	24, // 117: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
-	80, // 118: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
-	81, // 119: amanat.referral.v1.ReferralService.GetRecovery:output_type -> amanat.referral.v1.Recovery
-	81, // 120: amanat.referral.v1.ReferralService.ExcusePeer:output_type -> amanat.referral.v1.Recovery
-	6,  // 121: amanat.referral.v1.ReferralService.SubmitReferrals:output_type -> amanat.referral.v1.SubmitReferralsResponse
-	1,  // 122: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
-	1,  // 123: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
-	1,  // 124: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 125: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
-	1,  // 126: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 127: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
-	1,  // 128: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
-	1,  // 129: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 130: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
-	1,  // 131: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
-	1,  // 132: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
-	2,  // 133: amanat.referral.v1.ReferralService.AskQuestion:output_type -> amanat.referral.v1.Offer
-	2,  // 134: amanat.referral.v1.ReferralService.WaitlistOffer:output_type -> amanat.referral.v1.Offer
-	2,  // 135: amanat.referral.v1.ReferralService.WithdrawAcceptance:output_type -> amanat.referral.v1.Offer
-	2,  // 136: amanat.referral.v1.ReferralService.RequestRelease:output_type -> amanat.referral.v1.Offer
-	2,  // 137: amanat.referral.v1.ReferralService.ProposeSchedule:output_type -> amanat.referral.v1.Offer
-	2,  // 138: amanat.referral.v1.ReferralService.GiveService:output_type -> amanat.referral.v1.Offer
-	2,  // 139: amanat.referral.v1.ReferralService.ReportOutcome:output_type -> amanat.referral.v1.Offer
-	82, // 140: amanat.referral.v1.ReferralService.AssertArrival:output_type -> amanat.referral.v1.AssertedArrival
-	79, // 141: amanat.referral.v1.ReferralService.ReportSafety:output_type -> amanat.referral.v1.Told
-	79, // 142: amanat.referral.v1.ReferralService.RequestCorrection:output_type -> amanat.referral.v1.Told
-	79, // 143: amanat.referral.v1.ReferralService.WithdrawConsent:output_type -> amanat.referral.v1.Told
-	96, // [96:144] is the sub-list for method output_type
-	48, // [48:96] is the sub-list for method input_type
+	53, // 74: amanat.referral.v1.ReferralService.CompareReferrals:input_type -> amanat.referral.v1.CompareReferralsRequest
+	54, // 75: amanat.referral.v1.ReferralService.WithdrawOffer:input_type -> amanat.referral.v1.WithdrawOfferRequest
+	55, // 76: amanat.referral.v1.ReferralService.AnswerQuestion:input_type -> amanat.referral.v1.AnswerQuestionRequest
+	56, // 77: amanat.referral.v1.ReferralService.GrantRelease:input_type -> amanat.referral.v1.GrantReleaseRequest
+	57, // 78: amanat.referral.v1.ReferralService.RefuseRelease:input_type -> amanat.referral.v1.RefuseReleaseRequest
+	58, // 79: amanat.referral.v1.ReferralService.CancelReferral:input_type -> amanat.referral.v1.CancelReferralRequest
+	59, // 80: amanat.referral.v1.ReferralService.CheckIn:input_type -> amanat.referral.v1.CheckInRequest
+	60, // 81: amanat.referral.v1.ReferralService.RecordNoShow:input_type -> amanat.referral.v1.RecordNoShowRequest
+	61, // 82: amanat.referral.v1.ReferralService.RequestReturn:input_type -> amanat.referral.v1.RequestReturnRequest
+	62, // 83: amanat.referral.v1.ReferralService.RecordReturn:input_type -> amanat.referral.v1.RecordReturnRequest
+	63, // 84: amanat.referral.v1.ReferralService.CorrectReferral:input_type -> amanat.referral.v1.CorrectReferralRequest
+	64, // 85: amanat.referral.v1.ReferralService.EndConsent:input_type -> amanat.referral.v1.EndConsentRequest
+	65, // 86: amanat.referral.v1.ReferralService.AskQuestion:input_type -> amanat.referral.v1.AskQuestionRequest
+	66, // 87: amanat.referral.v1.ReferralService.WaitlistOffer:input_type -> amanat.referral.v1.WaitlistOfferRequest
+	67, // 88: amanat.referral.v1.ReferralService.WithdrawAcceptance:input_type -> amanat.referral.v1.WithdrawAcceptanceRequest
+	68, // 89: amanat.referral.v1.ReferralService.RequestRelease:input_type -> amanat.referral.v1.RequestReleaseRequest
+	69, // 90: amanat.referral.v1.ReferralService.ProposeSchedule:input_type -> amanat.referral.v1.ProposeScheduleRequest
+	70, // 91: amanat.referral.v1.ReferralService.GiveService:input_type -> amanat.referral.v1.GiveServiceRequest
+	71, // 92: amanat.referral.v1.ReferralService.ReportOutcome:input_type -> amanat.referral.v1.ReportOutcomeRequest
+	72, // 93: amanat.referral.v1.ReferralService.AssertArrival:input_type -> amanat.referral.v1.AssertArrivalRequest
+	73, // 94: amanat.referral.v1.ReferralService.ReportSafety:input_type -> amanat.referral.v1.ReportSafetyRequest
+	74, // 95: amanat.referral.v1.ReferralService.RequestCorrection:input_type -> amanat.referral.v1.RequestCorrectionRequest
+	75, // 96: amanat.referral.v1.ReferralService.WithdrawConsent:input_type -> amanat.referral.v1.WithdrawConsentRequest
+	1,  // 97: amanat.referral.v1.ReferralService.SubmitReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 98: amanat.referral.v1.ReferralService.GetReferral:output_type -> amanat.referral.v1.Referral
+	9,  // 99: amanat.referral.v1.ReferralService.ListReferrals:output_type -> amanat.referral.v1.ListReferralsResponse
+	76, // 100: amanat.referral.v1.ReferralService.WatchReferrals:output_type -> amanat.referral.v1.ReferralNews
+	77, // 101: amanat.referral.v1.ReferralService.GetCustodyChain:output_type -> amanat.custody.v1.Chain
+	78, // 102: amanat.referral.v1.ReferralService.VerifyReferral:output_type -> amanat.referral.v1.VerifyReferralResponse
+	79, // 103: amanat.referral.v1.ReferralService.ExportHandover:output_type -> amanat.referral.v1.ExportHandoverResponse
+	1,  // 104: amanat.referral.v1.ReferralService.ImportHandover:output_type -> amanat.referral.v1.Referral
+	2,  // 105: amanat.referral.v1.ReferralService.GetOffer:output_type -> amanat.referral.v1.Offer
+	13, // 106: amanat.referral.v1.ReferralService.ListOffers:output_type -> amanat.referral.v1.ListOffersResponse
+	2,  // 107: amanat.referral.v1.ReferralService.AcceptOffer:output_type -> amanat.referral.v1.Offer
+	2,  // 108: amanat.referral.v1.ReferralService.DeclineOffer:output_type -> amanat.referral.v1.Offer
+	1,  // 109: amanat.referral.v1.ReferralService.OfferReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 110: amanat.referral.v1.ReferralService.RecordExternalAnswer:output_type -> amanat.referral.v1.Referral
+	1,  // 111: amanat.referral.v1.ReferralService.ConfirmOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 112: amanat.referral.v1.ReferralService.DispatchReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 113: amanat.referral.v1.ReferralService.RecordArrival:output_type -> amanat.referral.v1.Referral
+	1,  // 114: amanat.referral.v1.ReferralService.StartService:output_type -> amanat.referral.v1.Referral
+	1,  // 115: amanat.referral.v1.ReferralService.CompleteReferral:output_type -> amanat.referral.v1.Referral
+	80, // 116: amanat.referral.v1.ReferralService.ReportDossierClosed:output_type -> amanat.referral.v1.Told
+	80, // 117: amanat.referral.v1.ReferralService.ReportConsentEnded:output_type -> amanat.referral.v1.Told
+	24, // 118: amanat.referral.v1.ReferralService.ListDeadlines:output_type -> amanat.referral.v1.ListDeadlinesResponse
+	81, // 119: amanat.referral.v1.ReferralService.GetAnnex:output_type -> amanat.custody.v1.AnnexContent
+	82, // 120: amanat.referral.v1.ReferralService.GetRecovery:output_type -> amanat.referral.v1.Recovery
+	82, // 121: amanat.referral.v1.ReferralService.ExcusePeer:output_type -> amanat.referral.v1.Recovery
+	6,  // 122: amanat.referral.v1.ReferralService.SubmitReferrals:output_type -> amanat.referral.v1.SubmitReferralsResponse
+	83, // 123: amanat.referral.v1.ReferralService.CompareReferrals:output_type -> amanat.referral.v1.CompareReferralsResponse
+	1,  // 124: amanat.referral.v1.ReferralService.WithdrawOffer:output_type -> amanat.referral.v1.Referral
+	1,  // 125: amanat.referral.v1.ReferralService.AnswerQuestion:output_type -> amanat.referral.v1.Referral
+	1,  // 126: amanat.referral.v1.ReferralService.GrantRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 127: amanat.referral.v1.ReferralService.RefuseRelease:output_type -> amanat.referral.v1.Referral
+	1,  // 128: amanat.referral.v1.ReferralService.CancelReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 129: amanat.referral.v1.ReferralService.CheckIn:output_type -> amanat.referral.v1.Referral
+	1,  // 130: amanat.referral.v1.ReferralService.RecordNoShow:output_type -> amanat.referral.v1.Referral
+	1,  // 131: amanat.referral.v1.ReferralService.RequestReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 132: amanat.referral.v1.ReferralService.RecordReturn:output_type -> amanat.referral.v1.Referral
+	1,  // 133: amanat.referral.v1.ReferralService.CorrectReferral:output_type -> amanat.referral.v1.Referral
+	1,  // 134: amanat.referral.v1.ReferralService.EndConsent:output_type -> amanat.referral.v1.Referral
+	2,  // 135: amanat.referral.v1.ReferralService.AskQuestion:output_type -> amanat.referral.v1.Offer
+	2,  // 136: amanat.referral.v1.ReferralService.WaitlistOffer:output_type -> amanat.referral.v1.Offer
+	2,  // 137: amanat.referral.v1.ReferralService.WithdrawAcceptance:output_type -> amanat.referral.v1.Offer
+	2,  // 138: amanat.referral.v1.ReferralService.RequestRelease:output_type -> amanat.referral.v1.Offer
+	2,  // 139: amanat.referral.v1.ReferralService.ProposeSchedule:output_type -> amanat.referral.v1.Offer
+	2,  // 140: amanat.referral.v1.ReferralService.GiveService:output_type -> amanat.referral.v1.Offer
+	2,  // 141: amanat.referral.v1.ReferralService.ReportOutcome:output_type -> amanat.referral.v1.Offer
+	84, // 142: amanat.referral.v1.ReferralService.AssertArrival:output_type -> amanat.referral.v1.AssertedArrival
+	80, // 143: amanat.referral.v1.ReferralService.ReportSafety:output_type -> amanat.referral.v1.Told
+	80, // 144: amanat.referral.v1.ReferralService.RequestCorrection:output_type -> amanat.referral.v1.Told
+	80, // 145: amanat.referral.v1.ReferralService.WithdrawConsent:output_type -> amanat.referral.v1.Told
+	97, // [97:146] is the sub-list for method output_type
+	48, // [48:97] is the sub-list for method input_type
 	48, // [48:48] is the sub-list for extension type_name
 	48, // [48:48] is the sub-list for extension extendee
 	0,  // [0:48] is the sub-list for field type_name

@@ -48,6 +48,7 @@ const (
 	ReferralService_GetRecovery_FullMethodName          = "/amanat.referral.v1.ReferralService/GetRecovery"
 	ReferralService_ExcusePeer_FullMethodName           = "/amanat.referral.v1.ReferralService/ExcusePeer"
 	ReferralService_SubmitReferrals_FullMethodName      = "/amanat.referral.v1.ReferralService/SubmitReferrals"
+	ReferralService_CompareReferrals_FullMethodName     = "/amanat.referral.v1.ReferralService/CompareReferrals"
 	ReferralService_WithdrawOffer_FullMethodName        = "/amanat.referral.v1.ReferralService/WithdrawOffer"
 	ReferralService_AnswerQuestion_FullMethodName       = "/amanat.referral.v1.ReferralService/AnswerQuestion"
 	ReferralService_GrantRelease_FullMethodName         = "/amanat.referral.v1.ReferralService/GrantRelease"
@@ -138,6 +139,9 @@ type ReferralServiceClient interface {
 	// Begins the referrals of people who are not parted, brothers and sisters or a mother and her children, and asks one unit for all:
 	// all or none. Asking another unit, choosing, and sending one of them then does so with all.
 	SubmitReferrals(ctx context.Context, in *SubmitReferralsRequest, opts ...grpc.CallOption) (*SubmitReferralsResponse, error)
+	// Says which of the referrals that cases of this node name it does not hold, so that a store that was restored loses nobody whom no other
+	// node had heard of.
+	CompareReferrals(ctx context.Context, in *CompareReferralsRequest, opts ...grpc.CallOption) (*CompareReferralsResponse, error)
 	// Takes an offer back. When it was the chosen one, the referral falls back and another unit can be asked. A first owner's
 	// request for return is refused with it.
 	WithdrawOffer(ctx context.Context, in *WithdrawOfferRequest, opts ...grpc.CallOption) (*Referral, error)
@@ -465,6 +469,16 @@ func (c *referralServiceClient) SubmitReferrals(ctx context.Context, in *SubmitR
 	return out, nil
 }
 
+func (c *referralServiceClient) CompareReferrals(ctx context.Context, in *CompareReferralsRequest, opts ...grpc.CallOption) (*CompareReferralsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CompareReferralsResponse)
+	err := c.cc.Invoke(ctx, ReferralService_CompareReferrals_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *referralServiceClient) WithdrawOffer(ctx context.Context, in *WithdrawOfferRequest, opts ...grpc.CallOption) (*Referral, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Referral)
@@ -751,6 +765,9 @@ type ReferralServiceServer interface {
 	// Begins the referrals of people who are not parted, brothers and sisters or a mother and her children, and asks one unit for all:
 	// all or none. Asking another unit, choosing, and sending one of them then does so with all.
 	SubmitReferrals(context.Context, *SubmitReferralsRequest) (*SubmitReferralsResponse, error)
+	// Says which of the referrals that cases of this node name it does not hold, so that a store that was restored loses nobody whom no other
+	// node had heard of.
+	CompareReferrals(context.Context, *CompareReferralsRequest) (*CompareReferralsResponse, error)
 	// Takes an offer back. When it was the chosen one, the referral falls back and another unit can be asked. A first owner's
 	// request for return is refused with it.
 	WithdrawOffer(context.Context, *WithdrawOfferRequest) (*Referral, error)
@@ -886,6 +903,9 @@ func (UnimplementedReferralServiceServer) ExcusePeer(context.Context, *ExcusePee
 }
 func (UnimplementedReferralServiceServer) SubmitReferrals(context.Context, *SubmitReferralsRequest) (*SubmitReferralsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SubmitReferrals not implemented")
+}
+func (UnimplementedReferralServiceServer) CompareReferrals(context.Context, *CompareReferralsRequest) (*CompareReferralsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CompareReferrals not implemented")
 }
 func (UnimplementedReferralServiceServer) WithdrawOffer(context.Context, *WithdrawOfferRequest) (*Referral, error) {
 	return nil, status.Error(codes.Unimplemented, "method WithdrawOffer not implemented")
@@ -1435,6 +1455,24 @@ func _ReferralService_SubmitReferrals_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ReferralService_CompareReferrals_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CompareReferralsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReferralServiceServer).CompareReferrals(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReferralService_CompareReferrals_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReferralServiceServer).CompareReferrals(ctx, req.(*CompareReferralsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ReferralService_WithdrawOffer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(WithdrawOfferRequest)
 	if err := dec(in); err != nil {
@@ -1937,6 +1975,10 @@ var ReferralService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SubmitReferrals",
 			Handler:    _ReferralService_SubmitReferrals_Handler,
+		},
+		{
+			MethodName: "CompareReferrals",
+			Handler:    _ReferralService_CompareReferrals_Handler,
 		},
 		{
 			MethodName: "WithdrawOffer",

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	eventsv1 "amanat.example/proto/amanat/events/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
@@ -89,9 +90,54 @@ func (a *App) followBegun(tx *kitstore.Tx, e *referralv1.ReferralChanged) error 
 	case err != nil || row.Erased:
 		return err
 	case row.Value == nil:
-		return a.hear(tx, e)
+		return a.followUnknown(tx, e)
 	}
 	return a.advance(tx, row.Value, e)
+}
+
+// followUnknown takes in an event of a referral that no case names. Its key says whose it is: of a case that has forgotten it, since the
+// store was restored, or of one that waits for the answer, for which the event is kept. A case that is not here any more was lost.
+func (a *App) followUnknown(tx *kitstore.Tx, e *referralv1.ReferralChanged) error {
+	if caseInID.FindString(e.GetRequestId()) == "" {
+		return a.hear(tx, e)
+	}
+	row, err := store.Cases.Row(tx, a.Keys, kitstore.K(a.caseIn(e.GetRequestId())))
+	switch {
+	case errors.Is(err, kitstore.ErrNotFound):
+		return a.caseLost(tx, e)
+	case err != nil || row.Erased:
+		return err
+	case !rules.Forgotten(row.Value, e):
+		return a.hear(tx, e)
+	}
+	record := row.Value
+	rules.Refers(record, e.GetReferral(), e.GetKind(), e.GetState(), e.GetSequence())
+	record.SubmittedAs, record.GetCase().ReferFailure = e.GetRequestId(), ""
+	if err := a.tellWithdrawn(tx, record, ""); err != nil {
+		return err
+	}
+	if _, err := a.putCase(tx, record, "referred", a.Now()); err != nil {
+		return err
+	}
+	return a.advance(tx, record, e)
+}
+
+// caseLost has a person look for whom a referral is that goes on here, once, and keeps what is heard of it.
+func (a *App) caseLost(tx *kitstore.Tx, e *referralv1.ReferralChanged) error {
+	heard, err := store.Heard.Has(tx, kitstore.K(e.GetReferral()))
+	if err != nil {
+		return err
+	}
+	if !heard && !rules.Ended(e.GetState()) {
+		err := a.missed(tx, missing{
+			kind: protectionv1.Notice_KIND_REFERRAL, subject: e.GetReferral(), step: rules.StepCaseLost, due: a.Now(), missed: 1, unit: e.GetUnit(),
+			urgency: custodyv1.Urgency_URGENCY_HIGH, // that of the case is not known
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return a.hear(tx, e)
 }
 
 // caseOf is the last case of a referral and a source; without a value when there is none.

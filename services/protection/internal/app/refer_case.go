@@ -11,6 +11,7 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/outbox"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/protection/internal/rules"
@@ -33,7 +34,9 @@ func (a *App) ReferCase(ctx context.Context, request *protectionv1.ReferCaseRequ
 			if err := rules.CheckRefer(r.GetCase(), request.GetOverride(), now); err != nil {
 				return nil, err
 			}
-			return a.submission(request, r, id, actor), nil
+			submit := a.submission(request, r, id, actor)
+			r.Submission, r.SubmittedAs = &protectionv1.Submission{Request: submit}, id
+			return submit, nil
 		},
 	})
 }
@@ -69,19 +72,11 @@ func (a *App) takeReferred(tx *kitstore.Tx, name string, referral *referralv1.Re
 	if record == nil || err != nil {
 		return err
 	}
-	now, c := a.Now(), record.GetCase()
+	now := a.Now()
 	if result.Fault != nil {
-		c.ReferFailure = result.Fault.Reason().String()
-		_, err := a.putCase(tx, record, "", now)
-		return err
+		return a.referralRefused(tx, record, result.Fault)
 	}
-	if c.GetReferral() != referral.GetName() { // the one before, if any, is over
-		record.ReferralSequence, record.DossierOffer, record.DossierNode, record.HolderNode, record.HolderOffer = 0, "", "", "", ""
-	}
-	c.Referral, c.ReferralKind = referral.GetName(), referral.GetKind()
-	if referral.GetSequence() > record.GetReferralSequence() { // the event that made it so is still to be heard
-		c.ReferralState, record.ReferralSequence = referral.GetState(), referral.GetSequence()-1
-	}
+	rules.Refers(record, referral.GetName(), referral.GetKind(), referral.GetState(), referral.GetSequence())
 	if err := a.tellWithdrawn(tx, record, result.Command.OnBehalfOf); err != nil { // consent may have been refused meanwhile
 		return err
 	}
@@ -103,4 +98,17 @@ func (a *App) takeReferred(tx *kitstore.Tx, name string, referral *referralv1.Re
 		return err
 	}
 	return a.sendOwed(tx, heard)
+}
+
+// referralRefused notes that there is no referral, and why. One that was asked for again, since nobody held it, is lost now.
+func (a *App) referralRefused(tx *kitstore.Tx, record *protectionv1.CaseRecord, why *fault.Error) error {
+	c := record.GetCase()
+	if c.GetReferral() != "" && !rules.Ended(c.GetReferralState()) {
+		if err := a.referralLost(tx, record); err != nil {
+			return err
+		}
+	}
+	c.ReferFailure, record.Submission = why.Reason().String(), nil
+	_, err := a.putCase(tx, record, "", a.Now())
+	return err
 }

@@ -86,7 +86,13 @@ func (a *App) queueTogether(tx *kitstore.Tx, request *protectionv1.ReferCaseRequ
 	if err != nil {
 		return err
 	}
-	for _, record := range records {
+	var keys []string
+	for _, one := range submit.GetRequests() {
+		keys = append(keys, one.GetRequestId())
+	}
+	for i, record := range records {
+		record.Submission = &protectionv1.Submission{Request: submit.GetRequests()[i], Together: keys}
+		record.SubmittedAs = keys[i]
 		if err := a.putAsked(tx, record, id, digest); err != nil {
 			return err
 		}
@@ -112,13 +118,15 @@ func (a *App) TakeReferredTogether(tx *kitstore.Tx, result outbox.Result) error 
 		if result.Fault == nil {
 			referral = begun.GetReferrals()[i]
 		}
-		name := a.parent() + "/cases/" + caseInID.FindString(one.GetRequestId())
-		if err := a.takeReferred(tx, name, referral, result); err != nil {
+		if err := a.takeReferred(tx, a.caseIn(one.GetRequestId()), referral, result); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// caseIn is the name of the case that a command is about, by the command's id; of none where the id is not ours.
+func (a *App) caseIn(id string) string { return a.parent() + "/cases/" + caseInID.FindString(id) }
 
 // caseInID is the case in a command's id (see commandID), the last part of its name.
 var caseInID = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)

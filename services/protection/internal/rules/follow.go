@@ -54,6 +54,9 @@ func Follow(r *protectionv1.CaseRecord, e *referralv1.ReferralChanged) (changed,
 	r.ReferralSequence, c.ReferralState = e.GetSequence(), e.GetState()
 	r.HolderNode, r.HolderOffer = Holder(e)
 	c.Outside = e.GetOutside()
+	if Ended(e.GetState()) {
+		r.Submission = nil
+	}
 	if e.GetKind() != 0 {
 		c.ReferralKind = e.GetKind()
 	}

@@ -2,6 +2,7 @@
 package store
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"time"
@@ -22,8 +23,8 @@ import (
 	"amanat.example/services/kit/store"
 )
 
-// Schema of the file. Version 1 is the first.
-var Schema = store.NewSchema("protection", 1)
+// Schema of the file. Version 1 is the first; version 2 finds cases whose referral is not over.
+var Schema = store.NewSchema("protection", 2)
 
 // Tables. A key is the resource name unless said otherwise.
 var (
@@ -51,6 +52,8 @@ var (
 	Notices = store.NewTable[*protectionv1.Notice](Schema, "notices")
 	// Mailboxes: (worker) → what is being sent to them. No address and no text lies here.
 	Mailboxes = store.NewTable[*protectionv1.MailboxRecord](Schema, "mailboxes")
+	// Compared: one row, in which lives of both stores all cases were compared with the referral service, under ComparedKey.
+	Compared = store.NewTable[*protectionv1.ComparedRecord](Schema, "referrals_compared")
 	// Counters: one row, the number in the last reference, under ReferenceKey.
 	Counters = store.NewTable[*wrapperspb.UInt64Value](Schema, "counters")
 )
@@ -95,6 +98,29 @@ var (
 		return []store.Key{store.K(c.GetReferral(), uint32(c.GetSource()), c.GetCreateTime().AsTime(), c.GetName())}
 	})
 )
+
+// ReferredCases: (name) of cases taken in here whose referral is not over, as rules.Ended says.
+var ReferredCases = privacy.NewSealedIndex(Cases, "cases_referred", func(r *protectionv1.CaseRecord) []store.Key {
+	c := r.GetCase()
+	if c.GetSource() != protectionv1.Case_SOURCE_INTAKE || c.GetReferral() == "" || over(c.GetReferralState()) {
+		return nil
+	}
+	return []store.Key{store.K(c.GetName())}
+})
+
+func over(state custodyv1.ReferralState) bool {
+	switch state {
+	case custodyv1.ReferralState_REFERRAL_STATE_COMPLETED, custodyv1.ReferralState_REFERRAL_STATE_CANCELLED,
+		custodyv1.ReferralState_REFERRAL_STATE_EXPIRED, custodyv1.ReferralState_REFERRAL_STATE_NO_SHOW,
+		custodyv1.ReferralState_REFERRAL_STATE_RETURNED:
+		return true
+	}
+	return false
+}
+
+func init() {
+	Schema.Migrate(1, "cases whose referral is not over have an index, which the store builds", func(context.Context, *store.Tx) error { return nil })
+}
 
 // DossiersByDueTime: (due time, referral) of those about which something is to be done.
 var DossiersByDueTime = privacy.NewSealedIndex(Dossiers, "dossiers_by_due_time", func(d *protectionv1.ReceivedDossier) []store.Key {
@@ -156,6 +182,9 @@ var (
 		return []store.Key{store.K(m.GetNextTime().AsTime(), m.GetWorker())}
 	})
 )
+
+// ComparedKey is the one key of Compared.
+var ComparedKey = store.K("compared")
 
 // LadderKey is the one key of Ladders.
 var LadderKey = store.K("ladder")

@@ -106,7 +106,7 @@ func (w *work) changed(l custody.Link, state custodyv1.ReferralState) *referralv
 		Referral: s.Referral, State: state, OriginNode: s.Origin, OwnerNode: s.Owner,
 		Unit: s.UnitAt(w.Node), Outcome: s.Completed.GetOutcome(), Reason: s.Reason, CareNode: s.Care, Kind: s.Submitted.GetKind(),
 		Sequence: l.Event.GetSequence(), GiverNode: s.Giver, OwnerNodes: owners(s), ConsentEnded: s.ConsentEnded,
-		Outside: s.Outside,
+		Outside: s.Outside, RequestId: w.request,
 	}
 	if chosen := s.Chosen(); chosen != nil {
 		if chosen.Live() || !placement(s) {

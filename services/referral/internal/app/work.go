@@ -46,7 +46,8 @@ type work struct {
 	stored int    // how many of its links are in the store
 	number uint64 // of its reference, when the referral is new
 
-	recalled bool // the chain came back from another node, after this store was restored
+	request  string // key of the call that submitted it here; empty elsewhere
+	recalled bool   // the chain came back from another node, after this store was restored
 
 	group []*work // see bound; nil while it is not known
 
@@ -219,6 +220,7 @@ func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, err
 	if err := w.promiseReturn(record); err != nil {
 		return nil, err
 	}
+	w.request = record.GetRequest().GetRequestId()
 	key := kitstore.K(s.Referral)
 	if err := store.Referrals.Put(w.tx, key, record); err != nil {
 		return nil, err

@@ -71,6 +71,12 @@ func newSuite(t testing.TB) (*world, *rpctest.Suite) {
 			"GetRecovery": {Requests: one(func(t testing.TB) proto.Message {
 				return &referralv1.GetRecoveryRequest{Name: "nodes/punjab/recovery"}
 			})},
+			"CompareReferrals": {
+				Requests: one(func(t testing.TB) proto.Message {
+					return &referralv1.CompareReferralsRequest{Parent: "nodes/punjab", Referrals: []string{w.walk(t, asked).GetName()}}
+				}),
+				Except: map[string]rpctest.Exception{"referrals unknown": rpctest.Accepted("that it is not held is the answer")},
+			},
 			"ExcusePeer": {
 				Requests: one(func(t testing.TB) proto.Message {
 					return excuseRequest()

@@ -29,6 +29,7 @@ func Policy() rpc.Policy {
 		method("SubmitReferral"):   {Callers: byService},
 		method("SubmitReferrals"):  {Callers: byService},
 		method("CompleteReferral"): {Callers: byService},
+		method("CompareReferrals"): {Callers: byService},
 
 		method("ReportDossierClosed"): {Callers: byService},
 		method("ReportConsentEnded"):  {Callers: byService},
@@ -200,6 +201,11 @@ func (s *Server) ListDeadlines(ctx context.Context, r *referralv1.ListDeadlinesR
 // GetAnnex implements the RPC.
 func (s *Server) GetAnnex(ctx context.Context, r *referralv1.GetAnnexRequest) (*custodyv1.AnnexContent, error) {
 	return s.app.GetAnnex(ctx, r.GetName())
+}
+
+// CompareReferrals implements the RPC.
+func (s *Server) CompareReferrals(ctx context.Context, r *referralv1.CompareReferralsRequest) (*referralv1.CompareReferralsResponse, error) {
+	return s.app.CompareReferrals(ctx, r)
 }
 
 // GetRecovery implements the RPC.

@@ -61,13 +61,13 @@ func OpenDirectory(ctx context.Context, db *kitstore.DB, node string) (*Director
 		}); err != nil {
 			return err
 		}
-		if err := store.Holds.Scan(r, all, func(_ kitstore.Key, h *shelterv1.HoldRecord) error {
+		if err := store.LiveHolds.Scan(r, all, func(_ kitstore.Key, h *shelterv1.HoldRecord) error {
 			d.hold(h, 1)
 			return nil
 		}); err != nil {
 			return err
 		}
-		if err := store.Stays.Scan(r, all, func(_ kitstore.Key, s *shelterv1.Stay) error {
+		if err := store.CurrentStays.Scan(r, all, func(_ kitstore.Key, s *shelterv1.Stay) error {
 			d.stay(s, 1)
 			return nil
 		}); err != nil {

@@ -53,6 +53,45 @@ func TestRolledBackUnannounced(t *testing.T) {
 	c.sound(t)
 }
 
+// Hub's referral service is rolled back to before a child was referred whose offer had not left, since the hub was away: nobody holds that
+// referral. Once the service has heard the others, the case worker's service asks for it again: it is one referral, the case names it, and
+// the child is handed on as ever.
+func TestAReferralNobodyHoldsAnyMore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs real processes for some time; run without -short")
+	}
+	c := startCountry(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	must(t, c.stage.Furnish(ctx, 2))
+	old := older{part: network.Part{Node: "balochistan", Name: "referral"}, copied: filepath.Join(t.TempDir(), "old")}
+	old.keep(t, c)
+	first, err := c.stage.Handover(ctx, 1) // by which the others know that the service was rolled back
+	must(t, err)
+	hub := network.Part{Node: network.FederalNode, Name: network.Hub}
+	c.supervisor.Hold(hub)
+	asked, err := c.stage.Refer(ctx, 2)
+	must(t, err)
+	old.putBack(t, c)
+	c.supervisor.Release(hub)
+
+	second := ""
+	posttest.Wait(t, "the referral is asked for again", func() bool {
+		now, err := c.stage.Case(ctx, asked.GetName())
+		must(t, err)
+		second = now.GetReferral()
+		return second != asked.GetReferral()
+	})
+	must(t, c.stage.HandOn(ctx, second))
+	result, err := c.stage.Examine(ctx, []string{first, second})
+	must(t, err)
+	if !result.Kept() || result.Referrals != 2 {
+		t.Errorf("a promise broke: %+v", result)
+	}
+	c.stop()
+	c.sound(t)
+}
+
 // older is a copy of a service's files.
 type older struct {
 	part   network.Part

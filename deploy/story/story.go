@@ -210,29 +210,35 @@ func (s *Stage) Furnish(ctx context.Context, beds int32) error {
 // Handover takes one synthetic girl in at Hub and hands her on to Lahore, to the end. It answers
 // with the referral's name.
 func (s *Stage) Handover(ctx context.Context, number int) (string, error) {
-	home, away := s.desks[s.route.From.Node], s.desks[s.route.To.Node]
-	refer, err := s.refer(ctx, home, number)
+	c, err := s.Refer(ctx, number)
 	if err != nil {
 		return "", err
 	}
-	name := refer.GetReferral()
+	return c.GetReferral(), s.HandOn(ctx, c.GetReferral())
+}
+
+// HandOn plays what follows once a girl is referred, up to her outcome at home.
+func (s *Stage) HandOn(ctx context.Context, name string) error {
+	home, away := s.desks[s.route.From.Node], s.desks[s.route.To.Node]
 	if err := s.accept(ctx, away, name); err != nil {
-		return name, err
+		return err
 	}
 	if err := s.dispatch(ctx, home, name); err != nil {
-		return name, err
+		return err
 	}
 	if err := s.receive(ctx, away, name); err != nil {
-		return name, err
+		return err
 	}
-	_, err = s.state(ctx, home, name, custodyv1.ReferralState_REFERRAL_STATE_COMPLETED)
+	_, err := s.state(ctx, home, name, custodyv1.ReferralState_REFERRAL_STATE_COMPLETED)
 	if err == nil {
 		s.Tell("%s reads the outcome of %s: the loop is closed", s.route.From.Name, name)
 	}
-	return name, err
+	return err
 }
 
-func (s *Stage) refer(ctx context.Context, home *desk, number int) (*protectionv1.Case, error) {
+// Refer plays the beginning: a girl is taken in, and referred. It answers when the case names its referral.
+func (s *Stage) Refer(ctx context.Context, number int) (*protectionv1.Case, error) {
+	home := s.desks[s.route.From.Node]
 	she := s.girl(number)
 	c, err := ask(ctx, home, worker, s.route.From.unit(), home.protection.CreateCase, &protectionv1.CreateCaseRequest{
 		Parent: "nodes/" + s.route.From.Node, RequestId: "intake-" + rand.Text(), Case: &protectionv1.Case{
@@ -397,4 +403,10 @@ func (s *Stage) state(ctx context.Context, d *desk, name string, want custodyv1.
 func (s *Stage) reached(ctx context.Context, d *desk, name string, want custodyv1.ReferralState) bool {
 	r, err := ask(ctx, d, worker, "", d.referral.GetReferral, &referralv1.GetReferralRequest{Name: name})
 	return err == nil && r.GetState() >= want
+}
+
+// Case reads a case of the route's beginning.
+func (s *Stage) Case(ctx context.Context, name string) (*protectionv1.Case, error) {
+	d := s.desks[s.route.From.Node]
+	return ask(ctx, d, worker, "", d.protection.GetCase, &protectionv1.GetCaseRequest{Name: name})
 }

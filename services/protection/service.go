@@ -135,11 +135,8 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	return &Service{process: p, tasks: tasks, closeAll: closeAll}, nil
 }
 
-// Times between two looks at whether cases must be compared with referrals.
-const (
-	compareEvery = time.Minute
-	compareAgain = 10 * time.Second
-)
+// compareEvery is the time between two looks at whether cases must be compared with referrals.
+const compareEvery = 10 * time.Second
 
 // comparison compares cases with what the referral service holds: at start, and when that service was restored.
 type comparison struct {
@@ -159,11 +156,9 @@ func (c *comparison) work(ctx context.Context) (next time.Time, err error) {
 		if c.failures == 3 { // while a machine starts, the referral service may come a moment later
 			c.log.Warn("cases cannot be compared with the referral service; it will be tried again", logging.Err(err))
 		}
-		return time.Now().Add(compareAgain), nil
-	case !whole:
-		return time.Now().Add(compareAgain), nil
+	case whole:
+		c.failures = 0
 	}
-	c.failures = 0
 	return time.Now().Add(compareEvery), nil
 }
 

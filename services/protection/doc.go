@@ -27,6 +27,12 @@
 //     referral owes it.
 //   - A case follows its referral by the chain's order: events that come twice or late change nothing. It is closed while its
 //     person is with somebody else, and a case again when the person is back; what ended in vain can be referred again.
+//   - Once for each life of its own store and of the referral service's, when that has heard all other nodes, every case whose referral is
+//     not over is compared with what the referral service holds. What nobody holds is asked for again under the same key, so that it is one
+//     referral, while the person has not left and the ground still holds; else it is taken from its case, or, where the person has left,
+//     stays. A person is told of each.
+//   - A case that was restored to before it was referred learns of its referral by the key that events carry. A referral whose case is not
+//     here any more is told to a person.
 //   - A deadline of the law begins when a case is made, or when a worker records the event the law counts
 //     from; it fires once for each time it is due, also after a restart, and ends when it is met or the
 //     case is closed.

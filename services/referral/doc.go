@@ -27,6 +27,10 @@
 //     asserted, deadlines are told, new referrals go on. So it never writes a second event at one position.
 //   - Two nodes that have or had a person compare, each hour and when the hub is there again, the last event of each open referral that both
 //     should know, and send what the other lacks.
+//   - What is done each hour or more often reads what is open alone: what is over costs nothing more.
+//   - A reply that was passed on and stands in the chain is a no-op for ever; who says it again is answered.
+//   - The node's protection service learns in which life the store is, and which referrals of its cases are not held, when no other node
+//     can give them back any more. The key that began a referral goes with its events at the node where it began.
 //   - Who watches is told each event with the state and etag of what it is about, and nothing else of it.
 //   - What the protection service reports (reading has ended, consent was withdrawn) stands in the chain once, whoever owns it.
 //   - Another node is believed no further than it must be: it gives no name that is not its own to give, sets no time beyond the longest

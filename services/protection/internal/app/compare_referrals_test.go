@@ -370,9 +370,9 @@ func TestACaseLearnsOfItsForgottenReferral(t *testing.T) {
 	b.tellOfReferral(referral, key(c, "2"), custodyv1.ReferralState_REFERRAL_STATE_CANCELLED, 5)
 	b.tellOfReferral(second, key(c, "10"), custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED, 1) // asked for later, by its version
 	for range 2 {                                                                               // all is read again from the beginning
+		b.tellOfReferral(second, key(c, "10"), custodyv1.ReferralState_REFERRAL_STATE_READY, 4)
 		b.tellOfReferral(referral, key(c, "2"), custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED, 1)
 		b.tellOfReferral(referral, key(c, "2"), custodyv1.ReferralState_REFERRAL_STATE_CANCELLED, 5)
-		b.tellOfReferral(second, key(c, "10"), custodyv1.ReferralState_REFERRAL_STATE_READY, 4)
 	}
 	if c = b.get(c.GetName()); c.GetReferral() != second || c.GetReferralState() != custodyv1.ReferralState_REFERRAL_STATE_READY {
 		t.Errorf("the case has %v", c)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	_ "amanat.example/proto/amanat/backup/v1"
 	_ "amanat.example/proto/amanat/custody/v1"
 	_ "amanat.example/proto/amanat/events/v1"
 	_ "amanat.example/proto/amanat/federal/v1"

@@ -27,6 +27,7 @@ func methodRules() []rule {
 				"amanat.post.v1.PostService.ExportParcels":               "the operator calls it at the node itself; nothing comes to it from outside",
 				"amanat.post.v1.PostService.ImportParcels":               "likewise",
 				"amanat.status.v1.StatusService.GetStatus":               "likewise",
+				"amanat.backup.v1.BackupService.WriteBackup":             "likewise",
 				"amanat.referral.v1.ReferralService.SubmitReferral":      "protection calls it, which holds case and consent; people use ReferCase",
 				"amanat.referral.v1.ReferralService.SubmitReferrals":     "likewise",
 				"amanat.referral.v1.ReferralService.CompleteReferral":    "protection calls it when it records the outcome; people use RecordOutcome",
@@ -70,6 +71,7 @@ func methodRules() []rule {
 			name:  "a custom verb acts on name and compares an etag",
 			check: checkVerbs,
 			except: map[name]string{
+				"amanat.backup.v1.BackupService.WriteBackup":              "reads a whole store, and changes nothing",
 				"amanat.post.v1.PostService.ExportParcels":                "reads what waits, and changes nothing",
 				"amanat.post.v1.PostService.ImportParcels":                "what it takes in is signed by its sender; a repetition is a no-op",
 				"amanat.referral.v1.ReferralService.CompleteReferral":     "a durable command of protection, repeated until answered: repeating it with one outcome is a no-op",

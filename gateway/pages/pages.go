@@ -13,7 +13,6 @@ import (
 	"encoding/base64"
 	"html/template"
 	"net/http"
-	"runtime/debug"
 
 	"amanat.example/gateway/coding"
 	"amanat.example/gateway/openapi"
@@ -91,21 +90,4 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.serveTry(w, r)
 	}
-}
-
-// version is the release the program was built from, else its revision, else "".
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return s.Value[:12]
-		}
-	}
-	return ""
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"amanat.example/gateway/rest"
+	"amanat.example/services/kit/release"
 )
 
 // Section is a part of the status page: it is asked anew whenever somebody looks, and must answer within a second or two.
@@ -50,7 +51,7 @@ func (s *Site) serveStatus(w http.ResponseWriter, r *http.Request) {
 	view := struct {
 		Node, Version, Asked string
 		Sections             []Table
-	}{Node: s.node, Version: version(), Asked: time.Now().UTC().Format("2006-01-02 15:04:05 UTC")}
+	}{Node: s.node, Version: release.Version(), Asked: time.Now().UTC().Format("2006-01-02 15:04:05 UTC")}
 	for _, section := range s.sections {
 		view.Sections = append(view.Sections, section(r.Context()))
 	}

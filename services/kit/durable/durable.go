@@ -6,6 +6,7 @@ package durable
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,7 +15,12 @@ import (
 // Create writes a file that must not exist yet: a key is never overwritten. The error wraps
 // fs.ErrExist where something is in the way.
 func Create(path string, data []byte) error {
-	temp, err := writeBeside(path, data)
+	return CreateWith(path, func(w io.Writer) error { _, err := w.Write(data); return err })
+}
+
+// CreateWith is Create for what is too long to be held in memory: the file appears when write has returned nil.
+func CreateWith(path string, write func(io.Writer) error) error {
+	temp, err := writeBeside(path, write)
 	if err != nil {
 		return err
 	}
@@ -31,7 +37,7 @@ func Create(path string, data []byte) error {
 
 // Replace writes a file that may exist. A reader sees the old content or the new.
 func Replace(path string, data []byte) error {
-	temp, err := writeBeside(path, data)
+	temp, err := writeBeside(path, func(w io.Writer) error { _, err := w.Write(data); return err })
 	if err != nil {
 		return err
 	}
@@ -66,7 +72,7 @@ func MakeFolder(path string) error {
 // SyncName makes a file's name survive the loss of power; its content is synced by whoever wrote it.
 func SyncName(path string) error { return syncFolder(filepath.Dir(path)) }
 
-func writeBeside(path string, data []byte) (name string, err error) {
+func writeBeside(path string, write func(io.Writer) error) (name string, err error) {
 	if err := MakeFolder(filepath.Dir(path)); err != nil {
 		return "", err
 	}
@@ -74,8 +80,7 @@ func writeBeside(path string, data []byte) (name string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("write beside %s: %w", path, err)
 	}
-	_, err = f.Write(data)
-	if err == nil {
+	if err = write(f); err == nil {
 		err = syncFile(f)
 	}
 	err = errors.Join(err, f.Close())

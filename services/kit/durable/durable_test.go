@@ -2,6 +2,7 @@ package durable
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -74,5 +75,21 @@ func TestNewFoldersAreSyncedIntoThoseAbove(t *testing.T) {
 	}
 	if err := MakeFolder(filepath.Join(folder, "key", "below")); err == nil {
 		t.Error("a folder was made below a file")
+	}
+}
+
+// What fails half way leaves nothing, under its name or another.
+func TestCreateWithThatFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "backup")
+	broken := errors.New("the service ended")
+	err := CreateWith(path, func(w io.Writer) error {
+		if _, err := w.Write([]byte("half")); err != nil {
+			return err
+		}
+		return broken
+	})
+	entries, listed := os.ReadDir(filepath.Dir(path))
+	if !errors.Is(err, broken) || listed != nil || len(entries) > 0 {
+		t.Errorf("%v; left behind: %v, %v", err, entries, listed)
 	}
 }

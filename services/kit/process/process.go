@@ -18,9 +18,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
+	backupv1 "amanat.example/proto/amanat/backup/v1"
 	eventsv1 "amanat.example/proto/amanat/events/v1"
 	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/kit/audit"
+	"amanat.example/services/kit/backup"
 	"amanat.example/services/kit/config"
 	"amanat.example/services/kit/durable"
 	"amanat.example/services/kit/events"
@@ -45,7 +47,7 @@ type Options struct {
 	Events *events.Log
 	// Audit is its audit log, declared in Schema.
 	Audit *audit.Log
-	// Policy has a row for each of its RPCs; the rows of ListEvents and GetStatus are added here.
+	// Policy has a row for each of its RPCs; the rows of ListEvents, GetStatus and WriteBackup are added here.
 	Policy rpc.Policy
 	// Closed is rpc.Config.Closed; nil for a service that is always open.
 	Closed func() error
@@ -144,6 +146,8 @@ func (p *Process) serve(o Options) (err error) {
 	p.policy = rpc.Policy{
 		eventsv1.EventService_ListEvents_FullMethodName: {Callers: []string{"protection", "referral", "shelter", "federal", "gateway"}, Early: true},
 		statusv1.StatusService_GetStatus_FullMethodName: {Callers: []string{"operator"}, Early: true},
+		// Also while the service answers nothing yet: what it has then is worth keeping, too.
+		backupv1.BackupService_WriteBackup_FullMethodName: {Callers: []string{"operator"}, Deadline: backup.WritingTime, Early: true},
 	}
 	for method, row := range o.Policy {
 		p.policy[method] = row
@@ -155,6 +159,9 @@ func (p *Process) serve(o Options) (err error) {
 		return err
 	}
 	eventsv1.RegisterEventServiceServer(p.Server, events.NewServer(p.DB, o.Events))
+	backupv1.RegisterBackupServiceServer(p.Server, backup.NewServer(backup.Config{
+		Data: p.Config.Data, Node: p.Config.Node, Service: o.Name, Schema: o.Schema, DB: p.DB, Keys: p.Keys, Log: p.Log,
+	}))
 	p.status = statusServer{process: p, own: o.Status, began: time.Now()}
 	statusv1.RegisterStatusServiceServer(p.Server, &p.status)
 	return nil

@@ -49,6 +49,9 @@ func NewSchema(name string, version uint32) *Schema {
 	return &Schema{name: name, version: version, buckets: make(map[string]bool), steps: make(map[uint32]migration)}
 }
 
+// Version is the one this program writes.
+func (s *Schema) Version() uint32 { return s.version }
+
 // Migrate registers the step from one version to the next. At Open every missing step runs, each in a commit of its own
 // that also moves the file's version. Within a step, indexes the file does not have yet are left alone: they are built after
 // the last step. Indexes no longer declared are dropped then; a table no longer declared must be empty. An index whose key

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	// Every package of contracts, so that Types finds their messages.
+	_ "amanat.example/proto/amanat/backup/v1"
 	_ "amanat.example/proto/amanat/custody/v1"
 	_ "amanat.example/proto/amanat/events/v1"
 	_ "amanat.example/proto/amanat/federal/v1"

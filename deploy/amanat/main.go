@@ -28,6 +28,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(demo(), initNetwork(), node(), join(), roster(), part(), status(), figures(), check(), verify(), parcels(), writeHubConfig(), provisionHub())
+	c.AddCommand(demo(), initNetwork(), node(), join(), roster(), part(), status(), figures(), check(), backUp(), restore(), compact(), verify(), parcels(), writeHubConfig(), provisionHub())
 	return c
 }

@@ -10,6 +10,10 @@
 // A supervisor can hold a part down while its files are replaced, and a Link stands between a node and the hub where
 // that way is to be cut. Status asks every service of a node how it stands.
 //
+// BackUp takes a backup of a node that runs, Restore brings a node back from one, Compact and Check are for a node that does not run. What makes
+// a node is in three things: the data of its services, the keys of the persons in them, and its identity with its addresses, which goes with
+// the keys. Not in it, because it carries no truth: the streams of bus and hub, and logs.
+//
 // A network that plays a past year has a calendar under its root: the use cases of all its services take their time from it, from the start on,
 // until it has come to the present. Everything else, and every service that is not run by this package, has the machine's clock. Only the demo, with
 // all its nodes under one root, has a calendar: a node that lies alone refuses to start with one.

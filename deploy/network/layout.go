@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"amanat.example/deploy/calendar"
+	"amanat.example/services/kit/backup"
 	"amanat.example/services/kit/config"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/process"
@@ -250,6 +251,11 @@ func (l *Layout) Init() error {
 	}
 	if err := identity.InitNetwork(nodes...); err != nil {
 		return err
+	}
+	for _, n := range l.Nodes {
+		if err := backup.MakeRecipients(l.Root, n.Name); err != nil {
+			return err
+		}
 	}
 	return saveAddresses(l.Root, l.address)
 }

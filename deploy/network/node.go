@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"amanat.example/services/kit/backup"
 	"amanat.example/services/kit/durable"
 	"amanat.example/services/kit/identity"
 )
@@ -135,6 +136,9 @@ func AddNode(root string, n Node, hub string) error {
 		Root: root, Node: n.Name, DisplayName: n.DisplayName, Province: n.Province, Services: append([]string{Bus}, servicesOf(n.Province)...),
 	})
 	if err != nil {
+		return err
+	}
+	if err := backup.MakeRecipients(root, n.Name); err != nil {
 		return err
 	}
 	return saveAddresses(root, all)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	bolt "go.etcd.io/bbolt"
@@ -253,4 +254,16 @@ func (v *verifier) entry(x *indexDef, position []byte, entry *row) error {
 		return damaged("an entry of %s does not belong to its row of %s", x.name, x.table.name)
 	}
 	return nil
+}
+
+// InUse gives ErrLocked where a process has the file of a store open; nil also where there is none.
+func InUse(path string) error {
+	f, err := openLocked(path, os.O_RDWR, 0, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }

@@ -287,3 +287,55 @@ func (s *Stage) counted(ctx context.Context, want map[federalv1.Stage]int64) (ma
 		return counted, maps.Equal(counted, want) || time.Since(changed) > patience, nil
 	})
 }
+
+// Holdings say how much of the referrals named there is, and where.
+type Holdings struct {
+	// Same: known once at each end, with the same last event.
+	Same int
+	// Sent and Received: with one case at the origin, and at the destination.
+	Sent, Received int
+}
+
+// Holdings counts what both ends hold of the referrals named.
+func (s *Stage) Holdings(ctx context.Context, names []string) (h Holdings, err error) {
+	home, err := s.referrals(ctx, s.desks[s.route.From.Node])
+	if err != nil {
+		return h, err
+	}
+	away, err := s.referrals(ctx, s.desks[s.route.To.Node])
+	if err != nil {
+		return h, err
+	}
+	sent, _, err := s.casesByReferral(ctx, s.desks[s.route.From.Node])
+	if err != nil {
+		return h, err
+	}
+	received, _, err := s.casesByReferral(ctx, s.desks[s.route.To.Node])
+	if err != nil {
+		return h, err
+	}
+	for _, name := range names {
+		here, there := home[name], away[name]
+		if len(here) == 1 && len(there) == 1 && bytes.Equal(here[0].GetHead(), there[0].GetHead()) {
+			h.Same++
+		}
+		if sent[name] == 1 {
+			h.Sent++
+		}
+		if received[name] == 1 {
+			h.Received++
+		}
+	}
+	return h, nil
+}
+
+// Occupied counts the beds at the destination in which somebody lies.
+func (s *Stage) Occupied(ctx context.Context) (beds int, err error) {
+	all, err := s.shelters(ctx)
+	for _, shelter := range all {
+		for _, g := range shelter.GetGroups() {
+			beds += int(g.GetOccupied())
+		}
+	}
+	return beds, err
+}

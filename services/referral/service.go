@@ -210,7 +210,7 @@ func (c *headComparison) work(ctx context.Context) (next time.Time, err error) {
 // handlers are the use cases that take letters in, as the post calls them.
 func handlers(a *app.App) map[string]post.Handler {
 	all := map[string]post.Handler{}
-	maps.Copy(all, a.Flows().Handlers())
+	maps.Copy(all, flow.Handlers(a.Flows))
 	for kind, apply := range a.Handlers() {
 		all[kind] = func(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
 			err := apply(tx, from, letter)

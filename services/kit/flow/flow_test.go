@@ -140,7 +140,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := db.Update(t.Context(), func(tx *store.Tx) error {
-				return teller.Handlers()[c.kind](tx, &postv1.Address{Node: c.node, Service: c.service}, &postv1.Letter{Kind: c.kind, Body: c.body})
+				return flow.Handlers(func() *flow.Teller { return teller })[c.kind](tx, &postv1.Address{Node: c.node, Service: c.service}, &postv1.Letter{Kind: c.kind, Body: c.body})
 			})
 			if err == nil || !strings.Contains(err.Error(), c.reason) {
 				t.Errorf("%v, want %s", err, c.reason)
@@ -203,7 +203,7 @@ func TestLettersAreNoLongerThanTheyMayBe(t *testing.T) {
 		body, err := proto.Marshal(wanted)
 		if err == nil {
 			err = db.Update(t.Context(), func(tx *store.Tx) error {
-				return teller.Handlers()[flow.WantedKind](tx, &postv1.Address{Node: "federal", Service: "federal"}, &postv1.Letter{Body: body})
+				return flow.Handlers(func() *flow.Teller { return teller })[flow.WantedKind](tx, &postv1.Address{Node: "federal", Service: "federal"}, &postv1.Letter{Body: body})
 			})
 		}
 		if err != nil {

@@ -150,9 +150,17 @@ func (t *Teller) Report(ctx context.Context) (next time.Time, err error) {
 	})
 }
 
-// Handlers take in what the federal cell writes.
-func (t *Teller) Handlers() map[string]post.Handler {
-	return map[string]post.Handler{WantedKind: t.takeWanted, FactsKind: t.takeBack}
+// Handlers take in what the federal cell writes. The teller is asked for with each letter: a service's post is made of its handlers, and its
+// teller of its post.
+func Handlers(teller func() *Teller) map[string]post.Handler {
+	return map[string]post.Handler{
+		WantedKind: func(tx *store.Tx, from *postv1.Address, l *postv1.Letter) error {
+			return teller().takeWanted(tx, from, l)
+		},
+		FactsKind: func(tx *store.Tx, from *postv1.Address, l *postv1.Letter) error {
+			return teller().takeBack(tx, from, l)
+		},
+	}
 }
 
 // Why a letter is refused.

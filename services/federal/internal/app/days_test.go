@@ -105,7 +105,7 @@ func (p *pair) settle() {
 			}
 			body := marshal(p.t, o.Body)
 			err := p.teller.DB.Update(p.t.Context(), func(tx *kitstore.Tx) error {
-				return p.teller.Handlers()[o.Kind](tx, &postv1.Address{Node: "federal", Service: "federal"}, &postv1.Letter{Kind: o.Kind, Body: body})
+				return flow.Handlers(func() *flow.Teller { return p.teller })[o.Kind](tx, &postv1.Address{Node: "federal", Service: "federal"}, &postv1.Letter{Kind: o.Kind, Body: body})
 			})
 			if err != nil {
 				p.t.Fatalf("%s: %v", o.Kind, err)

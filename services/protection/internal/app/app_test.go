@@ -36,6 +36,23 @@ const (
 	completed = custodyv1.ReferralState_REFERRAL_STATE_COMPLETED
 )
 
+// The post is made of the handlers, and only then does the service have it: a letter that is answered by letters finds it all the same.
+func TestFederalCellAsksForADay(t *testing.T) {
+	b := newApp(t, home)
+	b.referred()
+	b.Post = nil
+	take := b.Handlers()[flow.WantedKind]
+	b.Post = b.letters
+	wanted, err := proto.Marshal(&federalv1.FlowsWanted{Days: []string{facts.Day(begin)}})
+	must(t, err)
+	must(t, b.DB.Update(t.Context(), func(tx *kitstore.Tx) error {
+		return take(tx, &postv1.Address{Node: "federal", Service: "federal"}, &postv1.Letter{Kind: flow.WantedKind, Body: wanted})
+	}))
+	if told := b.letters.of(flow.FactsKind); len(told) != 2 || !proto.Equal(told[0].Body, told[1].Body) {
+		t.Errorf("a day was asked for, and in all %v was told", told)
+	}
+}
+
 // The origin's whole path: intake to the outcome at home, with one flow fact and one dossier.
 func TestOrigin(t *testing.T) {
 	b := newApp(t, home)

@@ -13,6 +13,7 @@ import (
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/flow"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/protection/internal/rules"
@@ -28,7 +29,7 @@ const (
 // Handlers are the letters this service takes, by kind.
 func (a *App) Handlers() map[string]post.Handler {
 	all := map[string]post.Handler{kindDossier: a.receiveDossier, kindWanted: a.answerWanted}
-	maps.Copy(all, a.Flows().Handlers())
+	maps.Copy(all, flow.Handlers(a.Flows))
 	return all
 }
 

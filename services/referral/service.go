@@ -86,7 +86,15 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	}
 	a.Post, a.Commands, a.Feed = letters, commands, app.NewFeed(p.DB)
 	links := &flow.LinkTeller{DB: p.DB, Links: letters.Status, Federal: c.FederalNode, Now: time.Now, Post: letters}
-	recover := p.NewDue("recover what was lost", a.Recover)
+	var compare *comparison
+	recover := p.NewDue("recover what was lost", func(ctx context.Context) (time.Time, error) {
+		before := a.Recovering()
+		next, err := a.Recover(ctx)
+		if before && !a.Recovering() {
+			compare.due.Wake() // a shelter service that was restored with this one waits for it
+		}
+		return next, err
+	})
 	a.WakeRecovery = recover.Wake
 	if err := a.BeginRecovery(ctx); err != nil {
 		return nil, err
@@ -98,13 +106,14 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	if err := p.Follow(newFollower(a, shelter, p.Bus)); err != nil {
 		return nil, err
 	}
-	compare := &comparison{app: a, shelter: shelterv1.NewReconcileServiceClient(shelter), log: p.Log}
+	compare = &comparison{app: a, shelter: shelterv1.NewReconcileServiceClient(shelter), hurry: func() { commands.Hurry("shelter") }, log: p.Log}
+	compare.due = process.NewDue("compare offers with holds", compare.work)
 	due, late := p.NewDue("fire deadlines", a.FireDeadlines), p.NewDue("tell what is late", a.Late().Report)
 	a.Wake = func() { due.Wake(); late.Wake() }
 	referralv1.RegisterReferralServiceServer(p.Server, server.New(a))
 	flows := p.NewDue("tell what flows", func(ctx context.Context) (time.Time, error) { return a.Flows().Report(ctx) })
 	return &Service{process: p, tasks: []func(context.Context) error{
-		due.Run, late.Run, process.NewDue("compare offers with holds", compare.work).Run, recover.Run, heads.due.Run, flows.Run,
+		due.Run, late.Run, compare.due.Run, recover.Run, heads.due.Run, flows.Run,
 		process.NewDue("tell how links stand", links.Report).Run,
 	}}, nil
 }
@@ -154,6 +163,8 @@ const (
 type comparison struct {
 	app      *app.App
 	shelter  shelterv1.ReconcileServiceClient
+	hurry    func() // has what the shelter service was asked for in vain asked again
+	due      *process.Due
 	log      *logging.Logger
 	compared time.Time
 	failures int
@@ -188,6 +199,7 @@ func (c *comparison) once(ctx context.Context) error {
 		return err
 	}
 	c.compared = time.Now()
+	c.hurry()
 	return nil
 }
 

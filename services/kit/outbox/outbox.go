@@ -276,6 +276,14 @@ func (o *Outbox) forget(id string, done chan struct{}) {
 	}
 }
 
+// Hurry has what waits for a service tried now: the caller knows that it answers again. Each of them waits up to 30 s else.
+func (o *Outbox) Hurry(service string) {
+	o.mu.Lock()
+	o.lanes.answers(service)
+	o.mu.Unlock()
+	o.nudge()
+}
+
 // Waiting is how many commands have no result yet.
 func (o *Outbox) Waiting(ctx context.Context) (n uint64, err error) {
 	err = o.c.DB.View(ctx, func(r store.Reader) error {

@@ -80,6 +80,9 @@ func New(ctx context.Context, c Config) (*Service, error) {
 // tellers are the services of active nodes that tell facts.
 func tellers(members identity.Members) (all []*postv1.Address) {
 	for _, n := range members.Nodes() {
+		if n.GetProvince() == "" { // the federal node has keys for every service, and runs none of these
+			continue
+		}
 		for _, service := range []string{"protection", "referral"} {
 			if members.Active(n.GetNode(), service) {
 				all = append(all, &postv1.Address{Node: n.GetNode(), Service: service})

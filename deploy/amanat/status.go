@@ -100,8 +100,10 @@ type serviceStatus struct {
 	AwaitedNodes      []string   `json:"awaited_nodes,omitempty"`  // after a restore
 	DifferingDays     []string   `json:"differing_days,omitempty"` // of the federal cell
 	// Of the federal cell, after a restore.
-	PublicationsWithheld bool         `json:"publications_withheld,omitempty"`
-	Links                []linkStatus `json:"links,omitempty"`
+	PublicationsWithheld bool `json:"publications_withheld,omitempty"`
+	// Of the shelter service, after a restore.
+	UncountedShelters uint64       `json:"uncounted_shelters,omitempty"`
+	Links             []linkStatus `json:"links,omitempty"`
 }
 
 type linkStatus struct {
@@ -151,6 +153,10 @@ func judge(node string, roster uint64, services []network.ServiceStatus, now tim
 			}
 			if shown.PublicationsWithheld = told.GetPublicationsWithheld(); shown.PublicationsWithheld {
 				needs("it was restored, and publishes nothing of the months that were over by then until an analyst has said what was published since the copy was made (POST /v1/publications:resume)")
+			}
+			if shown.UncountedShelters = told.GetUncountedShelters(); shown.UncountedShelters > 0 {
+				needs("it was restored, and in %d shelters nobody has counted since: who came in at the door and who left after the backup is not in the books; "+
+					"their managers count heads (POST /v1/nodes/%s/shelters/ID/headcounts), and enter or discharge whom the count shows", shown.UncountedShelters, node)
 			}
 			for _, l := range told.GetLinks() {
 				shown.Links = append(shown.Links, judgeLink(l, now, needs))

@@ -42,7 +42,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	var gate *app.Gate
 	p, err := process.Open(ctx, c.Service, process.Options{
 		Name: "shelter", Schema: store.Schema, Events: store.Events, Audit: store.Audit, Policy: server.Policy(),
-		Closed: func() error { return gate.Closed() },
+		Closed: func() error { return gate.Closed() }, Status: store.Status,
 	})
 	if err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ var resources = sync.OnceValues(func() (*rpc.ResourceRules, error) {
 
 // newApp makes the use cases. Wake is the caller's to set.
 func newApp(ctx context.Context, s standing) (*app.App, error) {
-	gate, err := app.OpenGate(ctx, s.db)
+	gate, err := app.OpenGate(ctx, s.db, s.now())
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ const (
 	LiveOffer_STAGE_TENTATIVE LiveOffer_Stage = 1
 	// The place is promised, and the person may be on the road.
 	LiveOffer_STAGE_PROMISED LiveOffer_Stage = 2
-	// The person has come.
+	// The person has come. After a restore also one whose referral is over: nobody has said that they left.
 	LiveOffer_STAGE_ARRIVED LiveOffer_Stage = 3
 )
 
@@ -192,7 +192,10 @@ type LiveOffer struct {
 	// The hold, as far as it is known; empty while it is being placed.
 	Hold string `protobuf:"bytes,3,opt,name=hold,proto3" json:"hold,omitempty"`
 	// What it takes.
-	Parts         []*Part `protobuf:"bytes,4,rep,name=parts,proto3" json:"parts,omitempty"`
+	Parts []*Part `protobuf:"bytes,4,rep,name=parts,proto3" json:"parts,omitempty"`
+	// What it takes besides, a bed each, for people of whom no record says any more in which group: it went with a restore. A group that
+	// takes them is found.
+	Unplaced      []*v1.Needs `protobuf:"bytes,5,rep,name=unplaced,proto3" json:"unplaced,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -251,6 +254,13 @@ func (x *LiveOffer) GetHold() string {
 func (x *LiveOffer) GetParts() []*Part {
 	if x != nil {
 		return x.Parts
+	}
+	return nil
+}
+
+func (x *LiveOffer) GetUnplaced() []*v1.Needs {
+	if x != nil {
+		return x.Unplaced
 	}
 	return nil
 }
@@ -340,7 +350,8 @@ func (x *ReconcileOffersRequest) GetOffers() []*LiveOffer {
 // ReconcileOffersResponse says what could not be mended.
 type ReconcileOffersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Offers whose place was promised and is not there any more: another must be found, or the owner asked to let the unit go.
+	// Offers whose place is not there any more. One that was promised: another must be found, or the owner asked to let the unit go. One whose
+	// person has come: somebody is here for whom no bed is in the books.
 	Lost          []string `protobuf:"bytes,1,rep,name=lost,proto3" json:"lost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -392,12 +403,13 @@ const file_amanat_shelter_v1_reconcile_proto_rawDesc = "" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\"i\n" +
 	"\x1bBeginReconciliationResponse\x12.\n" +
 	"\x05fence\x18\x01 \x01(\v2\x18.amanat.custody.v1.FenceR\x05fence\x12\x1a\n" +
-	"\brestored\x18\x02 \x01(\bR\brestored\"\xa9\x03\n" +
+	"\brestored\x18\x02 \x01(\bR\brestored\"\xec\x03\n" +
 	"\tLiveOffer\x12h\n" +
 	"\x05offer\x18\x01 \x01(\tBR\xe0A\x02\xbaHLrJ2H^nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/offers/[0-9a-f]{64}$R\x05offer\x12G\n" +
 	"\x05stage\x18\x02 \x01(\x0e2\".amanat.shelter.v1.LiveOffer.StageB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x05stage\x12Q\n" +
 	"\x04hold\x18\x03 \x01(\tB=\xe0A\x01\xbaH7r523^(nodes/[a-z][a-z0-9-]{1,30}/holds/[0-9a-f-]{36})?$R\x04hold\x12:\n" +
-	"\x05parts\x18\x04 \x03(\v2\x17.amanat.shelter.v1.PartB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\vR\x05parts\"Z\n" +
+	"\x05parts\x18\x04 \x03(\v2\x17.amanat.shelter.v1.PartB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\vR\x05parts\x12A\n" +
+	"\bunplaced\x18\x05 \x03(\v2\x18.amanat.custody.v1.NeedsB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\vR\bunplaced\"Z\n" +
 	"\x05Stage\x12\x15\n" +
 	"\x11STAGE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fSTAGE_TENTATIVE\x10\x01\x12\x12\n" +
@@ -438,22 +450,24 @@ var file_amanat_shelter_v1_reconcile_proto_goTypes = []any{
 	(*ReconcileOffersResponse)(nil),     // 5: amanat.shelter.v1.ReconcileOffersResponse
 	(*v1.Fence)(nil),                    // 6: amanat.custody.v1.Fence
 	(*Part)(nil),                        // 7: amanat.shelter.v1.Part
+	(*v1.Needs)(nil),                    // 8: amanat.custody.v1.Needs
 }
 var file_amanat_shelter_v1_reconcile_proto_depIdxs = []int32{
 	6, // 0: amanat.shelter.v1.BeginReconciliationResponse.fence:type_name -> amanat.custody.v1.Fence
 	0, // 1: amanat.shelter.v1.LiveOffer.stage:type_name -> amanat.shelter.v1.LiveOffer.Stage
 	7, // 2: amanat.shelter.v1.LiveOffer.parts:type_name -> amanat.shelter.v1.Part
-	6, // 3: amanat.shelter.v1.ReconcileOffersRequest.fence:type_name -> amanat.custody.v1.Fence
-	3, // 4: amanat.shelter.v1.ReconcileOffersRequest.offers:type_name -> amanat.shelter.v1.LiveOffer
-	1, // 5: amanat.shelter.v1.ReconcileService.BeginReconciliation:input_type -> amanat.shelter.v1.BeginReconciliationRequest
-	4, // 6: amanat.shelter.v1.ReconcileService.ReconcileOffers:input_type -> amanat.shelter.v1.ReconcileOffersRequest
-	2, // 7: amanat.shelter.v1.ReconcileService.BeginReconciliation:output_type -> amanat.shelter.v1.BeginReconciliationResponse
-	5, // 8: amanat.shelter.v1.ReconcileService.ReconcileOffers:output_type -> amanat.shelter.v1.ReconcileOffersResponse
-	7, // [7:9] is the sub-list for method output_type
-	5, // [5:7] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	8, // 3: amanat.shelter.v1.LiveOffer.unplaced:type_name -> amanat.custody.v1.Needs
+	6, // 4: amanat.shelter.v1.ReconcileOffersRequest.fence:type_name -> amanat.custody.v1.Fence
+	3, // 5: amanat.shelter.v1.ReconcileOffersRequest.offers:type_name -> amanat.shelter.v1.LiveOffer
+	1, // 6: amanat.shelter.v1.ReconcileService.BeginReconciliation:input_type -> amanat.shelter.v1.BeginReconciliationRequest
+	4, // 7: amanat.shelter.v1.ReconcileService.ReconcileOffers:input_type -> amanat.shelter.v1.ReconcileOffersRequest
+	2, // 8: amanat.shelter.v1.ReconcileService.BeginReconciliation:output_type -> amanat.shelter.v1.BeginReconciliationResponse
+	5, // 9: amanat.shelter.v1.ReconcileService.ReconcileOffers:output_type -> amanat.shelter.v1.ReconcileOffersResponse
+	8, // [8:10] is the sub-list for method output_type
+	6, // [6:8] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_amanat_shelter_v1_reconcile_proto_init() }

@@ -317,9 +317,12 @@ type Shelter struct {
 	// Until when it has declared itself full; absent when it has not.
 	FullUntilTime *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=full_until_time,json=fullUntilTime,proto3" json:"full_until_time,omitempty"`
 	// When it last changed.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,25,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,25,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// The store was restored from a backup, and not every group was counted since: who came in at the door and who left after the backup is
+	// not in these figures. A headcount of all groups ends it.
+	HeadcountWanted bool `protobuf:"varint,26,opt,name=headcount_wanted,json=headcountWanted,proto3" json:"headcount_wanted,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Shelter) Reset() {
@@ -525,6 +528,13 @@ func (x *Shelter) GetUpdateTime() *timestamppb.Timestamp {
 		return x.UpdateTime
 	}
 	return nil
+}
+
+func (x *Shelter) GetHeadcountWanted() bool {
+	if x != nil {
+		return x.HeadcountWanted
+	}
+	return false
 }
 
 // Opening is a time of the week when people are let in, in the shelter's own time zone.
@@ -3234,7 +3244,7 @@ var File_amanat_shelter_v1_shelter_proto protoreflect.FileDescriptor
 
 const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\n" +
-	"\x1famanat/shelter/v1/shelter.proto\x12\x11amanat.shelter.v1\x1a\x1famanat/custody/v1/custody.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a\"amanat/shelter/v1/attributes.proto\x1a!amanat/shelter/v1/headcount.proto\x1a\x1eamanat/shelter/v1/outage.proto\x1a\x1eamanat/shelter/v1/search.proto\x1a amanat/shelter/v1/waitlist.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\v\n" +
+	"\x1famanat/shelter/v1/shelter.proto\x12\x11amanat.shelter.v1\x1a\x1famanat/custody/v1/custody.proto\x1a\x1famanat/privacy/v1/privacy.proto\x1a\"amanat/shelter/v1/attributes.proto\x1a!amanat/shelter/v1/headcount.proto\x1a\x1eamanat/shelter/v1/outage.proto\x1a\x1eamanat/shelter/v1/search.proto\x1a amanat/shelter/v1/waitlist.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\v\n" +
 	"\aShelter\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x120\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xc8\x01R\vdisplayName\x12(\n" +
@@ -3267,7 +3277,8 @@ const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\x11suspension_reason\x18\x17 \x01(\tB\x03\xe0A\x03R\x10suspensionReason\x12G\n" +
 	"\x0ffull_until_time\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\rfullUntilTime\x12@\n" +
 	"\vupdate_time\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"updateTime\"E\n" +
+	"updateTime\x12.\n" +
+	"\x10headcount_wanted\x18\x1a \x01(\bB\x03\xe0A\x03R\x0fheadcountWanted\"E\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_ACTIVE\x10\x01\x12\x13\n" +

@@ -90,8 +90,10 @@ type Status struct {
 	// Of the federal cell: it was restored from an older copy, and publishes nothing of months that were over by then until a person has said what was
 	// published since (`ResumePublications`).
 	PublicationsWithheld bool `protobuf:"varint,11,opt,name=publications_withheld,json=publicationsWithheld,proto3" json:"publications_withheld,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// Of the shelter service, after a restore: shelters in which not every group was counted since.
+	UncountedShelters uint64 `protobuf:"varint,12,opt,name=uncounted_shelters,json=uncountedShelters,proto3" json:"uncounted_shelters,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Status) Reset() {
@@ -199,6 +201,13 @@ func (x *Status) GetPublicationsWithheld() bool {
 		return x.PublicationsWithheld
 	}
 	return false
+}
+
+func (x *Status) GetUncountedShelters() uint64 {
+	if x != nil {
+		return x.UncountedShelters
+	}
+	return 0
 }
 
 // LinkStatus is how one end of a link stands.
@@ -324,7 +333,7 @@ var File_amanat_status_v1_status_proto protoreflect.FileDescriptor
 const file_amanat_status_v1_status_proto_rawDesc = "" +
 	"\n" +
 	"\x1damanat/status/v1/status.proto\x12\x10amanat.status.v1\x1a\x19amanat/post/v1/post.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
-	"\x10GetStatusRequest\"\xa5\x04\n" +
+	"\x10GetStatusRequest\"\xd9\x04\n" +
 	"\x06Status\x12 \n" +
 	"\tnot_ready\x18\x01 \x01(\tB\x03\xe0A\x03R\bnotReady\x12>\n" +
 	"\n" +
@@ -339,7 +348,8 @@ const file_amanat_status_v1_status_proto_rawDesc = "" +
 	"\rawaited_nodes\x18\t \x03(\tB\x03\xe0A\x03R\fawaitedNodes\x12*\n" +
 	"\x0ediffering_days\x18\n" +
 	" \x03(\tB\x03\xe0A\x03R\rdifferingDays\x128\n" +
-	"\x15publications_withheld\x18\v \x01(\bB\x03\xe0A\x03R\x14publicationsWithheldB\x0e\n" +
+	"\x15publications_withheld\x18\v \x01(\bB\x03\xe0A\x03R\x14publicationsWithheld\x122\n" +
+	"\x12uncounted_shelters\x18\f \x01(\x04B\x03\xe0A\x03R\x11uncountedSheltersB\x0e\n" +
 	"\f_hub_reached\"\xb9\x03\n" +
 	"\n" +
 	"LinkStatus\x120\n" +

@@ -181,7 +181,7 @@ func (o *received) usedBut(but *received) (used bool, err error) {
 		if r.name == but.name {
 			return nil
 		}
-		stage, err := r.stage(r.tx, r.record, r.event.GetReferral())
+		stage, err := r.stage(r.tx, r.record, r.event.GetReferral(), false)
 		used = used || stage != shelterv1.LiveOffer_STAGE_UNSPECIFIED
 		return err
 	}

@@ -29,7 +29,7 @@ func (n *node) count(call string) (times int) {
 // stages are those of the live offers.
 func (n *node) stages() (all []shelterv1.LiveOffer_Stage) {
 	n.t.Helper()
-	shelter := &listed{}
+	shelter := &listed{whole: true}
 	must(n.t, n.ReconcileShelter(background, shelter))
 	for _, live := range shelter.pages[0].GetOffers() {
 		all = append(all, live.GetStage())

@@ -79,7 +79,7 @@ func TestWhatIsOverCostsNothing(t *testing.T) {
 		}))
 		deliver("heads are listed", "custody.head.digest.v1", origin)
 		deliver("a list is looked through", "custody.head.list.v1", dest)
-		shelter := &listed{}
+		shelter := &listed{whole: true}
 		of("beds are compared", dest, func() { must(t, dest.ReconcileShelter(background, shelter)) })
 		if len(shelter.pages) != 1 || len(shelter.pages[0].GetOffers()) != 10 {
 			t.Errorf("%d pages, the first with %d offers", len(shelter.pages), len(shelter.pages[0].GetOffers()))
@@ -155,7 +155,7 @@ func TestEveryStageIsFound(t *testing.T) {
 				o := &referralv1.OfferRecord{State: custodyv1.OfferState(offer), HoldOver: bit(0), Admitted: bit(1)}
 				held := &referralv1.Referral{State: custodyv1.ReferralState(referral), OwnerNode: node(2), CareNode: node(3), Outside: bit(4)}
 				waiting := bit(5)
-				if rules.Stage(o, held, "punjab", waiting) == shelterv1.LiveOffer_STAGE_UNSPECIFIED {
+				if rules.Stage(o, held, "punjab", waiting, false) == shelterv1.LiveOffer_STAGE_UNSPECIFIED {
 					continue
 				}
 				stages++
@@ -214,7 +214,7 @@ func TestListOfLiveOffersHasWhoWaits(t *testing.T) {
 				}
 				return store.Offers.Put(tx, store.OfferKey(offer), record)
 			}))
-			shelter := &listed{}
+			shelter := &listed{whole: true}
 			must(t, dest.ReconcileShelter(context.Background(), shelter))
 			if live := shelter.pages[0].GetOffers(); len(live) != 1 || live[0].GetOffer() != want || live[0].GetStage() != shelterv1.LiveOffer_STAGE_ARRIVED {
 				t.Errorf("listed %v", live)

@@ -13,6 +13,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/logging"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
@@ -35,7 +36,7 @@ func (a *App) ReconcileShelter(ctx context.Context, shelter Shelter) error {
 	if err != nil {
 		return fmt.Errorf("begin to compare with the shelter: %w", err)
 	}
-	live, err := a.liveOffers(ctx)
+	live, err := a.liveOffers(ctx, begun.GetRestored())
 	if err != nil {
 		return err
 	}
@@ -67,12 +68,15 @@ func (a *App) ShelterRestored(ctx context.Context, shelter Shelter) (bool, error
 	return begun.GetRestored(), err
 }
 
-// placeLost does what follows from a promised place that is not there any more, once.
+// placeLost does what follows from a promised place that is not there any more, once; where the person has come, a person is told.
 func (a *App) placeLost(ctx context.Context, offer string) error {
 	return a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		o, _, err := a.getReceived(tx, offer)
-		if err != nil || o.record.GetHoldOver() {
+		if err != nil {
 			return err
+		}
+		if o.record.GetHoldOver() {
+			return o.hereWithoutBed()
 		}
 		promised := rules.Promised(o.record.GetState())
 		err = o.eachWith(func(other *received) error {
@@ -86,12 +90,21 @@ func (a *App) placeLost(ctx context.Context, offer string) error {
 	})
 }
 
+// hereWithoutBed tells a person that somebody is here for whom the shelter has no bed in its books: they must be entered where they lie.
+func (o *received) hereWithoutBed() error {
+	if !o.record.GetAdmitted() {
+		return nil
+	}
+	o.Log.Error("somebody is here for whom the restored shelter service has no bed; enter them where they lie", logging.Resource("offer", o.name))
+	return o.Events.Append(o.tx, "referral.offer.bed-lost.v1", o.name, o.Now(), o.changed(o.record.GetState()))
+}
+
 // liveOffers are those for which a bed is held or a person has come, in order of name, as they stand at one moment. It reads what is open
-// alone.
-func (a *App) liveOffers(ctx context.Context) (live []*shelterv1.LiveOffer, err error) {
+// alone; for a restored shelter service every offer, since a person may be there still whose referral is over.
+func (a *App) liveOffers(ctx context.Context, restored bool) (live []*shelterv1.LiveOffer, err error) {
 	err = a.DB.View(ctx, func(r kitstore.Reader) error {
 		live = nil
-		leads, err := a.mayHaveBeds(r)
+		leads, err := a.mayHaveBeds(r, restored)
 		if err != nil {
 			return err
 		}
@@ -107,12 +120,12 @@ func (a *App) liveOffers(ctx context.Context) (live []*shelterv1.LiveOffer, err 
 			if err := proto.Unmarshal(record.GetOffered().GetEvent(), event); err != nil {
 				return fmt.Errorf("a stored offer: %w", err)
 			}
-			stage, err := a.stage(r, record, event.GetReferral())
+			stage, err := a.stage(r, record, event.GetReferral(), restored)
 			if err != nil {
 				return err
 			}
 			one := liveOffer(name, stage, record, event)
-			if err := a.liveWith(r, one, record); err != nil {
+			if err := a.liveWith(r, one, record, restored); err != nil {
 				return err
 			}
 			if one.GetStage() != shelterv1.LiveOffer_STAGE_UNSPECIFIED {
@@ -126,7 +139,7 @@ func (a *App) liveOffers(ctx context.Context) (live []*shelterv1.LiveOffer, err 
 
 // mayHaveBeds are the offers with a hold of their own that may be live: by what they or those they hold for say, by a referral that this
 // node owns and that is not over, or by a person who is here and whom the referral has not followed yet. No other has a stage (rules.Stage).
-func (a *App) mayHaveBeds(r kitstore.Reader) (map[string]bool, error) {
+func (a *App) mayHaveBeds(r kitstore.Reader, restored bool) (map[string]bool, error) {
 	leads := map[string]bool{}
 	add := func(key kitstore.Key, o *referralv1.OfferRecord) error {
 		if o.GetHoldOf() != "" { // it stands with the offer whose hold holds its bed
@@ -142,6 +155,9 @@ func (a *App) mayHaveBeds(r kitstore.Reader) (map[string]bool, error) {
 	}
 	of := func(referral string) error {
 		return store.Offers.Scan(r, kitstore.Range{Prefix: kitstore.K(referral)}, add)
+	}
+	if restored {
+		return leads, store.Offers.Scan(r, kitstore.Range{}, add)
 	}
 	if err := store.BedsWanted.Scan(r, kitstore.Range{}, add); err != nil {
 		return nil, err
@@ -165,7 +181,7 @@ func (a *App) mayHaveBeds(r kitstore.Reader) (map[string]bool, error) {
 }
 
 // stage is how far an offer made to this node is for its bed.
-func (a *App) stage(r kitstore.Reader, record *referralv1.OfferRecord, referral string) (shelterv1.LiveOffer_Stage, error) {
+func (a *App) stage(r kitstore.Reader, record *referralv1.OfferRecord, referral string, restored bool) (shelterv1.LiveOffer_Stage, error) {
 	held, err := optional(store.Referrals.Get(r, kitstore.K(referral)))
 	if err != nil {
 		return 0, err
@@ -174,19 +190,28 @@ func (a *App) stage(r kitstore.Reader, record *referralv1.OfferRecord, referral 
 	if err != nil {
 		return 0, err
 	}
-	return rules.Stage(record, held.GetReferral(), a.Node, arrival != nil && !arrival.GetTaken()), nil
+	return rules.Stage(record, held.GetReferral(), a.Node, arrival != nil && !arrival.GetTaken(), restored), nil
 }
 
 func liveOffer(name string, stage shelterv1.LiveOffer_Stage, record *referralv1.OfferRecord, event *custodyv1.Event) *shelterv1.LiveOffer {
 	o := &shelterv1.LiveOffer{Offer: name, Stage: stage, Hold: record.GetHold()}
-	if record.GetGroup() != "" {
-		o.Parts = []*shelterv1.Part{{Group: record.GetGroup(), Quantity: 1, Needs: event.GetOffered().GetNeeds()}}
+	if record.GetGroup() != "" || record.GetHold() != "" {
+		addPart(o, record.GetGroup(), event.GetOffered().GetNeeds())
 	}
 	return o
 }
 
+// addPart adds a bed to what a hold takes. Of an offer that was lost and recalled nobody knows the group any more: no reply says it.
+func addPart(o *shelterv1.LiveOffer, group string, needs *custodyv1.Needs) {
+	if group == "" {
+		o.Unplaced = append(o.Unplaced, needs)
+		return
+	}
+	o.Parts = append(o.Parts, &shelterv1.Part{Group: group, Quantity: 1, Needs: needs})
+}
+
 // liveWith adds what a hold holds for others: it lives as long as one of them, and as far as the furthest.
-func (a *App) liveWith(r kitstore.Reader, live *shelterv1.LiveOffer, record *referralv1.OfferRecord) error {
+func (a *App) liveWith(r kitstore.Reader, live *shelterv1.LiveOffer, record *referralv1.OfferRecord, restored bool) error {
 	for _, name := range record.GetHoldsFor() {
 		other, err := store.Offers.Get(r, store.OfferKey(name))
 		if err != nil {
@@ -199,12 +224,12 @@ func (a *App) liveWith(r kitstore.Reader, live *shelterv1.LiveOffer, record *ref
 		if err := proto.Unmarshal(other.GetOffered().GetEvent(), event); err != nil {
 			return fmt.Errorf("a stored offer: %w", err)
 		}
-		stage, err := a.stage(r, other, event.GetReferral())
+		stage, err := a.stage(r, other, event.GetReferral(), restored)
 		if err != nil {
 			return err
 		}
 		live.Stage = max(live.GetStage(), stage)
-		live.Parts = append(live.Parts, &shelterv1.Part{Group: other.GetGroup(), Quantity: 1, Needs: event.GetOffered().GetNeeds()})
+		addPart(live, other.GetGroup(), event.GetOffered().GetNeeds())
 	}
 	return nil
 }

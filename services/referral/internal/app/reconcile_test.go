@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
@@ -22,10 +23,11 @@ type listed struct {
 	pages []*shelterv1.ReconcileOffersRequest
 	fails error
 	lost  []string
+	whole bool // its store was not restored
 }
 
 func (l *listed) BeginReconciliation(context.Context, *shelterv1.BeginReconciliationRequest, ...grpc.CallOption) (*shelterv1.BeginReconciliationResponse, error) {
-	return &shelterv1.BeginReconciliationResponse{Fence: &custodyv1.Fence{Incarnation: 7, Number: 9}, Restored: true}, nil
+	return &shelterv1.BeginReconciliationResponse{Fence: &custodyv1.Fence{Incarnation: 7, Number: 9}, Restored: !l.whole}, nil
 }
 
 func (l *listed) ReconcileOffers(_ context.Context, r *shelterv1.ReconcileOffersRequest, _ ...grpc.CallOption) (*shelterv1.ReconcileOffersResponse, error) {
@@ -112,4 +114,65 @@ func TestListOfLiveOffers(t *testing.T) {
 
 func offerNameOf(event []byte, referral string) string {
 	return store.OfferName(referral, custody.HashOf(event).String())
+}
+
+// forgetGroup takes away what no reply says: in which group an offer's bed is.
+func (n *node) forgetGroup(offers ...string) {
+	n.t.Helper()
+	must(n.t, n.DB.Update(background, func(tx *kitstore.Tx) error {
+		for _, name := range offers {
+			record, err := store.Offers.Get(tx, store.OfferKey(name))
+			if err != nil {
+				return err
+			}
+			record.Group = ""
+			if err := store.Offers.Put(tx, store.OfferKey(name), record); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+// Of offers that were lost and recalled nobody knows the group: they are listed by what their people need, alone or together, and the list is
+// one that the shelter service takes.
+func TestRecalledOffersAreListedByTheirNeeds(t *testing.T) {
+	net, _, punjab, _ := newOwnerNetwork(t)
+	family := net.family()
+	_, err := punjab.AcceptOffer(background, net.togetherRequest(punjab, family), actor)
+	must(t, err)
+	net.settle()
+	for known := 3; known > 0; known-- {
+		punjab.forgetGroup(family[known-1].GetOffers()[0].GetName())
+		shelter := &listed{}
+		must(t, punjab.ReconcileShelter(background, shelter))
+		must(t, protovalidate.Validate(shelter.pages[0]))
+		live := shelter.pages[0].GetOffers()
+		if len(live) != 1 || len(live[0].GetParts()) != known-1 || len(live[0].GetUnplaced()) != 4-known {
+			t.Fatalf("the group of %d is known: %v", known-1, live)
+		}
+	}
+}
+
+// A restored shelter service is told of whoever came on a referral that is over, too: nobody has said that they left. For whom it has no bed, a
+// person is told.
+func TestWhoCameOnAReferralThatIsOver(t *testing.T) {
+	net := newNetwork(t)
+	punjab := net.nodes["punjab"]
+	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_COMPLETED)
+	offer := v.GetOffers()[0].GetName()
+	whole := &listed{whole: true}
+	must(t, punjab.ReconcileShelter(background, whole))
+	if live := whole.pages[0].GetOffers(); len(live) != 0 {
+		t.Errorf("one that was not restored is told of %v", live)
+	}
+	restored := &listed{lost: []string{offer}}
+	must(t, punjab.ReconcileShelter(background, restored))
+	live := restored.pages[0].GetOffers()
+	if len(live) != 1 || live[0].GetOffer() != offer || live[0].GetStage() != shelterv1.LiveOffer_STAGE_ARRIVED || live[0].GetHold() == "" || len(live[0].GetParts()) != 1 {
+		t.Errorf("one that was restored is told of %v", live)
+	}
+	if n := len(punjab.eventsOf("referral.offer.bed-lost.v1")); n != 1 {
+		t.Errorf("people are told %d times that there is no bed", n)
+	}
 }

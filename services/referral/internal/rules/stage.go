@@ -7,8 +7,9 @@ import (
 )
 
 // Stage is how far an offer made to this node is for its bed; unspecified where it needs none any more. held is the referral as this
-// node knows it; nil for not at all. waiting says that a person is here whom the referral has not followed yet.
-func Stage(o *referralv1.OfferRecord, held *referralv1.Referral, node string, waiting bool) shelterv1.LiveOffer_Stage {
+// node knows it; nil for not at all. waiting says that a person is here whom the referral has not followed yet. restored says that the
+// shelter's store may be older than the list: whoever came on a referral that is over may have come since, and nobody has said that they left.
+func Stage(o *referralv1.OfferRecord, held *referralv1.Referral, node string, waiting, restored bool) shelterv1.LiveOffer_Stage {
 	live, care := false, held.GetCareNode() == node
 	if held.GetOwnerNode() == node && !held.GetOutside() { // else the person has moved on
 		switch held.GetState() {
@@ -16,6 +17,8 @@ func Stage(o *referralv1.OfferRecord, held *referralv1.Referral, node string, wa
 			// A place further on, or the way back, is being made ready: until they leave, the person is where they are.
 			custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED, custodyv1.ReferralState_REFERRAL_STATE_READY:
 			live = true
+		case custodyv1.ReferralState_REFERRAL_STATE_COMPLETED:
+			live = restored && care
 		}
 	}
 	if o.GetHoldOver() {

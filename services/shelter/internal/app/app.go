@@ -182,6 +182,9 @@ func (a *App) endIfRunOut(tx *kitstore.Tx, name string, now time.Time) (kitstore
 // expireDue ends the tentative holds and outages whose time has come, and notes which waitlist entries nobody has looked at.
 // Every use case that counts beds calls it first, so no bed waits for a timer.
 func (a *App) expireDue(tx *kitstore.Tx, now time.Time) error {
+	if a.Gate.Closed() != nil {
+		return nil // a hold of a restored store is not ended before it is known what became of it
+	}
 	until := kitstore.Range{Before: kitstore.K(now.Add(1))} // so that what is not due is not even read
 	holds, _, err := store.ExpiringHolds.Page(tx, until, sweep)
 	if err != nil {

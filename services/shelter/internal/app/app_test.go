@@ -94,11 +94,11 @@ func openApp(t testing.TB, o kitstore.Options, keyDir string) (b *bench, end fun
 	if err != nil {
 		t.Fatal(err)
 	}
-	gate, err := app.OpenGate(context.Background(), db)
+	b = &bench{clock: &clock{now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)}, events: &recorder{}}
+	gate, err := app.OpenGate(context.Background(), db, b.clock.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	b = &bench{clock: &clock{now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)}, events: &recorder{}}
 	b.App = &app.App{
 		Directory: directory, Gate: gate,
 		DB: db, Node: "punjab", Now: b.clock.Now, Keys: keys, Rules: resources(t), Watchers: app.NewWatchers(db), After: time.After,

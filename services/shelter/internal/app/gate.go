@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -15,7 +16,8 @@ import (
 )
 
 // Gate is closed while the store is one that was restored and not compared with the list of live offers: it may know beds as free
-// that are promised, and promise them twice.
+// that are promised, and promise them twice. Meanwhile nothing is promised; who stands at the door is let in, and what people see and count is
+// put down.
 type Gate struct {
 	mu     sync.Mutex
 	closed bool
@@ -24,14 +26,17 @@ type Gate struct {
 }
 
 // OpenGate says for a store whether it was restored, from the incarnation that was compared last.
-func OpenGate(ctx context.Context, db *kitstore.DB) (*Gate, error) {
+func OpenGate(ctx context.Context, db *kitstore.DB, now time.Time) (*Gate, error) {
 	g := &Gate{}
 	err := db.Update(ctx, func(tx *kitstore.Tx) error {
 		last, err := store.Fences.Get(tx, store.ReconciledKey)
 		switch {
 		case err == nil:
 			g.closed = last.GetValue() != db.Incarnation() && !mutant.Off("rec")
-			return nil
+			if last.GetValue() == db.Incarnation() {
+				return nil
+			}
+			return store.NoteRestored(tx, db.Incarnation(), now)
 		case !errors.Is(err, kitstore.ErrNotFound):
 			return err
 		}
@@ -51,7 +56,7 @@ func (g *Gate) Closed() error {
 	if !g.closed {
 		return nil
 	}
-	return fault.New(fault.Unavailable, "The shelter service was restored from a backup and compares its beds with the referrals first. Try again in a moment.")
+	return fault.New(fault.Unavailable, "The shelter service was restored from a backup and compares its beds with the referrals first: it promises none until all nodes have said what it lost, or were excused. Who stands at the door can be admitted (admitWalkIn).")
 }
 
 // covers notes that a page was compared, and says whether the list is whole with it: pages of one comparison that follow each

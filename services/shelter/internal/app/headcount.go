@@ -31,7 +31,10 @@ func (a *App) CreateHeadcount(ctx context.Context, request *shelterv1.CreateHead
 		if err := vouch(tx, request.GetParent(), now); err != nil {
 			return "", err
 		}
-		return h.GetName(), a.putHeadcount(tx, h, "recorded", now)
+		if err := a.putHeadcount(tx, h, "recorded", now); err != nil {
+			return "", err
+		}
+		return h.GetName(), store.NoteCounted(tx, a.DB.Incarnation(), request.GetParent())
 	})
 }
 

@@ -90,6 +90,11 @@ func (a *App) listedOffers(request *shelterv1.ReconcileOffersRequest) (map[strin
 				return nil, err
 			}
 		}
+		for j, needs := range o.GetUnplaced() {
+			if err := codes.CheckNeeds(fmt.Sprintf("offers[%d].unplaced[%d]", i, j), needs); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return listed, nil
 }
@@ -254,17 +259,20 @@ func (c *comparison) fill(record *shelterv1.HoldRecord) error {
 // place is lost, and people must find another.
 func (c *comparison) renew(o *shelterv1.LiveOffer, record *shelterv1.HoldRecord) (*shelterv1.HoldRecord, error) {
 	if record == nil {
-		if o.GetHold() == "" || len(o.GetParts()) == 0 {
+		parts, err := c.place(o)
+		if err != nil {
+			return nil, err
+		}
+		if o.GetHold() == "" || len(parts) == 0 {
 			c.lost = append(c.lost, o.GetOffer())
 			return nil, nil
 		}
-		first := o.GetParts()[0]
 		record = &shelterv1.HoldRecord{Hold: &shelterv1.Hold{
-			Name: o.GetHold(), Group: first.GetGroup(), Quantity: first.GetQuantity(), Offer: o.GetOffer(),
+			Name: o.GetHold(), Group: parts[0].GetGroup(), Quantity: parts[0].GetQuantity(), Offer: o.GetOffer(),
 			RequestId: "reconciled-" + o.GetHold()[len(o.GetHold())-36:], CreateTime: timestamppb.New(c.now),
 		}}
-		if len(o.GetParts()) > 1 {
-			record.Hold.Parts = o.GetParts()
+		if len(parts) > 1 {
+			record.Hold.Parts = parts
 		}
 	}
 	h := record.GetHold()

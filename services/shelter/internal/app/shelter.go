@@ -205,7 +205,11 @@ func (a *App) show(r kitstore.Reader, name string, runs bool) (*shelterv1.Shelte
 
 // complete adds the groups, and what is derived.
 func (a *App) complete(r kitstore.Reader, s *shelterv1.Shelter, version uint64) (*shelterv1.Shelter, error) {
+	var err error
 	s.Etag, s.Groups = etagOf(version), nil
+	if s.HeadcountWanted, err = store.HeadcountWanted(r, a.DB.Incarnation(), s); err != nil {
+		return nil, err
+	}
 	for after := kitstore.Key(nil); ; {
 		rows, next, err := store.Groups.Page(r, kitstore.Range{Prefix: kitstore.K(s.GetName()), After: after}, 50)
 		if err != nil {
@@ -232,6 +236,9 @@ func (a *App) completeGroup(r kitstore.Reader, s *shelterv1.Shelter, row kitstor
 		return nil, err
 	}
 	g.Held, g.Occupied, g.OutOfService = taken.Held, taken.Occupied, taken.Out
-	g.Available, g.Freshness, g.Etag = rules.Available(s, g, taken, now), rules.Fresh(g.GetVouchTime(), now), etagOf(row.Version)
+	if a.Gate.Closed() == nil { // else what looks free may be promised
+		g.Available = rules.Available(s, g, taken, now)
+	}
+	g.Freshness, g.Etag = rules.Fresh(g.GetVouchTime(), now), etagOf(row.Version)
 	return g, nil
 }

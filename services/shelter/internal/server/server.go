@@ -27,12 +27,16 @@ func Policy() rpc.Policy {
 		}
 	}
 	row(rpc.Row{Callers: []string{rpc.Gateway}, Roles: managers},
-		"CreateShelter", "UpdateShelter", "SuspendShelter", "ReopenShelter", "DeclareFull", "WithdrawFull", "CreateGroup", "UpdateGroup",
-		"CreateOutage", "EndOutage", "CreateHeadcount", "ExplainHeadcount", "MoveStay", "StartAbsence", "EndAbsence", "DischargeStay")
+		"CreateShelter", "UpdateShelter", "SuspendShelter", "ReopenShelter", "WithdrawFull", "CreateGroup", "UpdateGroup", "EndOutage")
 	row(rpc.Row{Callers: []string{rpc.Gateway}, Roles: readers},
-		"GetShelter", "ListShelters", "FindPlaces", "WatchCapacity", "ListOutages", "ListHolds", "GetStay", "ListStays", "ListHeadcounts", "ListWaitlistEntries",
-		"CreateWaitlistEntry", "ReviewWaitlistEntry", "CloseWaitlistEntry")
-	row(rpc.Row{Callers: []string{"referral"}, People: managers}, "PlaceHold", "ConfirmHold", "RenewHold", "ReleaseHold", "AdmitHold", "AdmitWalkIn")
+		"FindPlaces", "WatchCapacity", "ListHolds", "ListWaitlistEntries", "CreateWaitlistEntry", "ReviewWaitlistEntry", "CloseWaitlistEntry")
+	row(rpc.Row{Callers: []string{"referral"}, People: managers}, "PlaceHold", "ConfirmHold", "RenewHold", "ReleaseHold", "AdmitHold")
+	// What people see is true whatever a restored store has lost, and none of it promises a bed.
+	row(rpc.Row{Callers: []string{rpc.Gateway}, Roles: managers, Early: true},
+		"DeclareFull", "CreateOutage", "CreateHeadcount", "ExplainHeadcount", "MoveStay", "StartAbsence", "EndAbsence", "DischargeStay")
+	row(rpc.Row{Callers: []string{rpc.Gateway}, Roles: readers, Early: true},
+		"GetShelter", "ListShelters", "ListOutages", "GetStay", "ListStays", "ListHeadcounts")
+	row(rpc.Row{Callers: []string{"referral"}, People: managers, Early: true}, "AdmitWalkIn")
 	row(rpc.Row{Callers: []string{"referral", "operator"}, People: managers}, "GetHold")
 	for _, name := range []string{"BeginReconciliation", "ReconcileOffers"} {
 		p["/"+shelterv1.ReconcileService_ServiceDesc.ServiceName+"/"+name] = rpc.Row{Callers: []string{"referral"}, Early: true}

@@ -120,7 +120,7 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 	if err != nil {
 		t.Fatal(err)
 	}
-	gate, err := app.OpenGate(context.Background(), db)
+	gate, err := app.OpenGate(context.Background(), db, w.now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 		NewID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 	}
 	s, err := rpc.NewServer(rpc.Config{
-		Identity: self, Policy: server.Policy(), Log: logging.Discard(), Closed: gate.Closed,
+		Identity: self, Policy: server.Policy(), Log: logging.Discard(), Closed: func() error { return w.app.Gate.Closed() },
 		Audit: func(_ context.Context, r rpc.Reading) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()

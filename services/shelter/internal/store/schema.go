@@ -39,8 +39,8 @@ var (
 	Requests = store.NewTable[*shelterv1.RequestRecord](Schema, "requests")
 	// Adverts: what other nodes last said of their shelters, as they signed it.
 	Adverts = store.NewTable[*shelterv1.AdvertRecord](Schema, "adverts")
-	// Fences: the number of the last hold, under FenceKey, and the incarnation that was compared with the live offers last, under
-	// ReconciledKey.
+	// Fences: the number of the last hold, under FenceKey, the incarnation that was compared with the live offers last, under
+	// ReconciledKey, and for each incarnation that began with a restore when that was, and which shelters were counted since.
 	Fences = store.NewTable[*wrapperspb.UInt64Value](Schema, "fences")
 )
 

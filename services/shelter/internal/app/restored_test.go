@@ -1,0 +1,155 @@
+package app_test
+
+import (
+	"bytes"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	statusv1 "amanat.example/proto/amanat/status/v1"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/shelter/internal/store"
+)
+
+// restored is a shelter service that was restored from a copy of what make made in it.
+func restored(t *testing.T, before func(*bench)) *bench {
+	t.Helper()
+	options := kitstore.Options{Path: filepath.Join(t.TempDir(), "shelter.db"), Schema: store.Schema}
+	keys := t.TempDir()
+	b, end := openApp(t, options, keys)
+	before(b)
+	var backup bytes.Buffer
+	if err := b.DB.Backup(t.Context(), &backup); err != nil {
+		t.Fatal(err)
+	}
+	end()
+	if err := kitstore.Restore(t.Context(), &backup, options, true); err != nil {
+		t.Fatal(err)
+	}
+	b, end = openApp(t, options, keys)
+	t.Cleanup(end)
+	return b
+}
+
+func (b *bench) group(t *testing.T, id string, g *shelterv1.Group) {
+	t.Helper()
+	if _, err := b.CreateGroup(t.Context(), &shelterv1.CreateGroupRequest{Parent: shelterName, GroupId: id, Group: g}, manager); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func teenager() *custodyv1.Needs { return &custodyv1.Needs{Gender: "Feminine", AgeFrom: 15, AgeTo: 15} }
+
+// unplaced is a live offer of which the group is known to nobody.
+func unplaced(n int, stage shelterv1.LiveOffer_Stage, needs ...*custodyv1.Needs) *shelterv1.LiveOffer {
+	o := live(n, stage, nil)
+	o.Hold, o.Parts, o.Unplaced = "nodes/punjab/holds/01920000-0000-7000-8000-00000000000"+string(rune('0'+n)), nil, needs
+	return o
+}
+
+// Who is here, or was promised a place, and of whom both stores have lost in which group: a bed is taken that fits, where most are free; nobody
+// else's; and it is said where there is none. Those of one hold are in one shelter.
+func TestPeopleOfWhomNobodyKnowsTheGroup(t *testing.T) {
+	const promised, arrived = shelterv1.LiveOffer_STAGE_PROMISED, shelterv1.LiveOffer_STAGE_ARRIVED
+	b := restored(t, func(b *bench) {
+		b.shelter(t, 2)
+		b.group(t, "older", anotherGroup()) // one bed
+		_, err := b.CreateShelter(t.Context(), &shelterv1.CreateShelterRequest{Parent: "nodes/punjab", ShelterId: "large", Shelter: &shelterv1.Shelter{
+			DisplayName: "Large", District: "PK617", Groups: []*shelterv1.Group{{
+				Name: "girls", Genders: []string{"Feminine"}, AgeFrom: 6, AgeTo: 12, UnitKind: shelterv1.Group_UNIT_KIND_BED, Total: 4,
+			}},
+		}}, manager)
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	fence := b.begin(t).GetFence()
+	sister := live(7, promised, nil)
+	sister.Hold, sister.Unplaced = "nodes/punjab/holds/01920000-0000-7000-8000-000000000007", []*custodyv1.Needs{teenager()}
+	lost := b.compare(t, fence, "", "",
+		unplaced(1, arrived, girl()), unplaced(2, promised, girl()), unplaced(3, arrived, girl()), unplaced(4, arrived, girl(), girl()),
+		unplaced(5, arrived, girl()), unplaced(6, promised, teenager()), sister,
+	)
+	// 7 asks for the last two beds of Lahore, but arrivals go first, and 6 has taken the older girl's bed.
+	if !slices.Equal(lost, []string{offerName(7)}) {
+		t.Errorf("lost %v", lost)
+	}
+	taken := map[string]int32{}
+	shelters, err := b.ListShelters(t.Context(), &shelterv1.ListSheltersRequest{Parent: "nodes/punjab"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range shelters.GetShelters() {
+		for _, g := range s.GetGroups() {
+			taken[g.GetName()] = 10*g.GetOccupied() + g.GetHeld()
+		}
+	}
+	// Arrivals 1, 3, 4 (two in one shelter) and 5, then promises 2 and 6.
+	if large, girls, older := taken["nodes/punjab/shelters/large/groups/girls"], taken[groupName], taken[shelterName+"/groups/older"]; large+girls != 51 || older != 1 {
+		t.Errorf("occupied and held: %v", taken)
+	}
+	if b.Gate.Closed() != nil {
+		t.Error("the gate is closed")
+	}
+}
+
+// A restored shelter asks for a headcount until every group that there was is counted, before it was compared or after; one that was made since
+// needs none. Somebody who came in by the door after the backup is found by it.
+func TestARestoredShelterAsksForAHeadcount(t *testing.T) {
+	b := restored(t, func(b *bench) {
+		b.shelter(t, 2)
+		b.group(t, "older", anotherGroup())
+		b.holdFor(t, 1)
+	})
+	wanted := func(what string, want bool) {
+		t.Helper()
+		s, err := b.GetShelter(t.Context(), shelterName, true)
+		if err != nil || s.GetHeadcountWanted() != want {
+			t.Errorf("%s: a headcount is wanted: %v, %v", what, s.GetHeadcountWanted(), err)
+		}
+		told := &statusv1.Status{Incarnation: b.DB.Incarnation()}
+		err = b.DB.View(t.Context(), func(r kitstore.Reader) error { return store.Status(r, told) })
+		if err != nil || told.GetUncountedShelters() > 0 != want {
+			t.Errorf("%s: the operator is told of %d, %v", what, told.GetUncountedShelters(), err)
+		}
+	}
+	count := func(id, group string, present int32) *shelterv1.Headcount {
+		t.Helper()
+		b.clock.Add(time.Minute)
+		h, err := b.CreateHeadcount(t.Context(), &shelterv1.CreateHeadcountRequest{
+			Parent: shelterName, RequestId: id, Headcount: &shelterv1.Headcount{Counts: []*shelterv1.Count{{Group: group, Present: present}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	wanted("right after the restore", true)
+	h := count("count-001", "girls-6-12", 1)
+	if !h.GetOpen() || h.GetCounts()[0].GetDifference() != 1 {
+		t.Errorf("somebody is here whom the store has lost, and the count says %v", h)
+	}
+	if _, err := b.AdmitWalkIn(t.Context(), &shelterv1.AdmitWalkInRequest{Group: groupName, Quantity: 1, Needs: girl(), RequestId: "found-by-count"}); err != nil {
+		t.Fatal(err)
+	}
+	wanted("with a group left out", true)
+	if lost := b.compare(t, b.begin(t).GetFence(), "", "", unplaced(1, shelterv1.LiveOffer_STAGE_PROMISED, girl())); len(lost) > 0 {
+		t.Errorf("lost %v", lost)
+	}
+	if got := b.free(t); got != "1 1 0" {
+		t.Errorf("held, occupied and available: %s", got)
+	}
+	count("count-002", "older", 0)
+	wanted("when all are counted", false)
+	b.group(t, "new", anotherGroup())
+	wanted("with a group that was made since", false)
+	if b := newApp(t); true {
+		b.shelter(t, 1)
+		if s, err := b.GetShelter(t.Context(), shelterName, true); err != nil || s.GetHeadcountWanted() {
+			t.Errorf("a store that was never restored asks for a headcount, %v", err)
+		}
+	}
+}

@@ -21,17 +21,17 @@ func TestLostWithoutBackup(t *testing.T) {
 	defer cancel()
 	const over, next = 4, 1
 	must(t, d.stage.Furnish(ctx, over))
-	names := d.play(ctx, t, 0, over, func(int) {})
+	names := d.play(ctx, t, 0, over)
 	lives := d.recovered(ctx, t)
 
-	d.destroy(t, "*/*.db", "*/wrapping.key", "bus/jetstream")
-	d.release()
+	d.destroy(t, drilled, "*/*.db", "*/wrapping.key", "bus/jetstream")
+	d.release(drilled)
 	posttest.Wait(t, "the node has its referrals again", func() bool {
 		h, err := d.stage.Holdings(ctx, names)
 		return err == nil && h.Same == over
 	})
 	must(t, d.stage.Furnish(ctx, next))
-	names = append(names, d.play(ctx, t, over, over+next, func(int) {})...)
+	names = append(names, d.play(ctx, t, over, over+next)...)
 	for service, life := range d.recovered(ctx, t) {
 		if service != network.Gateway && life <= lives[service] {
 			t.Errorf("%s goes on in its old life", service)
@@ -42,6 +42,7 @@ func TestLostWithoutBackup(t *testing.T) {
 		t.Errorf("of %d referrals there are %+v", over+next, h)
 	}
 	d.whole(ctx, t)
+	d.settled(ctx, t)
 	d.stop()
 	d.sound(t)
 	t.Logf("of %d referrals whose every trace at %s was lost, %d are the same at both ends again; cases there: %d", over, drilled, h.Same-next, h.Received-next)

@@ -199,8 +199,9 @@ func (s *Stage) look(ctx context.Context) error {
 	return err
 }
 
-// casesByReferral counts a node's cases by their referral, and all of them.
-func (s *Stage) casesByReferral(ctx context.Context, d *desk) (cases map[string]int, all int, err error) {
+// casesByReferral counts a node's cases by their referral, and those of them that were taken in there: others came on a referral, also one of
+// another route.
+func (s *Stage) casesByReferral(ctx context.Context, d *desk) (cases map[string]int, taken int, err error) {
 	cases = map[string]int{}
 	request := &protectionv1.ListCasesRequest{Parent: "nodes/" + d.node, PageSize: 500}
 	for {
@@ -208,14 +209,16 @@ func (s *Stage) casesByReferral(ctx context.Context, d *desk) (cases map[string]
 		if err != nil {
 			return nil, 0, err
 		}
-		all += len(page.GetCases())
 		for _, c := range page.GetCases() {
+			if c.GetSource() != protectionv1.Case_SOURCE_REFERRAL {
+				taken++
+			}
 			if c.GetReferral() != "" {
 				cases[c.GetReferral()]++
 			}
 		}
 		if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
-			return cases, all, nil
+			return cases, taken, nil
 		}
 	}
 }
@@ -327,15 +330,4 @@ func (s *Stage) Holdings(ctx context.Context, names []string) (h Holdings, err e
 		}
 	}
 	return h, nil
-}
-
-// Occupied counts the beds at the destination in which somebody lies.
-func (s *Stage) Occupied(ctx context.Context) (beds int, err error) {
-	all, err := s.shelters(ctx)
-	for _, shelter := range all {
-		for _, g := range shelter.GetGroups() {
-			beds += int(g.GetOccupied())
-		}
-	}
-	return beds, err
 }

@@ -210,26 +210,43 @@ func (s *Stage) Furnish(ctx context.Context, beds int32) error {
 // Handover takes one synthetic girl in at Hub and hands her on to Lahore, to the end. It answers
 // with the referral's name.
 func (s *Stage) Handover(ctx context.Context, number int) (string, error) {
+	name, err := s.Send(ctx, number)
+	if err != nil {
+		return name, err
+	}
+	return name, s.Receive(ctx, name)
+}
+
+// Send is the first half of Handover: until she is on the way.
+func (s *Stage) Send(ctx context.Context, number int) (string, error) {
 	c, err := s.Refer(ctx, number)
 	if err != nil {
 		return "", err
 	}
-	return c.GetReferral(), s.HandOn(ctx, c.GetReferral())
+	return c.GetReferral(), s.sendOn(ctx, c.GetReferral())
 }
 
 // HandOn plays what follows once a girl is referred, up to her outcome at home.
 func (s *Stage) HandOn(ctx context.Context, name string) error {
-	home, away := s.desks[s.route.From.Node], s.desks[s.route.To.Node]
-	if err := s.accept(ctx, away, name); err != nil {
+	if err := s.sendOn(ctx, name); err != nil {
 		return err
 	}
-	if err := s.dispatch(ctx, home, name); err != nil {
+	return s.Receive(ctx, name)
+}
+
+func (s *Stage) sendOn(ctx context.Context, name string) error {
+	if err := s.accept(ctx, s.desks[s.route.To.Node], name); err != nil {
 		return err
 	}
-	if err := s.receive(ctx, away, name); err != nil {
+	return s.dispatch(ctx, s.desks[s.route.From.Node], name)
+}
+
+// Receive is the second half of Handover: from her arrival to the end.
+func (s *Stage) Receive(ctx context.Context, name string) error {
+	if err := s.receive(ctx, s.desks[s.route.To.Node], name); err != nil {
 		return err
 	}
-	_, err := s.state(ctx, home, name, custodyv1.ReferralState_REFERRAL_STATE_COMPLETED)
+	_, err := s.state(ctx, s.desks[s.route.From.Node], name, custodyv1.ReferralState_REFERRAL_STATE_COMPLETED)
 	if err == nil {
 		s.Tell("%s reads the outcome of %s: the loop is closed", s.route.From.Name, name)
 	}

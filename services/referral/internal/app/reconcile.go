@@ -138,7 +138,8 @@ func (a *App) liveOffers(ctx context.Context, restored bool) (live []*shelterv1.
 }
 
 // mayHaveBeds are the offers with a hold of their own that may be live: by what they or those they hold for say, by a referral that this
-// node owns and that is not over, or by a person who is here and whom the referral has not followed yet. No other has a stage (rules.Stage).
+// node owns and that is not over, or by a person who is here and whom the referral has not followed yet. No other has a stage (rules.Stage),
+// but where the shelter service was restored: then all.
 func (a *App) mayHaveBeds(r kitstore.Reader, restored bool) (map[string]bool, error) {
 	leads := map[string]bool{}
 	add := func(key kitstore.Key, o *referralv1.OfferRecord) error {

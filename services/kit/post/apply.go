@@ -100,7 +100,7 @@ func (p *Post) told(a *attempt) {
 	p.heard[a.from], p.ahead[a.from] = a.now, a.applied.verdict == protocol.Overtaken
 	p.mu.Unlock()
 	if a.applied.verdict == protocol.Overtaken {
-		p.overtaken(a.from, a.header.GetReceiverIncarnation())
+		p.overtaken(a.from, max(a.header.GetReceiverIncarnation(), p.incarnation))
 	}
 	if a.applied.parked > 0 {
 		p.log.Error("letters went to quarantine", logging.Peer(a.from.node, a.from.service),
@@ -129,6 +129,10 @@ func (p *Post) applyIn(tx *store.Tx, a *attempt) error {
 	before, err := p.receivingState(tx, a.from)
 	if err != nil {
 		return err
+	}
+	if p.anew && a.header.GetReceiverIncarnation() > 0 && a.header.GetReceiverIncarnation() < p.incarnation {
+		a.applied.verdict = protocol.Overtaken // whoever sent this has known a store before this one: all of it is lost
+		return nil
 	}
 	var accepted protocol.Accepted
 	a.state, accepted = protocol.Accept(before, p.incarnation, a.header, a.now)

@@ -75,7 +75,7 @@ func (p *Post) overtaken(by end, above uint64) {
 		p.log.Error("a peer names an incarnation of this store that lies days ahead of this clock; it is not believed, and its mail does not count: set the clock, or ask that node", peer)
 		return
 	}
-	p.log.Error("a peer knows more of this store than it does itself: it was rolled back", peer)
+	p.log.Error("a peer knows more of this store than it does itself: it was rolled back, or lost", peer)
 	if p.onRolled != nil {
 		p.onRolled(above)
 	}

@@ -64,7 +64,7 @@ type Config struct {
 	// OnReconnected is called when the broker is there again. It must be quick. Optional.
 	OnReconnected func()
 	// OnRolledBack is called when a peer knows more of this store than it does itself: it was put back to an older copy without being
-	// restored, and must begin a new incarnation, greater than above, in a new Post. It is called outside of transactions. Optional.
+	// restored, or was lost and made anew, and must begin a new incarnation, greater than above, in a new Post. It is called outside of transactions. Optional.
 	OnRolledBack func(above uint64)
 	// Attachments are needed to send and take files. Optional.
 	Attachments *Attachments
@@ -96,6 +96,7 @@ type Post struct {
 	keep        time.Duration
 	resend      backoff.Range
 	incarnation uint64
+	anew        bool // the store was made anew, and has been in no life but its first
 	counts      *counts
 
 	mu      sync.Mutex // guards what follows, up to the channels
@@ -139,6 +140,7 @@ func New(c Config) (*Post, error) {
 		db: c.DB, tables: c.Tables, keys: c.Keys, transport: c.Transport, handlers: c.Handlers,
 		onRefused: c.OnRefused, onApplied: c.OnApplied, onRolled: c.OnRolledBack, onReconnect: c.OnReconnected, clock: c.Clock, rand: c.Rand, log: c.Log,
 		keep: c.Keep, resend: c.Resend, incarnation: c.DB.Incarnation(), counts: newCounts(),
+		anew:    c.DB.Incarnation() == uint64(c.DB.Created().UnixNano()),
 		flights: map[end]*protocol.Flight{}, owed: map[end]owed{}, heard: map[end]time.Time{},
 		answered: map[end]time.Time{}, ahead: map[end]bool{},
 		wakeRelay: make(chan struct{}, 1), wakeSelf: make(chan struct{}, 1), wakeReceipts: make(chan struct{}, 1), wakeTend: make(chan struct{}, 1),

@@ -206,9 +206,9 @@ func (p *Process) Run(ctx context.Context, tasks ...func(context.Context) error)
 	return err
 }
 
-// ErrRolledBack ends Run when a peer knows more of the service's store than the store itself: it was put back to an older copy. Its
+// ErrRolledBack ends Run when a peer knows more of the service's store than the store itself: it was put back to an older copy, or lost. Its
 // incarnation is raised, so that at its next start it asks the others what it lost.
-var ErrRolledBack = errors.New("the store was rolled back to an older copy; start the service again, and it asks the other nodes what it lost")
+var ErrRolledBack = errors.New("the store was rolled back to an older copy, or lost; start the service again, and it asks the other nodes what it lost")
 
 func (p *Process) awaitRolledBack(ctx context.Context) error {
 	select {

@@ -8,6 +8,7 @@ import (
 
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/post"
+	"amanat.example/services/kit/store"
 )
 
 // A receipt tells of a new life of its writer as a parcel does: what the earlier life wrote is not applied any more, on any lane.
@@ -127,6 +128,39 @@ func TestALifeInTheFutureIsNotBelieved(t *testing.T) {
 			mustEqual(t, punjab.Received(), nil)
 		})
 	}
+}
+
+// A store that was lost and made anew learns from its peers' parcels that there was one before it, and applies nothing of theirs as if it were new:
+// first it must ask what it lost. A store that is new learns no such thing.
+func TestAStoreThatWasLostIsTold(t *testing.T) {
+	r, sindh, punjab := newDesks(t)
+	sindh.QueueAll(punjab.Office, bulk, []string{"before"})
+	punjab.QueueAll(sindh.Office, bulk, []string{"also"})
+	r.run(r.receipted)
+	if len(punjab.rolled)+len(sindh.rolled) > 0 {
+		t.Fatalf("new stores are told that they are not: %v, %v", punjab.rolled, sindh.rolled)
+	}
+	punjab.Stop()
+	punjab.desk, r.now = store.NewMemory(), r.now.Add(time.Hour)
+	punjab.Open()
+	// It speaks first, and is told all the same.
+	punjab.QueueAll(sindh.Office, bulk, []string{"here I am"})
+	sindh.QueueAll(punjab.Office, bulk, []string{"after"})
+	r.settleAlone(punjab)
+	r.settleAlone(sindh)
+	r.settleAlone(punjab)
+	if n := len(punjab.rolled); n == 0 || punjab.rolled[0] < punjab.DB.Incarnation() {
+		t.Fatalf("it must rise above %v, and is in life %d", punjab.rolled, punjab.DB.Incarnation())
+	}
+	mustEqual(t, punjab.Received(), nil)
+	if err := punjab.DB.RaiseIncarnation(t.Context(), punjab.rolled[0]); err != nil {
+		t.Fatal(err)
+	}
+	punjab.Stop()
+	punjab.Open()
+	r.run(r.receipted)
+	mustEqual(t, punjab.Received(), []string{"before", "after"})
+	mustEqual(t, sindh.Received(), []string{"also", "here I am"})
 }
 
 // What a restored sender still has to tell, it tells in the order in which it was queued.

@@ -300,13 +300,23 @@ func (p *Post) firstRefused(tx *store.Tx, a *attempt, subject string) (id []byte
 	return p.firstOf(tx, a.from, subject)
 }
 
-// firstOf is the first letter of a sender about a subject that lies in quarantine; nil for none.
+// firstOf is the first letter of a sender about a subject that lies in quarantine and may become good; nil for none.
 func (p *Post) firstOf(r store.Reader, from end, subject string) (id []byte, err error) {
 	err = p.tables.quarantine.Scan(r, store.Range{Prefix: from.subject(subject)}, func(_ store.Key, q *postv1.QuarantinedLetter) error {
+		if unopened(q) {
+			return nil
+		}
 		id = q.GetLetter().GetLetterId()
 		return store.Stop
 	})
 	return id, err
+}
+
+// unopened says that a letter lies in quarantine because it does not open: it is sealed to keys that this service has lost, so nothing waits
+// behind it. What it said, its writer must say again.
+func unopened(q *postv1.QuarantinedLetter) bool {
+	refusal := &postv1.Refusal{}
+	return proto.Unmarshal(q.GetRefusal().GetRefusal(), refusal) == nil && refusal.GetReason() == reasonSeal
 }
 
 // park puts a letter into quarantine as it came and signs its refusal.

@@ -224,7 +224,7 @@ func (p *Post) tryOne(ctx context.Context, row store.Row[*postv1.QuarantinedLett
 	err = p.db.Update(ctx, func(tx *store.Tx) error {
 		applied = false
 		first, err := p.firstOf(tx, from, q.GetLetter().GetSubject())
-		if err != nil || q.GetLetter().GetSubject() != "" && !bytes.Equal(first, q.GetLetter().GetLetterId()) {
+		if err != nil || q.GetLetter().GetSubject() != "" && !unopened(q) && !bytes.Equal(first, q.GetLetter().GetLetterId()) {
 			return err
 		}
 		if failed := p.handle(tx, a, 0, q.GetLetter()); failed != nil {

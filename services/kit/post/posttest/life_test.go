@@ -5,8 +5,10 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/store"
 )
@@ -161,6 +163,46 @@ func TestAStoreThatWasLostIsTold(t *testing.T) {
 	r.run(r.receipted)
 	mustEqual(t, punjab.Received(), []string{"before", "after"})
 	mustEqual(t, sindh.Received(), []string{"also", "here I am"})
+}
+
+// What was sealed to keys that a node has lost never opens: what comes behind it does not wait for it, and what is said again is taken.
+func TestWhatIsSealedToLostKeysHoldsNothingUp(t *testing.T) {
+	r, sindh, punjab := newDesks(t)
+	say := func(text string, sealed bool) {
+		t.Helper()
+		if err := sindh.DB.Update(t.Context(), func(tx *store.Tx) error {
+			return sindh.Post.Queue(tx, post.Outgoing{To: punjab.Addr, Lane: bulk, Kind: kindNote, Subject: "one", Body: wrapperspb.String(text), Sealed: sealed})
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say("sealed", true)
+	say("open", false)
+	for _, d := range r.desks {
+		d.Stop()
+	}
+	ReplaceKeys(t, sindh.root, "punjab", "PK-PB", "sindh")
+	roster, err := identity.LoadRoster(sindh.root, "sindh")
+	if err == nil {
+		err = identity.InstallRoster(sindh.root, "punjab", roster.Log())
+	}
+	for _, d := range r.desks {
+		if err == nil {
+			d.id, err = identity.Load(d.root, d.Addr.GetNode(), Service)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Open()
+	}
+	r.run(r.receipted)
+	mustEqual(t, punjab.Received(), []string{"open"})
+	say("sealed again", true)
+	say("more", false)
+	punjab.Stop()
+	punjab.Open() // it tries what lies in quarantine again
+	r.run(r.receipted)
+	mustEqual(t, punjab.Received(), []string{"open", "sealed again", "more"})
 }
 
 // What a restored sender still has to tell, it tells in the order in which it was queued.

@@ -47,10 +47,10 @@ func (c *country) runWithout(t *testing.T, never ...network.Part) {
 func (c *country) open(t *testing.T, command func(network.Part) []string, never ...network.Part) {
 	t.Helper()
 	c.run(t, command, never...)
-	var err error
-	c.stage, err = story.Open(c.layout)
+	stage, err := story.Open(c.layout)
 	must(t, err)
-	t.Cleanup(func() { must(t, c.stage.Close()) })
+	t.Cleanup(func() { must(t, stage.Close()) })
+	c.stage = stage
 }
 
 // newCountry builds the operator's command and makes a network on free ports that does not run yet.

@@ -188,15 +188,16 @@ func TestRestoreDrill(t *testing.T) {
 		t.Errorf("new children had to wait for the answer of %s: %v", silent.Node, waits)
 	}
 	d.supervisor.Release(silent)
-	for range way {
-		must(t, <-arriving)
-	}
-	names = append(names, sent...)
 	for service, life := range d.recovered(ctx, t) {
 		if service != network.Gateway && life <= lives[service] {
 			t.Errorf("%s goes on in its old life", service)
 		}
 	}
+	posttest.Wait(t, "the node has every referral again that it shared", func() bool { return d.holdings(ctx, t, names).Same == over.Same })
+	for range way {
+		must(t, <-arriving)
+	}
+	names = append(names, sent...)
 
 	names = append(names, d.play(ctx, t, len(names), len(names)+next)...)
 	d.settled(ctx, t, "punjab/shelter: it was restored, and in 1 shelters nobody has counted", "federal/federal: it was restored, and publishes nothing")

@@ -17,24 +17,31 @@ import (
 
 // faultFlags say what the demo breaks while children are handed on.
 type faultFlags struct {
-	every                               bool
-	cuts                                []string
-	kill, wipeBus, wipeHub, rollBackHub bool
+	every                                       bool
+	cuts                                        []string
+	kill, freeze, wipeBus, wipeHub, rollBackHub bool
 }
 
 func (f *faultFlags) add(c *cobra.Command) {
-	c.Flags().BoolVar(&f.every, "faults", false, "all of the following once; each province is cut for 10s unless --cut says otherwise")
-	c.Flags().StringArrayVar(&f.cuts, "cut", nil, "PROVINCE:DURATION, such as punjab:10s: cut its link to the hub once, both ways (repeatable)")
+	c.Flags().BoolVar(&f.every, "faults", false, "all of the following once; each province is cut for 10s, and 3s each other way, unless --cut says otherwise")
+	c.Flags().StringArrayVar(&f.cuts, "cut", nil, "PROVINCE:DURATION[:HOW], such as punjab:10s or punjab:10s:out: cut its link to the hub once, "+
+		"both ways, or only out or in, or have it flap, or be slow (repeatable)")
 	c.Flags().BoolVar(&f.kill, "kill", false, "kill every process once (SIGKILL)")
+	c.Flags().BoolVar(&f.freeze, "freeze", false, "stop every process once for 2s (SIGSTOP), and let it go on")
 	c.Flags().BoolVar(&f.wipeBus, "wipe-bus", false, "wipe what each node's own NATS stores once")
 	c.Flags().BoolVar(&f.wipeHub, "wipe-hub", false, "wipe what the hub stores once")
 	c.Flags().BoolVar(&f.rollBackHub, "roll-back-hub", false, "roll what the hub stores back to an older copy once")
 }
 
 const (
-	usualCut   = 10 * time.Second
-	longestCut = time.Hour
+	usualCut    = 10 * time.Second
+	usualOneWay = 3 * time.Second // and what flaps or is slow
+	longestCut  = time.Hour
+	frozen      = 2 * time.Second
 )
+
+// hows are the ways in which a link is broken.
+var hows = []faults.How{faults.Full, faults.Out, faults.In, faults.Flap, faults.Slow}
 
 // options reads the flags. ok says whether anything is to break.
 func (f *faultFlags) options(seed uint64) (o faults.Options, ok bool, err error) {
@@ -42,32 +49,51 @@ func (f *faultFlags) options(seed uint64) (o faults.Options, ok bool, err error)
 		Seed: seed, Kill: f.kill || f.every, WipeBus: f.wipeBus || f.every,
 		WipeHub: f.wipeHub || f.every, RollBackHub: f.rollBackHub || f.every,
 	}
+	if f.freeze || f.every {
+		o.Freeze = frozen
+	}
 	for _, text := range f.cuts {
 		c, err := parseCut(text)
 		if err != nil {
 			return o, false, fmt.Errorf("--cut %s: %w", text, err)
 		}
-		if slices.ContainsFunc(o.Cuts, func(other faults.Cut) bool { return other.Node == c.Node }) {
-			return o, false, fmt.Errorf("--cut %s: a province is cut once; leave one of them out", text)
+		if slices.ContainsFunc(o.Cuts, func(other faults.Cut) bool { return other.Node == c.Node && other.How == c.How }) {
+			return o, false, fmt.Errorf("--cut %s: a province is cut once each way; leave one of them out", text)
 		}
 		o.Cuts = append(o.Cuts, c)
 	}
 	if f.every && len(o.Cuts) == 0 {
 		for _, n := range network.Nodes() {
 			if n.Name != network.FederalNode {
-				o.Cuts = append(o.Cuts, faults.Cut{Node: n.Name, For: usualCut})
+				o.Cuts = append(o.Cuts, everyCut(n.Name)...)
 			}
 		}
 	}
-	return o, o.Kill || o.WipeBus || o.WipeHub || o.RollBackHub || len(o.Cuts) > 0, nil
+	return o, o.Kill || o.Freeze > 0 || o.WipeBus || o.WipeHub || o.RollBackHub || len(o.Cuts) > 0, nil
+}
+
+// everyCut breaks a province's link once in each way.
+func everyCut(node string) (all []faults.Cut) {
+	for _, how := range hows {
+		c := faults.Cut{Node: node, For: usualOneWay, How: how}
+		if how == faults.Full {
+			c.For = usualCut
+		}
+		all = append(all, c)
+	}
+	return all
 }
 
 func parseCut(text string) (c faults.Cut, err error) {
-	node, duration, _ := strings.Cut(text, ":")
+	node, rest, _ := strings.Cut(text, ":")
+	duration, how, said := strings.Cut(rest, ":")
 	if _, err := network.Fixed("").Node(node); err != nil || node == network.FederalNode {
 		return c, fmt.Errorf("%q is no province of the demo: use sindh, punjab or balochistan", node)
 	}
-	c.Node = node
+	c.Node, c.How = node, faults.How(how)
+	if said && (how == "" || !slices.Contains(hows, c.How)) {
+		return c, fmt.Errorf("%q is no way in which a link is broken: use out, in, flap or slow, or leave it out for both ways", how)
+	}
 	if c.For, err = time.ParseDuration(duration); err != nil || c.For <= 0 || c.For > longestCut {
 		return c, fmt.Errorf("give a duration after the province, such as %s:10s, at most %s", node, longestCut)
 	}
@@ -124,7 +150,9 @@ func (f *demoFlags) breaking() (*breaking, error) {
 func (b *breaking) nodes() (all []string) {
 	if b != nil {
 		for _, c := range b.options.Cuts {
-			all = append(all, c.Node)
+			if !slices.Contains(all, c.Node) {
+				all = append(all, c.Node)
+			}
 		}
 	}
 	return all

@@ -23,7 +23,9 @@ func TestDemoRefusesFaults(t *testing.T) {
 		"give a duration after the province":       {"--once", "--cut", "punjab"},
 		"--cut punjab:-1s: give a duration":        {"--once", "--cut", "punjab:-1s"},
 		"at most 1h0m0s":                           {"--once", "--cut", "punjab:2h"},
-		"a province is cut once":                   {"--once", "--cut", "punjab:1s", "--cut", "punjab:2s"},
+		"a province is cut once each way":          {"--once", "--cut", "punjab:1s", "--cut", "punjab:1s:out", "--cut", "punjab:2s:out"},
+		"use out, in, flap or slow":                {"--once", "--cut", "punjab:1s:sideways"},
+		`"" is no way`:                             {"--once", "--cut", "punjab:1s:"},
 		"add --once":                               {"--kill"},
 		"leaves nothing to kill":                   {"--once", "--in-process", "--faults"},
 		"--referrals must lie between 1 and 50000": {"--once", "--referrals", "-1"},
@@ -51,7 +53,10 @@ func TestFaultFlags(t *testing.T) {
 		return o
 	}
 	o := read(faultFlags{every: true})
-	if !o.Kill || !o.WipeBus || !o.WipeHub || !o.RollBackHub || len(o.Cuts) != 3 || o.Cuts[0].For != 10*time.Second || o.Seed != 5 {
+	if !o.Kill || o.Freeze != 2*time.Second || !o.WipeBus || !o.WipeHub || !o.RollBackHub || o.Seed != 5 {
+		t.Errorf("all: %+v", o)
+	}
+	if len(o.Cuts) != 3*5 || o.Cuts[0] != (faults.Cut{Node: "sindh", For: 10 * time.Second}) || o.Cuts[1] != (faults.Cut{Node: "sindh", For: 3 * time.Second, How: faults.Out}) {
 		t.Errorf("all: %+v", o)
 	}
 	if o = read(faultFlags{every: true, cuts: []string{"punjab:2s"}}); len(o.Cuts) != 1 || o.Cuts[0] != (faults.Cut{Node: "punjab", For: 2 * time.Second}) {
@@ -77,11 +82,13 @@ func TestWaitingForCuts(t *testing.T) {
 // Each flag asks for what it names, and for nothing besides.
 func TestEachFaultFlag(t *testing.T) {
 	for flag, want := range map[string]faults.Options{
-		"--kill":          {Seed: 5, Kill: true},
-		"--wipe-bus":      {Seed: 5, WipeBus: true},
-		"--wipe-hub":      {Seed: 5, WipeHub: true},
-		"--roll-back-hub": {Seed: 5, RollBackHub: true},
-		"--cut=sindh:3s":  {Seed: 5, Cuts: []faults.Cut{{Node: "sindh", For: 3 * time.Second}}},
+		"--kill":              {Seed: 5, Kill: true},
+		"--freeze":            {Seed: 5, Freeze: 2 * time.Second},
+		"--wipe-bus":          {Seed: 5, WipeBus: true},
+		"--wipe-hub":          {Seed: 5, WipeHub: true},
+		"--roll-back-hub":     {Seed: 5, RollBackHub: true},
+		"--cut=sindh:3s":      {Seed: 5, Cuts: []faults.Cut{{Node: "sindh", For: 3 * time.Second}}},
+		"--cut=sindh:3s:slow": {Seed: 5, Cuts: []faults.Cut{{Node: "sindh", For: 3 * time.Second, How: faults.Slow}}},
 	} {
 		var f faultFlags
 		c := &cobra.Command{}

@@ -22,9 +22,13 @@ func TestDemoUnderFaults(t *testing.T) {
 	c := newCountry(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	const referrals, cut = "60", "2s"
-	demo := exec.CommandContext(ctx, c.amanat, "demo", "--data", c.layout.Root, "--once", "--json", "--referrals", referrals,
-		"--faults", "--seed", "13", "--cut", "sindh:"+cut, "--cut", "punjab:"+cut, "--cut", "balochistan:"+cut)
+	args := []string{"demo", "--data", c.layout.Root, "--once", "--json", "--referrals", "60", "--faults", "--seed", "13"}
+	for _, province := range []string{"sindh", "punjab", "balochistan"} {
+		for _, how := range []string{"", ":out", ":in", ":flap", ":slow"} {
+			args = append(args, "--cut", province+":2s"+how)
+		}
+	}
+	demo := exec.CommandContext(ctx, c.amanat, args...)
 	var out, told bytes.Buffer
 	demo.Stdout, demo.Stderr = &out, &told
 	if err := demo.Run(); err != nil {
@@ -38,12 +42,16 @@ func TestDemoUnderFaults(t *testing.T) {
 	if result.Referrals < 50 || !result.Kept() {
 		t.Errorf("a promise broke: %s", out.String())
 	}
-	want := faults.Done{Seed: 13, Cuts: 3, Kills: len(c.layout.Parts()), BusWipes: 4, HubWipes: 1, HubRollBacks: 1}
+	processes := len(c.layout.Parts())
+	want := faults.Done{
+		Seed: 13, Cuts: 3, OneWayCuts: 6, Flaps: 3, Slowed: 3, Kills: processes, Freezes: processes, BusWipes: 4, HubWipes: 1, HubRollBacks: 1,
+	}
 	if result.Faults != want {
 		t.Errorf("faults: %+v, want %+v", result.Faults, want)
 	}
 	if lines := strings.Count(told.String(), "\n"); lines < want.All() {
 		t.Errorf("%d lines tell of %d faults:\n%s", lines, want.All(), told.String())
 	}
+	t.Logf("%d faults in a year of %d referrals: %+v", want.All(), result.Referrals, result.Faults)
 	c.sound(t)
 }

@@ -1,5 +1,5 @@
-// Package faults breaks a running network on purpose while people work in it: links to the hub are cut, processes
-// killed, stores of NATS wiped or rolled back. A plan says what happens and when; it follows from its seed alone, so
+// Package faults breaks a running network on purpose while people work in it: links to the hub are cut, both ways or
+// one, flap, or are slow; processes are killed or frozen, stores of NATS wiped or rolled back. A plan says what happens and when; it follows from its seed alone, so
 // that what breaks once can be looked at again. Moments are shares of the work done, not times: a plan is spread over
 // a run however fast the machine is.
 //

@@ -19,10 +19,16 @@ import (
 type Done struct {
 	// Seed of the plan.
 	Seed uint64 `json:"seed"`
-	// Cuts of links to the hub.
+	// Cuts of links to the hub, both ways.
 	Cuts int `json:"cuts"`
+	// OneWayCuts of links, that let nothing through one way; Flaps and Slowed are links that flapped or were slow for a time.
+	OneWayCuts int `json:"one_way_cuts"`
+	Flaps      int `json:"flaps"`
+	Slowed     int `json:"slowed"`
 	// Kills of processes, beside those that wiping and rolling back need.
 	Kills int `json:"kills"`
+	// Freezes of processes, that went on afterwards.
+	Freezes int `json:"freezes"`
 	// BusWipes of a node's own NATS.
 	BusWipes int `json:"bus_wipes"`
 	// HubWipes and HubRollBacks of the hub.
@@ -31,7 +37,9 @@ type Done struct {
 }
 
 // All is how many that are.
-func (d Done) All() int { return d.Cuts + d.Kills + d.BusWipes + d.HubWipes + d.HubRollBacks }
+func (d Done) All() int {
+	return d.Cuts + d.OneWayCuts + d.Flaps + d.Slowed + d.Kills + d.Freezes + d.BusWipes + d.HubWipes + d.HubRollBacks
+}
 
 // Injector breaks a network by its plan.
 type Injector struct {
@@ -48,7 +56,8 @@ type Injector struct {
 	mu    sync.Mutex
 	next  int // of plan
 	done  Done
-	files sync.Mutex // one process after the other is killed or has its files changed
+	files sync.Mutex             // one process after the other is killed or has its files changed
+	lines map[string]*sync.Mutex // by node: one way after the other in which its link is broken
 }
 
 // New readies an injector; links are those of the nodes that are to be cut. tell gets a sentence for each fault as it
@@ -61,7 +70,10 @@ func New(ctx context.Context, l *network.Layout, s *network.Supervisor, links ma
 	}
 	i := &Injector{
 		layout: l, supervisor: s, links: links, tell: tell, plan: plan(l.Parts(), o), done: Done{Seed: o.Seed},
-		older: filepath.Join(l.Root, "hub-older"),
+		older: filepath.Join(l.Root, "hub-older"), lines: map[string]*sync.Mutex{},
+	}
+	for node := range links {
+		i.lines[node] = &sync.Mutex{}
 	}
 	i.running, i.ctx = errgroup.WithContext(ctx)
 	return i, nil
@@ -110,6 +122,10 @@ func (i *Injector) happen(f fault) error {
 	if err := i.sleep(f.after); err != nil {
 		return err
 	}
+	if line := i.lines[f.part.Node]; f.kind == cutLink {
+		line.Lock()
+		defer line.Unlock()
+	}
 	i.tell(f.String())
 	if err := i.act(f); err != nil {
 		return fmt.Errorf("%s: %w", f, err)
@@ -118,9 +134,11 @@ func (i *Injector) happen(f fault) error {
 	defer i.mu.Unlock()
 	switch f.kind {
 	case cutLink:
-		i.done.Cuts++
+		i.done.addCut(f.how)
 	case killProcess:
 		i.done.Kills++
+	case freeze:
+		i.done.Freezes++
 	case wipeBus:
 		i.done.BusWipes++
 	case wipeHub:
@@ -131,16 +149,32 @@ func (i *Injector) happen(f fault) error {
 	return nil
 }
 
+func (d *Done) addCut(how How) {
+	switch how {
+	case Out, In:
+		d.OneWayCuts++
+	case Flap:
+		d.Flaps++
+	case Slow:
+		d.Slowed++
+	default:
+		d.Cuts++
+	}
+}
+
 func (i *Injector) act(f fault) error {
 	store := filepath.Join(i.layout.Root, f.part.Node, f.part.Name, "jetstream")
 	switch f.kind {
 	case cutLink:
-		link := i.links[f.part.Node]
-		link.Cut()
-		defer link.Mend()
-		return i.sleep(f.lasts)
+		return i.cut(i.links[f.part.Node], f)
 	case killProcess:
-		return i.kill(f.part)
+		return i.signal(f.part, i.supervisor.Kill)
+	case freeze:
+		if err := i.signal(f.part, i.supervisor.Freeze); err != nil {
+			return err
+		}
+		defer i.supervisor.Thaw(f.part) // where it was killed meanwhile, another runs
+		return i.sleep(f.lasts)
 	case wipeBus, wipeHub:
 		return i.while(f.part, func() error { return os.RemoveAll(store) })
 	case copyHub:
@@ -148,6 +182,33 @@ func (i *Injector) act(f fault) error {
 	default:
 		return i.while(f.part, func() error { return replace(store, i.older) })
 	}
+}
+
+// cut breaks a link for a time, and mends it.
+func (i *Injector) cut(link *network.Link, f fault) error {
+	switch f.how {
+	case Out, In:
+		way := map[How]network.Way{Out: network.Out, In: network.In}[f.how]
+		link.Hold(way)
+		defer link.LetGo(way)
+	case Slow:
+		link.Slow(slowLatency, slowRate)
+		defer link.Slow(0, 0)
+	case Flap:
+		for end := time.Now().Add(f.lasts); time.Now().Before(end); {
+			link.Cut()
+			err := i.sleep(flapDown)
+			link.Mend()
+			if err = errors.Join(err, i.sleep(flapUp)); err != nil {
+				return err
+			}
+		}
+		return nil
+	default:
+		link.Cut()
+		defer link.Mend()
+	}
+	return i.sleep(f.lasts)
 }
 
 // replace makes a folder the same as another, which may be none: the hub was wiped and has not started again.
@@ -161,11 +222,11 @@ func replace(folder, by string) error {
 // lookAgain is how soon a process that is down already is looked for again.
 const lookAgain = 20 * time.Millisecond
 
-// kill kills a process, as soon as it runs.
-func (i *Injector) kill(p network.Part) error {
+// signal kills or freezes a process, as soon as it runs.
+func (i *Injector) signal(p network.Part, send func(network.Part) bool) error {
 	i.files.Lock()
 	defer i.files.Unlock()
-	for !i.supervisor.Kill(p) {
+	for !send(p) {
 		if err := i.sleep(lookAgain); err != nil {
 			return err
 		}

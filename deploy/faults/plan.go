@@ -18,6 +18,8 @@ type Options struct {
 	Cuts []Cut
 	// Kill kills every process once (SIGKILL).
 	Kill bool
+	// Freeze is for how long every process is stopped once (SIGSTOP), before it goes on; 0 freezes none.
+	Freeze time.Duration
 	// WipeBus removes what each node's own NATS stores, once.
 	WipeBus bool
 	// WipeHub removes what the hub stores, once.
@@ -26,11 +28,34 @@ type Options struct {
 	RollBackHub bool
 }
 
-// Cut is a cut of a node's link to the hub.
+// Cut is a time in which a node's link to the hub is cut, or not as it should be.
 type Cut struct {
 	Node string
 	For  time.Duration
+	How  How
 }
+
+// How a link is broken.
+type How string
+
+const (
+	// Full is cut both ways.
+	Full How = ""
+	// Out lets nothing go from the node to the hub, In nothing from the hub to the node. The other way is open.
+	Out How = "out"
+	In  How = "in"
+	// Flap is cut and mended again and again.
+	Flap How = "flap"
+	// Slow delays what is sent and lets little through.
+	Slow How = "slow"
+)
+
+// A flapping link is up and down in turn for so long, and a slow one has so much latency one way, and so few bytes a second.
+const (
+	flapUp, flapDown = 300 * time.Millisecond, 200 * time.Millisecond
+	slowLatency      = 300 * time.Millisecond
+	slowRate         = 8 << 10
+)
 
 // kind of a fault.
 type kind string
@@ -38,6 +63,7 @@ type kind string
 const (
 	cutLink     kind = "cut"
 	killProcess kind = "kill"
+	freeze      kind = "freeze"
 	wipeBus     kind = "wipe-bus"
 	copyHub     kind = "copy-hub"
 	wipeHub     kind = "wipe-hub"
@@ -51,14 +77,19 @@ type fault struct {
 	// at is the share of the work, from 0 to 1, at which it happens; after is how much later still.
 	at    float64
 	after time.Duration
-	// lasts is how long a cut lasts.
+	// lasts is how long a cut lasts, or a process is frozen; how is of a cut.
 	lasts time.Duration
+	how   How
 }
 
 func (f fault) String() string {
 	switch f.kind {
 	case cutLink:
-		return fmt.Sprintf("the link of %s to the hub is cut for %s", f.part.Node, f.lasts)
+		return fmt.Sprintf("the link of %s to the hub %s for %s", f.part.Node, map[How]string{
+			Full: "is cut", Out: "lets nothing out", In: "lets nothing in", Flap: "flaps", Slow: "is slow and narrow",
+		}[f.how], f.lasts)
+	case freeze:
+		return fmt.Sprintf("%s is frozen for %s", f.part, f.lasts)
 	case killProcess:
 		return fmt.Sprintf("%s is killed", f.part)
 	case wipeBus:
@@ -84,11 +115,14 @@ func plan(parts []network.Part, o Options) []fault {
 	for i, c := range o.Cuts {
 		n := float64(len(o.Cuts))
 		cuts = append(cuts, fault{
-			kind: cutLink, part: network.Part{Node: c.Node}, at: between(float64(i)/n, float64(i+1)/n), lasts: c.For,
+			kind: cutLink, part: network.Part{Node: c.Node}, at: between(float64(i)/n, float64(i+1)/n), lasts: c.For, how: c.How,
 		})
 	}
 	add := func(k kind, p network.Part) {
 		f := fault{kind: k, part: p, at: between(0, 1)}
+		if k == freeze {
+			f.lasts = o.Freeze
+		}
 		if len(cuts) > 0 && chance.IntN(2) == 0 {
 			during := cuts[chance.IntN(len(cuts))]
 			f.at, f.after = during.at, time.Duration(chance.Int64N(int64(during.lasts)))
@@ -98,6 +132,9 @@ func plan(parts []network.Part, o Options) []fault {
 	for _, p := range parts {
 		if o.Kill {
 			add(killProcess, p)
+		}
+		if o.Freeze > 0 {
+			add(freeze, p)
 		}
 		if o.WipeBus && p.Name == network.Bus {
 			add(wipeBus, p)

@@ -10,8 +10,14 @@ import (
 
 func all(seed uint64) Options {
 	return Options{
-		Seed: seed, Kill: true, WipeBus: true, WipeHub: true, RollBackHub: true,
-		Cuts: []Cut{{"sindh", 10 * time.Second}, {"punjab", 5 * time.Second}, {"balochistan", time.Second}},
+		Seed: seed, Kill: true, Freeze: time.Second, WipeBus: true, WipeHub: true, RollBackHub: true,
+		Cuts: []Cut{
+			{Node: "sindh", For: 10 * time.Second},
+			{Node: "punjab", For: 5 * time.Second},
+			{Node: "balochistan", For: time.Second},
+			{Node: "sindh", For: time.Second, How: Out},
+			{Node: "punjab", For: time.Second, How: Flap},
+		},
 	}
 }
 
@@ -42,7 +48,7 @@ func TestPlan(t *testing.T) {
 			}
 			last = f.at
 		}
-		want := map[kind]int{cutLink: 3, killProcess: len(parts), wipeBus: 4, copyHub: 1, wipeHub: 1, rollBackHub: 1}
+		want := map[kind]int{cutLink: 5, killProcess: len(parts), freeze: len(parts), wipeBus: 4, copyHub: 1, wipeHub: 1, rollBackHub: 1}
 		if !reflect.DeepEqual(seen, want) || len(killed) != len(parts) {
 			t.Errorf("seed %d breaks %v, want %v; %d processes are killed", seed, seen, want, len(killed))
 		}
@@ -58,7 +64,8 @@ func TestPlanOfOne(t *testing.T) {
 	for want, o := range map[kind]Options{
 		wipeHub: {WipeHub: true},
 		wipeBus: {WipeBus: true},
-		cutLink: {Cuts: []Cut{{"punjab", time.Second}}},
+		cutLink: {Cuts: []Cut{{Node: "punjab", For: time.Second}}},
+		freeze:  {Freeze: time.Second},
 	} {
 		p := plan(parts, o)
 		if len(p) == 0 {

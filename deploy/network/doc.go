@@ -7,8 +7,8 @@
 // The hub follows the roster installed at the federal node: who joins is let in, who is suspended is
 // shut out, without a restart.
 //
-// A supervisor can hold a part down while its files are replaced, and a Link stands between a node and the hub where
-// that way is to be cut. Status asks every service of a node how it stands.
+// A supervisor can freeze a part, or hold it down while its files are replaced, and a Link stands between a node and the hub where
+// that way is to be cut, both ways or one, or to be slow. Status asks every service of a node how it stands.
 //
 // BackUp takes a backup of a node that runs, Restore brings a node back from one, Compact and Check are for a node that does not run. What makes
 // a node is in three things: the data of its services, the keys of the persons in them, and its identity with its addresses, which goes with

@@ -144,14 +144,19 @@ func (s *Supervisor) Restarts(p Part) int {
 
 // Kill kills a part at once (SIGKILL), as a crash would; it is then started again. It says
 // whether the part was running.
-func (s *Supervisor) Kill(p Part) bool {
+func (s *Supervisor) Kill(p Part) bool { return s.signal(p, os.Kill) }
+
+// Freeze stops a part where it is (SIGSTOP): it does nothing and keeps all that it holds, until Thaw. It says whether the part was running.
+func (s *Supervisor) Freeze(p Part) bool { return s.signal(p, syscall.SIGSTOP) }
+
+// Thaw lets a frozen part go on. It says whether the part was running.
+func (s *Supervisor) Thaw(p Part) bool { return s.signal(p, syscall.SIGCONT) }
+
+func (s *Supervisor) signal(p Part, what os.Signal) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	process, ok := s.processes[p]
-	if ok {
-		ok = process.Kill() == nil
-	}
-	return ok
+	return ok && process.Signal(what) == nil
 }
 
 // Hold keeps a part down from now on: it is killed when it runs, and not started until Release. When Hold returns, the part

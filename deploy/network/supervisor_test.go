@@ -44,6 +44,23 @@ func TestHoldEndsThePart(t *testing.T) {
 			s.Release(p)
 		}
 	}
+	// Frozen, it does nothing and is not started again; it can be held all the same.
+	p := l.Parts()[0]
+	until(t, p.Name+" runs", func() bool { return len(started(t, dir, p)) > 3 })
+	pid := started(t, dir, p)[3]
+	if !s.Freeze(p) {
+		t.Errorf("%s is not there to be frozen", p)
+	}
+	until(t, p.Name+" is frozen", func() bool { return state(t, pid) == "T" })
+	if !s.Thaw(p) {
+		t.Errorf("%s is not there to go on", p)
+	}
+	until(t, p.Name+" goes on", func() bool { return state(t, pid) != "T" })
+	s.Freeze(p)
+	s.Hold(p)
+	if s.Freeze(p) || s.Thaw(p) || len(started(t, dir, p)) != 4 {
+		t.Error("a part that is held is frozen, or it was started again while it was frozen")
+	}
 	stop()
 	if err := <-ended; err != nil {
 		t.Fatal(err)
@@ -65,4 +82,15 @@ func started(t *testing.T, dir string, p network.Part) (pids []int) {
 		pids = append(pids, pid)
 	}
 	return pids
+}
+
+// state of a process, as the kernel calls it: T is stopped.
+func state(t *testing.T, pid int) string {
+	t.Helper()
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(stat), ") ")
+	return after[:1]
 }

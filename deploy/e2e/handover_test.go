@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -53,19 +54,44 @@ func (c *country) open(t *testing.T, command func(network.Part) []string, never 
 	c.stage = stage
 }
 
-// newCountry builds the operator's command and makes a network on free ports that does not run yet.
+// newCountry makes a network on free ports that does not run yet, for the operator's command.
 func newCountry(t *testing.T) *country {
 	t.Helper()
-	root := t.TempDir()
-	c := &country{amanat: filepath.Join(root, "amanat")}
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", c.amanat, "amanat.example/deploy/amanat").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	c := &country{amanat: build(t, "amanat", "amanat.example/deploy/amanat")}
 	var err error
-	c.layout, err = network.Free(filepath.Join(root, "data"))
+	c.layout, err = network.Free(filepath.Join(t.TempDir(), "data"))
 	must(t, err)
 	must(t, c.layout.Init())
 	return c
+}
+
+// built are the programs that tests have built, by name, each once.
+var built = struct {
+	sync.Mutex
+	dir   string
+	paths map[string]string
+}{paths: map[string]string{}}
+
+// build builds a program once for all tests.
+func build(t testing.TB, name, pkg string, flags ...string) (path string) {
+	t.Helper()
+	built.Lock()
+	defer built.Unlock()
+	if path = built.paths[name]; path != "" {
+		return path
+	}
+	if built.dir == "" {
+		var err error
+		built.dir, err = os.MkdirTemp("", "amanat-e2e")
+		must(t, err)
+	}
+	path = filepath.Join(built.dir, name)
+	args := append(append([]string{"build", "-o", path}, flags...), pkg)
+	if out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	built.paths[name] = path
+	return path
 }
 
 // sound checks every file of the network, which must have stopped, as an operator does: with the command.

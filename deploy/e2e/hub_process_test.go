@@ -23,12 +23,7 @@ import (
 // buildNATSServer builds the real nats-server at the version that deploy/go.mod names.
 func buildNATSServer(t *testing.T) (path string) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "nats-server")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "github.com/nats-io/nats-server/v2").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return path
+	return build(t, "nats-server", "github.com/nats-io/nats-server/v2")
 }
 
 // hubProcess is a nats-server of its own with the config that the operator's command writes.

@@ -40,6 +40,7 @@ type people struct {
 	conns  map[string]*grpc.ClientConn
 	ids    map[string]*identity.Service
 	tokens map[string]string // by node, for the gateway
+	https  map[string]*http.Client
 }
 
 // callTimeout is for a service that is still starting, too.
@@ -49,7 +50,7 @@ var everyRole = []string{"case-worker", "supervisor", "shelter-manager", "focal-
 
 func newPeople(t *testing.T, l *network.Layout) *people {
 	t.Helper()
-	p := &people{layout: l, conns: map[string]*grpc.ClientConn{}, ids: map[string]*identity.Service{}, tokens: map[string]string{}}
+	p := &people{layout: l, conns: map[string]*grpc.ClientConn{}, ids: map[string]*identity.Service{}, tokens: map[string]string{}, https: map[string]*http.Client{}}
 	for _, n := range l.Nodes {
 		var err error
 		p.tokens[n.Name], err = session.Create(filepath.Join(l.Root, n.Name, network.Gateway, "tokens.json"), session.Grant{
@@ -60,6 +61,9 @@ func newPeople(t *testing.T, l *network.Layout) *people {
 	t.Cleanup(func() {
 		for _, c := range p.conns {
 			_ = c.Close()
+		}
+		for _, c := range p.https {
+			c.CloseIdleConnections()
 		}
 	})
 	return p
@@ -156,21 +160,24 @@ func route(method protoreflect.MethodDescriptor, request proto.Message) (path st
 
 // fetch asks a node's gateway over HTTPS.
 func (p *people) fetch(ctx context.Context, node, method, path string, body []byte) (answer []byte, code int, err error) {
-	ca, err := os.ReadFile(identity.CACertificatePath(p.layout.Root, node))
-	if err != nil {
-		return nil, 0, err
+	if p.https[node] == nil {
+		ca, err := os.ReadFile(identity.CACertificatePath(p.layout.Root, node))
+		if err != nil {
+			return nil, 0, err
+		}
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM(ca)
+		p.https[node] = &http.Client{Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "localhost", MinVersion: tls.VersionTLS13},
+		}}
 	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(ca)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "localhost", MinVersion: tls.VersionTLS13}}
-	defer transport.CloseIdleConnections()
 	r, err := http.NewRequestWithContext(ctx, method, "https://"+p.layout.Address(node, network.Gateway)+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, 0, err
 	}
 	r.Header.Set("Authorization", "Bearer "+p.tokens[node])
 	r.Header.Set("Content-Type", "application/json")
-	return do(&http.Client{Transport: transport}, r)
+	return do(p.https[node], r)
 }
 
 func do(client *http.Client, r *http.Request) (answer []byte, code int, err error) {

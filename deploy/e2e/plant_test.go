@@ -369,16 +369,9 @@ func unreached() (missing []string) {
 // request with it lay in a file of the network.
 func (f *flock) provesItself(t *testing.T, root string) {
 	t.Helper()
-	path := filepath.Join(root, "control")
-	found := func(content []byte) (hits []hit) {
-		must(t, os.WriteFile(path, content, 0o600))
-		eachFile(t, root, func(at string, content []byte) {
-			if at == path {
-				hits = f.searcher.find(content)
-			}
-		})
-		return hits
-	}
+	folder := filepath.Join(root, "control")
+	must(t, os.Mkdir(folder, 0o700))
+	what := map[string]string{} // by path
 	for _, m := range methods() {
 		kind, err := protoregistry.GlobalTypes.FindMessageByName(m.Input().FullName())
 		must(t, err)
@@ -387,25 +380,38 @@ func (f *flock) provesItself(t *testing.T, root string) {
 		for _, l := range leavesOf(m.Input()) {
 			request := kind.New().Interface()
 			l.in(request).Set(l.field(), l.in(whole).Get(l.field()))
-			binary, err := proto.Marshal(request)
-			must(t, err)
-			json, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(request)
-			must(t, err)
-			text, err := prototext.Marshal(request)
-			must(t, err)
-			forms := map[string][]byte{
-				"binary": binary, "JSON": json, "text": text,
-				"base64": []byte(base64.StdEncoding.EncodeToString(binary)), "hex": []byte(hex.EncodeToString(binary)),
-			}
-			if strings.HasPrefix(string(l.field().Name()), "age_") && l.field().Message() == nil {
-				forms = map[string][]byte{"JSON": json, "text": text} // a lone small number; see flock
-			}
-			for form, content := range forms {
-				if len(found(content)) == 0 {
-					t.Errorf("%s would not be found in %s: %q", l.id, form, content)
-				}
+			for form, content := range formsOf(t, l, request) {
+				path := filepath.Join(folder, strconv.Itoa(len(what)))
+				what[path] = fmt.Sprintf("%s in %s: %q", l.id, form, content)
+				must(t, os.WriteFile(path, content, 0o600))
 			}
 		}
 	}
-	must(t, os.Remove(path))
+	eachFile(t, root, func(path string, content []byte) {
+		if len(f.searcher.find(content)) > 0 {
+			delete(what, path)
+		}
+	})
+	for _, missed := range what {
+		t.Errorf("this would not be found: %s", missed)
+	}
+	must(t, os.RemoveAll(folder))
+}
+
+// formsOf are the usual forms of a request that holds one marked field.
+func formsOf(t *testing.T, l leaf, request proto.Message) map[string][]byte {
+	t.Helper()
+	binary, err := proto.Marshal(request)
+	must(t, err)
+	json, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(request)
+	must(t, err)
+	text, err := prototext.Marshal(request)
+	must(t, err)
+	if strings.HasPrefix(string(l.field().Name()), "age_") && l.field().Message() == nil {
+		return map[string][]byte{"JSON": json, "text": text} // a lone small number; see flock
+	}
+	return map[string][]byte{
+		"binary": binary, "JSON": json, "text": text,
+		"base64": []byte(base64.StdEncoding.EncodeToString(binary)), "hex": []byte(hex.EncodeToString(binary)),
+	}
 }

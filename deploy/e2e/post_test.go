@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -28,7 +29,10 @@ import (
 
 func TestMain(m *testing.M) {
 	disktest.Serve()
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(built.dir) // of a run that is over
+		os.Exit(code)
+	}))
 }
 
 func TestPostOverNATS(t *testing.T) {

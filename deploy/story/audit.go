@@ -58,6 +58,14 @@ type evidence struct {
 	oneMore bool
 }
 
+// Beside says which referrals are another story's that was played meanwhile, each with a case at the origin: those are none of this run.
+func (s *Stage) Beside(names []string) {
+	for _, name := range names {
+		s.earlier[name] = true
+	}
+	s.cases += len(names)
+}
+
 // Examine compares what every node says of the referrals named.
 func (s *Stage) Examine(ctx context.Context, names []string) (*Result, error) {
 	e := &evidence{names: names, earlier: s.earlier}

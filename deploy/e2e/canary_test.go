@@ -55,6 +55,7 @@ func TestCanaryInEveryMarkedField(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs half a minute of real processes; run without -short")
 	}
+	t.Parallel()
 	c := newCountry(t)
 	w := tap(t, c.layout)
 	p := newPeople(t, c.layout)

@@ -62,6 +62,7 @@ func TestReferralCarriedByHand(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs real processes for some time; run without -short")
 	}
+	t.Parallel()
 	c := &courier{country: newCountry(t)}
 	c.dir = filepath.Join(c.layout.Root, "stick")
 	must(t, os.Mkdir(c.dir, 0o700))

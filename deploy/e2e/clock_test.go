@@ -98,6 +98,7 @@ func TestClocksJump(t *testing.T) {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		t.Skipf("clocks of processes are made to jump on linux/amd64 alone, not on %s/%s", runtime.GOOS, runtime.GOARCH)
 	}
+	t.Parallel()
 	c := startJumping(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()

@@ -24,6 +24,7 @@ func TestDossiersOfSistersAreClosed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a network of processes")
 	}
+	t.Parallel()
 	c, r := populated(t)
 	sisters := referredTogether(r, 2)
 	names := []string{sisters[0].GetReferral(), sisters[1].GetReferral()}

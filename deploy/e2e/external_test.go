@@ -25,6 +25,7 @@ func TestAgencyOutsideTheNetwork(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a network of processes")
 	}
+	t.Parallel()
 	c, r := populated(t)
 	ask[*protectionv1.Unit](r, home, &protectionv1.CreateUnitRequest{
 		Parent: "nodes/" + home, UnitId: "hub", Unit: &protectionv1.Unit{DisplayName: "Unit", District: "PK-BA-HUB"},

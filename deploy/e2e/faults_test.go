@@ -19,6 +19,7 @@ func TestDemoUnderFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs real processes for some time; run without -short")
 	}
+	t.Parallel()
 	c := newCountry(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

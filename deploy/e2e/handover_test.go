@@ -17,6 +17,7 @@ import (
 	"amanat.example/deploy/network"
 	"amanat.example/deploy/story"
 	"amanat.example/services/kit/post/posttest"
+	"amanat.example/services/kit/store"
 )
 
 // country is a network of real processes under a supervisor, and people who use it.
@@ -195,10 +196,13 @@ func TestEveryProcessKilledOnce(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs minutes of real processes; run without -short")
 	}
+	t.Parallel()
 	c := startCountry(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	parts := c.layout.Parts()
+	must(t, c.stage.Furnish(ctx, 1)) // all is up
+	c.frozen(ctx, t, network.Part{Node: there, Name: network.Referral})
 	names := c.play(ctx, t, 2*len(parts), func(number int) {
 		if number%2 == 1 && !c.supervisor.Kill(parts[number/2]) {
 			t.Logf("%s was down already", parts[number/2])
@@ -220,12 +224,28 @@ func TestEveryProcessKilledOnce(t *testing.T) {
 	c.sound(t)
 }
 
+// frozen: a process that does nothing is not dead. Who takes it for dead and starts another finds that it does not start: never do two act.
+func (c *country) frozen(ctx context.Context, t *testing.T, p network.Part) {
+	t.Helper()
+	if !c.supervisor.Freeze(p) {
+		t.Fatalf("%s does not run", p)
+	}
+	out, err := exec.CommandContext(ctx, c.amanat, "part", "--data", c.layout.Root, p.Node, p.Name).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), store.ErrLocked.Error()) {
+		t.Errorf("another %s beside one that is frozen: %v: %s", p, err, out)
+	}
+	if !c.supervisor.Thaw(p) || c.supervisor.Restarts(p) != 0 {
+		t.Errorf("%s was started again", p)
+	}
+}
+
 // The hub is away for the first half: all is done here that can be done here, and the rest when
 // the hub comes.
 func TestHubAwayForTheFirstHalf(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs minutes of real processes; run without -short")
 	}
+	t.Parallel()
 	c := startCountry(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()

@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
 	"amanat.example/deploy/network"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/post/posttest"
+	"amanat.example/services/kit/soaktest"
 )
 
 // buildNATSServer builds the real nats-server at the version that deploy/go.mod names.
@@ -102,6 +104,7 @@ func (h *hubProcess) Wipe(tb testing.TB) {
 
 // The suite of the post passes against a nats-server of its own, over TLS, with permissions made from the roster.
 func TestPostOverNATSServer(t *testing.T) {
+	t.Parallel()
 	binary := buildNATSServer(t)
 	posttest.Run(t, func(t *testing.T, root string) posttest.Hub { return startHubProcess(t, binary, root) })
 }
@@ -139,7 +142,8 @@ func refusesKeeper(t *testing.T, h *hubProcess) {
 
 // Whatever becomes of the hub while letters go both ways, all arrive, once and in order.
 func TestAccidentsOfNATSServer(t *testing.T) {
-	binary := buildNATSServer(t)
+	t.Parallel()
+	binary, each := buildNATSServer(t), soaktest.Count(t, 20, 60) // letters of each kind in a round
 	old := func(h *hubProcess) string { return h.store + "-old" }
 	for name, accident := range map[string]struct {
 		before, happens func(t *testing.T, h *hubProcess)
@@ -171,7 +175,7 @@ func TestAccidentsOfNATSServer(t *testing.T) {
 			sindh, punjab := posttest.NewOffice(t, h, root, "sindh"), posttest.NewOffice(t, h, root, "punjab")
 			sindh.Start()
 			punjab.Start()
-			const rounds, each = 9, 60
+			const rounds = 9
 			var there, urgent, back []string
 			for round := range rounds {
 				for i := range each / 4 {
@@ -210,11 +214,13 @@ func TestAccidentsOfNATSServer(t *testing.T) {
 	}
 }
 
-// A network whose hub is a nats-server of its own, readied with the operator's commands alone, hands a child on.
+// A network whose hub is a nats-server of its own, readied with the operator's commands alone, hands children on, also when all streams of the
+// hub are deleted meanwhile.
 func TestHandoverOverNATSServer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs real processes for some time; run without -short")
 	}
+	t.Parallel()
 	binary := buildNATSServer(t)
 	c := newCountry(t)
 	amanat := func(args ...string) (string, error) {
@@ -237,13 +243,71 @@ func TestHandoverOverNATSServer(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	for range 2 {
+	provision := func() {
 		posttest.Wait(t, "the hub is provisioned", func() bool {
 			_, err := amanat("hub-provision")
 			return err == nil
 		})
 	}
-	c.examine(ctx, t, c.play(ctx, t, 2, func(int) {}))
+	provision()
+	provision()
+	deleted := make(chan int, 1)
+	names := c.play(ctx, t, 6, func(number int) {
+		if number != 4 { // one has come home by then, and three are on their way
+			return
+		}
+		n, err := deleteStreams(ctx, c.layout)
+		if err != nil {
+			t.Error(err)
+		}
+		provision()
+		deleted <- n
+	})
+	if n := <-deleted; n < 2 {
+		t.Errorf("%d streams of the hub were deleted", n)
+	}
+	c.examine(ctx, t, names)
 	c.stop()
 	c.sound(t)
+}
+
+// deleteStreams deletes all streams of a hub that runs, as who has the key of who provisions, and says how many there were.
+func deleteStreams(ctx context.Context, l *network.Layout) (n int, err error) {
+	seed, err := os.ReadFile(filepath.Join(l.Root, network.FederalNode, network.Hub, "keeper.nk"))
+	if err != nil {
+		return 0, err
+	}
+	key, err := nkeys.FromSeed([]byte(strings.TrimSpace(string(seed))))
+	if err != nil {
+		return 0, err
+	}
+	name, err := key.PublicKey()
+	if err != nil {
+		return 0, err
+	}
+	id, err := identity.Load(l.Root, network.FederalNode, network.Federal)
+	if err != nil {
+		return 0, err
+	}
+	trust, err := id.HubTLS()
+	if err != nil {
+		return 0, err
+	}
+	conn, err := nats.Connect("tls://"+l.Address(network.FederalNode, network.Hub), nats.Secure(trust), nats.Nkey(name, key.Sign), nats.CustomInboxPrefix("_INBOX.hub-keeper"))
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return 0, err
+	}
+	streams := js.StreamNames(ctx)
+	for stream := range streams.Name() {
+		if err := js.DeleteStream(ctx, stream); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, streams.Err()
 }

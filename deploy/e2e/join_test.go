@@ -118,6 +118,7 @@ func TestProvinceJoinsARunningNetwork(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs minutes of real processes; run without -short")
 	}
+	t.Parallel()
 	n := &newcomer{country: startCountry(t), root: filepath.Join(t.TempDir(), "khyber"), desk: t.TempDir()}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()

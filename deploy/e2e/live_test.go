@@ -118,6 +118,7 @@ func TestWhoWatchesMissesNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a network of processes")
 	}
+	t.Parallel()
 	c := newCountry(t)
 	p := newPeople(t, c.layout)
 	c.runWithout(t)

@@ -23,6 +23,7 @@ func TestMissedDeadlinesAreTold(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs half a minute of real processes; run without -short")
 	}
+	t.Parallel()
 	c := newCountry(t)
 	p := newPeople(t, c.layout)
 	c.run(t, func(part network.Part) []string {

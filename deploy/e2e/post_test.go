@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestPostOverNATS(t *testing.T) {
+	t.Parallel()
 	posttest.Run(t, func(t *testing.T, root string) posttest.Hub { return startHub(t, root) })
 }
 

@@ -23,6 +23,7 @@ func TestRolledBackUnannounced(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs real processes for some time; run without -short")
 	}
+	t.Parallel()
 	c := startCountry(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -125,6 +126,7 @@ func TestFederalCellRolledBack(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs real processes for some time; run without -short")
 	}
+	t.Parallel()
 	c := startCountry(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

@@ -103,6 +103,7 @@ func TestTwoVersions(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs real processes for some time; run without -short")
 	}
+	t.Parallel()
 	v := startVersions(t, map[string]string{there: version(t, released), network.FederalNode: version(t, beforeFacts)})
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()

@@ -20,6 +20,7 @@ func TestYearGoesOn(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs real processes for some time; run without -short")
 	}
+	t.Parallel()
 	c := newCountry(t)
 	plan, err := story.NewPlan(c.layout, 7, 40)
 	must(t, err)
@@ -106,6 +107,7 @@ func TestNoYearBeforeThePresent(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs real processes for some time; run without -short")
 	}
+	t.Parallel()
 	c := newCountry(t)
 	demo := func(args ...string) (string, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

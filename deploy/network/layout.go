@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"amanat.example/deploy/calendar"
@@ -109,7 +110,8 @@ func addresses(node string, number int) map[string]string {
 }
 
 // Free is a layout on ports that are free now, for tests. They lie below the range from which the
-// kernel takes ports for outgoing connections, so that none of those takes one meanwhile.
+// kernel takes ports for outgoing connections, so that none of those takes one meanwhile, and no port is given twice by one process: a
+// network whose parts are down keeps its own.
 func Free(root string) (*Layout, error) {
 	l := Fixed(root)
 	var held []net.Listener
@@ -129,14 +131,21 @@ func Free(root string) (*Layout, error) {
 	return l, nil
 }
 
+// given are the ports that this process has handed out.
+var given sync.Map
+
 func listenBelow() (h net.Listener, err error) {
 	const lowest, count, tries = 10000, 20000, 100
 	for range tries {
-		if h, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(count))); err == nil {
+		port := lowest + rand.IntN(count)
+		if _, before := given.LoadOrStore(port, true); before {
+			continue
+		}
+		if h, err = net.Listen("tcp", loopback(port)); err == nil {
 			return h, nil
 		}
 	}
-	return nil, fmt.Errorf("no free port: %w", err)
+	return nil, errors.Join(errors.New("no free port"), err)
 }
 
 // Node finds a node by name.

@@ -18,13 +18,7 @@ const Variable = "SOAK_MINUTES"
 // once.
 func Rounds(t *testing.T, usual, longest int) iter.Seq[int] {
 	t.Helper()
-	minutes := 0
-	if text := os.Getenv(Variable); text != "" {
-		var err error
-		if minutes, err = strconv.Atoi(text); err != nil || minutes < 1 {
-			t.Fatalf("%s=%q: give a number of minutes, such as 10", Variable, text)
-		}
-	}
+	minutes := minutes(t)
 	switch {
 	case minutes > 0:
 		usual = longest
@@ -48,4 +42,25 @@ func Alone[N any](whole, part N) N {
 		return part
 	}
 	return whole
+}
+
+// Count is how much of something one round has: usual, and longest in a soak.
+func Count(t *testing.T, usual, longest int) int {
+	t.Helper()
+	if minutes(t) > 0 {
+		return longest
+	}
+	return usual
+}
+
+// minutes are those of a soak; 0 where this is none.
+func minutes(t *testing.T) (minutes int) {
+	t.Helper()
+	if text := os.Getenv(Variable); text != "" {
+		var err error
+		if minutes, err = strconv.Atoi(text); err != nil || minutes < 1 {
+			t.Fatalf("%s=%q: give a number of minutes, such as 10", Variable, text)
+		}
+	}
+	return minutes
 }

@@ -54,9 +54,10 @@ quick: need-go ## Run the short tests, in less than a minute
 # Each test goes on for this long; those that must do many rounds, such as 200 kills, go on until they are done.
 MINUTES ?= 5
 
-soak: need-go ## Repeat the random tests for MINUTES=n each: programs, histories, kills, cuts of power, callers for one bed, published countries; explore chains further
+soak: need-go ## Repeat the random tests for MINUTES=n each: programs, histories, kills, cuts of power, callers for one bed, published countries, years under faults; explore chains further
 	cd services && SOAK_MINUTES=$(MINUTES) go test $(RACE) -count=1 -v -p 1 -timeout $$((4 * $(MINUTES) + 30))m \
 		-run 'RandomPrograms|HistoriesAreLinearizable|KilledUnderLoad|OneBed|EveryReachable|Restored|NothingNarrower' ./shelter/... ./custody ./referral/internal/app ./federal/...
+	cd deploy && SOAK_MINUTES=$(MINUTES) go test $(RACE) -count=1 -v -timeout $$(($(MINUTES) + 30))m -run 'DemoUnderFaults|AccidentsOfNATS|LineOfANamespace' ./e2e
 	cd deploy && SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run Explore ./simulation
 	cd deploy && SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run 'Power|Bits' ./disktest
 

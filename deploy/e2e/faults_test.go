@@ -5,25 +5,34 @@ import (
 	"context"
 	"encoding/json"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"amanat.example/deploy/faults"
 	"amanat.example/deploy/story"
+	"amanat.example/services/kit/soaktest"
 )
 
 // A year of the demo as people run it, while everything breaks that it can break: nobody is lost, nobody doubled, no bed promised twice, the
-// federal cell counts the same, and all files are sound.
+// federal cell counts the same, and all files are sound. In a soak one year after the other, each broken at other moments.
 func TestDemoUnderFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs real processes for some time; run without -short")
 	}
 	t.Parallel()
+	for n := range soaktest.Rounds(t, 1, 1) {
+		yearUnderFaults(t, 13+uint64(n))
+	}
+}
+
+func yearUnderFaults(t *testing.T, seed uint64) {
+	t.Helper()
 	c := newCountry(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	args := []string{"demo", "--data", c.layout.Root, "--once", "--json", "--referrals", "60", "--faults", "--seed", "13"}
+	args := []string{"demo", "--data", c.layout.Root, "--once", "--json", "--referrals", "60", "--faults", "--seed", strconv.FormatUint(seed, 10)}
 	for _, province := range []string{"sindh", "punjab", "balochistan"} {
 		for _, how := range []string{"", ":out", ":in", ":flap", ":slow"} {
 			args = append(args, "--cut", province+":2s"+how)
@@ -45,7 +54,7 @@ func TestDemoUnderFaults(t *testing.T) {
 	}
 	processes := len(c.layout.Parts())
 	want := faults.Done{
-		Seed: 13, Cuts: 3, OneWayCuts: 6, Flaps: 3, Slowed: 3, Kills: processes, Freezes: processes, BusWipes: 4, HubWipes: 1, HubRollBacks: 1,
+		Seed: seed, Cuts: 3, OneWayCuts: 6, Flaps: 3, Slowed: 3, Kills: processes, Freezes: processes, BusWipes: 4, HubWipes: 1, HubRollBacks: 1,
 	}
 	if result.Faults != want {
 		t.Errorf("faults: %+v, want %+v", result.Faults, want)

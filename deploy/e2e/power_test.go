@@ -45,6 +45,7 @@ func TestPowerIsCutUnderAService(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs real processes for some time; run without -short")
 	}
+	t.Parallel()
 	c := newCountry(t)
 	part := network.Part{Node: "punjab", Name: network.Referral}
 	d := c.onDisk(t, part)

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -210,10 +211,10 @@ func (l *Link) carry(r *road, w Way, from, to net.Conn) {
 	l.all.Go(func() {
 		defer close(line)
 		free := time.Now() // when the line has room for the next byte
+		buffer := make([]byte, piece)
 		for {
-			buffer := make([]byte, piece)
 			n, err := from.Read(buffer)
-			s := sent{bytes: buffer[:n], err: err}
+			s := sent{bytes: bytes.Clone(buffer[:n]), err: err}
 			s.due, free = l.takes(n, free)
 			select {
 			case line <- s:
@@ -233,7 +234,7 @@ func (l *Link) carry(r *road, w Way, from, to net.Conn) {
 }
 
 // takes says when bytes that are sent now arrive, and when the line has room for more.
-func (l *Link) takes(bytes int, free time.Time) (due, next time.Time) {
+func (l *Link) takes(n int, free time.Time) (due, next time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -241,7 +242,7 @@ func (l *Link) takes(bytes int, free time.Time) (due, next time.Time) {
 		free = now
 	}
 	if l.rate > 0 {
-		free = free.Add(time.Duration(bytes) * time.Second / time.Duration(l.rate))
+		free = free.Add(time.Duration(n) * time.Second / time.Duration(l.rate))
 	}
 	return free.Add(l.latency), free
 }

@@ -45,6 +45,7 @@ func TestLostWithoutBackup(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs minutes of real processes; run without -short")
 	}
+	t.Parallel()
 	d := newDrill(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()

@@ -137,6 +137,7 @@ func TestRestoreDrill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs minutes of real processes; run without -short")
 	}
+	t.Parallel()
 	d := newDrill(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()

@@ -18,6 +18,21 @@ const Variable = "SOAK_MINUTES"
 // once.
 func Rounds(t *testing.T, usual, longest int) iter.Seq[int] {
 	t.Helper()
+	n := 0
+	return func(yield func(int) bool) {
+		for round := range Until(t, usual, longest, func() int { return n }) {
+			n++
+			if !yield(round) {
+				return
+			}
+		}
+	}
+}
+
+// Until is Rounds where not the rounds are counted but what was done in them, such as operations: it ends when done has come to
+// usual; in a soak when it has come to longest and the minutes are over; with -short after one round.
+func Until(t *testing.T, usual, longest int, done func() int) iter.Seq[int] {
+	t.Helper()
 	minutes := minutes(t)
 	switch {
 	case minutes > 0:
@@ -27,7 +42,7 @@ func Rounds(t *testing.T, usual, longest int) iter.Seq[int] {
 	}
 	until := time.Now().Add(time.Duration(minutes) * time.Minute)
 	return func(yield func(int) bool) {
-		for n := 0; n < usual || minutes > 0 && time.Now().Before(until); n++ {
+		for n := 0; done() < usual || minutes > 0 && time.Now().Before(until); n++ {
 			if !yield(n) {
 				return
 			}

@@ -1,7 +1,9 @@
 package server_test
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -17,7 +19,9 @@ import (
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/rpc/rpctest"
 	"amanat.example/services/kit/soaktest"
+	kitstore "amanat.example/services/kit/store"
 )
 
 // What callers of a history do.
@@ -51,15 +55,17 @@ type step struct {
 
 // answer is what the caller was told.
 type answer struct {
-	reason string // why not, with the state that the refusal names; empty: done
-	name   string // of the hold, or of the stay that was admitted
-	fence  uint64
-	held   [2]int // shown by a look, as the next
-	stayed [2]int
+	unknown bool   // the service failed meanwhile: the call was made before it was there again, or never
+	reason  string // why not, with the state that the refusal names; empty: done
+	name    string // of the hold, or of the stay that was admitted
+	fence   uint64
+	held    [2]int // shown by a look, as the next
+	stayed  [2]int
 }
 
 // bedHold is a hold as the model has it. The zero value was never placed.
 type bedHold struct {
+	placed     bool
 	state      shelterv1.Hold_State
 	until      int // tick at which it runs out
 	renewed    bool
@@ -116,7 +122,7 @@ func (s shelterState) taken() (held, stayed [2]int) {
 
 // oneShelter is what a shelter of two groups may answer: which calls win, which are refused and why, and that fences grow.
 // Expiry is not left to chance: time goes on by an operation of the history, and what has run out by then is gone.
-var oneShelter = porcupine.Model{
+var oneShelter = (&porcupine.NondeterministicModel{
 	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
 		var parts [][]porcupine.Operation
 		for _, op := range history {
@@ -133,19 +139,24 @@ var oneShelter = porcupine.Model{
 		}
 		return parts
 	},
-	Init:  func() any { return shelterState{} },
+	Init:  func() []any { return []any{shelterState{}} },
 	Equal: func(a, b any) bool { return a.(shelterState).equal(b.(shelterState)) },
-	Step: func(state, input, output any) (bool, any) {
+	Step: func(state, input, output any) (next []any) {
 		s, in, out := state.(shelterState), input.(step), output.(answer)
+		if out.unknown {
+			next = append(next, s)
+		}
 		s.holds = slices.Clone(s.holds)
 		for len(s.holds) <= in.hold {
 			s.holds = append(s.holds, bedHold{})
 		}
-		ok := s.step(in, out)
-		return ok, s
+		if s.step(in, out) || out.unknown {
+			next = append(next, s)
+		}
+		return next
 	},
 	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v: %+v", input, output) },
-}
+}).ToModel()
 
 // step does one step, and says whether the answer is the one that the shelter must give.
 func (s *shelterState) step(in step, out answer) bool {
@@ -165,7 +176,7 @@ func (s *shelterState) step(in step, out answer) bool {
 		return true
 	case opLook:
 		held, stayed := s.taken()
-		return out.held == held && out.stayed == stayed
+		return out.reason == "" && out.held == held && out.stayed == stayed
 	case opDischarge:
 		h := &s.holds[in.hold]
 		h.discharged[in.part] = true // again with the same reason: no-op
@@ -176,7 +187,8 @@ func (s *shelterState) step(in step, out answer) bool {
 
 func (s *shelterState) place(in step, out answer) bool {
 	h := &s.holds[in.hold]
-	if h.name != "" { // the key placed it before
+	if h.placed { // the key placed it before
+		h.name = cmp.Or(h.name, out.name) // whoever placed it may have heard nothing
 		return out.reason == "" && out.name == h.name
 	}
 	want := ""
@@ -192,11 +204,11 @@ func (s *shelterState) place(in step, out answer) bool {
 	if want != "" || out.reason != "" {
 		return out.reason == want
 	}
-	if out.name == "" || out.fence <= s.fence {
+	if !out.unknown && (out.name == "" || out.fence <= s.fence) {
 		return false
 	}
-	s.fence = out.fence
-	*h = bedHold{state: shelterv1.Hold_STATE_HELD, until: s.tick + holdTicks, quantity: in.quantity, name: out.name}
+	s.fence = max(s.fence, out.fence)
+	*h = bedHold{placed: true, state: shelterv1.Hold_STATE_HELD, until: s.tick + holdTicks, quantity: in.quantity, name: out.name}
 	return true
 }
 
@@ -216,6 +228,7 @@ func (s *shelterState) change(in step, out answer) bool {
 	held := h.state == shelterv1.Hold_STATE_HELD
 	switch {
 	case in.op == opAdmit && h.state == shelterv1.Hold_STATE_OCCUPIED:
+		h.stay = cmp.Or(h.stay, out.name)
 		return out.reason == "" && out.name == h.stay
 	case !h.live():
 		want = h.ended()
@@ -264,6 +277,7 @@ type historian struct {
 	begin    time.Time
 	manager  context.Context
 	shelters []*historyShelter
+	outages  *rpctest.Outages
 	mu       sync.Mutex
 	history  []porcupine.Operation
 }
@@ -286,9 +300,9 @@ func (c *handClock) add(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// note does a step and writes it down with its answer.
+// note does a step and writes it down with its answer. Whoever hears that the service failed waits until it is there again.
 func (h *historian) note(client int, in step, do func() (answer, error)) answer {
-	call := time.Since(h.begin).Nanoseconds()
+	past, call := h.outages.Past(), time.Since(h.begin).Nanoseconds()
 	out, err := do()
 	if err != nil {
 		out = answer{reason: status.Convert(err).Message()}
@@ -297,6 +311,12 @@ func (h *historian) note(client int, in step, do func() (answer, error)) answer 
 				out.reason = info.GetReason() + " " + info.GetMetadata()["state"]
 			}
 		}
+	}
+	if strings.HasPrefix(out.reason, "REASON_UNAVAILABLE") {
+		out = answer{unknown: true}
+		h.outages.Unanswered(past)
+	} else {
+		h.outages.Called()
 	}
 	end := time.Since(h.begin).Nanoseconds()
 	h.mu.Lock()
@@ -333,7 +353,7 @@ func (h *historian) place(client int, s *historyShelter, random *rand.Rand) {
 		p, err := h.referral.PlaceHold(h.manager, request)
 		return answer{name: p.GetName(), fence: p.GetFence().GetNumber()}, err
 	})
-	if out.reason != "" {
+	if out.reason != "" || out.unknown {
 		return
 	}
 	s.mu.Lock()
@@ -409,8 +429,7 @@ func (h *historian) call(client int, s *historyShelter, random *rand.Rand, steps
 		case n == 4:
 			h.note(client, step{op: opWait}, func() (answer, error) {
 				h.clock.add(tick)
-				_, err := h.app.FireDue(h.manager)
-				return answer{}, err
+				return answer{}, h.fire()
 			})
 		case n < 18:
 			h.place(client, s, random)
@@ -420,13 +439,39 @@ func (h *historian) call(client int, s *historyShelter, random *rand.Rand, steps
 	}
 }
 
+// fire ends what has run out, as the service does by itself, also when it loses its power meanwhile.
+func (h *historian) fire() error {
+	for {
+		past := h.outages.Past()
+		h.mu.Lock()
+		now := h.app
+		h.mu.Unlock()
+		_, err := now.FireDue(h.manager)
+		if !errors.Is(err, kitstore.ErrFatal) && !errors.Is(err, kitstore.ErrClosed) {
+			return err
+		}
+		h.outages.Unanswered(past)
+	}
+}
+
+// crash cuts the power, and starts the service again.
+func (h *historian) crash(t *testing.T, keep bool) {
+	if err := h.db.Close(); err != nil && !errors.Is(err, kitstore.ErrFatal) {
+		t.Error(err)
+	}
+	h.engine.Crash(keep)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.open(t)
+	h.register()
+}
+
 // look writes down what a shelter shows at the end.
-func (h *historian) look(t *testing.T, s *historyShelter) {
-	t.Helper()
+func (h *historian) look(s *historyShelter) {
 	h.note(0, step{op: opLook, shelter: s.number}, func() (answer, error) {
 		shown, err := h.gateway.GetShelter(h.manager, &shelterv1.GetShelterRequest{Name: s.name})
 		if err != nil {
-			t.Fatal(err)
+			return answer{}, err
 		}
 		out := answer{}
 		for i, g := range shown.GetGroups() {
@@ -436,7 +481,7 @@ func (h *historian) look(t *testing.T, s *historyShelter) {
 	})
 }
 
-func (h *historian) open(t *testing.T, number int) {
+func (h *historian) shelter(t *testing.T, number int) {
 	t.Helper()
 	shelter := &shelterv1.Shelter{DisplayName: "Girls", District: "PK617"}
 	for i := range 2 {
@@ -453,37 +498,77 @@ func (h *historian) open(t *testing.T, number int) {
 	h.shelters = append(h.shelters, &historyShelter{number: number, name: s.GetName()})
 }
 
+// round has callers work on new shelters while the service loses its power, and says whether their answers have an order.
+func (w *world) round(t *testing.T, clock *handClock, round int, seed uint64, shelters, callers, steps int) (h *historian, crashes int, result porcupine.CheckResult) {
+	t.Helper()
+	h = &historian{
+		world: w, clock: clock, round: round, begin: time.Now(), manager: w.token("shelter-manager"), outages: rpctest.NewOutages(w.engine, seed),
+	}
+	for number := range shelters {
+		h.shelter(t, number)
+	}
+	done, ended := make(chan struct{}), make(chan int)
+	go func() {
+		ended <- h.outages.Run(done, func() <-chan struct{} { return w.failed }, func(keep bool) { h.crash(t, keep) })
+	}()
+	var all sync.WaitGroup
+	for client := range shelters * callers {
+		all.Go(func() {
+			h.call(client, h.shelters[client%shelters], rand.New(rand.NewPCG(seed, uint64(client+1))), steps)
+		})
+	}
+	all.Wait()
+	close(done)
+	crashes = <-ended
+	for _, s := range h.shelters {
+		h.look(s)
+	}
+	result, _ = porcupine.CheckOperationsVerbose(oneShelter, h.history, time.Minute)
+	return h, crashes, result
+}
+
+// newHistories is a world whose disk and clock are in hand.
+func newHistories(t *testing.T) (*world, *handClock) {
+	clock := &handClock{now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)}
+	return newWorldOn(t, kitstore.NewMemory(), clock.Now), clock
+}
+
 // Holds, renewals, confirmations, releases, admissions, discharges, expiries and suspensions by many callers at once, through
-// the real server: every answer is one that they could have had one after the other.
+// the real server, which loses its power between and within commits: every answer is one that they could have had one after the other, and
+// what was answered is never gone.
 func TestHistoriesAreLinearizable(t *testing.T) {
 	const shelters, callers, steps = 3, 5, 20
-	clock := &handClock{now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)}
-	w := newWorldAt(t, clock.Now)
-	rounds, operations, refused := 0, 0, map[string]int{}
-	for round := range soaktest.Rounds(t, 15, 100) {
+	w, clock := newHistories(t)
+	rounds, operations, unknown, crashed, refused := 0, 0, 0, 0, map[string]int{}
+	for round := range soaktest.Until(t, 4000, 100_000, func() int { return operations }) {
 		seed := rand.Uint64()
-		h := &historian{world: w, clock: clock, round: round, begin: time.Now(), manager: w.token("shelter-manager")}
-		for number := range shelters {
-			h.open(t, number)
-		}
-		var all sync.WaitGroup
-		for client := range shelters * callers {
-			all.Go(func() {
-				h.call(client, h.shelters[client%shelters], rand.New(rand.NewPCG(seed, uint64(client))), steps)
-			})
-		}
-		all.Wait()
-		for _, s := range h.shelters {
-			h.look(t, s)
-		}
+		h, crashes, result := w.round(t, clock, round, seed, shelters, callers, steps)
 		for _, op := range h.history {
-			refused[fmt.Sprint(op.Input.(step).op, " ", op.Output.(answer).reason)]++
+			out := op.Output.(answer)
+			if out.unknown {
+				unknown++
+			}
+			refused[fmt.Sprint(op.Input.(step).op, " ", out.reason)]++
 		}
-		if result, _ := porcupine.CheckOperationsVerbose(oneShelter, h.history, time.Minute); result != porcupine.Ok {
+		if result != porcupine.Ok {
 			t.Fatalf("round %d, seed %d: %d operations: %s; by kind and answer: %v", round, seed, len(h.history), result, refused)
 		}
 		rounds++
 		operations += len(h.history)
+		crashed += crashes
 	}
-	t.Logf("%d rounds, %d operations; by kind and answer: %v", rounds, operations, refused)
+	t.Logf("%d rounds, %d operations, %d of them without an answer in %d crashes; by kind and answer: %v", rounds, operations, unknown, crashed, refused)
+}
+
+// Of a disk that says it has kept what it has not, the answers have no order: what was answered is gone.
+func TestALyingDiskIsFoundOut(t *testing.T) {
+	w, clock := newHistories(t)
+	for round := range 50 {
+		w.engine.LieAboutSync(true)
+		if _, _, result := w.round(t, clock, round, uint64(round), 1, 5, 40); result == porcupine.Illegal {
+			return
+		}
+		w.engine.LieAboutSync(false)
+	}
+	t.Error("histories on a lying disk have an order")
 }

@@ -48,6 +48,9 @@ type world struct {
 	keys              *privacy.Keyring
 	now               func() time.Time
 	app               *app.App
+	engine            *kitstore.Memory // instead of a file
+	lives             *rpctest.Switch
+	failed            chan struct{} // closed when the store has failed
 }
 
 func newWorld(t testing.TB) *world {
@@ -57,6 +60,12 @@ func newWorld(t testing.TB) *world {
 
 // newWorldAt is a world with a clock of its own.
 func newWorldAt(t testing.TB, now func() time.Time) *world {
+	t.Helper()
+	return newWorldOn(t, nil, now)
+}
+
+// newWorldOn is a world with a disk and a clock of its own; a nil disk is a file.
+func newWorldOn(t testing.TB, engine *kitstore.Memory, now func() time.Time) *world {
 	t.Helper()
 	root := t.TempDir()
 	if err := identity.InitNetwork(identity.Options{
@@ -73,7 +82,7 @@ func newWorldAt(t testing.TB, now func() time.Time) *world {
 		}
 		return s
 	}
-	w := &world{now: now, place: rpctest.Place{Root: root, Node: "punjab", Service: "shelter"}}
+	w := &world{now: now, engine: engine, place: rpctest.Place{Root: root, Node: "punjab", Service: "shelter"}}
 	w.address = w.serve(t, root, load("shelter"))
 	dial := func(service string) *grpc.ClientConn {
 		conn, err := rpc.Dial(w.address, load(service).ClientTLS("shelter"))
@@ -102,33 +111,12 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 	t.Helper()
 	dir := filepath.Join(root, "punjab", "shelter")
 	w.path = filepath.Join(dir, "shelter.db")
-	db, err := kitstore.Open(context.Background(), kitstore.Options{Path: w.path, Schema: store.Schema})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.db = db
 	keys, err := privacy.OpenKeyring(context.Background(), privacy.Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.keys = keys
-	resources, err := rpc.NewResourceRules(&shelterv1.Shelter{}, &shelterv1.Group{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	directory, err := app.OpenDirectory(context.Background(), db, "punjab")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gate, err := app.OpenGate(context.Background(), db, w.now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.app = &app.App{
-		Directory: directory, Gate: gate, Rules: resources, Watchers: app.NewWatchers(db), After: time.After, DB: db, Node: "punjab", Now: w.now,
-		Keys: keys, Events: store.Events, Tokens: paging.New([]byte("t")), Wake: func() {},
-		NewID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
-	}
+	w.open(t)
 	s, err := rpc.NewServer(rpc.Config{
 		Identity: self, Policy: server.Policy(), Log: logging.Discard(), Closed: func() error { return w.app.Gate.Closed() },
 		Audit: func(_ context.Context, r rpc.Reading) error {
@@ -141,9 +129,8 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 	if err != nil {
 		t.Fatal(err)
 	}
-	shelterv1.RegisterShelterServiceServer(s, server.New(w.app))
-	shelterv1.RegisterReconcileServiceServer(s, server.NewReconciler(w.app))
-	shelterv1.RegisterAdvertServiceServer(s, server.NewAdverts(w.app))
+	w.lives = rpctest.NewSwitch(s)
+	w.register()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +143,7 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		report, err := db.Check(context.Background())
+		report, err := w.db.Check(context.Background())
 		if err == nil {
 			err = report.Err()
 		}
@@ -166,11 +153,50 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 		if err := keys.Close(); err != nil {
 			t.Error(err)
 		}
-		if err := db.Close(); err != nil {
+		if err := w.db.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return listener.Addr().String()
+}
+
+// open opens the service on its disk.
+func (w *world) open(t testing.TB) {
+	t.Helper()
+	failed := make(chan struct{})
+	options := kitstore.Options{Path: w.path, Schema: store.Schema, OnFatal: func(error) { close(failed) }}
+	if w.engine != nil {
+		options.Path, options.Engine = "", w.engine
+	}
+	db, err := kitstore.Open(context.Background(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resources, err := rpc.NewResourceRules(&shelterv1.Shelter{}, &shelterv1.Group{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	directory, err := app.OpenDirectory(context.Background(), db, "punjab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate, err := app.OpenGate(context.Background(), db, w.now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.db, w.failed = db, failed
+	w.app = &app.App{
+		Directory: directory, Gate: gate, Rules: resources, Watchers: app.NewWatchers(db), After: time.After, DB: db, Node: "punjab", Now: w.now,
+		Keys: w.keys, Events: store.Events, Tokens: paging.New([]byte("t")), Wake: func() {},
+		NewID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
+	}
+}
+
+// register puts the service as it is now behind its server.
+func (w *world) register() {
+	shelterv1.RegisterShelterServiceServer(w.lives, server.New(w.app))
+	shelterv1.RegisterReconcileServiceServer(w.lives, server.NewReconciler(w.app))
+	shelterv1.RegisterAdvertServiceServer(w.lives, server.NewAdverts(w.app))
 }
 
 // create enters a shelter with one group of girls' beds and says the group's name.

@@ -109,7 +109,7 @@ func (s *shelter) ListShelters(ctx context.Context, r *shelterv1.ListSheltersReq
 	return s.list(ctx, r)
 }
 
-func load(t *testing.T, service string) *identity.Service {
+func load(t testing.TB, service string) *identity.Service {
 	t.Helper()
 	s, err := identity.Load(root, "sindh", service)
 	if err != nil {
@@ -128,13 +128,13 @@ func (r *referral) WatchReferrals(q *referralv1.WatchReferralsRequest, stream gr
 	return r.watch(q, stream)
 }
 
-func serveShelter(t *testing.T, impl *shelter) (address string, stop func()) {
+func serveShelter(t testing.TB, impl *shelter) (address string, stop func()) {
 	t.Helper()
 	return serve(t, "shelter", &shelterv1.ShelterService_ServiceDesc, func(s *rpc.Server) { shelterv1.RegisterShelterServiceServer(s, impl) })
 }
 
 // serve runs a real gRPC server that asks for the role shelter-manager.
-func serve(t *testing.T, name string, service *grpc.ServiceDesc, register func(*rpc.Server)) (address string, stop func()) {
+func serve(t testing.TB, name string, service *grpc.ServiceDesc, register func(*rpc.Server)) (address string, stop func()) {
 	t.Helper()
 	policy := rpc.Policy{}
 	row := rpc.Row{Callers: []string{"gateway"}, Roles: []string{"shelter-manager"}}
@@ -160,7 +160,7 @@ func serve(t *testing.T, name string, service *grpc.ServiceDesc, register func(*
 }
 
 // running runs until the test or stop ends it.
-func running(t *testing.T, run func(context.Context) error) (stop func()) {
+func running(t testing.TB, run func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -177,7 +177,7 @@ func running(t *testing.T, run func(context.Context) error) (stop func()) {
 
 // door is a gateway at work with a client of it.
 type door struct {
-	t       *testing.T
+	t       testing.TB
 	client  *http.Client
 	url     string
 	admin   string
@@ -202,7 +202,7 @@ func (d *door) stopClock(after time.Duration) {
 }
 
 // openDoor runs a gateway before a shelter service.
-func openDoor(t *testing.T, impl *shelter, change ...func(*Config)) *door {
+func openDoor(t testing.TB, impl *shelter, change ...func(*Config)) *door {
 	t.Helper()
 	d := &door{t: t, log: &lines{}, tokens: filepath.Join(t.TempDir(), "tokens.json")}
 	c := Config{Data: root, Node: "sindh", Admin: "127.0.0.1:0", HTTPListen: "127.0.0.1:0", TokensFile: d.tokens}
@@ -255,7 +255,7 @@ type answer struct {
 	body   []byte
 }
 
-func (a answer) problem(t *testing.T) *gatewayv1.Problem {
+func (a answer) problem(t testing.TB) *gatewayv1.Problem {
 	t.Helper()
 	if got := a.header.Get("Content-Type"); got != "application/problem+json" {
 		t.Fatalf("content type %q of %d: %s", got, a.status, a.body)
@@ -301,10 +301,15 @@ func (d *door) send(request *http.Request) answer {
 	if err != nil {
 		d.t.Fatal(err)
 	}
+	return readAll(d.t, response)
+}
+
+func readAll(t testing.TB, response *http.Response) answer {
+	t.Helper()
 	defer func() { _ = response.Body.Close() }()
 	raw, err := io.ReadAll(response.Body)
 	if err != nil {
-		d.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return answer{response.StatusCode, response.Header, raw}
 }

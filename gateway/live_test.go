@@ -27,7 +27,7 @@ type capacityStream = grpc.ServerStreamingServer[shelterv1.CapacityChange]
 
 // stream is what a reader of server-sent events sees.
 type stream struct {
-	t        *testing.T
+	t        testing.TB
 	response *http.Response
 	lines    *bufio.Scanner
 	id       string // of the last event that had one

@@ -164,8 +164,10 @@ func (t *Tokens) Lookup(authorization string, now time.Time) (*Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(strings.TrimSpace(secret), secretPrefix))
-	if err != nil || len(raw) != secretBytes {
+	secret = strings.TrimPrefix(strings.TrimSpace(secret), secretPrefix)
+	raw, err := base64.RawURLEncoding.DecodeString(secret)
+	// The decoder passes over line breaks and spare bits: a secret has one form.
+	if err != nil || len(raw) != secretBytes || base64.RawURLEncoding.EncodeToString(raw) != secret {
 		return nil, ErrUnknown
 	}
 	digest := sha256.Sum256(raw)

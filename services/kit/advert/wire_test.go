@@ -24,7 +24,7 @@ type network struct {
 	another *identity.Service // another service of sindh
 }
 
-func newNetwork(t *testing.T) *network {
+func newNetwork(t testing.TB) *network {
 	t.Helper()
 	n := &network{root: t.TempDir()}
 	var nodes []identity.Options
@@ -42,7 +42,7 @@ func newNetwork(t *testing.T) *network {
 	return n
 }
 
-func (n *network) load(t *testing.T, node, service string) *identity.Service {
+func (n *network) load(t testing.TB, node, service string) *identity.Service {
 	t.Helper()
 	s, err := identity.Load(n.root, node, service)
 	if err != nil {
@@ -64,7 +64,7 @@ func offer() *shelterv1.Advert {
 }
 
 // sign makes of an advert what travels, as a service.
-func sign(t *testing.T, as *identity.Service, a *shelterv1.Advert) hub.Message {
+func sign(t testing.TB, as *identity.Service, a *shelterv1.Advert) hub.Message {
 	t.Helper()
 	subject, data, err := advert.Sign(as.Keys(), a)
 	if err != nil {

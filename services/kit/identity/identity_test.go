@@ -20,7 +20,7 @@ import (
 
 var allServices = []string{"protection", "referral", "shelter", "gateway"}
 
-func network(t *testing.T) (root string) {
+func network(t testing.TB) (root string) {
 	t.Helper()
 	root = t.TempDir()
 	err := InitNetwork(
@@ -34,7 +34,7 @@ func network(t *testing.T) (root string) {
 	return root
 }
 
-func load(t *testing.T, root, node, service string) *Service {
+func load(t testing.TB, root, node, service string) *Service {
 	t.Helper()
 	s, err := Load(root, node, service)
 	if err != nil {

@@ -36,7 +36,7 @@ var begin = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 // bench is the federal service's use cases over a real store, with what they write to nodes.
 type bench struct {
 	*app.App
-	t       *testing.T
+	t       testing.TB
 	now     time.Time
 	letters []post.Outgoing
 	flows   int // that many has made
@@ -50,9 +50,14 @@ func (b *bench) Queue(tx *kitstore.Tx, o post.Outgoing) error {
 	return nil
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
-	db, err := kitstore.Open(t.Context(), kitstore.Options{Path: filepath.Join(t.TempDir(), "federal.db"), Schema: store.Schema})
+	return newBenchOn(t, kitstore.Options{Path: filepath.Join(t.TempDir(), "federal.db"), Schema: store.Schema})
+}
+
+func newBenchOn(t testing.TB, options kitstore.Options) *bench {
+	t.Helper()
+	db, err := kitstore.Open(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +119,7 @@ func (b *bench) tell(facts ...*federalv1.Fact) {
 	}
 }
 
-func marshal(t *testing.T, m proto.Message) []byte {
+func marshal(t testing.TB, m proto.Message) []byte {
 	t.Helper()
 	raw, err := proto.Marshal(m)
 	if err != nil {

@@ -7,4 +7,7 @@
 // Of every refusal it holds: the right code, an ErrorInfo of the service, a sentence, the field
 // that is at fault named, nothing of what was sent repeated, and no row written: neither in the
 // service's store nor, where a test watches it, in the file of its keys.
+//
+// For histories, whose answers must have an order, [Outages] have a service lose its power while callers work, and a [Switch] puts its
+// next life behind the server that goes on listening.
 package rpctest

@@ -120,7 +120,7 @@ func (r roster) Node(name string) (*identityv1.RosterNode, bool) {
 
 type bench struct {
 	*app.App
-	t        *testing.T
+	t        testing.TB
 	dir      string
 	letters  *letters
 	referral *referralService
@@ -128,10 +128,20 @@ type bench struct {
 }
 
 // newApp is the use cases of a node over real files, a real outbox and the real event log.
-func newApp(t *testing.T, node string) *bench {
+func newApp(t testing.TB, node string) *bench {
+	t.Helper()
+	return newAppOn(t, node, nil)
+}
+
+// newAppOn keeps the store in memory, where that is not nil.
+func newAppOn(t testing.TB, node string, memory *kitstore.Memory) *bench {
 	t.Helper()
 	b := &bench{t: t, dir: t.TempDir(), letters: &letters{suspended: map[string]bool{}}, referral: &referralService{}}
-	db, err := kitstore.Open(context.Background(), kitstore.Options{Path: filepath.Join(b.dir, "protection.db"), Schema: store.Schema})
+	options := kitstore.Options{Path: filepath.Join(b.dir, "protection.db"), Schema: store.Schema}
+	if memory != nil {
+		options.Path, options.Engine = "", memory
+	}
+	db, err := kitstore.Open(context.Background(), options)
 	if err != nil {
 		t.Fatal(err)
 	}

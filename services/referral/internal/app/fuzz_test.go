@@ -1,0 +1,190 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/custody"
+	"amanat.example/services/kit/fuzztest"
+	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/app"
+)
+
+// bodies are what letters hold, by kind.
+var bodies = map[string]proto.Message{
+	"custody.offer.v1": &custodyv1.OfferLetter{}, "custody.reply.v1": &custodyv1.ReplyLetter{}, "custody.chain.v1": &custodyv1.ChainLetter{},
+	"custody.head.v1": &custodyv1.HeadQuery{}, "custody.annex.v1": &custodyv1.AnnexLetter{}, "custody.head.digest.v1": &custodyv1.HeadDigest{},
+	"custody.head.list.v1": &custodyv1.HeadList{}, "custody.recovery.query.v1": &custodyv1.RecoveryQuery{}, "custody.recovery.part.v1": &custodyv1.RecoveryPart{},
+	"custody.recovery.answer.v1": &custodyv1.RecoveryAnswer{}, "custody.offer.void.v1": &custodyv1.OfferVoid{},
+}
+
+// attacked is a network in which much has happened, with every letter that went round, and punjab's store as it was then.
+type attacked struct {
+	*network
+	letters []mail
+	kept    *kitstore.Memory
+	sum     []byte
+}
+
+func newAttacked(f *testing.F) *attacked {
+	net := newNetworkOn(f, true)
+	net.walk(custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT)
+	punjab := net.nodes["punjab"]
+	for _, name := range []string{"balochistan", "sindh"} {
+		must(f, net.nodes[name].CompareHeads(context.Background()))
+	}
+	net.settle()
+	// Balochistan asks what it lost: questions, parts and answers go round.
+	must(f, net.nodes["balochistan"].DB.RaiseIncarnation(context.Background(), net.nodes["balochistan"].DB.Incarnation()))
+	must(f, net.nodes["balochistan"].BeginRecovery(context.Background()))
+	net.settle()
+	another := submitRequest()
+	another.RequestId = "request-2"
+	_, err := net.nodes["balochistan"].SubmitReferral(context.Background(), another)
+	must(f, err)
+	net.settle()
+	a := &attacked{network: net, kept: punjab.engine.Clone()}
+	for _, m := range net.history {
+		if bodies[m.out.Kind] != nil { // else it is for the federal cell
+			a.letters = append(a.letters, m)
+		}
+	}
+	for kind := range bodies { // also those that did not go round
+		if !slices.ContainsFunc(a.letters, func(m mail) bool { return m.out.Kind == kind }) {
+			m := mail{from: "balochistan"}
+			m.out.Kind = kind
+			a.letters = append(a.letters, m)
+		}
+	}
+	slices.SortStableFunc(a.letters, func(a, b mail) int { return strings.Compare(a.out.Kind, b.out.Kind) })
+	a.sum = sumOf(punjab.engine)
+	return a
+}
+
+func sumOf(m *kitstore.Memory) []byte {
+	h := sha256.New()
+	if err := m.Each(func(bucket string, key, payload []byte) { fmt.Fprintf(h, "%s %x %x\n", bucket, key, payload) }); err != nil {
+		panic(err)
+	}
+	return h.Sum(nil)
+}
+
+// hostile makes of a letter what a node with good keys might write in its place: what is signed within is changed and signed again.
+func (a *attacked) hostile(m mail, by string, choices *fuzztest.Choices) []byte {
+	body := proto.Clone(bodies[m.out.Kind])
+	if proto.Unmarshal(m.body, body) != nil {
+		return m.body
+	}
+	if choices.Next(2) == 0 {
+		fuzztest.Mutate(body, choices)
+	} else {
+		a.resign(body.ProtoReflect(), by, choices)
+	}
+	raw, err := proto.Marshal(body)
+	if err != nil {
+		return m.body
+	}
+	return raw
+}
+
+// resign changes the last event, or the last reply, of a message and signs it.
+func (a *attacked) resign(m protoreflect.Message, by string, choices *fuzztest.Choices) {
+	key := a.nodes[by].Signer
+	switch signed := m.Interface().(type) {
+	case *custodyv1.SignedEvent:
+		e := &custodyv1.Event{}
+		_ = proto.Unmarshal(signed.GetEvent(), e)
+		fuzztest.Mutate(e, choices)
+		if raw, err := proto.Marshal(e); err == nil {
+			signed.Event, signed.Signature = raw, key.Sign(custody.DomainEvent, raw)
+		}
+		return
+	case *custodyv1.SignedReply:
+		r := &custodyv1.Reply{}
+		_ = proto.Unmarshal(signed.GetReply(), r)
+		fuzztest.Mutate(r, choices)
+		if raw, err := proto.Marshal(r); err == nil {
+			signed.Reply, signed.Signature = raw, key.Sign(custody.DomainReply, raw)
+		}
+		return
+	}
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.Kind() != protoreflect.MessageKind || f.IsMap():
+		case !f.IsList():
+			a.resign(v.Message(), by, choices)
+		case v.List().Len() > 0:
+			a.resign(v.List().Get(v.List().Len()-1).Message(), by, choices)
+		}
+		return true
+	})
+}
+
+// Whatever a node with good keys writes in place of a letter, it is applied or refused for a reason that repeats none of it; what is refused
+// has changed nothing, nothing that is written makes the receiver try for ever, and every chain, view and row is sound afterwards.
+func FuzzLetters(f *testing.F) {
+	a := newAttacked(f)
+	for i := range a.letters {
+		f.Add(uint16(i), false, []byte{}, []byte{})
+		f.Add(uint16(i), false, []byte{0, byte(i), 1, 2}, []byte{})
+		f.Add(uint16(i), true, []byte{1, 0, byte(i), 5, 0, 9, 2}, []byte{})
+	}
+	f.Add(uint16(0), false, []byte{}, []byte("\xff"))
+	punjab := a.nodes["punjab"]
+	f.Fuzz(func(t *testing.T, which uint16, other bool, choices, raw []byte) {
+		a.t = t
+		for _, n := range a.nodes {
+			n.t = t
+		}
+		defer func() {
+			a.t = f
+			for _, n := range a.nodes {
+				n.t = f
+			}
+		}()
+		m := a.letters[int(which)%len(a.letters)]
+		from := m.from
+		if other || from == "punjab" {
+			from = "sindh"
+		}
+		if m.body = a.hostile(m, from, fuzztest.NewChoices(choices)); len(raw) > 0 {
+			m.body = raw
+		}
+		err := punjab.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
+			return punjab.Handlers()[m.out.Kind](tx, &postv1.Address{Node: from, Service: "referral"}, &postv1.Letter{Kind: m.out.Kind, Subject: m.out.Subject, Body: m.body})
+		})
+		refused, ok := errors.AsType[*app.Refused](err)
+		changed := !bytes.Equal(sumOf(punjab.engine), a.sum)
+		switch {
+		case ok && (changed || strings.Contains(refused.Reason, " ") || strings.Contains(refused.Reason, fuzztest.Canary)):
+			t.Errorf("%s is refused for %q, changed %v", m.out.Kind, refused.Reason, changed)
+		case err != nil && !ok:
+			t.Errorf("%s would be tried again for ever: %v", m.out.Kind, err)
+		}
+		report, err := punjab.DB.Check(context.Background())
+		if err := errors.Join(err, report.Err()); err != nil {
+			t.Error(err)
+		}
+		if !changed {
+			return
+		}
+		for _, sentence := range punjab.broken() {
+			t.Error(sentence)
+		}
+		a.sent, punjab.queue, punjab.events = nil, nil, nil
+		must(t, punjab.DB.Close())
+		punjab.engine = a.kept.Clone()
+		punjab.open()
+	})
+}

@@ -23,7 +23,7 @@ RACE := $(if $(shell command -v gcc || command -v clang),-race)
 ALONE := Explore|EveryReachable|RandomPrograms|RestoredAtEveryMoment|RestoredInOtherLives|DeadlinesOfFamilies|ADeadlineOnRandomWalks|EveryByteOfAFile|ASearchIsExact|NothingNarrower
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick soak bench check check-format check-vet check-proto check-breaking check-generated \
+.PHONY: help run test quick soak fuzz bench check check-format check-vet check-proto check-breaking check-generated \
 	check-tidy check-imports gen clean-data need-go need-git
 
 help: ## List what make can do
@@ -56,10 +56,23 @@ MINUTES ?= 5
 
 soak: need-go ## Repeat the random tests for MINUTES=n each: programs, histories, kills, cuts of power, callers for one bed, published countries, years under faults; explore chains further
 	cd services && SOAK_MINUTES=$(MINUTES) go test $(RACE) -count=1 -v -p 1 -timeout $$((4 * $(MINUTES) + 30))m \
-		-run 'RandomPrograms|HistoriesAreLinearizable|KilledUnderLoad|OneBed|EveryReachable|Restored|NothingNarrower' ./shelter/... ./custody ./referral/internal/app ./federal/...
+		-run 'RandomPrograms|AreLinearizable|KilledUnderLoad|OneBed|EveryReachable|Restored|NothingNarrower' ./shelter/... ./custody ./referral/internal/... ./federal/...
 	cd deploy && SOAK_MINUTES=$(MINUTES) go test $(RACE) -count=1 -v -timeout $$(($(MINUTES) + 30))m -run 'DemoUnderFaults|AccidentsOfNATS|LineOfANamespace' ./e2e
 	cd deploy && SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run Explore ./simulation
 	cd deploy && SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run 'Power|Bits' ./disktest
+	$(MAKE) fuzz
+
+# How long each fuzz target goes on.
+FUZZTIME ?= 10s
+
+fuzz: need-go ## Run every fuzz target for FUZZTIME=10s, and say how many inputs it tried
+	@mkdir -p $(TMP)
+	@for package in $$(grep -rlE --include='*_test.go' '^func Fuzz' $(MODULES) | xargs -n 1 dirname | sort -u); do \
+		for target in $$(go test -list '^Fuzz' ./$$package | grep '^Fuzz'); do \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$package >$(TMP)/fuzz.log 2>&1 || { cat $(TMP)/fuzz.log; exit 1; }; \
+			echo "$$package $$target: $$(sed -n 's/.*execs: \([0-9]*\).*/\1/p' $(TMP)/fuzz.log | tail -1) inputs"; \
+		done; \
+	done
 
 bench: need-go ## Run the benchmarks of every package
 	go test -run '^$$' -bench . -benchmem work

@@ -21,6 +21,7 @@ func FuzzAuthorization(f *testing.F) {
 		f.Add(value, 0)
 	}
 	f.Add("x", 5)
+	f.Add("\n", 15)
 	f.Fuzz(func(t *testing.T, value string, at int) {
 		grant, err := tokens.Lookup(value, now)
 		if err == nil || grant != nil {

@@ -19,6 +19,7 @@ func FuzzToken(f *testing.F) {
 	f.Add(made, []byte("nodes/punjab/shelters/lahore"))
 	f.Add(made[:len(made)-1], []byte{})
 	f.Add(made+"=", []byte{0})
+	f.Add(made[:9]+"\n"+made[9:], []byte{0})
 	f.Fuzz(func(t *testing.T, token string, key []byte) {
 		if read, err := tokens.Read("shelters", filter, token); err == nil && token != "" {
 			if again, err := tokens.Make("shelters", filter, read); err != nil || again != token {

@@ -144,6 +144,9 @@ func (s *chainState) call(in chainCall, named string) chainAnswer {
 	if in.op == opCancel {
 		return s.cancel(in.code)
 	}
+	if in.offer >= len(s.offers) {
+		return chainAnswer{reason: "no such offer"} // whoever knows of it knows that the referral has it
+	}
 	o := &s.offers[in.offer]
 	switch in.op {
 	case opAsk, opAccept, opDecline:

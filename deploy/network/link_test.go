@@ -169,7 +169,7 @@ func TestLinkHeldOneWay(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n, err := to.Read(make([]byte, 8)); err == nil {
-			t.Errorf("%d bytes came %v over a link that was held", n, way)
+			t.Fatalf("%d bytes came %v over a link that was held", n, way)
 		}
 		during := call(t, l)
 		taken(l, 2)

@@ -14,9 +14,11 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"amanat.example/deploy/clockjump"
 	"amanat.example/deploy/network"
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	eventsv1 "amanat.example/proto/amanat/events/v1"
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
@@ -108,6 +110,8 @@ func TestClocksJump(t *testing.T) {
 		"%s confirms; %s promises the place: ready",
 		"%s sends her on the way with an escort; %s owns the referral now")
 	p := newPeople(t, c.layout)
+	r := &canaries{people: p, t: t, ctx: ctx}
+	unanswered, offer := fromSindh(r)
 	const group = "nodes/punjab/shelters/lahore-girls/groups/girls-6-12"
 	place := &shelterv1.PlaceHoldRequest{Group: group, Quantity: 1, RequestId: "a-hold-0001", Needs: needs()}
 	placed, err := p.call(ctx, there, network.Referral, methodOf(t, place), place)
@@ -120,7 +124,7 @@ func TestClocksJump(t *testing.T) {
 	c.jump(t, there, ahead)
 	c.jump(t, home, behind)
 	c.refused(ctx, t, p)
-	c.answerAhead(ctx, t, p, group)
+	c.answerAhead(ctx, t, p, group, offer)
 	// Who starts meanwhile starts with the wrong time: the hold has run out.
 	killed := []network.Part{{Node: there, Name: network.Shelter}, {Node: there, Name: network.Referral}, {Node: home, Name: network.Shelter}}
 	for _, part := range killed {
@@ -132,6 +136,7 @@ func TestClocksJump(t *testing.T) {
 	c.jump(t, there, 0)
 	c.jump(t, home, 0)
 	names := goOn()
+	killed = append(killed, c.outrun(r, unanswered, offer))
 	for number := range 3 { // the hold that ran out has left its bed to the last of them
 		name, err := c.stage.Handover(ctx, len(names)+number)
 		must(t, err)
@@ -151,7 +156,7 @@ func TestClocksJump(t *testing.T) {
 			t.Errorf("%s was started again %d times, want %d", p, r, want)
 		}
 	}
-	t.Logf("2 clocks jumped and were set right again, %d referrals", len(names))
+	t.Logf("3 clocks jumped and were set right again, %d referrals", len(names))
 	c.stop()
 	c.sound(t)
 }
@@ -184,8 +189,8 @@ func (c *clocks) refused(ctx context.Context, t *testing.T, p *people) {
 	}
 }
 
-// answerAhead accepts the open offer at Lahore, as people do there whose gateway has the same wrong time.
-func (c *clocks) answerAhead(ctx context.Context, t *testing.T, p *people, group string) {
+// answerAhead accepts the open offer at Lahore, but one, as people do there whose gateway has the same wrong time.
+func (c *clocks) answerAhead(ctx context.Context, t *testing.T, p *people, group, but string) {
 	t.Helper()
 	raw, code, err := p.fetch(ctx, there, http.MethodGet, "/v1/nodes/"+there+"/offers", nil)
 	must(t, err)
@@ -195,7 +200,7 @@ func (c *clocks) answerAhead(ctx context.Context, t *testing.T, p *people, group
 	}
 	answered := 0
 	for _, o := range list.GetOffers() {
-		if o.GetState() != offered {
+		if o.GetState() != offered || o.GetName() == but {
 			continue
 		}
 		request := &referralv1.AcceptOfferRequest{
@@ -212,6 +217,48 @@ func (c *clocks) answerAhead(ctx context.Context, t *testing.T, p *people, group
 	if answered != 1 {
 		t.Errorf("%d offers were open at Lahore, want one", answered)
 	}
+}
+
+// fromSindh is a referral of Sindh's to Lahore, where nobody answers its offer.
+func fromSindh(r *canaries) (referral, offer string) {
+	r.t.Helper()
+	request := r.submission("submit-0001", placement, "SHELTER")
+	request.Parent, request.Unit, request.Note = "nodes/sindh", "nodes/sindh/units/karachi", "An order."
+	request.GetOverride().Approver = "nodes/sindh/workers/everyone"
+	request.Actor = &custodyv1.Actor{Person: "nodes/sindh/workers/everyone", Unit: request.GetUnit(), Service: network.Protection}
+	reply, err := r.call(r.ctx, "sindh", network.Protection, methodOf(r.t, request), request)
+	must(r.t, err)
+	referral = reply.(*referralv1.Referral).GetName()
+	return referral, r.offer(referral).GetName()
+}
+
+// outrun: the clock of who was asked has passed the time of an offer, and it stands; when the clock of its owner passes it, the owner says that
+// the offer has run out, once. It answers what was killed for that.
+func (c *clocks) outrun(r *canaries, referral, offer string) network.Part {
+	r.t.Helper()
+	state := func() custodyv1.OfferState {
+		return ask[*referralv1.Offer](r, there, &referralv1.GetOfferRequest{Name: offer}).GetState()
+	}
+	if got := state(); got != offered {
+		r.t.Errorf("the offer is %v at Lahore, and its owner has not said so", got)
+	}
+	owner := network.Part{Node: "sindh", Name: network.Referral}
+	c.jump(r.t, owner.Node, ahead)
+	c.supervisor.Kill(owner) // who starts looks at once
+	eventually(r.t, "Lahore hears that the offer has run out", func() bool { return state() == custodyv1.OfferState_OFFER_STATE_EXPIRED })
+	c.jump(r.t, owner.Node, 0)
+	said := 0
+	for _, signed := range ask[*custodyv1.Chain](r, owner.Node, &referralv1.GetCustodyChainRequest{Name: referral}).GetEvents() {
+		e := &custodyv1.Event{}
+		must(r.t, proto.Unmarshal(signed.GetEvent(), e))
+		if e.GetOfferExpired() != nil && e.GetOwner() == owner.Node {
+			said++
+		}
+	}
+	if said != 1 {
+		r.t.Errorf("the owner has said %d times that the offer ran out", said)
+	}
+	return owner
 }
 
 // expired waits until the hold has ended, and holds that its owner has said so, once.

@@ -72,7 +72,7 @@ func (w *World) Parcels(id ID) []ID {
 	s := w.open(id, 0, nil, "relay")
 	w.Ran++
 	for did, err := true, error(nil); did; {
-		if did, err = s.referral.Post.Step(context.Background(), s.now); err != nil {
+		if did, _, err = s.referral.Post.Step(context.Background(), s.now); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -113,7 +113,7 @@ func (w *World) Deliver(id, message ID, now uint16) (after, receipt ID, err erro
 		s.wire.boxes[lanes[m.lane()]] <- post.Message{
 			Subject: m.subject, Data: m.data, Ack: func() {}, Nak: func(time.Duration) { problem = "it cannot be applied now" },
 		}
-		if _, err := s.referral.Post.Step(context.Background(), s.now); err != nil {
+		if _, _, err := s.referral.Post.Step(context.Background(), s.now); err != nil {
 			problem = err.Error()
 		}
 		out := outcome{at: s.done(), err: problem}

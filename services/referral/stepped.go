@@ -114,6 +114,15 @@ func (s *Stepped) Recover(ctx context.Context) (next time.Time, err error) { ret
 // Recovering says that referrals of before a restore stand still.
 func (s *Stepped) Recovering() bool { return s.app.Recovering() }
 
+// Err says why the store has failed; nil while it has not. Then the service must not be used any more.
+func (s *Stepped) Err() error { return s.db.Err() }
+
+// Waiting says that commands to the shelter service have no result yet.
+func (s *Stepped) Waiting(ctx context.Context) (bool, error) {
+	n, err := s.Commands.Waiting(ctx)
+	return n > 0, err
+}
+
 // CompareHeads is what the service does at start, each hour and when the hub is there again.
 func (s *Stepped) CompareHeads(ctx context.Context) error { return s.app.CompareHeads(ctx) }
 

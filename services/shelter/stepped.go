@@ -60,6 +60,9 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	return &Stepped{Server: local, db: db, app: a}, nil
 }
 
+// Err says why the store has failed; nil while it has not. Then the service must not be used any more.
+func (s *Stepped) Err() error { return s.db.Err() }
+
 // EndDue ends what is due now, such as holds that run out, and says when the next is; zero for never.
 func (s *Stepped) EndDue(ctx context.Context) (next time.Time, err error) { return s.app.FireDue(ctx) }
 

@@ -124,13 +124,13 @@ func (p *Post) takeLoop(ctx context.Context, opened <-chan mailIn) error {
 
 // Step does what there is to do at now, in the caller's goroutine: at most one message of each
 // lane, the receipts that are owed, one parcel. It says whether it did anything; when it did not,
-// nothing happens until mail comes, a letter is queued or time passes.
-func (p *Post) Step(ctx context.Context, now time.Time) (didWork bool, err error) {
+// nothing happens until mail comes, a letter is queued or it is next.
+func (p *Post) Step(ctx context.Context, now time.Time) (didWork bool, next time.Time, err error) {
 	select {
 	case <-p.transport.Reconnected():
 		didWork = true
 		if err := p.reconnect(ctx, now); err != nil {
-			return true, err
+			return true, next, err
 		}
 	default:
 	}
@@ -139,21 +139,26 @@ func (p *Post) Step(ctx context.Context, now time.Time) (didWork bool, err error
 		case m := <-p.transport.Mail(lane):
 			didWork = true
 			if err := p.take(ctx, p.read(m), now); err != nil {
-				return true, err
+				return true, next, err
 			}
 		default:
 		}
 	}
-	if _, err := p.tend(ctx, now); err != nil {
-		return didWork, err
+	if _, err = p.tend(ctx, now); err != nil {
+		return didWork, next, err
 	}
+	next = p.nextComparison() // house is kept whenever there is a step: nothing waits for it
 	did, err := p.sendReceipts(ctx, now)
 	didWork = didWork || did
 	for _, self := range []bool{false, true} {
 		if err == nil {
-			did, _, err = p.relayOnce(ctx, self, now)
+			var wake time.Time
+			did, wake, err = p.relayOnce(ctx, self, now)
 			didWork = didWork || did
+			if !wake.IsZero() && wake.Before(next) {
+				next = wake
+			}
 		}
 	}
-	return didWork, err
+	return didWork, next, err
 }

@@ -116,13 +116,18 @@ func (p *Post) tend(ctx context.Context, now time.Time) (next time.Time, err err
 			err = p.giveUpFiles(ctx, now)
 		}
 	}
-	p.mu.Lock()
-	next = p.compareAt
-	p.mu.Unlock()
+	next = p.nextComparison()
 	if kept := p.keptAt.Add(housekeepEvery); kept.Before(next) {
 		next = kept
 	}
 	return next, err
+}
+
+// nextComparison is when marks are compared next.
+func (p *Post) nextComparison() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.compareAt
 }
 
 // housekeep lets go of letters that were kept long enough, a batch of each link at a time.

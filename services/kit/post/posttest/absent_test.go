@@ -40,7 +40,7 @@ func TestHubAwayForDays(t *testing.T) {
 	rows := 0
 	sindh.DB.Observe(func(set store.ChangeSet) { rows += len(set.Changes) })
 	step := func(o *Office) bool {
-		did, err := o.Post.Step(context.Background(), now)
+		did, _, err := o.Post.Step(context.Background(), now)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -301,7 +301,7 @@ func TestFilesGivenUpAndSwept(t *testing.T) {
 	for range 31 {
 		r.now = r.now.Add(24 * time.Hour)
 		for range 3 {
-			if _, err := punjab.Post.Step(t.Context(), r.now); err != nil && len(punjab.incoming()) > 0 {
+			if _, _, err := punjab.Post.Step(t.Context(), r.now); err != nil && len(punjab.incoming()) > 0 {
 				t.Fatal(err)
 			}
 			r.fake.Wipe(t)

@@ -67,7 +67,7 @@ func (r *room) queue(d, to *desk) {
 
 // step drives one desk; a store that fails to sync stops the service, which starts again.
 func (r *room) step(d *desk) bool {
-	did, err := d.Post.Step(context.Background(), r.now)
+	did, _, err := d.Post.Step(context.Background(), r.now)
 	if errors.Is(err, store.ErrFatal) {
 		r.crash(d)
 		return true

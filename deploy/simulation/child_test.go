@@ -43,7 +43,7 @@ func (c *country) client(node, caller string) referralv1.ReferralServiceClient {
 func (c *country) said(node, what string, err error) bool {
 	h := c.house(node, "referral")
 	code := status.Code(err)
-	c.tell("%s %s: %v", node, what, code)
+	c.tell("%s %s (child %d): %v", node, what, c.acting, code)
 	c.did[what]++
 	if h.failed() {
 		return false
@@ -76,6 +76,7 @@ func (c *country) furnish(beds int32) {
 
 // refer has a child referred, now and again until it is.
 func (c *country) refer(n *child, key string, to string) {
+	c.acting = n.number
 	client := c.client(n.origin, "protection")
 	if client == nil {
 		c.after(c.about(5*time.Minute), func() { c.refer(n, key, to) })
@@ -126,6 +127,7 @@ func (c *country) live(n *child) {
 	if n.over {
 		return
 	}
+	c.acting = n.number
 	c.after(10*time.Minute+c.about(4*time.Hour), func() { c.live(n) })
 	node := n.where
 	if !c.calm && c.odds(0.1) {

@@ -33,6 +33,7 @@ type country struct {
 	houses []*house
 	hub    hubbub
 	people []*child
+	acting int // number of the child about whom somebody acts
 	chains chains
 	calm   bool // nothing breaks any more, and people do what is due
 	broken string

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"amanat.example/services/custody"
 	"amanat.example/services/kit/privacy"
 	"amanat.example/services/kit/store"
 )
@@ -30,13 +31,27 @@ func TestDays(t *testing.T) {
 	if c.broken == "" {
 		for _, n := range c.people {
 			if wrong := c.settled(n); wrong != "" {
+				for _, node := range c.nodes {
+					if f := c.chain(node, n.referral); f != nil {
+						var names []string
+						for _, l := range f.chain.Links() {
+							names = append(names, custody.Name(l.Event)+"@"+l.Event.GetOwner())
+						}
+						c.tell("%s has %v: %s", node, names, knows(f))
+					}
+				}
 				c.breaks("HEAL: child %d (%s): %s", n.number, n.referral, wrong)
 			}
 		}
 	}
+	if os.Getenv("TRACE") != "" {
+		for _, l := range c.last {
+			fmt.Println(l)
+		}
+	}
 	t.Logf("seed %d: %v, broken %q, trace %x, %v", seed, time.Since(begin), c.broken, c.trace.Sum(nil)[:8], c.did)
 	if c.broken != "" {
-		for _, l := range c.last[max(0, len(c.last)-40):] {
+		for _, l := range c.last[max(0, len(c.last)-4000):] {
 			fmt.Println(l)
 		}
 		t.Error(c.broken)

@@ -1,7 +1,6 @@
 package post
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -245,9 +244,7 @@ func (p *Post) flight(to end, queued, receipted uint64) *protocol.Flight {
 		f = &fresh
 		p.flights[to] = f
 		p.order = append(p.order, to)
-		slices.SortFunc(p.order, func(a, b end) int {
-			return cmp.Or(cmp.Compare(a.lane, b.lane), cmp.Compare(a.node, b.node), cmp.Compare(a.service, b.service))
-		})
+		slices.SortFunc(p.order, end.compare)
 	}
 	return f
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -198,7 +200,8 @@ func (p *Post) sendReceipts(ctx context.Context, now time.Time) (did bool, err e
 	due := p.owed
 	p.owed = map[end]owed{}
 	p.mu.Unlock()
-	for from, o := range due {
+	for _, from := range slices.SortedFunc(maps.Keys(due), end.compare) { // urgent lanes first
+		o := due[from]
 		data, err := p.receiptMail(protocol.Receipt(o.state, p.incarnation, o.resend, now))
 		if err != nil {
 			return true, err

@@ -1,6 +1,8 @@
 package post
 
 import (
+	"cmp"
+
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/store"
 )
@@ -48,6 +50,11 @@ type end struct {
 
 func endOf(a *postv1.Address, lane postv1.Lane) end {
 	return end{a.GetNode(), a.GetService(), lane}
+}
+
+// compare puts urgent lanes first.
+func (e end) compare(other end) int {
+	return cmp.Or(cmp.Compare(e.lane, other.lane), cmp.Compare(e.node, other.node), cmp.Compare(e.service, other.service))
 }
 
 func (e end) address() *postv1.Address { return &postv1.Address{Node: e.node, Service: e.service} }

@@ -57,7 +57,7 @@ func newAttacked(f *testing.F) *attacked {
 	a.punjab.Queue(a.sindh, bulk, kindNote, "p", "1")
 	for range 100 {
 		for _, o := range offices {
-			if _, err := o.Post.Step(f.Context(), now); err != nil {
+			if _, _, err := o.Post.Step(f.Context(), now); err != nil {
 				f.Fatal(err)
 			}
 		}
@@ -226,7 +226,7 @@ func FuzzMail(f *testing.F) {
 			}
 			for did, n := true, 0; did; n++ {
 				var err error
-				if did, err = a.punjab.Post.Step(t.Context(), a.punjab.clock()); err != nil || n == 100 {
+				if did, _, err = a.punjab.Post.Step(t.Context(), a.punjab.clock()); err != nil || n == 100 {
 					t.Fatalf("step %d: %v", n, err)
 				}
 			}

@@ -22,6 +22,7 @@ type child struct {
 	referral string // empty until the submission was answered
 	origin   string
 	where    string
+	answerBy time.Time
 	travels  bool
 	over     bool
 }
@@ -82,7 +83,9 @@ func (c *country) refer(n *child, key string, to string) {
 		c.after(c.about(5*time.Minute), func() { c.refer(n, key, to) })
 		return
 	}
-	now := c.now
+	if n.answerBy.IsZero() { // said again, it is the same
+		n.answerBy = c.now.Add(24 * time.Hour)
+	}
 	r, err := client.SubmitReferral(context.Background(), &referralv1.SubmitReferralRequest{
 		Parent: "nodes/" + n.origin, Kind: custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, Service: "SHELTER",
 		Urgency: custodyv1.Urgency(1 + n.number%3), Reasons: []string{"NO_LOCAL_BED"},
@@ -91,7 +94,7 @@ func (c *country) refer(n *child, key string, to string) {
 			Commitment: make([]byte, 32), Basis: "ORAL_ASSENT_AND_CAREGIVER", Purposes: []string{"PLACEMENT"},
 			RecordTime: timestamppb.New(c.begin.Add(-time.Hour)), ExpireTime: timestamppb.New(c.begin.Add(365 * 24 * time.Hour)),
 		}},
-		Unit: unitOf(n.origin), ToUnit: unitOf(to), AnswerBy: timestamppb.New(now.Add(24 * time.Hour)), RequestId: key,
+		Unit: unitOf(n.origin), ToUnit: unitOf(to), AnswerBy: timestamppb.New(n.answerBy), RequestId: key,
 		Actor: &custodyv1.Actor{Person: "nodes/" + n.origin + "/workers/one", Unit: unitOf(n.origin), Service: "protection"},
 	})
 	if c.said(n.origin, "submits", err) {
@@ -241,7 +244,7 @@ func (c *country) deeds(n *child, node string, client referralv1.ReferralService
 			return err
 		})
 	}
-	can(2, in(submitted, arrived, inService), node, "asks another", func() error {
+	can(2, in(submitted) || in(arrived, inService) && !c.calm, node, "asks another", func() error {
 		_, err := client.OfferReferral(ctx, &referralv1.OfferReferralRequest{
 			Name: n.referral, ToUnit: unitOf(c.other(node)), AnswerBy: timestamppb.New(c.now.Add(24 * time.Hour)), Etag: r.GetEtag(),
 		})

@@ -3,14 +3,17 @@ package referral
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"time"
 
 	"google.golang.org/grpc"
 
 	eventsv1 "amanat.example/proto/amanat/events/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/backoff"
 	"amanat.example/services/kit/events"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/outbox"
@@ -40,6 +43,10 @@ type Stepping struct {
 	Random  io.Reader
 	NewID   func() (string, error)
 	Log     *logging.Logger
+	// Resend is how long a parcel without receipt waits; zero for what is usual.
+	Resend backoff.Range
+	// Applied is told of every letter when what it did is committed; nil for nobody.
+	Applied func(from *postv1.Address, letter *postv1.Letter)
 }
 
 // Stepped is the referral service without process, network and goroutines: it does nothing but what its caller asks for, one
@@ -57,6 +64,9 @@ type Stepped struct {
 	db      *kitstore.DB
 	app     *app.App
 	shelter shelterv1.ReconcileServiceClient
+
+	deadlines, recovery bool   // woken
+	rolledBack          uint64 // the incarnation that a peer knows; zero for none
 }
 
 // OpenStepped opens the service over its store. Nothing needs to be closed.
@@ -69,9 +79,11 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 		node: s.Node, federal: s.Federal, db: db, keys: s.Keys, crypto: s.Crypto, roster: s.Roster, limits: rules.DefaultLimits(),
 		autoConfirm: !s.ManualConfirm, now: s.Now, random: s.Random, newID: s.NewID, log: s.Log,
 	})
+	one := &Stepped{db: db, app: a, shelter: shelterv1.NewReconcileServiceClient(s.Shelter), deadlines: true, recovery: true}
 	letters, err := post.New(post.Config{
 		Node: s.Node, Service: "referral", DB: db, Tables: store.Letters, Keys: s.Crypto, Transport: s.Transport,
-		Handlers: handlers(a), Clock: s.Now, Rand: s.Random, Log: s.Log,
+		Handlers: watched(handlers(a), s.Applied), Clock: s.Now, Rand: s.Random, Log: s.Log, Resend: s.Resend,
+		OnRolledBack: func(above uint64) { one.rolledBack = max(one.rolledBack, above) },
 	})
 	if err != nil {
 		return nil, err
@@ -83,19 +95,32 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.Post, a.Commands, a.Wake, a.WakeRecovery = letters, unwaiting{commands}, func() {}, func() {}
+	one.Post, one.Commands, one.Follower = letters, commands, newFollower(a, s.Shelter, nil)
+	a.Post, a.Commands = letters, unwaiting{commands}
+	a.Wake, a.WakeRecovery = func() { one.deadlines = true }, func() { one.recovery = true }
 	if err := a.BeginRecovery(ctx); err != nil {
 		return nil, err
 	}
 	policy := server.Policy()
 	policy[events.ListEventsMethod] = rpc.Row{Callers: []string{rpc.AnyCaller}, Early: true}
-	local := rpc.NewLocal("referral", policy, nil)
-	referralv1.RegisterReferralServiceServer(local, server.New(a))
-	eventsv1.RegisterEventServiceServer(local, events.NewServer(db, store.Events))
-	return &Stepped{
-		Server: local, Post: letters, Commands: commands, Follower: newFollower(a, s.Shelter, nil),
-		db: db, app: a, shelter: shelterv1.NewReconcileServiceClient(s.Shelter),
-	}, nil
+	one.Server = rpc.NewLocal("referral", policy, nil)
+	referralv1.RegisterReferralServiceServer(one.Server, server.New(a))
+	eventsv1.RegisterEventServiceServer(one.Server, events.NewServer(db, store.Events))
+	return one, nil
+}
+
+// watched are handlers whose successes are told.
+func watched(all map[string]post.Handler, told func(*postv1.Address, *postv1.Letter)) map[string]post.Handler {
+	if told == nil {
+		return all
+	}
+	for kind, apply := range all {
+		all[kind] = func(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
+			tx.AfterCommit(func() { told(from, letter) })
+			return apply(tx, from, letter)
+		}
+	}
+	return all
 }
 
 // unwaiting is an outbox whose results nobody waits for: whoever would bring one is this very goroutine.
@@ -105,17 +130,43 @@ func (unwaiting) Wait(context.Context, string) error { return context.DeadlineEx
 
 // FireDeadlines fires what is due now, and says when the next is; zero for never.
 func (s *Stepped) FireDeadlines(ctx context.Context) (next time.Time, err error) {
+	s.deadlines = false
 	return s.app.FireDeadlines(ctx)
 }
 
 // Recover does what is to be done for restored nodes, and says when to come again; zero for not before something happens.
-func (s *Stepped) Recover(ctx context.Context) (next time.Time, err error) { return s.app.Recover(ctx) }
+func (s *Stepped) Recover(ctx context.Context) (next time.Time, err error) {
+	s.recovery = false
+	return s.app.Recover(ctx)
+}
+
+// Woken says which of FireDeadlines and Recover is to be called again although its time has not come: something has changed since.
+func (s *Stepped) Woken() (deadlines, recovery bool) { return s.deadlines, s.recovery }
 
 // Recovering says that referrals of before a restore stand still.
 func (s *Stepped) Recovering() bool { return s.app.Recovering() }
 
 // Err says why the store has failed; nil while it has not. Then the service must not be used any more.
 func (s *Stepped) Err() error { return s.db.Err() }
+
+// RolledBack is an incarnation that a peer knows of this store, which has none so great: the service is to be opened anew after
+// Raise. Zero while nobody does.
+func (s *Stepped) RolledBack() uint64 { return s.rolledBack }
+
+// Raise begins a new incarnation, greater than above. The service must not be used any more.
+func (s *Stepped) Raise(ctx context.Context, above uint64) error {
+	return s.db.RaiseIncarnation(ctx, above)
+}
+
+// Incarnation is the store's.
+func (s *Stepped) Incarnation() uint64 { return s.db.Incarnation() }
+
+// Tell tells the federal cell what flows and what is late.
+func (s *Stepped) Tell(ctx context.Context) error {
+	_, err := s.app.Flows().Report(ctx)
+	_, late := s.app.Late().Report(ctx)
+	return errors.Join(err, late)
+}
 
 // Waiting says that commands to the shelter service have no result yet.
 func (s *Stepped) Waiting(ctx context.Context) (bool, error) {

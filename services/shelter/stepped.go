@@ -34,8 +34,9 @@ type Stepped struct {
 	// Server takes the service's RPCs.
 	Server *rpc.Local
 
-	db  *kitstore.DB
-	app *app.App
+	db    *kitstore.DB
+	app   *app.App
+	woken bool
 }
 
 // OpenStepped opens the service over its store. Nothing needs to be closed.
@@ -51,20 +52,27 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.Wake = func() {}
+	one := &Stepped{db: db, app: a, woken: true}
+	a.Wake = func() { one.woken = true }
 	policy := server.Policy()
 	policy[events.ListEventsMethod] = rpc.Row{Callers: []string{rpc.AnyCaller}, Early: true}
-	local := rpc.NewLocal("shelter", policy, a.Gate.Closed)
-	register(local, a)
-	eventsv1.RegisterEventServiceServer(local, events.NewServer(db, store.Events))
-	return &Stepped{Server: local, db: db, app: a}, nil
+	one.Server = rpc.NewLocal("shelter", policy, a.Gate.Closed)
+	register(one.Server, a)
+	eventsv1.RegisterEventServiceServer(one.Server, events.NewServer(db, store.Events))
+	return one, nil
 }
 
 // Err says why the store has failed; nil while it has not. Then the service must not be used any more.
 func (s *Stepped) Err() error { return s.db.Err() }
 
 // EndDue ends what is due now, such as holds that run out, and says when the next is; zero for never.
-func (s *Stepped) EndDue(ctx context.Context) (next time.Time, err error) { return s.app.FireDue(ctx) }
+func (s *Stepped) EndDue(ctx context.Context) (next time.Time, err error) {
+	s.woken = false
+	return s.app.FireDue(ctx)
+}
+
+// Woken says that EndDue is to be called again although its time has not come: something has changed since.
+func (s *Stepped) Woken() bool { return s.woken }
 
 // RestoreTo writes what the store holds into an empty engine, as a restore from its backup does: with a new incarnation.
 func (s *Stepped) RestoreTo(ctx context.Context, into kitstore.Engine, clock func() time.Time) error {

@@ -133,14 +133,27 @@ func (p *Post) nextComparison() time.Time {
 // housekeep lets go of letters that were kept long enough, a batch of each link at a time.
 func (p *Post) housekeep(ctx context.Context, now time.Time) (did bool, err error) {
 	const batch = 512
-	p.mu.Lock()
-	links := append([]end(nil), p.order...)
-	p.mu.Unlock()
-	for _, to := range links {
-		keep := p.keep
+	kept := func(to end) time.Duration {
 		if p.isSelf(to) {
-			keep = 0 // both ends are restored together
+			return 0 // both ends are restored together
 		}
+		return p.keep
+	}
+	var links []end // with something to do: most have nothing, each minute
+	err = p.db.View(ctx, func(r store.Reader) error {
+		return p.tables.sending.Scan(r, store.Range{}, func(_ store.Key, s *postv1.SendingState) error {
+			to := endOf(s.GetLink().GetTo(), s.GetLink().GetLane())
+			if _, changed := protocol.Keep(s, kept(to), batch, now); changed {
+				links = append(links, to)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return false, fmt.Errorf("let go of receipted letters: %w", err)
+	}
+	for _, to := range links {
+		keep := kept(to)
 		var dropped uint64
 		err := p.db.Update(ctx, func(tx *store.Tx) error {
 			state, err := p.sendingState(tx, to)

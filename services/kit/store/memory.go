@@ -77,23 +77,44 @@ func (m *Memory) Each(fn func(bucket string, key, payload []byte)) error {
 	state := m.synced
 	m.mu.Unlock()
 	for _, bucket := range sortedNames(state) {
-		it := &memIterator{root: state[bucket]}
-		for {
-			key, raw, _ := it.Next() // which never fails
-			if key == nil {
-				break
-			}
-			if bucket == metaBucket && !bytes.Equal(key, fileKey) {
-				continue
-			}
-			r, err := openRow(bucket, key, raw)
-			if err != nil {
-				return err
-			}
-			fn(bucket, key, r.payload)
+		if err := state.each(bucket, fn); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// In is Each of one bucket.
+func (m *Memory) In(bucket string, fn func(key, payload []byte)) error {
+	m.mu.Lock()
+	state := m.synced
+	m.mu.Unlock()
+	return state.each(bucket, func(_ string, key, payload []byte) { fn(key, payload) })
+}
+
+// Has says whether a row is synced.
+func (m *Memory) Has(bucket string, key []byte) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.synced[bucket].find(key) != nil
+}
+
+func (s memState) each(bucket string, fn func(bucket string, key, payload []byte)) error {
+	it := &memIterator{root: s[bucket]}
+	for {
+		key, raw, _ := it.Next() // which never fails
+		if key == nil {
+			return nil
+		}
+		if bucket == metaBucket && !bytes.Equal(key, fileKey) {
+			continue
+		}
+		r, err := openRow(bucket, key, raw)
+		if err != nil {
+			return err
+		}
+		fn(bucket, key, r.payload)
+	}
 }
 
 // Begin implements Engine.

@@ -9,6 +9,7 @@ import (
 
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/post/internal/protocol"
 	"amanat.example/services/kit/store"
 )
@@ -143,6 +144,13 @@ func (p *Post) settle(ctx context.Context, in mailIn, now time.Time) (done appli
 	case in.reject != "":
 		p.counts.add(in.kind+"-in", in.reject)
 	case in.parcel != nil:
+		if mutant.Off("commit") { // the receipt leaves before what it says is durable
+			h := in.parcel.header
+			p.oweReceipt(in.from, &postv1.ReceivingState{Link: h.GetLink(), PeerIncarnation: h.GetSenderIncarnation(), Mark: h.GetLastSequence()}, false)
+			if _, err := p.sendReceipts(ctx, now); err != nil {
+				return done, err
+			}
+		}
 		done, err = p.apply(ctx, in.parcel, now)
 		if done.state != nil {
 			p.oweReceipt(in.from, done.state, done.resend)

@@ -12,6 +12,7 @@ import (
 
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/post/internal/protocol"
 	"amanat.example/services/kit/store"
 )
@@ -150,6 +151,11 @@ func (p *Post) send(ctx context.Context, to end, header *postv1.ParcelHeader, le
 			return
 		}
 		p.counts.add("parcel-out", "taken")
+		if mutant.Off("broker") { // what the broker has taken counts as received
+			_, _ = p.count(ctx, to, &postv1.Receipt{
+				SenderIncarnation: p.incarnation, ReceiverIncarnation: header.GetReceiverIncarnation(), Mark: header.GetLastSequence(),
+			}, p.clock())
+		}
 	})
 	return nil
 }
@@ -198,7 +204,9 @@ func (p *Post) deliverSelf(ctx context.Context, to end, header *postv1.ParcelHea
 func (p *Post) sendReceipts(ctx context.Context, now time.Time) (did bool, err error) {
 	p.mu.Lock()
 	due := p.owed
-	p.owed = map[end]owed{}
+	if len(due) > 0 {
+		p.owed = map[end]owed{}
+	}
 	p.mu.Unlock()
 	for _, from := range slices.SortedFunc(maps.Keys(due), end.compare) { // urgent lanes first
 		o := due[from]

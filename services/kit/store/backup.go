@@ -347,7 +347,7 @@ func (w *rowWriter) putMeta(key []byte, r *row) (err error) {
 	case s != nil && w.meta.schema > s.version:
 		return fmt.Errorf("it has version %d and this program knows up to %d: %w", w.meta.schema, s.version, ErrNewer)
 	}
-	if w.incarnation > 0 {
+	if w.incarnation > 0 && !mutant.Off("life") {
 		if mutant.Off("incuniq") {
 			w.incarnation = 0
 		}

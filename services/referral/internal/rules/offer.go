@@ -7,6 +7,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/mutant"
 )
 
 // Accept says whether an offer made to this node can be accepted now. again: it is accepted
@@ -19,6 +20,9 @@ func Accept(state custodyv1.OfferState) (again bool, err error) {
 		custodyv1.OfferState_OFFER_STATE_CONFIRMED, custodyv1.OfferState_OFFER_STATE_READY,
 		custodyv1.OfferState_OFFER_STATE_FULFILLED:
 		return true, nil
+	}
+	if mutant.Off("ended") {
+		return false, nil
 	}
 	return false, closed("accepted", state)
 }
@@ -61,7 +65,7 @@ func Cancel(s *custody.State, node string) error {
 	switch {
 	case s.Terminal():
 		return nil // the chain says it better
-	case s.Owner != node && s.Origin == node:
+	case s.Owner != node && s.Origin == node && !mutant.Off("cancel"):
 		return fault.New(fault.NotOwner, "The person was handed over, so the referral cannot be cancelled any more. Ask for the person's return (requestReturn).")
 	case s.Owner == node && s.Owner != s.Origin:
 		return fault.New(fault.WrongState, "Only the first owner cancels. Refer the person on, or complete the referral.", "state", custody.StateName(s.State))

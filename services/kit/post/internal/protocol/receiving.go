@@ -29,7 +29,7 @@ type Accepted struct {
 // incarnation own. It returns the new state; the one given is not changed. The letters follow, one
 // by one, through [Settle].
 func Accept(state *postv1.ReceivingState, own uint64, header *postv1.ParcelHeader, now time.Time) (*postv1.ReceivingState, Accepted) {
-	if header.GetReceiverIncarnation() > own {
+	if header.GetReceiverIncarnation() > own && !mutant.Off("life") {
 		return state, Accepted{Verdict: Overtaken}
 	}
 	if header.GetSenderIncarnation() < state.GetPeerIncarnation() && !mutant.Off("fence") {
@@ -50,8 +50,11 @@ func Accept(state *postv1.ReceivingState, own uint64, header *postv1.ParcelHeade
 	}
 	// What the sender holds receipted it has from this end's own receipts, in the lives both are in: beyond the mark it is of letters that
 	// this end has lost.
-	if header.GetReceiverIncarnation() == own && header.GetReceiptedSequence() > next.GetMark() {
+	if header.GetReceiverIncarnation() == own && header.GetReceiptedSequence() > next.GetMark() && !mutant.Off("life") {
 		return state, Accepted{Verdict: Overtaken}
+	}
+	if mutant.Off("gap") && header.GetFirstSequence() > next.GetMark()+1 { // what is missing is passed over
+		next.Mark, next.MarkLetterId = header.GetFirstSequence()-1, nil
 	}
 	switch {
 	case header.GetFirstSequence() > next.GetMark()+1:

@@ -54,6 +54,8 @@ func Count(state *postv1.SendingState, receipt *postv1.Receipt, atMark []byte, n
 	switch {
 	case state.GetOvertaken():
 		return state, Receipted{Verdict: Overtaken}
+	case mutant.Off("life") && current && (receipt.GetMark() >= state.GetNextSequence() || other):
+		return state, Receipted{Verdict: Stale}
 	case receipt.GetSenderIncarnation() > state.GetOwnIncarnation(),
 		current && (receipt.GetMark() >= state.GetNextSequence() || other):
 		next := proto.CloneOf(state)

@@ -20,7 +20,7 @@ FINISH_OPENAPI = $(TOOLS_GO) run ./finishopenapi
 RACE := $(if $(shell command -v gcc || command -v clang),-race)
 
 # Tests that are one goroutine's work do a part of it under the race detector (soaktest.Alone), and all of it in a run without.
-ALONE := Explore|EveryReachable|RandomPrograms|RestoredAtEveryMoment|RestoredInOtherLives|DeadlinesOfFamilies|ADeadlineOnRandomWalks|EveryByteOfAFile|ASearchIsExact|NothingNarrower
+ALONE := Explore|TestDays|EveryReachable|RandomPrograms|RestoredAtEveryMoment|RestoredInOtherLives|DeadlinesOfFamilies|ADeadlineOnRandomWalks|EveryByteOfAFile|ASearchIsExact|NothingNarrower
 
 .DEFAULT_GOAL := help
 .PHONY: help run test quick soak fuzz bench check check-format check-vet check-proto check-breaking check-generated \
@@ -54,11 +54,11 @@ quick: need-go ## Run the short tests, in less than a minute
 # Each test goes on for this long; those that must do many rounds, such as 200 kills, go on until they are done.
 MINUTES ?= 5
 
-soak: need-go ## Repeat the random tests for MINUTES=n each: programs, histories, kills, cuts of power, callers for one bed, published countries, years under faults; explore chains further
+soak: need-go ## Repeat the random tests for MINUTES=n each: programs, histories, kills, cuts of power, callers for one bed, published countries, years under faults; explore chains further, and live more days
 	cd services && SOAK_MINUTES=$(MINUTES) go test $(RACE) -count=1 -v -p 1 -timeout $$((4 * $(MINUTES) + 30))m \
 		-run 'RandomPrograms|AreLinearizable|KilledUnderLoad|OneBed|EveryReachable|Restored|NothingNarrower' ./shelter/... ./custody ./referral/internal/... ./federal/...
 	cd deploy && SOAK_MINUTES=$(MINUTES) go test $(RACE) -count=1 -v -timeout $$(($(MINUTES) + 30))m -run 'DemoUnderFaults|AccidentsOfNATS|LineOfANamespace' ./e2e
-	cd deploy && SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run Explore ./simulation
+	cd deploy && SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run 'Explore|TestDays' ./simulation
 	cd deploy && SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run 'Power|Bits' ./disktest
 	$(MAKE) fuzz
 

@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -11,7 +12,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
-	identityv1 "amanat.example/proto/amanat/identity/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 )
@@ -19,18 +19,22 @@ import (
 // child is a person who is referred, and where they really are.
 type child struct {
 	number   int
+	chance   *rand.Rand
+	key      string // of the submission
+	urgent   int
+	answerBy time.Time
 	referral string // empty until the submission was answered
 	origin   string
 	where    string
-	answerBy time.Time
 	travels  bool
 	over     bool
+	siblings []*child // who go together with this one, this one among them; nil for none
 }
 
-// client speaks to a node's referral service, nil while that is down.
+// client speaks to a node's referral service, nil while that is down, or was put back and does not know it yet.
 func (c *country) client(node, caller string) referralv1.ReferralServiceClient {
 	h := c.house(node, "referral")
-	if h.down() {
+	if h.down() || h.unsure {
 		return nil
 	}
 	token := h.token()
@@ -44,7 +48,7 @@ func (c *country) client(node, caller string) referralv1.ReferralServiceClient {
 func (c *country) said(node, what string, err error) bool {
 	h := c.house(node, "referral")
 	code := status.Code(err)
-	c.tell("%s %s (child %d): %v", node, what, c.acting, code)
+	c.tell("%s %s (child %d): %v", node, what, c.acting, reasonOf(err))
 	c.did[what]++
 	if h.failed() {
 		return false
@@ -57,6 +61,14 @@ func (c *country) said(node, what string, err error) bool {
 	}
 	h.work()
 	return err == nil
+}
+
+// reasonOf is what an answer says in short, the same in every run.
+func reasonOf(err error) string {
+	if err == nil {
+		return "done"
+	}
+	return status.Code(err).String() + " " + status.Convert(err).Message()
 }
 
 // furnish gives each node a house with beds.
@@ -75,51 +87,81 @@ func (c *country) furnish(beds int32) {
 	}
 }
 
-// refer has a child referred, now and again until it is.
-func (c *country) refer(n *child, key string, to string) {
-	c.acting = n.number
-	client := c.client(n.origin, "protection")
+// arrive begins the life of a child, or of children who go together.
+func (c *country) arrive(a arrival) {
+	var all []*child
+	for i := range 1 + a.siblings {
+		n := &child{number: a.number + i, origin: a.origin, where: a.origin, urgent: a.number, chance: stream(c.plan.seed, fmt.Sprint("child ", a.number+i)), key: fmt.Sprintf("request-%06d", a.number+i)}
+		all = append(all, n)
+	}
+	for _, n := range all {
+		if len(all) > 1 {
+			n.siblings = all
+		}
+		c.people = append(c.people, n)
+	}
+	c.refer(all, a.to)
+}
+
+// refer has children referred, now and again until they are. Who referred them asks again by the same key.
+func (c *country) refer(all []*child, to string) {
+	first := all[0]
+	c.acting = first.number
+	again := func() { c.after(about(first.chance, 5*time.Minute), func() { c.refer(all, to) }) }
+	client := c.client(first.origin, "protection")
 	if client == nil {
-		c.after(c.about(5*time.Minute), func() { c.refer(n, key, to) })
+		again()
 		return
 	}
-	if n.answerBy.IsZero() { // said again, it is the same
-		n.answerBy = c.now.Add(24 * time.Hour)
+	ctx := context.Background()
+	if len(all) == 1 {
+		r, err := client.SubmitReferral(ctx, c.submission(first, to))
+		if !c.said(first.origin, "submits", err) {
+			again()
+			return
+		}
+		first.referral = r.GetName()
+	} else {
+		request := &referralv1.SubmitReferralsRequest{Parent: "nodes/" + first.origin}
+		for _, n := range all {
+			request.Requests = append(request.Requests, c.submission(n, to))
+		}
+		r, err := client.SubmitReferrals(ctx, request)
+		if !c.said(first.origin, "submits together", err) {
+			again()
+			return
+		}
+		for i, n := range all {
+			n.referral = r.GetReferrals()[i].GetName()
+		}
 	}
-	r, err := client.SubmitReferral(context.Background(), &referralv1.SubmitReferralRequest{
+	for _, n := range all {
+		c.after(about(n.chance, 2*time.Hour), func() { c.live(n) })
+	}
+}
+
+func (c *country) submission(n *child, to string) *referralv1.SubmitReferralRequest {
+	if now := c.house(n.origin, "referral").now(); n.answerBy.Before(now) || n.answerBy.Sub(now) > 48*time.Hour { // said again, it is the same
+		n.answerBy = now.Add(24 * time.Hour)
+	}
+	return &referralv1.SubmitReferralRequest{
 		Parent: "nodes/" + n.origin, Kind: custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, Service: "SHELTER",
-		Urgency: custodyv1.Urgency(1 + n.number%3), Reasons: []string{"NO_LOCAL_BED"},
+		Urgency: custodyv1.Urgency(1 + n.urgent%3), Reasons: []string{"NO_LOCAL_BED"},
 		Needs: &custodyv1.Needs{Gender: "Feminine", AgeFrom: 9, AgeTo: 10, Languages: []string{"bal"}, Services: []string{"SHELTER"}},
 		Ground: &referralv1.SubmitReferralRequest_Consent{Consent: &custodyv1.ConsentReceipt{
 			Commitment: make([]byte, 32), Basis: "ORAL_ASSENT_AND_CAREGIVER", Purposes: []string{"PLACEMENT"},
 			RecordTime: timestamppb.New(c.begin.Add(-time.Hour)), ExpireTime: timestamppb.New(c.begin.Add(365 * 24 * time.Hour)),
 		}},
-		Unit: unitOf(n.origin), ToUnit: unitOf(to), AnswerBy: timestamppb.New(n.answerBy), RequestId: key,
-		Actor: &custodyv1.Actor{Person: "nodes/" + n.origin + "/workers/one", Unit: unitOf(n.origin), Service: "protection"},
-	})
-	if c.said(n.origin, "submits", err) {
-		n.referral = r.GetName()
-		c.after(c.about(2*time.Hour), func() { c.live(n) })
-		return
-	}
-	c.after(c.about(5*time.Minute), func() { c.refer(n, key, to) })
-}
-
-// arrive begins the life of children, so many a day.
-func (c *country) arrive(children int, within time.Duration) {
-	for i := range children {
-		n := &child{number: i, origin: c.nodes[c.chance.IntN(len(c.nodes))]}
-		n.where = n.origin
-		to := c.other(n.origin)
-		c.people = append(c.people, n)
-		c.after(time.Duration(c.chance.Int64N(int64(within))), func() { c.refer(n, fmt.Sprintf("request-%06d", i), to) })
+		Unit: unitOf(n.origin), ToUnit: unitOf(to), RequestId: n.key,
+		AnswerBy: timestamppb.New(n.answerBy),
+		Actor:    &custodyv1.Actor{Person: "nodes/" + n.origin + "/workers/one", Unit: unitOf(n.origin), Service: "protection"},
 	}
 }
 
 // other is some other node.
-func (c *country) other(than string) string {
+func (c *country) other(n *child, than string) string {
 	for {
-		if node := c.nodes[c.chance.IntN(len(c.nodes))]; node != than {
+		if node := c.nodes[n.chance.IntN(len(c.nodes))]; node != than {
 			return node
 		}
 	}
@@ -131,29 +173,32 @@ func (c *country) live(n *child) {
 		return
 	}
 	c.acting = n.number
-	c.after(10*time.Minute+c.about(4*time.Hour), func() { c.live(n) })
-	node := n.where
-	if !c.calm && c.odds(0.1) {
-		node = c.nodes[c.chance.IntN(len(c.nodes))]
-	}
-	client := c.client(node, "gateway")
-	if client == nil {
+	c.after(10*time.Minute+about(n.chance, 4*time.Hour), func() { c.live(n) })
+	if c.forgotten(n) {
 		return
 	}
-	if n.travels && c.odds(0.5) {
+	node := n.where
+	if !c.calm && n.chance.Float64() < 0.1 {
+		node = c.nodes[n.chance.IntN(len(c.nodes))]
+	}
+	if c.client(node, "gateway") == nil {
+		return
+	}
+	if n.travels && n.chance.Float64() < 0.5 {
 		n.travels = false
 	}
 	if !n.travels {
 		c.welcome(n)
 	}
-	if client = c.client(node, "gateway"); client == nil {
+	client := c.client(node, "gateway")
+	if client == nil {
 		return
 	}
 	r, err := client.GetReferral(context.Background(), &referralv1.GetReferralRequest{Name: n.referral})
 	if err != nil {
 		return
 	}
-	if over(r) && !c.odds(0.1) { // somebody may still say something
+	if over(r) && n.chance.Float64() < 0.9 { // somebody may still say something
 		n.over = r.GetCareNode() == n.where
 		return
 	}
@@ -167,140 +212,42 @@ func (c *country) live(n *child) {
 	c.act(n, node, client, r)
 }
 
-// act does something about a referral: mostly what its state calls for, now and then anything at all.
-func (c *country) act(n *child, node string, client referralv1.ReferralServiceClient, r *referralv1.Referral) {
-	deeds := c.deeds(n, node, client, r)
-	if c.calm || c.odds(0.9) {
-		deeds = slices.DeleteFunc(deeds, func(d deed) bool { return !d.fits })
+// forgotten: a referral service was restored from before a referral that nobody else had heard of. Who referred the child refers it again.
+// (The protection service does, which is not here.)
+func (c *country) forgotten(n *child) bool {
+	if c.house(n.origin, "referral").life == 0 || !c.steady() {
+		return false
 	}
-	if len(deeds) == 0 {
-		return
-	}
-	all := 0
-	for _, d := range deeds {
-		all += d.weight
-	}
-	drawn := c.chance.IntN(all)
-	for _, d := range deeds {
-		if drawn -= d.weight; drawn < 0 {
-			c.said(d.node, d.what, d.do())
-			c.judge(n)
-			return
+	for _, node := range c.nodes {
+		_, err := c.client(node, "gateway").GetReferral(context.Background(), &referralv1.GetReferralRequest{Name: n.referral})
+		if status.Code(err) != codes.NotFound {
+			return false
 		}
 	}
-}
-
-// deed is something that somebody at a node may do. It fits where the state of a referral calls for it.
-type deed struct {
-	weight     int
-	fits       bool
-	node, what string
-	do         func() error
-}
-
-func (c *country) deeds(n *child, node string, client referralv1.ReferralServiceClient, r *referralv1.Referral) (all []deed) {
-	ctx := context.Background()
-	can := func(weight int, fits bool, at, what string, do func() error) {
-		all = append(all, deed{weight, fits, at, what, do})
+	all := []*child{n}
+	if n.siblings != nil {
+		all = n.siblings
 	}
-	in := func(states ...custodyv1.ReferralState) bool { return slices.Contains(states, r.GetState()) }
-	for _, o := range r.GetOffers() {
-		to := o.GetToNode()
-		there := c.client(to, "gateway")
-		if there == nil {
-			continue
+	c.did["referrals lost and made again"]++
+	c.tell("child %d is referred again", n.number)
+	for _, one := range all {
+		c.forget(one.referral)
+		one.over = true // its life goes on as another's
+	}
+	var again []*child
+	for _, one := range all {
+		fresh := *one
+		fresh.over, fresh.where, fresh.travels = false, one.origin, false // who has gone first is brought back
+		again = append(again, &fresh)
+	}
+	for i, one := range all {
+		if one.siblings != nil {
+			again[i].siblings = again
 		}
-		is := func(states ...custodyv1.OfferState) bool { return slices.Contains(states, o.GetState()) }
-		asked := is(custodyv1.OfferState_OFFER_STATE_SENT, custodyv1.OfferState_OFFER_STATE_RECEIVED, custodyv1.OfferState_OFFER_STATE_WAITLISTED)
-		can(8, asked, to, "accepts", func() error {
-			_, err := there.AcceptOffer(ctx, &referralv1.AcceptOfferRequest{
-				Name: o.GetName(), Group: groupOf(to), HoldExpireTime: timestamppb.New(c.now.Add(12 * time.Hour)),
-				Worker: &identityv1.WorkerContact{Worker: "nodes/" + to + "/workers/one", DisplayName: "One", Phone: "+923009876543"},
-			})
-			return err
-		})
-		can(1, asked, to, "declines", func() error {
-			_, err := there.DeclineOffer(ctx, &referralv1.DeclineOfferRequest{Name: o.GetName(), Reason: "TOO_FAR"})
-			return err
-		})
-		can(1, is(custodyv1.OfferState_OFFER_STATE_ACCEPTED, custodyv1.OfferState_OFFER_STATE_CONFIRMED), to, "takes its acceptance back", func() error {
-			_, err := there.WithdrawAcceptance(ctx, &referralv1.WithdrawAcceptanceRequest{Name: o.GetName(), Reason: "NO_CAPACITY"})
-			return err
-		})
-		can(1, is(custodyv1.OfferState_OFFER_STATE_READY), to, "asks to be let go", func() error {
-			_, err := there.RequestRelease(ctx, &referralv1.RequestReleaseRequest{Name: o.GetName(), Reason: "NO_CAPACITY"})
-			return err
-		})
-		can(1, asked && !c.calm, node, "withdraws its offer", func() error {
-			_, err := client.WithdrawOffer(ctx, &referralv1.WithdrawOfferRequest{Name: o.GetName(), Reason: "NOT_NEEDED"})
-			return err
-		})
-		can(8, o.GetReleaseReason() != "", node, "lets go", func() error {
-			_, err := client.GrantRelease(ctx, &referralv1.GrantReleaseRequest{Name: o.GetName()})
-			return err
-		})
-		can(4, is(custodyv1.OfferState_OFFER_STATE_ACCEPTED), node, "chooses", func() error {
-			_, err := client.ConfirmOffer(ctx, &referralv1.ConfirmOfferRequest{Name: o.GetName()})
-			return err
-		})
+		c.people[slices.Index(c.people, one)] = again[i]
 	}
-	can(2, in(submitted) || in(arrived, inService) && !c.calm, node, "asks another", func() error {
-		_, err := client.OfferReferral(ctx, &referralv1.OfferReferralRequest{
-			Name: n.referral, ToUnit: unitOf(c.other(node)), AnswerBy: timestamppb.New(c.now.Add(24 * time.Hour)), Etag: r.GetEtag(),
-		})
-		return err
-	})
-	can(12, in(ready), node, "sends", func() error {
-		_, err := client.DispatchReferral(ctx, &referralv1.DispatchReferralRequest{
-			Name: n.referral, Documents: []string{"COURT_ORDER"}, ExpectTime: timestamppb.New(c.now.Add(24 * time.Hour)),
-			Escort: &custodyv1.Escort{DisplayName: "One", Phone: "+923009876543", MeetingPlace: "A gate", MeetingTime: timestamppb.New(c.now.Add(time.Hour)), CourtOrder: "7/2026"},
-		})
-		if err == nil && n.where == node && !n.travels {
-			c.depart(n)
-		}
-		return err
-	})
-	can(1, in(submitted, confirmed, ready) && !c.calm, node, "calls it off", func() error {
-		_, err := client.CancelReferral(ctx, &referralv1.CancelReferralRequest{Name: n.referral, Reason: "FOUND_LOCALLY"})
-		return err
-	})
-	if !c.calm {
-		can(1, false, node, "goes first", func() error { // in an emergency nobody asks for leave
-			n.where = c.other(n.where)
-			c.welcome(n)
-			return nil
-		})
-	}
-	if n.where != node {
-		can(1, in(onTheRoad) && !c.calm, node, "says nobody came", func() error {
-			_, err := client.RecordNoShow(ctx, &referralv1.RecordNoShowRequest{Name: n.referral})
-			return err
-		})
-	}
-	can(8, in(arrived), node, "begins the service", func() error {
-		_, err := client.StartService(ctx, &referralv1.StartServiceRequest{Name: n.referral, Services: []string{"SHELTER"}})
-		return err
-	})
-	can(1, in(arrived, inService) && !c.calm, n.origin, "asks for a return", func() error {
-		origin := c.client(n.origin, "gateway")
-		if origin == nil {
-			return errAway
-		}
-		_, err := origin.RequestReturn(ctx, &referralv1.RequestReturnRequest{Name: n.referral, Reason: "PLACEMENT_FAILED", Unit: unitOf(n.origin)})
-		return err
-	})
-	can(1, in(arrived) && node == n.origin, node, "writes that the child is back", func() error {
-		_, err := client.RecordReturn(ctx, &referralv1.RecordReturnRequest{Name: n.referral, Reason: "PLACEMENT_FAILED"})
-		return err
-	})
-	can(4, in(inService), node, "completes", func() error {
-		_, err := c.client(node, "protection").CompleteReferral(ctx, &referralv1.CompleteReferralRequest{
-			Name: n.referral, Outcome: "REUNIFIED", Services: []string{"SHELTER"}, Feedback: "Well.",
-			Actor: &custodyv1.Actor{Person: "nodes/" + node + "/workers/one", Unit: unitOf(node), Service: "protection"},
-		})
-		return err
-	})
-	return all
+	c.refer(again, c.other(n, n.origin))
+	return true
 }
 
 const (
@@ -322,19 +269,29 @@ func over(r *referralv1.Referral) bool {
 	return false
 }
 
-// depart has a child leave for where they were sent, or, seldom, elsewhere.
+// depart has a child, and those who go together with it, leave for where they were sent, or, seldom, elsewhere.
 func (c *country) depart(n *child) {
 	client := c.client(n.where, "gateway")
 	if client == nil {
 		return
 	}
-	r, err := client.GetReferral(context.Background(), &referralv1.GetReferralRequest{Name: n.referral})
-	if err != nil || !slices.Contains(c.nodes, r.GetOwnerNode()) {
-		return
+	all := []*child{n}
+	if n.siblings != nil {
+		all = n.siblings
 	}
-	n.where, n.travels = r.GetOwnerNode(), true
-	if c.odds(0.03) {
-		n.where = c.other(n.where)
+	lost := n.chance.Float64() < 0.03
+	for _, one := range all {
+		r, err := client.GetReferral(context.Background(), &referralv1.GetReferralRequest{Name: one.referral})
+		if err != nil || !slices.Contains(c.nodes, r.GetOwnerNode()) || one.where != n.origin && one != n || r.GetState() != onTheRoad {
+			continue
+		}
+		if one != n && one.travels {
+			continue
+		}
+		one.where, one.travels = r.GetOwnerNode(), true
+		if lost {
+			one.where = c.other(one, one.where)
+		}
 	}
 }
 
@@ -345,18 +302,22 @@ func (c *country) welcome(n *child) {
 		return
 	}
 	ctx := context.Background()
-	if r, err := client.GetReferral(ctx, &referralv1.GetReferralRequest{Name: n.referral}); err == nil && r.GetCareNode() == n.where && r.GetOwnerNode() == n.where {
+	r, err := client.GetReferral(ctx, &referralv1.GetReferralRequest{Name: n.referral})
+	if err == nil && r.GetCareNode() == n.where && r.GetOwnerNode() == n.where {
 		return
 	}
-	_, err := client.RecordArrival(ctx, &referralv1.RecordArrivalRequest{Name: n.referral, Identification: []string{"REFERRAL_SLIP"}, ArriveTime: timestamppb.New(c.now)})
-	if c.said(n.where, "writes the arrival", err) {
-		return
-	}
-	if client = c.client(n.where, "gateway"); client == nil {
-		return
+	at := timestamppb.New(c.house(n.where, "referral").now())
+	if r.GetOwnerNode() == n.where {
+		_, err := client.RecordArrival(ctx, &referralv1.RecordArrivalRequest{Name: n.referral, Identification: []string{"REFERRAL_SLIP"}, ArriveTime: at})
+		if c.said(n.where, "writes the arrival", err) {
+			return
+		}
+		if client = c.client(n.where, "gateway"); client == nil {
+			return
+		}
 	}
 	_, err = client.AssertArrival(ctx, &referralv1.AssertArrivalRequest{
-		Name: n.referral, Unit: unitOf(n.where), Identification: []string{"REFERRAL_SLIP"}, ArriveTime: timestamppb.New(c.now),
+		Name: n.referral, Unit: unitOf(n.where), Identification: []string{"REFERRAL_SLIP"}, ArriveTime: at,
 	})
 	c.said(n.where, "asserts the arrival", err)
 }

@@ -1,72 +1,120 @@
 package simulation
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
 	"os"
-	"strconv"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"amanat.example/services/custody"
 	"amanat.example/services/kit/privacy"
+	"amanat.example/services/kit/soaktest"
 	"amanat.example/services/kit/store"
 )
 
-func TestDays(t *testing.T) {
-	begin := time.Now()
-	seed, children, days := uint64(envInt("SEED", 1)), envInt("CHILDREN", 30), envInt("DAYS", 10)
-	c := newCountry(t, seed, countryKeys(t, 10))
-	c.furnish(40)
-	c.storm()
-	c.arrive(children, time.Duration(days)*24*time.Hour*2/3)
-	for range days {
-		c.run(24 * time.Hour)
-		c.judgeBeds(40)
+// judgeEvery is how often all is judged; what somebody does is judged at once.
+const judgeEvery = 12 * time.Hour
+
+// calmDays are how long it is calm at the end.
+const calmDays = 6
+
+// live has a country live by its plan; keep is how many lines of the trace are kept.
+func live(t testing.TB, p plan, keys []*privacy.Keyring, keep int) *country {
+	c := newCountry(t, p, keys)
+	c.keep = keep
+	for until := c.begin.Add(time.Duration(p.days) * 24 * time.Hour); c.broken == "" && c.now.Before(until); {
+		c.run(judgeEvery)
+		c.judgeAll()
 	}
 	c.calmDown()
-	for range 12 {
-		c.run(12 * time.Hour)
-		c.judgeBeds(40)
+	for range 2 * calmDays {
+		if c.broken == "" {
+			c.run(12 * time.Hour)
+			c.judgeAll()
+		}
 	}
 	if c.broken == "" {
-		for _, n := range c.people {
-			if wrong := c.settled(n); wrong != "" {
-				for _, node := range c.nodes {
-					if f := c.chain(node, n.referral); f != nil {
-						var names []string
-						for _, l := range f.chain.Links() {
-							names = append(names, custody.Name(l.Event)+"@"+l.Event.GetOwner())
-						}
-						c.tell("%s has %v: %s", node, names, knows(f))
-					}
-				}
-				c.breaks("HEAL: child %d (%s): %s", n.number, n.referral, wrong)
+		c.agree()
+	}
+	return c
+}
+
+// size of a country: how many children in how many days of storm.
+type size struct{ children, days int }
+
+// What a seed has, in `make test`; in a soak every tenth is a month with 300.
+var (
+	usualSize = size{25, 7}
+	monthSize = size{300, 30}
+)
+
+// seedsUsual are those of `make test`.
+const seedsUsual = 6
+
+// Countries live for days in a storm and then in calm: all invariants hold as they go, and in the end all agree.
+func TestDays(t *testing.T) {
+	keys, sum, begun := countryKeys(t), map[string]int{}, time.Now()
+	usual := soaktest.Alone(seedsUsual, 1)
+	seeds := 0
+	for n := range soaktest.Rounds(t, usual, usual) {
+		s := usualSize
+		if n%10 == 9 && os.Getenv(soaktest.Variable) != "" {
+			s = monthSize
+		}
+		p := newPlan(uint64(n+1), s.children, s.days)
+		c := live(t, p, keys, 0)
+		for what, times := range c.did {
+			sum[what] += times
+		}
+		if seeds++; c.broken != "" {
+			t.Fatal(c.explain(t, keys, shrinkFor(t)))
+		}
+	}
+	t.Logf("%d seeds in %v: %s", seeds, time.Since(begun).Round(time.Second), counted(sum))
+}
+
+// The same plan has the same trace, to the byte.
+func TestDaysRepeat(t *testing.T) {
+	keys := countryKeys(t)
+	p := newPlan(1, soaktest.Alone(10, 3), soaktest.Alone(3, 1))
+	first, second := live(t, p, keys, 100000), live(t, p, keys, 100000)
+	if first.broken != "" || len(first.last) < 100 {
+		t.Errorf("broken %q after %d lines", first.broken, len(first.last))
+	}
+	if !bytes.Equal(first.trace.Sum(nil), second.trace.Sum(nil)) {
+		for i, line := range first.last {
+			if i >= len(second.last) || second.last[i] != line {
+				t.Fatalf("the traces part at line %d:\n%s\n%s", i, line, strings.Join(second.last[min(i, len(second.last)):min(i+1, len(second.last))], ""))
 			}
 		}
-	}
-	if os.Getenv("TRACE") != "" {
-		for _, l := range c.last {
-			fmt.Println(l)
-		}
-	}
-	t.Logf("seed %d: %v, broken %q, trace %x, %v", seed, time.Since(begin), c.broken, c.trace.Sum(nil)[:8], c.did)
-	if c.broken != "" {
-		for _, l := range c.last[max(0, len(c.last)-4000):] {
-			fmt.Println(l)
-		}
-		t.Error(c.broken)
+		t.Error("the second trace is longer")
 	}
 }
 
-func envInt(name string, usual int) int {
-	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
-		return n
+// shrinkFor is how long a smaller plan is looked for.
+func shrinkFor(t *testing.T) time.Duration {
+	if os.Getenv(soaktest.Variable) != "" {
+		return 5 * time.Minute
 	}
-	return usual
+	return 30 * time.Second
 }
 
-func countryKeys(t testing.TB, n int) (all []*privacy.Keyring) {
-	for i := range n {
+// counted are the counts that say how much was tried.
+func counted(sum map[string]int) string {
+	var all []string
+	for _, what := range slices.Sorted(maps.Keys(sum)) {
+		if !strings.HasSuffix(what, "(done)") || what == "submits (done)" || what == "submits together (done)" {
+			all = append(all, fmt.Sprintf("%s %d", what, sum[what]))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+func countryKeys(t testing.TB) (all []*privacy.Keyring) {
+	for i := range 2*len(nodesOf) + 1 {
 		keys, err := privacy.OpenKeyring(t.Context(), privacy.Options{
 			Dir: t.TempDir(), Engine: store.NewMemory(), Inline: true, Clock: func() time.Time { return time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC) }, Rand: &lot{seed: mark("keys", fmt.Sprint(i))},
 		})
@@ -76,4 +124,23 @@ func countryKeys(t testing.TB, n int) (all []*privacy.Keyring) {
 		all = append(all, keys)
 	}
 	return all
+}
+
+// A month of 300 children, and a week of 25, as they are lived in a soak and in `make test`.
+func BenchmarkDays(b *testing.B) {
+	keys := countryKeys(b)
+	for name, s := range map[string]size{"month": monthSize, "week": usualSize} {
+		b.Run(name, func(b *testing.B) {
+			seed := uint64(0)
+			for b.Loop() {
+				seed++
+				c := live(b, newPlan(seed, s.children, s.days), keys, 0)
+				if c.broken != "" {
+					b.Fatalf("seed %d: %s", seed, c.broken)
+				}
+				b.ReportMetric(float64(c.did["submits (done)"]+2*c.did["submits together (done)"]), "referrals")
+				b.ReportMetric(float64(c.did["parcels and receipts"]), "messages")
+			}
+		})
+	}
 }

@@ -3,6 +3,8 @@ package simulation
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -11,6 +13,8 @@ import (
 
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/federal"
+	"amanat.example/services/kit/backoff"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/privacy"
@@ -25,24 +29,40 @@ type postMessage = post.Message
 type house struct {
 	c             *country
 	node, service string
-	number        int
+	name          string
+	chance        *rand.Rand
 	engine        *store.Memory
-	older         *store.Memory // a copy of before; nil for none
+	copies        []*store.Memory // of before
 	keys          *privacy.Keyring
 	lot           *lot
 	line          *line
 	referral      *referral.Stepped
 	shelter       *shelter.Stepped
+	federal       *federal.Stepped
 	opened        int       // how often it was
+	life          int       // grows when it is put back to an old copy
+	unsure        bool      // it was put back, and does not know it yet
 	next          time.Time // when it works again
 	compared      time.Time // heads
 	matched       time.Time // offers and holds
-	working       bool
+	tells         time.Time // the federal cell
+	followed      int       // what the shelter had told
+	// When there is something to do for each part, by its own clock; zero for not before something happens.
+	mail, due, recover, follow, commands time.Time
+	working                              bool
+
+	promised map[promised]uint64 // by receipts, in this life
+	applied  map[string]bool     // letters by id, in this life
+	known    map[string]*chainFacts
+	knownAt  int // told, when known was read
 }
 
-func (h *house) String() string { return h.node + "/" + h.service }
+func (h *house) String() string { return h.name }
 
-func (h *house) down() bool { return h.referral == nil && h.shelter == nil }
+func (h *house) down() bool { return h.referral == nil && h.shelter == nil && h.federal == nil }
+
+// now is the time by the node's clocks.
+func (h *house) now() time.Time { return h.c.now.Add(h.c.skew[h.node]) }
 
 var errLost = errors.New("power was lost")
 
@@ -52,51 +72,71 @@ func (h *house) failed() bool {
 		return true
 	}
 	var err error
-	if h.referral != nil {
+	switch {
+	case h.referral != nil:
 		err = h.referral.Err()
-	} else {
+	case h.shelter != nil:
 		err = h.shelter.Err()
+	default:
+		err = h.federal.Err()
 	}
 	if err != nil {
-		h.crash()
+		h.crash(h.chance.Float64() < 0.5, about(h.chance, 10*time.Minute))
 	}
 	return h.down()
 }
 
+func (h *house) close() { h.referral, h.shelter, h.federal = nil, nil, nil }
+
 // open starts the service.
 func (h *house) open() {
+	if !h.down() {
+		return
+	}
 	c := h.c
 	h.opened++
-	h.lot = &lot{seed: mark(h.String(), c.now.Format(time.RFC3339Nano), string(rune(h.opened)))}
+	h.lot = &lot{seed: mark(h.name, c.now.Format(time.RFC3339Nano), string(rune(h.opened)))}
 	h.line = newLine(h)
-	own := fellow{cheap{h.node, h.service}, c.nodes}
-	clock := func() time.Time { return c.now }
-	var err error
-	if h.service == "referral" {
-		h.referral, err = referral.OpenStepped(context.Background(), referral.Stepping{
-			Node: h.node, Federal: Federal, Engine: h.engine, Keys: h.keys, Crypto: own, Roster: own, Transport: h.line,
-			Shelter: unsteady{h}, Now: clock, Random: h.lot, NewID: h.lot.newID, Log: logging.Discard(),
-		})
-	} else {
-		h.shelter, err = shelter.OpenStepped(context.Background(), shelter.Stepping{
-			Node: h.node, Engine: h.engine, Keys: h.keys, Now: clock, NewID: h.lot.newID, Random: h.lot,
-		})
+	if h.promised == nil {
+		h.promised, h.applied = map[promised]uint64{}, map[string]bool{}
 	}
-	if err != nil {
+	if err := h.start(h.engine); err != nil {
 		c.breaks("OPEN: %s does not open: %v", h, err)
 		return
 	}
-	h.compared, h.matched = time.Time{}, time.Time{}
+	h.compared, h.matched, h.tells, h.followed, h.knownAt = time.Time{}, time.Time{}, time.Time{}, 0, -1
+	h.mail, h.due, h.recover, h.follow, h.commands = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	h.kept()
 	h.tick(0)
 }
 
+func (h *house) start(engine *store.Memory) (err error) {
+	ctx, own, resend := context.Background(), fellow{cheap{h.node, h.service}, h.c.nodes}, backoff.Range{Min: 20 * time.Second, Max: time.Hour}
+	switch h.service {
+	case "referral":
+		h.referral, err = referral.OpenStepped(ctx, referral.Stepping{
+			Node: h.node, Federal: Federal, Engine: engine, Keys: h.keys, Crypto: own, Roster: own, Transport: h.line,
+			Shelter: unsteady{h}, Now: h.now, Random: h.lot, NewID: h.lot.newID, Log: logging.Discard(), Resend: resend, Applied: h.apply,
+		})
+	case "shelter":
+		h.shelter, err = shelter.OpenStepped(ctx, shelter.Stepping{
+			Node: h.node, Engine: engine, Keys: h.keys, Now: h.now, NewID: h.lot.newID, Random: h.lot,
+		})
+	default:
+		h.federal, err = federal.OpenStepped(ctx, federal.Stepping{
+			Node: h.node, Engine: engine, Crypto: own, Roster: own, Transport: h.line, Now: h.now, Random: h.lot, Log: logging.Discard(), Resend: resend,
+		})
+	}
+	return err
+}
+
 // crash is the loss of power: what was not synced may be there or not.
-func (h *house) crash() {
-	h.engine.Crash(h.c.odds(0.5))
-	h.referral, h.shelter = nil, nil
+func (h *house) crash(keeps bool, long time.Duration) {
+	h.engine.Crash(keeps)
+	h.close()
 	h.c.did["crashes"]++
 	h.c.tell("%s is down", h)
-	h.c.after(time.Second+h.c.about(10*time.Minute), h.open)
+	h.c.after(time.Second+long, h.open)
 }
 
 // tick has the service work after a while, unless it does before.
@@ -114,7 +154,7 @@ func (h *house) tick(wait time.Duration) {
 	})
 }
 
-// work does all that there is to do now, and notes when there is more.
+// work does all that there is to do now, and notes when there is more. What is woken is done, and what is due: so a wake that is forgotten is missed.
 func (h *house) work() {
 	if h.down() || h.working {
 		return
@@ -122,96 +162,192 @@ func (h *house) work() {
 	h.working = true
 	h.c.did["works"]++
 	defer func() { h.working = false }()
+	var err error
+	switch {
+	case h.shelter != nil:
+		err = h.shelterWorks()
+	case h.federal != nil:
+		err = h.federalWorks()
+	default:
+		err = h.referralWorks()
+	}
+	if h.failed() || h.learns() {
+		return
+	}
+	if err != nil && status.Code(err) != codes.Unavailable && !strings.Contains(err.Error(), errAway.Error()) {
+		h.c.breaks("WORK: %s cannot %v", h, err)
+		return
+	}
+	if err != nil {
+		h.tick(5 * time.Second)
+		return
+	}
 	var next time.Time
-	sooner := func(at time.Time) {
+	for _, at := range []time.Time{h.mail, h.due, h.recover, h.follow, h.commands, h.compared, h.matched, h.tells} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
 	}
-	ctx, now := context.Background(), h.c.now
-	check := func(what string, err error) bool {
-		if h.failed() {
-			return false
-		}
-		if err != nil && status.Code(err) != codes.Unavailable && !strings.Contains(err.Error(), errAway.Error()) {
-			h.c.breaks("WORK: %s cannot %s: %v", h, what, err)
-			return false
-		}
-		return true
-	}
-	if h.shelter != nil {
-		at, err := h.shelter.EndDue(ctx)
-		if !check("end what is due", err) {
-			return
-		}
-		sooner(at)
-	} else {
-		r := h.referral
-		for did, err := true, error(nil); did; {
-			var at time.Time
-			if did, at, err = r.Post.Step(ctx, now); !check("send and take letters", err) {
-				return
-			}
-			if !did {
-				sooner(at)
-			}
-		}
-		for did, err := true, error(nil); did; {
-			if did, err = r.Commands.Step(ctx); !check("ask the shelter", err) {
-				return
-			}
-		}
-		if _, err := r.Follower.Step(ctx); !check("follow the shelter", err) {
-			return
-		}
-		if now.Sub(h.compared) >= time.Hour {
-			h.compared = now
-			if !check("compare heads", r.CompareHeads(ctx)) {
-				return
-			}
-		}
-		if now.Sub(h.matched) >= 15*time.Minute {
-			h.matched = now
-			if _, err := r.CompareWithShelter(ctx); !check("compare offers and holds", err) {
-				return
-			}
-		}
-		at, err := r.Recover(ctx)
-		if !check("recover", err) {
-			return
-		}
-		sooner(at)
-		if at, err = r.FireDeadlines(ctx); !check("fire deadlines", err) {
-			return
-		}
-		sooner(at)
-		sooner(h.compared.Add(time.Hour))
-		waiting, err := r.Waiting(ctx)
-		if !check("count commands", err) {
-			return
-		}
-		if waiting {
-			sooner(now.Add(5 * time.Second))
-		}
-		if mine := h.letters(); mine { // what deadlines and answers have queued
-			sooner(now.Add(time.Millisecond))
-		}
-	}
 	if !next.IsZero() {
-		h.tick(next.Sub(now))
+		h.tick(max(next.Sub(h.now()), time.Millisecond))
 	}
 }
 
-// letters says whether the post has something to send at once.
-func (h *house) letters() bool {
-	did, _, err := h.referral.Post.Step(context.Background(), h.c.now)
-	return did && err == nil && !h.failed()
+// How often services compare with each other what both should know. In production it is more often; what a simulated day has more of, it says again.
+const (
+	headsEvery = 3 * time.Hour
+	matchEvery = time.Hour
+	tellEvery  = 2 * time.Hour
+)
+
+func (h *house) shelterWorks() (err error) {
+	if h.shelter.Woken() || isDue(h.due, h.now()) {
+		h.due, err = h.shelter.EndDue(context.Background())
+	}
+	return wrap("end what is due", err)
 }
+
+func isDue(at, now time.Time) bool { return !at.IsZero() && !now.Before(at) }
+
+func wrap(what string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// learns is how a service that finds that it was put back to an old copy begins a new life.
+func (h *house) learns() bool {
+	if h.referral == nil || h.referral.RolledBack() == 0 {
+		return false
+	}
+	h.c.did["found rolled back"]++
+	h.c.tell("%s learns that it was rolled back", h)
+	if err := h.referral.Raise(context.Background(), h.referral.RolledBack()); err != nil && !h.failed() {
+		h.c.breaks("OPEN: %s cannot begin a new life: %v", h, err)
+	}
+	h.close()
+	h.unsure = false
+	h.open()
+	return true
+}
+
+func (h *house) federalWorks() (err error) {
+	ctx := context.Background()
+	for did := true; did; {
+		if did, h.mail, err = h.federal.Post.Step(ctx, h.now()); err != nil || h.failed() {
+			return wrap("send and take letters", err)
+		}
+	}
+	if h.due.IsZero() || isDue(h.due, h.now()) {
+		if h.due, err = h.federal.AskAgain(ctx); err != nil || h.failed() {
+			return wrap("ask for days", err)
+		}
+	}
+	return nil
+}
+
+// referralWorks goes on until nothing is left that one part of the service has made for another.
+func (h *house) referralWorks() error {
+	ctx, now, r := context.Background(), h.now(), h.referral
+	for again := true; again; {
+		again = false
+		for did, err := true, error(nil); did; {
+			if did, h.mail, err = r.Post.Step(ctx, now); err != nil || h.failed() {
+				return wrap("send and take letters", err)
+			}
+		}
+		did, err := h.call()
+		if err != nil || h.failed() {
+			return wrap("ask the shelter", err)
+		}
+		again = again || did
+		if did, err = h.followShelter(); err != nil || h.failed() {
+			return wrap("follow the shelter", err)
+		}
+		again = again || did
+		deadlines, recovery := r.Woken()
+		if deadlines || isDue(h.due, now) {
+			if h.due, err = r.FireDeadlines(ctx); err != nil || h.failed() {
+				return wrap("fire deadlines", err)
+			}
+			again = true
+		}
+		if recovery || isDue(h.recover, now) {
+			if h.recover, err = r.Recover(ctx); err != nil || h.failed() {
+				return wrap("recover", err)
+			}
+			again = true
+		}
+		if !now.Before(h.compared) {
+			h.compared = now.Add(headsEvery)
+			if err := r.CompareHeads(ctx); err != nil || h.failed() {
+				return wrap("compare heads", err)
+			}
+			again = true
+		}
+		if !now.Before(h.matched) {
+			h.matched = now.Add(10 * time.Second)
+			did, err := r.CompareWithShelter(ctx)
+			if err != nil || h.failed() {
+				return wrap("compare offers and holds", err)
+			}
+			if did {
+				h.matched = now.Add(matchEvery)
+			}
+			again = true
+		}
+		if !now.Before(h.tells) {
+			h.tells = now.Add(tellEvery)
+			if err := r.Tell(ctx); err != nil || h.failed() {
+				return wrap("tell what flows", err)
+			}
+			again = true
+		}
+	}
+	return nil
+}
+
+// call asks the shelter what commands ask.
+func (h *house) call() (any bool, err error) {
+	ctx := context.Background()
+	for did := true; did; any = any || did {
+		if did, err = h.referral.Commands.Step(ctx); err != nil || h.failed() {
+			return any, err
+		}
+	}
+	h.commands = time.Time{}
+	waiting, err := h.referral.Waiting(ctx)
+	if waiting {
+		h.commands = h.now().Add(5 * time.Second)
+	}
+	return any, err
+}
+
+// followShelter reads what the shelter has told. An event wakes who follows; the wake comes late, or is lost.
+func (h *house) followShelter() (any bool, err error) {
+	shelter := h.c.house(h.node, "shelter")
+	if shelter.down() || shelter.told() == h.followed {
+		return false, nil
+	}
+	told := shelter.told()
+	for n := 1; n > 0; any = any || n > 0 {
+		if n, err = h.referral.Follower.Step(context.Background()); err != nil || h.failed() {
+			h.follow = h.now().Add(2 * time.Second)
+			return any, err
+		}
+	}
+	h.follow, h.followed = time.Time{}, told
+	return any, nil
+}
+
+// told changes with all that a service commits.
+func (h *house) told() int { return h.opened<<32 | h.engine.Commits() }
 
 // token is somebody at the node with all roles that act.
 func (h *house) token() *identityv1.PersonToken {
 	return &identityv1.PersonToken{
-		Person: "nodes/" + h.node + "/workers/one", Unit: unitOf(h.node), Roles: []string{"case-worker", "supervisor", "shelter-manager", "focal-point"},
+		Person: "nodes/" + h.node + "/workers/one", Unit: unitOf(h.node), Roles: []string{"case-worker", "supervisor", "shelter-manager", "focal-point", "analyst", "federal-analyst"},
 	}
 }
 

@@ -2,58 +2,109 @@ package simulation
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 
-	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	"google.golang.org/protobuf/proto"
+
+	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/store"
 )
 
 // steady says that all referral services run and know what they knew: then what they say together is the whole truth.
 func (c *country) steady() bool {
 	for _, h := range c.houses {
-		if h.service == "referral" && (h.down() || h.referral.Recovering()) {
+		if h.service == "referral" && (h.down() || h.unsure || h.referral.Recovering()) {
 			return false
 		}
 	}
 	return true
 }
 
-// chain is a referral's chain at a node, nil where it has none.
+// chain is a referral's chain at a node, nil where it has none, or does not answer.
 func (c *country) chain(node, name string) *chainFacts {
-	all, err := c.client(node, "gateway").GetCustodyChain(context.Background(), &referralv1.GetCustodyChainRequest{Name: name})
+	client := c.client(node, "gateway")
+	if client == nil {
+		return nil
+	}
+	all, err := client.GetCustodyChain(context.Background(), &referralv1.GetCustodyChainRequest{Name: name})
 	if err != nil {
 		return nil
 	}
 	return c.chains.of(all.GetEvents())
 }
 
+// sight is how a chain was seen at a node.
+type sight struct {
+	life  int
+	chain *chainFacts
+}
+
+// forget is for a referral that was lost with the only copy of it.
+func (c *country) forget(name string) {
+	for _, node := range c.nodes {
+		delete(c.seen, [2]string{node, name})
+	}
+}
+
+// sees judges a chain at a node by itself, and by what it was there before: what was answered stays, and nothing is undone.
+func (c *country) sees(h *house, n *child) *chainFacts {
+	f, key := c.chain(h.node, n.referral), [2]string{h.node, n.referral}
+	was := c.seen[key]
+	if was.life != h.life {
+		was.chain = nil
+	}
+	switch {
+	case f == nil && was.chain == nil:
+		return nil
+	case f == nil:
+		if !h.failed() {
+			c.breaks("KEPT (acknowledged): %s no longer has the chain of child %d", h, n.number)
+		}
+		return nil
+	case f.wrong != "":
+		c.breaks("CHAIN: of child %d at %s %s", n.number, h.node, f.wrong)
+	case !f.promised:
+		c.breaks("READY (sent): child %d was sent to a place that did not promise", n.number)
+	}
+	if was.chain != nil && was.chain != f {
+		before, links := was.chain.chain.Links(), f.chain.Links()
+		if len(links) < len(before) || links[len(before)-1].Hash != before[len(before)-1].Hash {
+			c.breaks("I8 (nothing is undone): of child %d %s had %d events, and now has %d of which those are not the first", n.number, h, len(before), len(links))
+		}
+	}
+	c.seen[key] = sight{h.life, f}
+	return f
+}
+
 // judge holds what must be so of one referral at any moment.
 func (c *country) judge(n *child) {
-	if n.referral == "" || !c.steady() {
+	if n.referral == "" || c.broken != "" {
 		return
 	}
+	steady := c.steady()
 	var writers, carers []string
 	var longest []custody.Link
 	for _, node := range c.nodes {
-		f := c.chain(node, n.referral)
-		if f == nil {
+		h := c.house(node, "referral")
+		if h.down() || h.unsure {
 			continue
 		}
-		if f.wrong != "" {
-			c.breaks("CHAIN: of child %d at %s %s", n.number, node, f.wrong)
-			return
+		f := c.sees(h, n)
+		if f == nil || !steady {
+			continue
 		}
 		if f.state.Owner == node {
 			writers = append(writers, node)
 		}
 		if f.state.Care == node {
 			carers = append(carers, node)
-		}
-		if !f.promised {
-			c.breaks("READY (sent): child %d was sent to a place that did not promise", n.number)
-			return
 		}
 		links := f.chain.Links()
 		for i := range min(len(links), len(longest)) {
@@ -69,7 +120,7 @@ func (c *country) judge(n *child) {
 	if len(writers) > 1 {
 		c.breaks("I1 (one writer): %s may write of child %d", strings.Join(writers, " and "), n.number)
 	}
-	if len(carers) == 0 && !c.asserted(n.referral) {
+	if steady && len(longest) > 0 && len(carers) == 0 && !c.asserted(n.referral) {
 		c.breaks("I6 (care): nobody has the duty of care of child %d", n.number)
 	}
 }
@@ -90,8 +141,223 @@ func (c *country) asserted(name string) bool {
 	return false
 }
 
+// judgeAll holds all that must be so at any moment.
+func (c *country) judgeAll() {
+	c.rounds++
+	c.judgeBeds()
+	for _, n := range c.people {
+		if c.looksAt(n) {
+			c.judge(n)
+		}
+	}
+	for _, h := range c.houses {
+		if h.service == "referral" && !h.down() && !h.unsure {
+			c.judgeDeadlines(h)
+			c.judgeReceipts(h)
+			c.judgeQuarantine(h)
+			if err := h.engine.In("forks", func([]byte, []byte) { c.breaks("FORK: %s holds a chain that contradicts its own", h) }); err != nil {
+				c.breaks("STORE: %s: %v", h, err)
+			}
+		}
+	}
+}
+
+// looksAt says whose referral is judged this time: one that is over, every sixth time.
+func (c *country) looksAt(n *child) bool {
+	return n.referral != "" && (!n.over || n.number%6 == c.rounds%6)
+}
+
+// judgeDeadlines: every live referral and offer has a next deadline at who owns or owned it, and at who is asked; and a place that is promised
+// has a hold.
+func (c *country) judgeDeadlines(h *house) {
+	if h.referral.Recovering() || c.broken != "" {
+		return
+	}
+	ctx, client, parent := context.Background(), c.client(h.node, "gateway"), "nodes/"+h.node
+	due, asserted := map[string]bool{}, map[string]bool{}
+	for token := ""; ; {
+		page, err := client.ListDeadlines(ctx, &referralv1.ListDeadlinesRequest{Parent: parent, PageSize: 1000, PageToken: token})
+		if err != nil {
+			return
+		}
+		for _, d := range page.GetDeadlines() {
+			switch {
+			case d.GetKind() == referralv1.Deadline_KIND_FOLLOW_PERSON:
+				asserted[d.GetReferral()] = true
+			case d.GetOffer() != "":
+				due[d.GetOffer()] = true
+			default:
+				due[d.GetReferral()] = true
+			}
+		}
+		if token = page.GetNextPageToken(); token == "" {
+			break
+		}
+	}
+	holds := c.holds(h.node)
+	for _, n := range c.people {
+		if !c.looksAt(n) {
+			continue
+		}
+		f := c.chain(h.node, n.referral)
+		if f != nil && f.state.Owned(h.node) && !f.state.Terminal() && !due[n.referral] {
+			c.breaks("I7 (deadline): %s owns or owned child %d's live referral and has no deadline for it", h.node, n.number)
+		}
+		has := asserted[n.referral] || f != nil && f.state.Care == h.node
+		for _, o := range c.offersTo(h, n) {
+			if liveOffer(o.GetState()) && !due[o.GetName()] {
+				c.breaks("I7 (deadline): an offer to %s about child %d is %s and has no deadline", h.node, n.number, custody.OfferStateName(o.GetState()))
+			}
+			if promised := o.GetState().String() == "OFFER_STATE_READY" && o.GetReleaseReason() == "" && o.GetHold() != "" && !has; promised && holds != nil && !holds[o.GetHold()] {
+				c.breaks("READY: %s has promised child %d a place without a confirmed hold", h.node, n.number)
+			}
+		}
+	}
+}
+
+// offersTo are a referral's offers as the unit asked at a node knows them, of those that anybody has seen in a chain.
+func (c *country) offersTo(h *house, n *child) (all []*referralv1.Offer) {
+	asked := map[string]bool{}
+	for _, node := range c.nodes {
+		if f := c.seen[[2]string{node, n.referral}].chain; f != nil {
+			for _, o := range f.state.Offers {
+				if o.Offered.GetToNode() == h.node && !o.Return {
+					asked[n.referral+"/offers/"+o.Hash.String()] = true
+				}
+			}
+		}
+	}
+	for name := range asked {
+		if o, err := c.client(h.node, "gateway").GetOffer(context.Background(), &referralv1.GetOfferRequest{Name: name}); err == nil {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// holds are those confirmed or occupied at a node; nil where its shelter does not answer.
+func (c *country) holds(node string) map[string]bool {
+	h := c.house(node, "shelter")
+	if h.down() {
+		return nil
+	}
+	client := shelterv1.NewShelterServiceClient(h.shelter.Server.From("gateway", h.token()))
+	all := map[string]bool{}
+	for token := ""; ; {
+		page, err := client.ListHolds(context.Background(), &shelterv1.ListHoldsRequest{Parent: "nodes/" + node, PageSize: 1000, PageToken: token})
+		if err != nil {
+			return nil // it was restored, and compares first
+		}
+		for _, one := range page.GetHolds() {
+			if one.GetState() == shelterv1.Hold_STATE_CONFIRMED || one.GetState() == shelterv1.Hold_STATE_OCCUPIED {
+				all[one.GetName()] = true
+			}
+		}
+		if token = page.GetNextPageToken(); token == "" {
+			return all
+		}
+	}
+}
+
+// judgeReceipts: what a receipt of this life covered, and its sender still keeps, is here: applied, or refused.
+func (c *country) judgeReceipts(h *house) {
+	for _, from := range c.houses {
+		if from.referral == nil || from.unsure || from == h {
+			continue
+		}
+		for _, lane := range lanes {
+			mark := h.promised[promised{from.node, from.service, lane, from.referral.Incarnation()}]
+			if mark == 0 {
+				continue
+			}
+			link := store.K(h.node, h.service, uint32(lane))
+			err := from.engine.In("post_outbox", func(key, payload []byte) {
+				rest, mine := strings.CutPrefix(string(key), string(link))
+				if !mine || binary.BigEndian.Uint64([]byte(rest)) > mark {
+					return
+				}
+				l := &postv1.Letter{}
+				if err := proto.Unmarshal(payload, l); err != nil {
+					c.breaks("STORE: %s: %v", from, err)
+				} else if !h.engine.Has("post_known", store.K(from.node, from.service, l.GetLetterId())) {
+					c.breaks("RECEIPT (kept): %s wrote a receipt for letter %d of %s (%s), which it does not have", h, l.GetSequence(), from, l.GetKind())
+				}
+			})
+			if err != nil {
+				c.breaks("STORE: %s: %v", from, err)
+			}
+		}
+	}
+}
+
+// judgeQuarantine: no letter of an honest node is refused.
+func (c *country) judgeQuarantine(h *house) {
+	err := h.engine.In("post_quarantine", func(_, payload []byte) {
+		q, r := &postv1.QuarantinedLetter{}, &postv1.Refusal{}
+		if err := errors.Join(proto.Unmarshal(payload, q), proto.Unmarshal(q.GetRefusal().GetRefusal(), r)); err != nil {
+			c.breaks("STORE: %s: %v", h, err)
+			return
+		}
+		if len(r.GetBehindLetterId()) > 0 {
+			return
+		}
+		if r.GetReason() == "referral-unknown" && c.lost(q.GetLetter().GetSubject()) || r.GetReason() == "sender-not-allowed" && h.life > 0 {
+			return // it is about what an old copy took away, and nobody has any more; a person is told
+		}
+		about := "nobody"
+		for _, n := range c.people {
+			if n.referral == q.GetLetter().GetSubject() {
+				about = fmt.Sprint("child ", n.number)
+			}
+		}
+		c.breaks("REFUSED (letter): %s has refused %s of %s (%s): %s, %v", h, tellLetter(q.GetLetter()), q.GetLink().GetFrom().GetNode(), about, r.GetReason(), q.GetTime().AsTime())
+	})
+	if err != nil {
+		c.breaks("STORE: %s: %v", h, err)
+	}
+}
+
+// lost says that nobody has a referral any more, since its origin was put back to before it.
+func (c *country) lost(name string) bool {
+	if h := c.house(strings.Split(name, "/")[1], "referral"); h == nil || h.life == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(c.nodes, func(node string) bool { return c.chain(node, name) != nil })
+}
+
+// kept judges a service that was opened again: the marks that its receipts have told are there.
+func (h *house) kept() {
+	if h.referral == nil {
+		return
+	}
+	links, err := h.referral.Post.Status(context.Background())
+	if err != nil {
+		return
+	}
+	for key, mark := range h.promised {
+		for _, l := range links {
+			from := l.Link.GetFrom()
+			if !l.Outgoing && from.GetNode() == key.node && from.GetService() == key.service && l.Link.GetLane() == key.lane && l.Mark < mark {
+				if sender := h.c.house(key.node, key.service); sender.referral != nil && sender.referral.Incarnation() == key.sender {
+					h.c.breaks("RECEIPT (kept): %s wrote a receipt for letter %d of %s, and after a crash it is at %d", h, mark, sender, l.Mark)
+				}
+			}
+		}
+	}
+}
+
+// apply is told of a letter that was applied.
+func (h *house) apply(from *postv1.Address, letter *postv1.Letter) {
+	id := from.GetNode() + "/" + from.GetService() + string(letter.GetLetterId())
+	if h.applied[id] {
+		h.c.breaks("ONCE (letter): %s has applied letter %d of %s (%s) twice", h, letter.GetSequence(), from.GetNode(), letter.GetKind())
+	}
+	h.applied[id] = true
+	h.c.did["letters applied"]++
+}
+
 // judgeBeds holds that no bed is promised or taken twice.
-func (c *country) judgeBeds(beds int32) {
+func (c *country) judgeBeds() {
 	for _, node := range c.nodes {
 		h := c.house(node, "shelter")
 		if h.down() {
@@ -132,34 +398,3 @@ func (c *country) judgeBeds(beds int32) {
 		}
 	}
 }
-
-// settled says what of a child is not as it must be when all has calmed down; empty for nothing.
-func (c *country) settled(n *child) string {
-	if n.referral == "" {
-		return "SUBMITTED: the referral was never made"
-	}
-	var writer *chainFacts
-	for _, node := range c.nodes {
-		if f := c.chain(node, n.referral); f != nil && f.state.Owner == node {
-			writer = f
-		}
-	}
-	if writer == nil {
-		return "OWNER: nobody owns the referral"
-	}
-	if writer.state.Care != n.where {
-		return "CARE: " + writer.state.Care + " has the duty of care, and the child is at " + n.where + " (" + custody.StateName(writer.state.State) + ")"
-	}
-	for _, node := range c.nodes {
-		f := c.chain(node, n.referral)
-		switch {
-		case f == nil && writer.state.Owned(node):
-			return "CHAIN: " + node + " is party to the referral and holds no chain"
-		case f != nil && writer.state.Party(node) && knows(f) != knows(writer):
-			return "CHAIN: " + node + " believes " + knows(f) + " where the owner knows " + knows(writer)
-		}
-	}
-	return ""
-}
-
-var _ = custodyv1.ReferralState_REFERRAL_STATE_UNSPECIFIED

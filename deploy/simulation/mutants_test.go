@@ -3,6 +3,7 @@
 package simulation
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -58,7 +59,9 @@ func TestMutants(t *testing.T) {
 			t.Logf("%s: %s\n%s  (%v)", m.scenario, r.Broken, r.Trace, r)
 			if !strings.HasPrefix(r.Broken, m.broken) {
 				t.Errorf("without the rule %q: %q, want %q", m.rule, r.Broken, m.broken)
+				return
 			}
+			tellMutant(m.rule, m.broken, fmt.Sprintf("%d states of %q", r.States, m.scenario))
 		})
 	}
 }

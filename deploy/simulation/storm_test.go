@@ -7,59 +7,119 @@ import (
 	"amanat.example/services/kit/store"
 )
 
-// storm has things break, all along, until it is calm: services crash, links are cut, the hub is wiped, old copies are restored.
-func (c *country) storm() {
-	again := func(mean time.Duration, do func()) {
-		var next func()
-		next = func() {
-			if !c.calm {
-				do()
-				c.after(c.about(mean), next)
+// strike has something break.
+func (c *country) strike(m mishap) {
+	if c.calm {
+		return
+	}
+	switch m.kind {
+	case "crash":
+		for _, h := range c.housesOf(m) {
+			if !h.down() {
+				h.crash(m.keeps, m.long)
 			}
 		}
-		c.after(c.about(mean), next)
-	}
-	any := func() *house { return c.houses[c.chance.IntN(len(c.houses))] }
-	again(3*time.Hour, func() {
-		if h := any(); !h.down() {
-			h.crash()
-		}
-	})
-	again(6*time.Hour, func() { // the next commit is written, and power is lost before it is synced
-		if h := any(); !h.down() {
+	case "commit": // the next commit is written, and power is lost before it is synced
+		for _, h := range c.housesOf(m) {
 			h.engine.FailNextCommit(errLost)
-			c.did["commits that failed"]++
+			c.did["commits not synced"]++
 		}
-	})
-	again(8*time.Hour, func() {
-		node := c.nodes[c.chance.IntN(len(c.nodes))]
-		if c.hub.cut[node] {
-			return
+	case "cut":
+		c.cut(m, cutOut|cutIn)
+	case "cut out":
+		c.cut(m, cutOut)
+	case "cut in":
+		c.cut(m, cutIn)
+	case "slow":
+		c.did["slow links"]++
+		c.hub.slow[m.node] = c.now.Add(m.long)
+	case "wipe hub":
+		c.did["hub wipes"]++
+		c.hub.life++
+		c.tell("the hub is wiped")
+		c.reconnectAll()
+	case "roll hub back":
+		c.rollHubBack(m.long)
+	case "copy":
+		for _, h := range c.housesOf(m) {
+			if h.copies = append(h.copies, h.engine.Clone()); len(h.copies) > 4 {
+				h.copies = h.copies[1:]
+			}
 		}
-		c.hub.cut[node] = true
-		c.did["cuts"]++
-		c.tell("the link of %s is cut", node)
-		c.after(c.about(4*time.Hour), func() {
-			c.hub.cut[node] = false
-			c.tell("the link of %s is mended", node)
-			c.reconnect(node)
-		})
+	case "restore":
+		c.skew[m.node] = 0 // who restores sets the clock first
+		for _, h := range c.housesOf(m) {
+			h.restore(m)
+		}
+	case "roll back":
+		for _, h := range c.housesOf(m) {
+			h.rollBack(m)
+		}
+	case "clock forward":
+		c.jump(m, m.long)
+	case "clock back":
+		c.jump(m, -min(m.long, 12*time.Hour))
+	default:
+		c.t.Fatalf("nobody knows how to %q", m.kind)
+	}
+}
+
+// housesOf are those that a mishap is about.
+func (c *country) housesOf(m mishap) []*house {
+	if m.service != "" {
+		return []*house{c.house(m.node, m.service)}
+	}
+	return []*house{c.house(m.node, "shelter"), c.house(m.node, "referral")}
+}
+
+func (c *country) cut(m mishap, ways int) {
+	if c.hub.cut[m.node] != 0 {
+		return
+	}
+	c.hub.cut[m.node] = ways
+	c.did[m.kind+"s"]++
+	c.tell("the link of %s: %s", m.node, m.kind)
+	c.after(m.long, func() {
+		c.hub.cut[m.node] = 0
+		c.tell("the link of %s is mended", m.node)
+		c.reconnect(m.node)
 	})
-	again(4*24*time.Hour, c.wipeHub)
-	again(8*time.Hour, func() {
-		h := any()
-		h.older = h.engine.Clone()
-	})
-	again(4*24*time.Hour, func() {
-		if h := any(); !h.down() && h.older != nil {
-			h.restore()
+}
+
+// jump puts a node's clocks forward or back for a while.
+func (c *country) jump(m mishap, by time.Duration) {
+	c.did["clock jumps"]++
+	set := func(by time.Duration) {
+		c.skew[m.node] = by
+		c.tell("the clocks of %s are off by %v", m.node, by)
+		for _, h := range c.housesOf(m) {
+			h.looksAgain()
+		}
+	}
+	set(by)
+	c.after(m.long/2+time.Hour, func() {
+		if c.skew[m.node] == by {
+			set(0)
 		}
 	})
 }
 
+// looksAgain is what a service does when its clock has jumped: all that may be due is looked at.
+func (h *house) looksAgain() {
+	h.next, h.due = time.Time{}, h.now()
+	if h.service == "referral" {
+		h.recover, h.compared, h.matched, h.tells = h.now(), h.now(), h.now(), h.now()
+	}
+	h.work()
+}
+
 // reconnect tells a node's post that the hub is there again.
 func (c *country) reconnect(node string) {
-	h := c.house(node, "referral")
+	service := "referral"
+	if node == Federal {
+		service = Federal
+	}
+	h := c.house(node, service)
 	if h.down() {
 		return
 	}
@@ -70,51 +130,104 @@ func (c *country) reconnect(node string) {
 	h.work()
 }
 
-// wipeHub has the hub forget all that it has.
-func (c *country) wipeHub() {
-	c.hub.life++
-	c.did["hub wipes"]++
-	c.tell("the hub is wiped")
-	for _, node := range c.nodes {
-		if !c.hub.cut[node] {
+func (c *country) reconnectAll() {
+	for _, node := range append(c.nodes[:len(c.nodes):len(c.nodes)], Federal) {
+		if c.hub.cut[node] == 0 {
 			c.reconnect(node)
 		}
 	}
 }
 
+// rollHubBack has the hub be as it was a while ago: what came since is gone, and what it brought since it brings again.
+func (c *country) rollHubBack(by time.Duration) {
+	by = min(by, remembers-10*time.Minute)
+	c.hub.life++
+	c.did["hub rollbacks"]++
+	c.tell("the hub is rolled back by %v", by)
+	then := c.now.Add(-by)
+	for _, old := range c.hub.taken {
+		if old.at.Before(then) && then.Sub(old.at) < 10*time.Minute {
+			c.bring(time.Second, c.hub.life, old.subject, old.data)
+		}
+	}
+	c.reconnectAll()
+}
+
+// old is a copy to put a service back to; nil for none. Those made later are of a life that is lost, and are thrown away.
+func (h *house) old(m mishap) *store.Memory {
+	if len(h.copies) == 0 {
+		return nil
+	}
+	h.copies = h.copies[:m.pick%len(h.copies)+1]
+	return h.copies[len(h.copies)-1].Clone()
+}
+
+// begins forgets what was promised in a life that is lost.
+func (h *house) begins() {
+	h.life++
+	h.promised, h.applied, h.unsure = nil, nil, false
+}
+
 // restore puts an older copy of a service's store in its place, as an operator does from a backup.
-func (h *house) restore() {
-	h.c.did["restores"]++
-	h.c.tell("%s is restored", h)
-	was, into := h.engine, store.NewMemory()
-	h.engine, h.referral, h.shelter = h.older, nil, nil
-	h.older = nil
-	h.open()
-	if h.down() {
+func (h *house) restore(m mishap) {
+	old := h.old(m)
+	if old == nil {
 		return
 	}
-	clock := func() time.Time { return h.c.now }
-	var err error
-	if h.referral != nil {
-		err = h.referral.RestoreTo(context.Background(), into, clock)
-	} else {
-		err = h.shelter.RestoreTo(context.Background(), into, clock)
+	h.c.did["restores"]++
+	h.c.tell("%s is restored", h)
+	into := store.NewMemory()
+	h.close()
+	h.line = newLine(h)
+	h.lot = &lot{seed: mark("restore", h.name, h.c.now.Format(time.RFC3339Nano))}
+	err := h.start(old)
+	switch {
+	case err != nil:
+	case h.referral != nil:
+		err = h.referral.RestoreTo(context.Background(), into, h.now)
+	default:
+		err = h.shelter.RestoreTo(context.Background(), into, h.now)
 	}
 	if err != nil {
 		h.c.breaks("RESTORE: %s: %v", h, err)
 		return
 	}
-	_ = was
-	h.engine, h.referral, h.shelter = into, nil, nil
+	h.close()
+	h.engine = into
+	h.begins()
 	h.open()
+}
+
+// rollBack puts an older copy in its place and tells nobody. Until a peer does, nobody works there. Its link is up: who does not
+// hear its peers can write what contradicts its lost life, and nobody can know (DESIGN I2: a person decides).
+func (h *house) rollBack(m mishap) {
+	if h.c.hub.cut[h.node] != 0 || h.c.now.Before(h.c.hub.slow[h.node]) || h.down() {
+		return
+	}
+	old := h.old(m)
+	if old == nil {
+		return
+	}
+	h.c.did["rollbacks"]++
+	h.c.tell("%s is rolled back", h)
+	h.close()
+	h.engine = old
+	h.begins()
+	h.unsure = true
+	h.open()
+	h.c.after(3*time.Hour, func() { h.unsure = false })
 }
 
 // calmDown mends all that is broken, and lets nothing break any more.
 func (c *country) calmDown() {
 	c.calm = true
 	c.tell("it is calm")
-	for _, node := range c.nodes {
-		c.hub.cut[node] = false
-		c.reconnect(node)
+	for _, node := range append(c.nodes[:len(c.nodes):len(c.nodes)], Federal) {
+		c.hub.cut[node], c.hub.slow[node], c.skew[node] = 0, time.Time{}, 0
 	}
+	for _, h := range c.houses {
+		h.engine.FailNextCommit(nil)
+		h.looksAgain()
+	}
+	c.reconnectAll()
 }

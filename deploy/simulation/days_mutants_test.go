@@ -1,0 +1,64 @@
+//go:build mutants
+
+package simulation
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"amanat.example/services/kit/mutant"
+	"amanat.example/services/kit/privacy"
+)
+
+// Rules that are missed in days of life. The seeds that are lived here hold with them (TestDays).
+func TestDaysMutants(t *testing.T) {
+	keys := countryKeys(t)
+	for _, m := range []struct{ rule, meaning string }{
+		{"broker", "what the broker has taken counts as received"},
+		{"window", "a duplicate is known for two minutes"},
+		{"gap", "what is missing is passed over"},
+		{"commit", "the receipt leaves before the commit"},
+		{"cancel", "the origin cancels after dispatch"},
+		{"ended", "an offer that was withdrawn is accepted"},
+		{"life", "a restored store keeps its incarnation, and its sequences"},
+		{"hold fence", "a hold is confirmed, and promised, whatever its fence"},
+		{"watch", "former owners watch nothing"},
+		{"fence", "what an earlier life wrote counts"},
+	} {
+		name, seeds := missed(t, keys, m.rule, mutantSeeds)
+		if name == "" {
+			t.Errorf("nobody misses the rule %q (%s) in %d seeds", m.rule, m.meaning, seeds)
+			continue
+		}
+		tellMutant(m.rule, name, fmt.Sprintf("%d seeds of TestDays: %s", seeds, m.meaning))
+	}
+}
+
+// mutantSeeds are how many seeds are lived at most until a rule is missed.
+const mutantSeeds = 6
+
+// tellMutant prints a row of the table of mutants.
+func tellMutant(rule, invariant, where string) {
+	fmt.Printf("mutant %-13s %-20s %s\n", rule, invariant, where)
+}
+
+// missed is the name of the invariant that a rule is missed by, after how many seeds.
+func missed(t *testing.T, keys []*privacy.Keyring, rule string, most int) (name string, seeds int) {
+	mutant.Set(rule)
+	defer mutant.Set("")
+	for seeds = 1; seeds <= most; seeds++ {
+		c := live(t, newPlan(uint64(seeds), usualSize.children, usualSize.days), keys, 0)
+		name = c.invariant()
+		for _, fault := range []string{"INTERNAL", "OPEN", "WORK", "STORE", "RESTORE"} {
+			if strings.HasPrefix(name, fault) {
+				t.Logf("without %q, seed %d: %s", rule, seeds, c.broken)
+				name = ""
+			}
+		}
+		if name != "" {
+			return name, seeds
+		}
+	}
+	return "", most
+}

@@ -193,7 +193,8 @@ func (c *country) act(o, other *office) (busy bool, err error) {
 	case n == 8:
 		return true, o.queue(other, postv1.Lane_LANE_BULK, true)
 	}
-	return o.post.Step(context.Background(), c.now)
+	busy, _, err = o.post.Step(context.Background(), c.now)
+	return busy, err
 }
 
 // round lets both work until the power of one of them, or of both, is gone; then it comes back.
@@ -266,7 +267,7 @@ func (c *country) settle() {
 	for range 20000 {
 		busy := false
 		for _, o := range c.offices {
-			did, err := o.post.Step(context.Background(), c.now)
+			did, _, err := o.post.Step(context.Background(), c.now)
 			if err != nil {
 				c.t.Fatal(err)
 			}

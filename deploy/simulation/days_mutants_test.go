@@ -15,14 +15,12 @@ import (
 func TestDaysMutants(t *testing.T) {
 	keys := countryKeys(t)
 	for _, m := range []struct{ rule, meaning string }{
-		{"broker", "what the broker has taken counts as received"},
 		{"window", "a duplicate is known for two minutes"},
 		{"gap", "what is missing is passed over"},
 		{"commit", "the receipt leaves before the commit"},
 		{"cancel", "the origin cancels after dispatch"},
 		{"ended", "an offer that was withdrawn is accepted"},
 		{"life", "a restored store keeps its incarnation, and its sequences"},
-		{"hold fence", "a hold is confirmed, and promised, whatever its fence"},
 		{"watch", "former owners watch nothing"},
 		{"fence", "what an earlier life wrote counts"},
 	} {

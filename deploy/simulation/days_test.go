@@ -81,7 +81,7 @@ func TestDaysRepeat(t *testing.T) {
 	keys := countryKeys(t)
 	p := newPlan(1, soaktest.Alone(10, 3), soaktest.Alone(3, 1))
 	first, second := live(t, p, keys, 100000), live(t, p, keys, 100000)
-	if first.broken != "" || len(first.last) < 100 {
+	if first.broken != "" || len(first.last) < 20 {
 		t.Errorf("broken %q after %d lines", first.broken, len(first.last))
 	}
 	if !bytes.Equal(first.trace.Sum(nil), second.trace.Sum(nil)) {

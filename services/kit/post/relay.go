@@ -12,7 +12,6 @@ import (
 
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/logging"
-	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/post/internal/protocol"
 	"amanat.example/services/kit/store"
 )
@@ -151,11 +150,6 @@ func (p *Post) send(ctx context.Context, to end, header *postv1.ParcelHeader, le
 			return
 		}
 		p.counts.add("parcel-out", "taken")
-		if mutant.Off("broker") { // what the broker has taken counts as received
-			_, _ = p.count(ctx, to, &postv1.Receipt{
-				SenderIncarnation: p.incarnation, ReceiverIncarnation: header.GetReceiverIncarnation(), Mark: header.GetLastSequence(),
-			}, p.clock())
-		}
 	})
 	return nil
 }

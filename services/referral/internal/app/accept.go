@@ -17,7 +17,6 @@ import (
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
-	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/outbox"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
@@ -260,7 +259,7 @@ func (a *App) promised(tx *kitstore.Tx, r outbox.Result) error {
 	hold, _ := r.Reply.(*shelterv1.Hold)
 	reply := &custodyv1.Reply{Actor: a.self()}
 	var annex *custodyv1.AnnexLetter
-	if r.Fault == nil && b != noBed && (proto.Equal(hold.GetFence(), o.record.GetFence()) || mutant.Off("hold fence")) {
+	if r.Fault == nil && b != noBed && proto.Equal(hold.GetFence(), o.record.GetFence()) {
 		o.record.State = custodyv1.OfferState_OFFER_STATE_READY
 		reply.Body = &custodyv1.Reply_Ready{Ready: &custodyv1.Ready{Hold: hold.GetName(), Fence: hold.GetFence()}}
 		if at := hold.GetLocation(); at != nil {

@@ -53,8 +53,6 @@ type house struct {
 
 	promised map[promised]uint64 // by receipts, in this life
 	applied  map[string]bool     // letters by id, in this life
-	known    map[string]*chainFacts
-	knownAt  int // told, when known was read
 }
 
 func (h *house) String() string { return h.name }
@@ -104,7 +102,7 @@ func (h *house) open() {
 		c.breaks("OPEN: %s does not open: %v", h, err)
 		return
 	}
-	h.compared, h.matched, h.tells, h.followed, h.knownAt = time.Time{}, time.Time{}, time.Time{}, 0, -1
+	h.compared, h.matched, h.tells, h.followed = time.Time{}, time.Time{}, time.Time{}, 0
 	h.mail, h.due, h.recover, h.follow, h.commands = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	h.kept()
 	h.tick(0)

@@ -197,10 +197,12 @@ func (p *Post) deliverSelf(ctx context.Context, to end, header *postv1.ParcelHea
 // repeats its parcel.
 func (p *Post) sendReceipts(ctx context.Context, now time.Time) (did bool, err error) {
 	p.mu.Lock()
-	due := p.owed
-	if len(due) > 0 {
-		p.owed = map[end]owed{}
+	if len(p.owed) == 0 {
+		p.mu.Unlock()
+		return false, nil
 	}
+	due := p.owed
+	p.owed = map[end]owed{}
 	p.mu.Unlock()
 	for _, from := range slices.SortedFunc(maps.Keys(due), end.compare) { // urgent lanes first
 		o := due[from]
@@ -216,5 +218,5 @@ func (p *Post) sendReceipts(ctx context.Context, now time.Time) (did bool, err e
 			p.counts.add("receipt-out", "taken")
 		})
 	}
-	return len(due) > 0, nil
+	return true, nil
 }

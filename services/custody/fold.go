@@ -133,6 +133,9 @@ func (s *State) is() string {
 	return "the referral is " + StateName(s.State)
 }
 
+// maxOriginSeal bounds what an origin seals into a chain for itself, in bytes.
+const maxOriginSeal = 256
+
 func (s *State) foldSubmitted(l Link, b *custodyv1.Submitted) error {
 	if s.Submitted != nil {
 		return illegal(l.Event, s.is())
@@ -144,6 +147,8 @@ func (s *State) foldSubmitted(l Link, b *custodyv1.Submitted) error {
 		return illegal(l.Event, "it has neither consent nor a legal basis")
 	case len(b.GetFlowId()) != 16:
 		return illegal(l.Event, "it has no flow id")
+	case len(b.GetOriginSeal()) > maxOriginSeal:
+		return illegal(l.Event, "what it seals for its origin is too long")
 	case b.GetKind() != placement && b.GetKind() != service:
 		return illegal(l.Event, "it is neither a placement nor a service")
 	case slices.Contains(b.GetTogether(), l.Event.GetReferral()):

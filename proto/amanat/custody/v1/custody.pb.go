@@ -1248,7 +1248,8 @@ type Submitted struct {
 	//	*Submitted_Consent
 	//	*Submitted_Override
 	Ground isSubmitted_Ground `protobuf_oneof:"ground"`
-	// Random, 16 bytes: names the flow to the federal cell, and nothing else.
+	// Names the flow to the federal cell, and nothing else; 16 bytes. It follows from the key of the call that began it, under a secret of the
+	// origin, so that the same call has the same flow after what was restored; to everybody else it is random.
 	FlowId []byte `protobuf:"bytes,8,opt,name=flow_id,json=flowId,proto3" json:"flow_id,omitempty"`
 	// The origin's unit that answers for the referral.
 	Unit string `protobuf:"bytes,9,opt,name=unit,proto3" json:"unit,omitempty"`
@@ -1256,7 +1257,10 @@ type Submitted struct {
 	Reference string `protobuf:"bytes,10,opt,name=reference,proto3" json:"reference,omitempty"`
 	// Other referrals of the same node, begun in the same transaction, that are confirmed and dispatched together with this one or
 	// not at all: brothers and sisters, or a mother and her children.
-	Together      []string `protobuf:"bytes,11,rep,name=together,proto3" json:"together,omitempty"`
+	Together []string `protobuf:"bytes,11,rep,name=together,proto3" json:"together,omitempty"`
+	// For the origin alone, sealed under a secret of its own: by which call and of which case it began, at most 256 bytes. So a chain that comes
+	// back to an origin that was restored says there whose it is. Empty in a chain of an older version.
+	OriginSeal    []byte `protobuf:"bytes,12,opt,name=origin_seal,json=originSeal,proto3" json:"origin_seal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1375,6 +1379,13 @@ func (x *Submitted) GetReference() string {
 func (x *Submitted) GetTogether() []string {
 	if x != nil {
 		return x.Together
+	}
+	return nil
+}
+
+func (x *Submitted) GetOriginSeal() []byte {
+	if x != nil {
+		return x.OriginSeal
 	}
 	return nil
 }
@@ -5149,7 +5160,7 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\x05event\x18\x01 \x01(\fB\v\xbaH\bz\x06\x10\x01\x18\x80\x80\x04R\x05event\x12%\n" +
 	"\tsignature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\"J\n" +
 	"\x05Chain\x12A\n" +
-	"\x06events\x18\x01 \x03(\v2\x1e.amanat.custody.v1.SignedEventB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06events\"\xcc\x03\n" +
+	"\x06events\x18\x01 \x03(\v2\x1e.amanat.custody.v1.SignedEventB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06events\"\xed\x03\n" +
 	"\tSubmitted\x123\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1f.amanat.custody.v1.ReferralKindR\x04kind\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x124\n" +
@@ -5162,7 +5173,9 @@ const file_amanat_custody_v1_custody_proto_rawDesc = "" +
 	"\x04unit\x18\t \x01(\tR\x04unit\x12\x1c\n" +
 	"\treference\x18\n" +
 	" \x01(\tR\treference\x12\x1a\n" +
-	"\btogether\x18\v \x03(\tR\btogetherB\b\n" +
+	"\btogether\x18\v \x03(\tR\btogether\x12\x1f\n" +
+	"\vorigin_seal\x18\f \x01(\fR\n" +
+	"originSealB\b\n" +
 	"\x06ground\"\xbc\x03\n" +
 	"\aOffered\x12\x17\n" +
 	"\ato_node\x18\x01 \x01(\tR\x06toNode\x12\x17\n" +

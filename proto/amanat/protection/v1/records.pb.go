@@ -43,7 +43,7 @@ type CaseRecord struct {
 	HolderOffer string `protobuf:"bytes,7,opt,name=holder_offer,json=holderOffer,proto3" json:"holder_offer,omitempty"`
 	// Referral whose chain says that consent has ended, or to which this node has said so.
 	ConsentEndedReferral string `protobuf:"bytes,8,opt,name=consent_ended_referral,json=consentEndedReferral,proto3" json:"consent_ended_referral,omitempty"`
-	// Its flow for the federal cell, random, 16 bytes; empty for a case that was identified elsewhere.
+	// Its flow for the federal cell, 16 bytes, which follows from the call that made it under a secret of this service; empty for a case that was identified elsewhere.
 	FlowId []byte `protobuf:"bytes,9,opt,name=flow_id,json=flowId,proto3" json:"flow_id,omitempty"`
 	// How its referral was asked for, so that it can be asked for again; absent once that is over.
 	Submission *Submission `protobuf:"bytes,10,opt,name=submission,proto3" json:"submission,omitempty"`
@@ -166,7 +166,9 @@ type Submission struct {
 	// The case's own part.
 	Request *v1.SubmitReferralRequest `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
 	// Keys of all who go together, this one's too, the case named first at the front; empty for who goes alone.
-	Together      []string `protobuf:"bytes,2,rep,name=together,proto3" json:"together,omitempty"`
+	Together []string `protobuf:"bytes,2,rep,name=together,proto3" json:"together,omitempty"`
+	// Key under which the case's referral before was asked for, which is its last again when this one is refused.
+	Before        string `protobuf:"bytes,3,opt,name=before,proto3" json:"before,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -213,6 +215,13 @@ func (x *Submission) GetTogether() []string {
 		return x.Together
 	}
 	return nil
+}
+
+func (x *Submission) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
 }
 
 // ComparedRecord says that all cases were compared with the referral service, in these lives of both stores.
@@ -776,11 +785,12 @@ const file_amanat_protection_v1_records_proto_rawDesc = "" +
 	"submission\x18\n" +
 	" \x01(\v2 .amanat.protection.v1.SubmissionR\n" +
 	"submission\x12!\n" +
-	"\fsubmitted_as\x18\v \x01(\tR\vsubmittedAs\"m\n" +
+	"\fsubmitted_as\x18\v \x01(\tR\vsubmittedAs\"\x85\x01\n" +
 	"\n" +
 	"Submission\x12C\n" +
 	"\arequest\x18\x01 \x01(\v2).amanat.referral.v1.SubmitReferralRequestR\arequest\x12\x1a\n" +
-	"\btogether\x18\x02 \x03(\tR\btogether\"e\n" +
+	"\btogether\x18\x02 \x03(\tR\btogether\x12\x16\n" +
+	"\x06before\x18\x03 \x01(\tR\x06before\"e\n" +
 	"\x0eComparedRecord\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x121\n" +
 	"\x14referral_incarnation\x18\x02 \x01(\x04R\x13referralIncarnation\"\xab\x02\n" +

@@ -29,7 +29,7 @@ type ReferralRecord struct {
 	// The view, without etag and next deadline.
 	Referral *Referral `protobuf:"bytes,1,opt,name=referral,proto3" json:"referral,omitempty"`
 	// At the origin: the call that submitted it, without its note, so that its key with another
-	// body is known for what it is. Absent elsewhere.
+	// body is known for what it is. Of a chain that came back from another node it has the key and the case's flow alone. Absent elsewhere.
 	Request *SubmitReferralRequest `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
 	// Commitment of the annex that holds the note of that call; empty for none.
 	NoteCommitment []byte `protobuf:"bytes,3,opt,name=note_commitment,json=noteCommitment,proto3" json:"note_commitment,omitempty"`
@@ -124,6 +124,61 @@ func (x *ReferralRecord) GetAgencyCommitment() []byte {
 	return nil
 }
 
+// SubmissionKey is what the origin seals into a chain that it begins.
+type SubmissionKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key of the call that submitted it.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Flow of the case that it is of; empty where it is not known.
+	CaseFlowId    []byte `protobuf:"bytes,2,opt,name=case_flow_id,json=caseFlowId,proto3" json:"case_flow_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmissionKey) Reset() {
+	*x = SubmissionKey{}
+	mi := &file_amanat_referral_v1_records_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmissionKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmissionKey) ProtoMessage() {}
+
+func (x *SubmissionKey) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_referral_v1_records_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmissionKey.ProtoReflect.Descriptor instead.
+func (*SubmissionKey) Descriptor() ([]byte, []int) {
+	return file_amanat_referral_v1_records_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SubmissionKey) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *SubmissionKey) GetCaseFlowId() []byte {
+	if x != nil {
+		return x.CaseFlowId
+	}
+	return nil
+}
+
 // OfferRecord is an offer this node received, as it is stored.
 type OfferRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -183,7 +238,7 @@ type OfferRecord struct {
 
 func (x *OfferRecord) Reset() {
 	*x = OfferRecord{}
-	mi := &file_amanat_referral_v1_records_proto_msgTypes[1]
+	mi := &file_amanat_referral_v1_records_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -195,7 +250,7 @@ func (x *OfferRecord) String() string {
 func (*OfferRecord) ProtoMessage() {}
 
 func (x *OfferRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_records_proto_msgTypes[1]
+	mi := &file_amanat_referral_v1_records_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -208,7 +263,7 @@ func (x *OfferRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferRecord.ProtoReflect.Descriptor instead.
 func (*OfferRecord) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_records_proto_rawDescGZIP(), []int{1}
+	return file_amanat_referral_v1_records_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *OfferRecord) GetOffered() *v1.SignedEvent {
@@ -403,7 +458,7 @@ type ArrivalRecord struct {
 
 func (x *ArrivalRecord) Reset() {
 	*x = ArrivalRecord{}
-	mi := &file_amanat_referral_v1_records_proto_msgTypes[2]
+	mi := &file_amanat_referral_v1_records_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -415,7 +470,7 @@ func (x *ArrivalRecord) String() string {
 func (*ArrivalRecord) ProtoMessage() {}
 
 func (x *ArrivalRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_records_proto_msgTypes[2]
+	mi := &file_amanat_referral_v1_records_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -428,7 +483,7 @@ func (x *ArrivalRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArrivalRecord.ProtoReflect.Descriptor instead.
 func (*ArrivalRecord) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_records_proto_rawDescGZIP(), []int{2}
+	return file_amanat_referral_v1_records_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ArrivalRecord) GetReply() *v1.SignedReply {
@@ -480,7 +535,7 @@ type DeadlineRecord struct {
 
 func (x *DeadlineRecord) Reset() {
 	*x = DeadlineRecord{}
-	mi := &file_amanat_referral_v1_records_proto_msgTypes[3]
+	mi := &file_amanat_referral_v1_records_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -492,7 +547,7 @@ func (x *DeadlineRecord) String() string {
 func (*DeadlineRecord) ProtoMessage() {}
 
 func (x *DeadlineRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_referral_v1_records_proto_msgTypes[3]
+	mi := &file_amanat_referral_v1_records_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -505,7 +560,7 @@ func (x *DeadlineRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadlineRecord.ProtoReflect.Descriptor instead.
 func (*DeadlineRecord) Descriptor() ([]byte, []int) {
-	return file_amanat_referral_v1_records_proto_rawDescGZIP(), []int{3}
+	return file_amanat_referral_v1_records_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *DeadlineRecord) GetDeadline() *Deadline {
@@ -562,7 +617,12 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\x0ereturn_request\x18\x04 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\rreturnRequest\x12\x18\n" +
 	"\areplies\x18\x05 \x01(\rR\areplies\x12\x15\n" +
 	"\x06new_in\x18\x06 \x01(\x04R\x05newIn\x12+\n" +
-	"\x11agency_commitment\x18\a \x01(\fR\x10agencyCommitment\"\xd3\a\n" +
+	"\x11agency_commitment\x18\a \x01(\fR\x10agencyCommitment\"P\n" +
+	"\rSubmissionKey\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12 \n" +
+	"\fcase_flow_id\x18\x02 \x01(\fR\n" +
+	"caseFlowId\"\xd3\a\n" +
 	"\vOfferRecord\x128\n" +
 	"\aoffered\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedEventR\aoffered\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateR\x05state\x12=\n" +
@@ -619,41 +679,42 @@ func file_amanat_referral_v1_records_proto_rawDescGZIP() []byte {
 	return file_amanat_referral_v1_records_proto_rawDescData
 }
 
-var file_amanat_referral_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_amanat_referral_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_amanat_referral_v1_records_proto_goTypes = []any{
 	(*ReferralRecord)(nil),        // 0: amanat.referral.v1.ReferralRecord
-	(*OfferRecord)(nil),           // 1: amanat.referral.v1.OfferRecord
-	(*ArrivalRecord)(nil),         // 2: amanat.referral.v1.ArrivalRecord
-	(*DeadlineRecord)(nil),        // 3: amanat.referral.v1.DeadlineRecord
-	(*Referral)(nil),              // 4: amanat.referral.v1.Referral
-	(*SubmitReferralRequest)(nil), // 5: amanat.referral.v1.SubmitReferralRequest
-	(*v1.SignedReply)(nil),        // 6: amanat.custody.v1.SignedReply
-	(*v1.SignedEvent)(nil),        // 7: amanat.custody.v1.SignedEvent
-	(v1.OfferState)(0),            // 8: amanat.custody.v1.OfferState
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*v1.Actor)(nil),              // 10: amanat.custody.v1.Actor
-	(*v1.Fence)(nil),              // 11: amanat.custody.v1.Fence
-	(*Deadline)(nil),              // 12: amanat.referral.v1.Deadline
-	(v1.Urgency)(0),               // 13: amanat.custody.v1.Urgency
+	(*SubmissionKey)(nil),         // 1: amanat.referral.v1.SubmissionKey
+	(*OfferRecord)(nil),           // 2: amanat.referral.v1.OfferRecord
+	(*ArrivalRecord)(nil),         // 3: amanat.referral.v1.ArrivalRecord
+	(*DeadlineRecord)(nil),        // 4: amanat.referral.v1.DeadlineRecord
+	(*Referral)(nil),              // 5: amanat.referral.v1.Referral
+	(*SubmitReferralRequest)(nil), // 6: amanat.referral.v1.SubmitReferralRequest
+	(*v1.SignedReply)(nil),        // 7: amanat.custody.v1.SignedReply
+	(*v1.SignedEvent)(nil),        // 8: amanat.custody.v1.SignedEvent
+	(v1.OfferState)(0),            // 9: amanat.custody.v1.OfferState
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*v1.Actor)(nil),              // 11: amanat.custody.v1.Actor
+	(*v1.Fence)(nil),              // 12: amanat.custody.v1.Fence
+	(*Deadline)(nil),              // 13: amanat.referral.v1.Deadline
+	(v1.Urgency)(0),               // 14: amanat.custody.v1.Urgency
 }
 var file_amanat_referral_v1_records_proto_depIdxs = []int32{
-	4,  // 0: amanat.referral.v1.ReferralRecord.referral:type_name -> amanat.referral.v1.Referral
-	5,  // 1: amanat.referral.v1.ReferralRecord.request:type_name -> amanat.referral.v1.SubmitReferralRequest
-	6,  // 2: amanat.referral.v1.ReferralRecord.return_request:type_name -> amanat.custody.v1.SignedReply
-	7,  // 3: amanat.referral.v1.OfferRecord.offered:type_name -> amanat.custody.v1.SignedEvent
-	8,  // 4: amanat.referral.v1.OfferRecord.state:type_name -> amanat.custody.v1.OfferState
-	9,  // 5: amanat.referral.v1.OfferRecord.receive_time:type_name -> google.protobuf.Timestamp
-	10, // 6: amanat.referral.v1.OfferRecord.actor:type_name -> amanat.custody.v1.Actor
-	11, // 7: amanat.referral.v1.OfferRecord.fence:type_name -> amanat.custody.v1.Fence
-	9,  // 8: amanat.referral.v1.OfferRecord.review_time:type_name -> google.protobuf.Timestamp
-	9,  // 9: amanat.referral.v1.OfferRecord.meet_time:type_name -> google.protobuf.Timestamp
-	6,  // 10: amanat.referral.v1.ArrivalRecord.reply:type_name -> amanat.custody.v1.SignedReply
-	9,  // 11: amanat.referral.v1.ArrivalRecord.assert_time:type_name -> google.protobuf.Timestamp
-	12, // 12: amanat.referral.v1.DeadlineRecord.deadline:type_name -> amanat.referral.v1.Deadline
-	13, // 13: amanat.referral.v1.DeadlineRecord.urgency:type_name -> amanat.custody.v1.Urgency
-	9,  // 14: amanat.referral.v1.DeadlineRecord.first_due_time:type_name -> google.protobuf.Timestamp
-	9,  // 15: amanat.referral.v1.DeadlineRecord.expire_time:type_name -> google.protobuf.Timestamp
-	9,  // 16: amanat.referral.v1.DeadlineRecord.agreed_time:type_name -> google.protobuf.Timestamp
+	5,  // 0: amanat.referral.v1.ReferralRecord.referral:type_name -> amanat.referral.v1.Referral
+	6,  // 1: amanat.referral.v1.ReferralRecord.request:type_name -> amanat.referral.v1.SubmitReferralRequest
+	7,  // 2: amanat.referral.v1.ReferralRecord.return_request:type_name -> amanat.custody.v1.SignedReply
+	8,  // 3: amanat.referral.v1.OfferRecord.offered:type_name -> amanat.custody.v1.SignedEvent
+	9,  // 4: amanat.referral.v1.OfferRecord.state:type_name -> amanat.custody.v1.OfferState
+	10, // 5: amanat.referral.v1.OfferRecord.receive_time:type_name -> google.protobuf.Timestamp
+	11, // 6: amanat.referral.v1.OfferRecord.actor:type_name -> amanat.custody.v1.Actor
+	12, // 7: amanat.referral.v1.OfferRecord.fence:type_name -> amanat.custody.v1.Fence
+	10, // 8: amanat.referral.v1.OfferRecord.review_time:type_name -> google.protobuf.Timestamp
+	10, // 9: amanat.referral.v1.OfferRecord.meet_time:type_name -> google.protobuf.Timestamp
+	7,  // 10: amanat.referral.v1.ArrivalRecord.reply:type_name -> amanat.custody.v1.SignedReply
+	10, // 11: amanat.referral.v1.ArrivalRecord.assert_time:type_name -> google.protobuf.Timestamp
+	13, // 12: amanat.referral.v1.DeadlineRecord.deadline:type_name -> amanat.referral.v1.Deadline
+	14, // 13: amanat.referral.v1.DeadlineRecord.urgency:type_name -> amanat.custody.v1.Urgency
+	10, // 14: amanat.referral.v1.DeadlineRecord.first_due_time:type_name -> google.protobuf.Timestamp
+	10, // 15: amanat.referral.v1.DeadlineRecord.expire_time:type_name -> google.protobuf.Timestamp
+	10, // 16: amanat.referral.v1.DeadlineRecord.agreed_time:type_name -> google.protobuf.Timestamp
 	17, // [17:17] is the sub-list for method output_type
 	17, // [17:17] is the sub-list for method input_type
 	17, // [17:17] is the sub-list for extension type_name
@@ -673,7 +734,7 @@ func file_amanat_referral_v1_records_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_referral_v1_records_proto_rawDesc), len(file_amanat_referral_v1_records_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -257,31 +257,60 @@ func countStrays(r kitstore.Reader, months span, f *federalv1.Figures) error {
 	return err
 }
 
-// countShelters takes what each node said last, and what it said last in each month.
+// countShelters takes what each node said last, and what it said last in each month. It reads those days alone, however many there are.
 func (a *App) countShelters(r kitstore.Reader, months span, f *federalv1.Figures) error {
-	var last *federalv1.ShelterRow
-	err := store.Shelters.Scan(r, kitstore.Range{}, func(_ kitstore.Key, s *federalv1.ShelterRecord) error {
-		day, month := s.GetDay(), s.GetDay().GetDay()[:len("2026-11")]
+	for after := (kitstore.Key{}); ; {
+		rows, _, err := store.Shelters.Page(r, kitstore.Range{After: after}, 1)
+		if err != nil {
+			return err
+		}
+		if len(rows) == 0 {
+			break
+		}
+		node := rows[0].Value.GetNode()
+		if err := a.countNode(r, node, months, f); err != nil {
+			return err
+		}
+		after = kitstore.K(node, afterDays)
+	}
+	slices.SortStableFunc(f.ShelterTrend, func(a, b *federalv1.ShelterRow) int { return strings.Compare(a.GetMonth(), b.GetMonth()) })
+	return nil
+}
+
+// afterDays is behind every day.
+const afterDays = "9999-99-99"
+
+// countNode goes back through a node's days from the last: of each month in the span to the last day before it.
+func (a *App) countNode(r kitstore.Reader, node string, months span, f *federalv1.Figures) error {
+	var trend []*federalv1.ShelterRow
+	for before := afterDays; ; {
+		rows, _, err := store.Shelters.Page(r, kitstore.Range{Prefix: kitstore.K(node), Reverse: true, After: kitstore.K(node, before)}, 1)
+		if err != nil {
+			return err
+		}
+		if len(rows) == 0 {
+			break
+		}
+		day := rows[0].Value.GetDay()
+		month := day.GetDay()[:len("2026-11")]
 		row := &federalv1.ShelterRow{
-			Node: s.GetNode(), Province: a.Province(s.GetNode()), Month: month, Day: day,
+			Node: node, Province: a.Province(node), Day: day,
 			Free: max(0, day.GetTotal()-day.GetOutOfService()-day.GetOccupied()-day.GetHeld()),
 		}
-		switch now := (&federalv1.ShelterRow{Node: row.Node, Province: row.Province, Day: day, Free: row.Free}); {
-		case last != nil && last.GetNode() == s.GetNode():
-			f.Shelters[len(f.Shelters)-1] = now
-		default:
-			f.Shelters = append(f.Shelters, now)
+		if before == afterDays {
+			f.Shelters = append(f.Shelters, proto.CloneOf(row))
 		}
-		switch n := len(f.ShelterTrend); {
-		case !months.holds(month):
-		case n > 0 && f.ShelterTrend[n-1].GetNode() == s.GetNode() && f.ShelterTrend[n-1].GetMonth() == month:
-			f.ShelterTrend[n-1] = row
-		default:
-			f.ShelterTrend = append(f.ShelterTrend, row)
+		if month < months.from {
+			break
 		}
-		last = row
-		return nil
-	})
-	slices.SortStableFunc(f.ShelterTrend, func(a, b *federalv1.ShelterRow) int { return strings.Compare(a.GetMonth(), b.GetMonth()) })
-	return err
+		if before = month; !months.holds(month) {
+			before = months.to + "-99" // behind the span's last day
+			continue
+		}
+		row.Month = month
+		trend = append(trend, row)
+	}
+	slices.Reverse(trend)
+	f.ShelterTrend = append(f.ShelterTrend, trend...)
+	return nil
 }

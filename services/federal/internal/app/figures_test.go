@@ -17,6 +17,7 @@ import (
 	"amanat.example/services/kit/facts"
 	"amanat.example/services/kit/flow"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/kit/store/storetest"
 )
 
 // The etag of figures is the same while they are, whenever they are counted.
@@ -118,6 +119,49 @@ func TestBedsOfMonths(t *testing.T) {
 		if strings.Join(got, " ") != want || len(f.GetShelters()) != 1 || f.GetShelters()[0].GetDay().GetOccupied() != 3 {
 			t.Errorf("%s: %v, now %v", months, got, f.GetShelters())
 		}
+	}
+}
+
+// Beds are found without all days that are over: with years before and behind, two months cost as many calls of the
+// engine and say the same.
+func TestBedsOfDaysThatAreOverCostNothing(t *testing.T) {
+	engine := &storetest.Tally{Engine: kitstore.NewMemory()}
+	b := newBenchOn(t, kitstore.Options{Engine: engine, Inline: true, Schema: store.Schema})
+	b.now = begin.AddDate(3, 0, 0)
+	tell := func(from, to int) {
+		err := b.DB.Update(t.Context(), func(tx *kitstore.Tx) error {
+			for day := from; day < to; day++ {
+				for i, node := range []string{"balochistan", "punjab", "sindh"} {
+					at := begin.AddDate(0, 0, day)
+					r := &federalv1.ShelterRecord{Node: node, Day: &federalv1.ShelterDay{
+						Day: facts.Day(at), CountTime: timestamppb.New(at), Total: 900, Occupied: int64(100*i + at.Day()),
+					}}
+					if err := store.Shelters.Put(tx, kitstore.K(node, r.GetDay().GetDay()), r); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cost := func() (calls int, beds string) {
+		before := engine.Calls
+		f := b.figures("2028-01..2028-02")
+		calls = engine.Calls - before
+		return calls, fmt.Sprint(f.GetShelterTrend())
+	}
+	tell(640, 760) // December to March
+	few, said := cost()
+	tell(0, 640)
+	tell(760, 1000)
+	if many, same := cost(); few != many || said != same || !strings.Contains(said, "2028-01-31") {
+		t.Errorf("%d calls, with years before and behind %d; %s and %s", few, many, said, same)
+	}
+	if trend := b.figures("all").GetShelterTrend(); len(trend) != 3*33 || trend[0].GetMonth() != "2026-03" || trend[0].GetDay().GetOccupied() != 31 {
+		t.Errorf("%d months, the first %v", len(trend), trend[0])
 	}
 }
 

@@ -171,3 +171,28 @@ func TestNothingIsPublishedInTheFirstHour(t *testing.T) {
 		t.Error("not published after it")
 	}
 }
+
+// A referral that nobody held after a restore is asked for again in the same flow: with what both lives told, in any order, the person is
+// referred once, and what came of it counts for that one.
+func TestWhatIsAskedForAgainIsReferredOnce(t *testing.T) {
+	referred := func(minutes int) *federalv1.Fact {
+		f := fact(2, facts.Referred, "punjab", minutes)
+		f.Code, f.CaseFlowId = "PLACEMENT", flowID(1)
+		return f
+	}
+	all := []*federalv1.Fact{fact(1, facts.Identified, "", 0), referred(60), referred(300), fact(2, facts.Accepted, "punjab", 360), fact(2, facts.Dispatched, "punjab", 400)}
+	for i := range all {
+		b := newBench(t)
+		b.tell(slices.Concat(all[i:], all[:i])...)
+		f := b.figures("all")
+		if total := f.GetTotal(); total.GetIdentified() != 1 || total.GetReferred() != 1 || total.GetAccepted() != 1 {
+			t.Errorf("from %d on: %v", i, total)
+		}
+		if rows := f.GetCorridors(); len(rows) != 1 || rows[0].GetReferred() != 1 || rows[0].GetDispatched() != 1 {
+			t.Errorf("from %d on: %v", i, rows)
+		}
+		if rows := f.GetStanding(); len(rows) != 1 || rows[0].GetFlows() != 1 || rows[0].GetStage() != federalv1.Stage_STAGE_DISPATCHED {
+			t.Errorf("from %d on: %v", i, rows)
+		}
+	}
+}

@@ -66,7 +66,7 @@ type App struct {
 	Now func() time.Time
 	// NewID makes the last part of a name: a UUID, version 7.
 	NewID func() (string, error)
-	// Random gives flow ids and the salts of consent.
+	// Random gives the salts of consent.
 	Random io.Reader
 	// Roster says which province this node is of.
 	Roster Roster

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -50,7 +52,10 @@ func (h *holder) answer(request proto.Message) (proto.Message, error) {
 		if h.refuses != nil {
 			return nil, h.refuses
 		}
-		v := h.begin(r)
+		v, err := h.begin(r)
+		if err != nil {
+			return nil, err
+		}
 		if h.silent {
 			return nil, errAway
 		}
@@ -58,21 +63,56 @@ func (h *holder) answer(request proto.Message) (proto.Message, error) {
 	case *referralv1.SubmitReferralsRequest:
 		response := &referralv1.SubmitReferralsResponse{}
 		for _, one := range r.GetRequests() {
-			response.Referrals = append(response.Referrals, h.begin(one))
+			if _, err := h.taken(one); err != nil {
+				return nil, err
+			}
+		}
+		for _, one := range r.GetRequests() {
+			v, err := h.begin(one)
+			if err != nil {
+				return nil, err
+			}
+			response.Referrals = append(response.Referrals, v)
 		}
 		return response, nil
 	}
 	return &referralv1.Told{}, nil
 }
 
-func (h *holder) begin(r *referralv1.SubmitReferralRequest) *referralv1.Referral {
-	name := h.held[r.GetRequestId()]
+// taken is the referral that a call began; it is refused where its case has one by another call, or where it had another body.
+func (h *holder) taken(r *referralv1.SubmitReferralRequest) (string, error) {
+	for key, name := range h.held {
+		code, why := codes.FailedPrecondition, fault.WrongState
+		switch {
+		case key == r.GetRequestId() && proto.Equal(h.bodies[key], r):
+			return name, nil
+		case key == r.GetRequestId():
+			code, why = codes.AlreadyExists, fault.IdempotencyMismatch
+		case !bytes.Equal(h.bodies[key].GetCaseFlowId(), r.GetCaseFlowId()):
+			continue
+		}
+		refused, err := status.New(code, "It has one.").WithDetails(&errdetails.ErrorInfo{
+			Reason: why.String(), Domain: "referral.amanat", Metadata: map[string]string{"referral": name, "begun_by": key, "request_id": r.GetRequestId()},
+		})
+		if err != nil {
+			return "", err
+		}
+		return "", refused.Err()
+	}
+	return "", nil
+}
+
+func (h *holder) begin(r *referralv1.SubmitReferralRequest) (*referralv1.Referral, error) {
+	name, err := h.taken(r)
+	if err != nil {
+		return nil, err
+	}
 	if name == "" {
 		h.made++
 		name = fmt.Sprintf("nodes/balochistan/referrals/01920000-0000-7000-8000-%012d", h.made)
 		h.held[r.GetRequestId()], h.bodies[r.GetRequestId()] = name, proto.CloneOf(r)
 	}
-	return &referralv1.Referral{Name: name, State: custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED, Sequence: 2}
+	return &referralv1.Referral{Name: name, State: custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED, Sequence: 2}, nil
 }
 
 // CompareReferrals answers as the service does.
@@ -383,6 +423,75 @@ func TestACaseLearnsOfItsForgottenReferral(t *testing.T) {
 	}
 	if len(b.notices()) > 0 {
 		t.Errorf("told %v", b.steps())
+	}
+}
+
+// This store is restored to before a case was referred, and somebody refers it again, before or after its events are read again: the referral service
+// has its referral and begins no other, and the case follows that one; the same where it is asked under the same key in other words.
+func TestACaseThatForgotItsReferralHasOne(t *testing.T) {
+	for name, one := range map[string]struct {
+		late   bool // there was a change to the case before it is referred again
+		events string
+	}{
+		"the same call in other words": {}, "a later call": {late: true},
+		"the event comes while it is asked": {late: true, events: "during"}, "the event comes behind": {late: true, events: "behind"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newApp(t, home)
+			h := newHolder(b)
+			c := b.consented()
+			before := b.record(c.GetName())
+			c, err := b.ReferCase(t.Context(), refer(c), actor)
+			must(t, err)
+			first, key := c.GetReferral(), b.record(c.GetName()).GetSubmittedAs()
+			must(t, b.DB.Update(t.Context(), func(tx *kitstore.Tx) error { return store.Cases.Put(tx, b.Keys, kitstore.K(c.GetName()), before) }))
+			if !one.late { // it is asked with the same etag as it was then
+				h.mu.Lock()
+				later := "refer-" + c.GetName()[len("nodes/balochistan/cases/"):] + "-" + b.get(c.GetName()).GetEtag()
+				h.held, h.bodies, key = map[string]string{later: first}, map[string]*referralv1.SubmitReferralRequest{later: h.bodies[key]}, later
+				h.mu.Unlock()
+			}
+			ready := func() { b.tellOfReferral(first, key, custodyv1.ReferralState_REFERRAL_STATE_READY, 4) }
+			if one.events == "during" {
+				b.referral.set(func(r proto.Message) (proto.Message, error) { ready(); return h.answer(r) })
+			}
+			request := refer(b.get(c.GetName()))
+			request.Note = "In other words."
+			_, err = b.ReferCase(t.Context(), request, actor)
+			if reason(err) != fault.WrongState && reason(err) != fault.IdempotencyMismatch {
+				t.Errorf("referred again: %v", err)
+			}
+			if one.events == "behind" {
+				ready()
+			}
+			c = b.get(c.GetName())
+			record := b.record(c.GetName())
+			if h.made != 1 || c.GetReferral() != first || c.GetReferFailure() != "" || record.GetSubmittedAs() != key || record.GetSubmission() != nil {
+				t.Errorf("%d made, the case has %v, by %q", h.made, c, record.GetSubmittedAs())
+			}
+			if (c.GetReferralState() == custodyv1.ReferralState_REFERRAL_STATE_READY) != (one.events != "") {
+				t.Errorf("it is %v", c.GetReferralState())
+			}
+			if _, err := b.ReferCase(t.Context(), refer(c), actor); reason(err) != fault.WrongState || h.made != 1 {
+				t.Errorf("referred once more: %v", err)
+			}
+		})
+	}
+}
+
+// A call that is refused leaves no trace in which call was the case's last: an earlier one, forgotten in a restore, is known by its key.
+func TestARefusedCallIsNotTheLast(t *testing.T) {
+	b := newApp(t, home)
+	h := newHolder(b)
+	h.refuses = status.Error(codes.FailedPrecondition, "no")
+	c := b.consented()
+	key := "refer-" + c.GetName()[len("nodes/balochistan/cases/"):] + "-0"
+	if _, err := b.ReferCase(t.Context(), refer(c), actor); err == nil {
+		t.Fatal("not refused")
+	}
+	b.tellOfReferral(referral, key, custodyv1.ReferralState_REFERRAL_STATE_READY, 4)
+	if c = b.get(c.GetName()); c.GetReferral() != referral || c.GetReferralState() != custodyv1.ReferralState_REFERRAL_STATE_READY {
+		t.Errorf("the case has %v", c)
 	}
 }
 

@@ -39,7 +39,7 @@ func (a *App) CreateCase(ctx context.Context, request *protectionv1.CreateCaseRe
 	if err != nil {
 		return nil, err
 	}
-	flowID, err := a.random(16)
+	flow, err := a.digest("flow", request) // the same call after a restore is the same flow, which is counted once
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (a *App) CreateCase(ctx context.Context, request *protectionv1.CreateCaseRe
 		if err != nil {
 			return err
 		}
-		created, err = a.takeIn(tx, request.GetCase(), name, flowID)
+		created, err = a.takeIn(tx, request.GetCase(), name, flow[:16])
 		return err
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/outbox"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/protection/internal/rules"
@@ -35,7 +36,7 @@ func (a *App) ReferCase(ctx context.Context, request *protectionv1.ReferCaseRequ
 				return nil, err
 			}
 			submit := a.submission(request, r, id, actor)
-			r.Submission, r.SubmittedAs = &protectionv1.Submission{Request: submit}, id
+			r.Submission, r.SubmittedAs = &protectionv1.Submission{Request: submit, Before: r.GetSubmittedAs()}, id
 			return submit, nil
 		},
 	})
@@ -74,7 +75,10 @@ func (a *App) takeReferred(tx *kitstore.Tx, name string, referral *referralv1.Re
 	}
 	now := a.Now()
 	if result.Fault != nil {
-		return a.referralRefused(tx, record, result.Fault)
+		if referral = rules.There(record, result.Fault); referral == nil {
+			return a.referralRefused(tx, record, result.Fault)
+		}
+		a.Log.Warn("a case was referred again which had forgotten its referral, and follows that one", logging.Referral(referral.GetName()))
 	}
 	rules.Refers(record, referral.GetName(), referral.GetKind(), referral.GetState(), referral.GetSequence())
 	if err := a.tellWithdrawn(tx, record, result.Command.OnBehalfOf); err != nil { // consent may have been refused meanwhile
@@ -108,7 +112,7 @@ func (a *App) referralRefused(tx *kitstore.Tx, record *protectionv1.CaseRecord, 
 			return err
 		}
 	}
-	c.ReferFailure, record.Submission = why.Reason().String(), nil
+	c.ReferFailure, record.SubmittedAs, record.Submission = why.Reason().String(), record.GetSubmission().GetBefore(), nil
 	_, err := a.putCase(tx, record, "", a.Now())
 	return err
 }

@@ -91,7 +91,7 @@ func (a *App) queueTogether(tx *kitstore.Tx, request *protectionv1.ReferCaseRequ
 		keys = append(keys, one.GetRequestId())
 	}
 	for i, record := range records {
-		record.Submission = &protectionv1.Submission{Request: submit.GetRequests()[i], Together: keys}
+		record.Submission = &protectionv1.Submission{Request: submit.GetRequests()[i], Together: keys, Before: record.GetSubmittedAs()}
 		record.SubmittedAs = keys[i]
 		if err := a.putAsked(tx, record, id, digest); err != nil {
 			return err

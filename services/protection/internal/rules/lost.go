@@ -8,6 +8,7 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/kit/fault"
 )
 
 // What people are told to look at when one of the two services was restored, codes of the list `deadline`.
@@ -72,6 +73,20 @@ func Refers(r *protectionv1.CaseRecord, referral string, kind custodyv1.Referral
 	if sequence > r.GetReferralSequence() { // the event that made it so is still to be heard
 		c.ReferralState, r.ReferralSequence = state, sequence-1
 	}
+}
+
+// There is the referral that a case has already, as the referral service says which refuses to begin another; nil where it refuses for another
+// reason. The case then has it, by the key that began it, and hears the rest from its events; how that one was asked for is not known any more.
+func There(r *protectionv1.CaseRecord, why *fault.Error) *referralv1.Referral {
+	says := why.Metadata()
+	if says["referral"] == "" || says["request_id"] != r.GetSubmittedAs() {
+		return nil
+	}
+	if c := r.GetCase(); c.GetReferral() != says["referral"] {
+		c.ReferralState, c.Outside, r.Submission = 0, false, nil
+	}
+	r.SubmittedAs = says["begun_by"]
+	return &referralv1.Referral{Name: says["referral"]}
 }
 
 func anew(r *protectionv1.CaseRecord) {

@@ -75,7 +75,7 @@ type App struct {
 	Now func() time.Time
 	// NewID makes the last part of a name: a UUID, version 7.
 	NewID func() (string, error)
-	// Random gives flow ids and the salts of annexes.
+	// Random gives the salts of annexes and the nonces of what is sealed.
 	Random io.Reader
 	// Signer signs as this node's referral service.
 	Signer custody.Signer

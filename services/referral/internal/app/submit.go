@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -41,10 +40,6 @@ func (a *App) SubmitReferral(ctx context.Context, request *referralv1.SubmitRefe
 		return nil, fmt.Errorf("make an id: %w", err)
 	}
 	name := a.parent() + "/referrals/" + id
-	flow := make([]byte, 16)
-	if _, err := io.ReadFull(a.Random, flow); err != nil {
-		return nil, fmt.Errorf("make a flow id: %w", err)
-	}
 	annex, err := a.newAnnex(name, &custodyv1.AnnexContent{Note: request.GetNote()})
 	if err != nil {
 		return nil, err
@@ -53,7 +48,7 @@ func (a *App) SubmitReferral(ctx context.Context, request *referralv1.SubmitRefe
 	if err != nil {
 		return nil, err
 	}
-	w, refused := a.compose(ctx, request, name, nil, flow, asking, annex)
+	w, refused := a.compose(ctx, request, name, nil, asking, annex)
 	if refused == nil && (annex != nil || w.asked.annex != nil) { // Of a submission that is refused no key is left.
 		if err := a.Annexes.Prepare(ctx, name); err != nil {
 			return nil, err
@@ -62,6 +57,9 @@ func (a *App) SubmitReferral(ctx context.Context, request *referralv1.SubmitRefe
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		// What was submitted before is answered first: it was right then, whatever it is now.
 		if shown, err = a.submitted(tx, request); shown != nil || err != nil {
+			return err
+		}
+		if err := a.checkCase(tx, request); err != nil {
 			return err
 		}
 		if refused != nil {
@@ -87,7 +85,10 @@ func (a *App) submitted(tx *kitstore.Tx, request *referralv1.SubmitReferralReque
 		return nil, err
 	}
 	same := proto.Equal(row.Value.GetRequest(), withoutText(request))
-	if same {
+	switch {
+	case row.Value.GetRequest().GetParent() == "": // it came back from another node, and with what it was asked is not known
+		same = true
+	case same:
 		note, err := a.sameNote(tx, row.Value, request.GetNote())
 		agency, failed := a.sameAgency(tx, row.Value, request.GetExternal())
 		if err := errors.Join(err, failed); err != nil {
@@ -97,9 +98,26 @@ func (a *App) submitted(tx *kitstore.Tx, request *referralv1.SubmitReferralReque
 	}
 	if !same {
 		return nil, fault.New(fault.IdempotencyMismatch, "This request_id began another referral. Use a new one for a new referral.",
-			"referral", row.Value.GetReferral().GetName())
+			"referral", row.Value.GetReferral().GetName(), "begun_by", request.GetRequestId(), "request_id", request.GetRequestId())
 	}
 	return a.show(tx, row)
+}
+
+// checkCase refuses a second referral of a case that has one. Who asks may have forgotten that one, when their store was restored: it is named
+// with the key that began it.
+func (a *App) checkCase(tx *kitstore.Tx, request *referralv1.SubmitReferralRequest) error {
+	if len(request.GetCaseFlowId()) == 0 {
+		return nil
+	}
+	row, err := store.ReferralsByCase.First(tx, kitstore.Range{Prefix: kitstore.K(request.GetCaseFlowId())})
+	if errors.Is(err, kitstore.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.WrongState, "The case has a referral already. Follow that one; when it has ended in vain the case can be referred again.",
+		"referral", row.Value.GetReferral().GetName(), "begun_by", row.Value.GetRequest().GetRequestId(), "request_id", request.GetRequestId())
 }
 
 // withoutText is a submission without what people wrote, which is kept sealed.
@@ -126,7 +144,7 @@ func (a *App) sameNote(tx *kitstore.Tx, record *referralv1.ReferralRecord, note 
 
 // compose judges a submission and signs its two events, before the transaction: they depend on nothing that is stored, and
 // signing takes longer than all else that the transaction does.
-func (a *App) compose(ctx context.Context, request *referralv1.SubmitReferralRequest, name string, together []string, flow, asking []byte, annex *custodyv1.AnnexLetter) (*work, error) {
+func (a *App) compose(ctx context.Context, request *referralv1.SubmitReferralRequest, name string, together []string, asking []byte, annex *custodyv1.AnnexLetter) (*work, error) {
 	w := &work{App: a, now: a.Now(), chain: &custody.Chain{}}
 	if err := rules.CheckSubmit(request, a.Node, w.now); err != nil {
 		return nil, err
@@ -148,11 +166,15 @@ func (a *App) compose(ctx context.Context, request *referralv1.SubmitReferralReq
 	if w.number, err = a.references.next(ctx, a.DB); err != nil {
 		return nil, err
 	}
+	seal, err := a.sealOrigin(name, request)
+	if err != nil {
+		return nil, err
+	}
 	node, _ := a.Roster.Node(a.Node)
 	body := &custodyv1.Submitted{
 		Kind: request.GetKind(), Service: request.GetService(), Urgency: request.GetUrgency(),
-		Reasons: request.GetReasons(), Needs: request.GetNeeds(), FlowId: flow, Unit: request.GetUnit(),
-		Reference: reference.New(node.GetProvince(), w.now, w.number), Together: together,
+		Reasons: request.GetReasons(), Needs: request.GetNeeds(), FlowId: a.flowID(request.GetRequestId()), Unit: request.GetUnit(),
+		Reference: reference.New(node.GetProvince(), w.now, w.number), Together: together, OriginSeal: seal,
 	}
 	if consent := request.GetConsent(); consent != nil {
 		body.Ground = &custodyv1.Submitted_Consent{Consent: consent}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -34,6 +33,11 @@ func (a *App) SubmitReferrals(ctx context.Context, request *referralv1.SubmitRef
 	err := a.DB.Update(ctx, func(tx *kitstore.Tx) (err error) {
 		if response, err = a.submittedTogether(tx, request); response != nil || err != nil {
 			return err
+		}
+		for _, r := range request.GetRequests() {
+			if err := a.checkCase(tx, r); err != nil {
+				return err
+			}
 		}
 		if refused != nil {
 			return refused
@@ -82,15 +86,11 @@ func (a *App) draft(ctx context.Context, request *referralv1.SubmitReferralsRequ
 		return nil, err
 	}
 	for i, d := range drafts {
-		flow := make([]byte, 16)
-		if _, err := io.ReadFull(a.Random, flow); err != nil {
-			return nil, fmt.Errorf("make a flow id: %w", err)
-		}
 		if d.annex, err = a.newAnnex(d.name, &custodyv1.AnnexContent{Note: d.request.GetNote()}); err != nil {
 			return nil, err
 		}
 		together := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == d.name })
-		if d.work, err = a.compose(ctx, d.request, d.name, together, flow, asking, d.annex); err != nil {
+		if d.work, err = a.compose(ctx, d.request, d.name, together, asking, d.annex); err != nil {
 			return nil, ofRequest(i, err)
 		}
 	}
@@ -107,22 +107,24 @@ func (a *App) draft(ctx context.Context, request *referralv1.SubmitReferralsRequ
 // submittedTogether are the referrals that these keys began before, together; nil when they are new.
 func (a *App) submittedTogether(tx *kitstore.Tx, request *referralv1.SubmitReferralsRequest) (*referralv1.SubmitReferralsResponse, error) {
 	response := &referralv1.SubmitReferralsResponse{}
+	var keys []string
 	for i, r := range request.GetRequests() {
 		shown, err := a.submitted(tx, r)
 		if err != nil {
 			return nil, ofRequest(i, err)
 		}
 		if shown != nil {
-			response.Referrals = append(response.Referrals, shown)
+			response.Referrals, keys = append(response.Referrals, shown), append(keys, r.GetRequestId())
 		}
 	}
 	known := response.GetReferrals()
 	if len(known) == 0 {
 		return nil, nil
 	}
-	for _, v := range known {
+	for i, v := range known {
 		if len(known) != len(request.GetRequests()) || len(v.GetTogether()) != len(known)-1 || v != known[0] && !slices.Contains(v.GetTogether(), known[0].GetName()) {
-			return nil, fault.New(fault.IdempotencyMismatch, "Some of these request_ids began other referrals. Use new ones for a new group.", "referral", v.GetName())
+			return nil, fault.New(fault.IdempotencyMismatch, "Some of these request_ids began other referrals. Use new ones for a new group.",
+				"referral", v.GetName(), "begun_by", keys[i], "request_id", keys[i])
 		}
 	}
 	return response, nil

@@ -220,6 +220,9 @@ func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, err
 	if err := w.promiseReturn(record); err != nil {
 		return nil, err
 	}
+	if err := w.knowAgain(record); err != nil {
+		return nil, err
+	}
 	w.request = record.GetRequest().GetRequestId()
 	key := kitstore.K(s.Referral)
 	if err := store.Referrals.Put(w.tx, key, record); err != nil {

@@ -22,8 +22,8 @@ import (
 	"amanat.example/services/kit/store"
 )
 
-// Schema of the file. Version 1 is the first; since version 2 what is open is found without all that is over.
-var Schema = store.NewSchema("referral", 2)
+// Schema of the file. Version 1 is the first; since version 2 what is open is found without all that is over, since version 3 by its case.
+var Schema = store.NewSchema("referral", 3)
 
 // Tables.
 var (
@@ -140,6 +140,13 @@ var (
 		}
 		return []store.Key{store.K(r.GetRequest().GetRequestId())}
 	}, store.Unique)
+	// ReferralsByCase: (flow of the case) of those for whose sake the case is not referred again, see [Holds].
+	ReferralsByCase = store.NewIndex(Referrals, "referrals_by_case", func(r *referralv1.ReferralRecord) []store.Key {
+		if len(r.GetRequest().GetCaseFlowId()) == 0 || !Holds(r.GetReferral()) {
+			return nil
+		}
+		return []store.Key{store.K(r.GetRequest().GetCaseFlowId())}
+	})
 	// OpenReferrals: (referral) of those that are not over. What is done each hour reads these alone.
 	OpenReferrals = store.NewIndex(Referrals, "referrals_open", func(r *referralv1.ReferralRecord) []store.Key {
 		if Over(r.GetReferral().GetState()) {
@@ -193,6 +200,18 @@ func Over(state custodyv1.ReferralState) bool {
 	return false
 }
 
+// Holds says that a case with this referral cannot have another: it did not end in vain, and is no service that was given.
+func Holds(r *referralv1.Referral) bool {
+	switch r.GetState() {
+	case custodyv1.ReferralState_REFERRAL_STATE_CANCELLED, custodyv1.ReferralState_REFERRAL_STATE_EXPIRED,
+		custodyv1.ReferralState_REFERRAL_STATE_RETURNED:
+		return false
+	case custodyv1.ReferralState_REFERRAL_STATE_COMPLETED:
+		return r.GetKind() != custodyv1.ReferralKind_REFERRAL_KIND_SERVICE
+	}
+	return true
+}
+
 // WantsBed says that an offer needs a bed by its own state alone: it is being accepted, or was, and the person has not come.
 func WantsBed(r *referralv1.OfferRecord) bool {
 	switch r.GetState() {
@@ -205,6 +224,7 @@ func WantsBed(r *referralv1.OfferRecord) bool {
 
 func init() {
 	Schema.Migrate(1, "what is open has indexes of its own, which the store builds", func(context.Context, *store.Tx) error { return nil })
+	Schema.Migrate(2, "a case's referral has an index, which the store builds", func(context.Context, *store.Tx) error { return nil })
 }
 
 // Status adds to the service's status the deadlines that were missed, those of them of which the focal point was told, and whose

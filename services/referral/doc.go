@@ -30,7 +30,8 @@
 //   - What is done each hour or more often reads what is open alone: what is over costs nothing more.
 //   - A reply that was passed on and stands in the chain is a no-op for ever; who says it again is answered.
 //   - The node's protection service learns in which life the store is, and which referrals of its cases are not held, when no other node
-//     can give them back any more. The key that began a referral goes with its events at the node where it began.
+//     can give them back any more. The key that began a referral goes with its events at the node where it began,
+//     also of a chain that came back. A case has one referral that did not end in vain: a second is refused, and the first is named.
 //   - Who watches is told each event with the state and etag of what it is about, and nothing else of it.
 //   - What the protection service reports (reading has ended, consent was withdrawn) stands in the chain once, whoever owns it.
 //   - Another node is believed no further than it must be: it gives no name that is not its own to give, sets no time beyond the longest

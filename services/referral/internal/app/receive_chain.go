@@ -96,6 +96,7 @@ func (w *work) take(held *custody.Chain) error {
 }
 
 // tellOwnAgain has those hear again who should have heard of events that this node wrote and had lost: the letters may be lost with them.
+// Who was chosen then, and is no party any more, gets no chain: what ended its offer is told by itself.
 func (w *work) tellOwnAgain() {
 	links := w.chain.Links()
 	own := func(l custody.Link) bool { return l.Event.GetOwner() == w.Node }
@@ -104,7 +105,9 @@ func (w *work) tellOwnAgain() {
 	}
 	for i, before := range w.chain.Prefixes() {
 		if i >= w.stored && own(links[i]) {
-			w.hear(links[i], before.Hears())
+			audience := before.Hears()
+			audience.Chain = slices.DeleteFunc(audience.Chain, func(node string) bool { return !w.chain.State().Party(node) })
+			w.hear(links[i], audience)
 		}
 	}
 }

@@ -287,3 +287,42 @@ func TestALostBedWaits(t *testing.T) {
 		t.Errorf("the owner knows the offer as %v; refused: %q", state, net.refused)
 	}
 }
+
+// A restored owner that hears again what it had written tells nobody the chain who was chosen once and is not any more.
+func TestRestoredOwnerTellsPartiesAlone(t *testing.T) {
+	net := newNetworkOn(t, true)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	v := net.submit()
+	net.settle()
+	old := origin.copy()
+	offer := v.GetOffers()[0].GetName()
+	_, err := punjab.AcceptOffer(background, acceptRequest(offer), actor)
+	must(t, err)
+	net.settle() // it is chosen, and promises
+	_, err = punjab.RequestRelease(background, &referralv1.RequestReleaseRequest{Name: offer, Reason: "NO_CAPACITY"}, actor)
+	must(t, err)
+	net.settle()
+	_, err = origin.GrantRelease(background, &referralv1.GrantReleaseRequest{Name: offer}, actor)
+	must(t, err)
+	asked, err := origin.ask(v.GetName(), karachi)
+	must(t, err)
+	net.settle()
+	accept := acceptRequest(asked.GetOffers()[1].GetName())
+	accept.Group = "nodes/sindh/shelters/1/groups/1"
+	_, err = net.nodes["sindh"].AcceptOffer(background, accept, actor)
+	must(t, err)
+	net.settle()
+	must(t, origin.dispatch(v.GetName()))
+	net.settle()
+	origin.restore(old, true, false)
+	_, err = origin.Recover(background)
+	must(t, err)
+	net.sent = append(net.sent, net.settleWithout("punjab")...) // who has the longer chain answers first
+	net.heal()
+	if len(net.refused) > 0 {
+		t.Errorf("refused: %q", net.refused)
+	}
+	if got := origin.get(v.GetName()); got.GetOwnerNode() != "sindh" {
+		t.Errorf("the origin sees %v", got)
+	}
+}

@@ -109,7 +109,7 @@ func (c *country) judge(n *child) {
 		links := f.chain.Links()
 		for i := range min(len(links), len(longest)) {
 			if links[i].Hash != longest[i].Hash {
-				c.breaks("FORK: of child %d two different events stand at position %d (%s)", n.number, i+1, node)
+				c.breaks("FORK: of child %d two different events stand at position %d (%s): %s, and %s", n.number, i+1, node, tellLink(links[i]), tellLink(longest[i]))
 				return
 			}
 		}
@@ -301,7 +301,7 @@ func (c *country) judgeQuarantine(h *house) {
 		if len(r.GetBehindLetterId()) > 0 {
 			return
 		}
-		if r.GetReason() == "referral-unknown" && c.lost(q.GetLetter().GetSubject()) || r.GetReason() == "sender-not-allowed" && h.life > 0 {
+		if r.GetReason() == "referral-unknown" && c.lost(q.GetLetter().GetSubject()) {
 			return // it is about what an old copy took away, and nobody has any more; a person is told
 		}
 		about := "nobody"
@@ -397,4 +397,13 @@ func (c *country) judgeBeds() {
 			c.breaks("CAPACITY: %s has %d beds and %d are taken", node, beds, taken)
 		}
 	}
+}
+
+// tellLink says what an event is, for people.
+func tellLink(l custody.Link) string {
+	said := custody.Name(l.Event)
+	if r := custody.Recorded(l.Event); r != nil {
+		said = custody.ReplyName(r) + " of " + r.GetNode()
+	}
+	return fmt.Sprintf("%s at %s", said, l.Event.GetTime().AsTime().Format("01-02 15:04:05.000"))
 }

@@ -1,10 +1,14 @@
 package app
 
 import (
+	"errors"
+
 	"google.golang.org/protobuf/proto"
 
 	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/logging"
 	kitstore "amanat.example/services/kit/store"
 )
 
@@ -29,6 +33,7 @@ const (
 	reasonAnnex    = "annex-not-valid"
 	reasonKind     = "unknown-kind"
 	reasonPanic    = "handler-failed"
+	reasonState    = "not-possible-here"
 )
 
 // Handler applies one letter in the transaction that also moves the link's mark. A [Refused]
@@ -47,10 +52,21 @@ func (a *App) Handlers() map[string]Handler {
 			case waits:
 				return a.waitFor(tx, &referralv1.WaitingRecord{FromNode: from.GetNode(), Referral: letter.GetSubject(), Kind: kind, Body: letter.GetBody()})
 			}
-			return apply(tx, from, letter)
+			return a.neverAJam(apply(tx, from, letter), letter)
 		}
 	}
 	return all
+}
+
+// neverAJam refuses a letter for which a rule says no where none should: tried again for ever it would hold up all that comes behind it.
+// In the quarantine a person sees it, and it is tried again each day. What a recovery says passes by itself.
+func (a *App) neverAJam(err error, letter *postv1.Letter) error {
+	refusal, ok := errors.AsType[*fault.Error](err)
+	if !ok || refusal.Reason() == fault.Recovering {
+		return err
+	}
+	a.Log.Error("a letter cannot be applied, which is a fault of this service; it is refused", logging.Referral(letter.GetSubject()), logging.Err(err))
+	return refuse(reasonState)
 }
 
 // kinds apply each kind of letter at once.

@@ -251,7 +251,8 @@ func (a *App) applyWaited(tx *kitstore.Tx, w *referralv1.WaitingRecord) (err err
 			err = refuse(reasonPanic)
 		}
 	}()
-	return apply(tx, referralAt(w.GetFromNode()), &postv1.Letter{Kind: w.GetKind(), Subject: w.GetReferral(), Body: w.GetBody()})
+	letter := &postv1.Letter{Kind: w.GetKind(), Subject: w.GetReferral(), Body: w.GetBody()}
+	return a.neverAJam(apply(tx, referralAt(w.GetFromNode()), letter), letter)
 }
 
 // goOn does for a referral what was put off while it stood still.

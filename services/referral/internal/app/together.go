@@ -5,6 +5,8 @@ import (
 
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/mutant"
 )
 
@@ -22,13 +24,18 @@ func (w *work) bound() ([]*work, error) {
 	return w.group, err
 }
 
-// rest are the others of bound, also of a referral that is over by now.
+// rest are the others of bound, also of a referral that is over by now. One that nobody has any more since this node was restored is not
+// among them: its case is referred anew, and the others do not wait for what does not come.
 func (w *work) rest() ([]*work, error) {
 	if w.group == nil {
 		group := []*work{w}
 		for _, name := range w.chain.State().Submitted.GetTogether() {
 			other, err := w.begin(w.tx, name)
-			if err != nil {
+			switch {
+			case fault.ReasonOf(err) == fault.Missing:
+				w.Log.Warn("a referral that goes together with another is lost", logging.Referral(name))
+				continue
+			case err != nil:
 				return nil, err
 			}
 			if other.leaves() {

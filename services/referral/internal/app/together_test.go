@@ -445,3 +445,29 @@ func TestNobodyGoesAloneInAnyOrder(t *testing.T) {
 		t.Error("nobody ever left: nothing was shown")
 	}
 }
+
+// Of a family one referral alone comes back to an origin that was restored: it goes on without those that nobody has any more.
+func TestAFamilyOfWhomOneComesBack(t *testing.T) {
+	net := newNetworkOn(t, true)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	old := origin.copy()
+	family := net.family()
+	_, err := punjab.AcceptOffer(context.Background(), net.togetherRequest(punjab, family), actor)
+	must(t, err)
+	chain := func(m mail) bool { return m.out.Kind == "custody.chain.v1" }
+	for !slices.ContainsFunc(net.sent, chain) { // until the place is chosen for all
+		net.deliver(0)
+	}
+	net.sent = slices.DeleteFunc(net.sent, func(m mail) bool { return chain(m) && m.out.Subject != family[1].GetName() })
+	net.deliver(slices.IndexFunc(net.sent, chain))
+	origin.restore(old, true, false)
+	net.heal()
+	if v := origin.get(family[1].GetName()); v.GetState() != custodyv1.ReferralState_REFERRAL_STATE_READY || len(net.refused) > 0 {
+		t.Errorf("the one that came back is %v; refused: %q", v.GetState(), net.refused)
+	}
+	must(t, origin.dispatch(family[1].GetName()))
+	net.settle()
+	must(t, punjab.arrive(family[1].GetName()))
+	net.settle()
+	net.checkState(family[1].GetName(), custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, "balochistan", "punjab")
+}

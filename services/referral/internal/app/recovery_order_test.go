@@ -14,6 +14,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/logging"
 	kitstore "amanat.example/services/kit/store"
@@ -324,5 +325,42 @@ func TestRestoredOwnerTellsPartiesAlone(t *testing.T) {
 	}
 	if got := origin.get(v.GetName()); got.GetOwnerNode() != "sindh" {
 		t.Errorf("the origin sees %v", got)
+	}
+}
+
+// An owner that was restored hears of an offer that it has lost also from the node where the referral began, which holds the chain but not
+// that end of it: it takes the offer up again, or says that it is void.
+func TestOfferToTheOriginThatItsOwnerLost(t *testing.T) {
+	for _, another := range []bool{false, true} {
+		net := newNetworkOn(t, true)
+		origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+		name := net.walk(custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE).GetName()
+		old := punjab.copy()
+		if another { // an event that nobody has any more stands before the offer
+			_, err := punjab.ask(name, karachi)
+			must(t, err)
+			net.sent = nil
+		}
+		asked, err := punjab.ask(name, "nodes/balochistan/units/hub")
+		must(t, err)
+		net.settle()
+		offer := asked.GetOffers()[len(asked.GetOffers())-1].GetName()
+		accept := acceptRequest(offer)
+		accept.Group = "nodes/balochistan/shelters/1/groups/1"
+		_, err = origin.AcceptOffer(background, accept, actor)
+		must(t, err)
+		net.settle()
+		punjab.restore(old, true, false)
+		net.heal()
+		if len(net.refused) > 0 {
+			t.Errorf("refused: %q", net.refused)
+		}
+		own, known := origin.offer(offer), punjab.chain(name).State().Offer(hashOf(t, offer))
+		switch {
+		case another && (known != nil || own.GetState() != custodyv1.OfferState_OFFER_STATE_WITHDRAWN || own.GetDeclineReason() != codes.WithdrawalRecordLost):
+			t.Errorf("what comes before it is lost, and the offer is %v", own)
+		case !another && (known == nil || !known.Live() || !live(own.GetState()) && own.GetState() != custodyv1.OfferState_OFFER_STATE_READY):
+			t.Errorf("nothing comes before it, and the offer is %v, at its owner %v", own, known)
+		}
 	}
 }

@@ -207,14 +207,18 @@ func (a *App) sendAnnexes(tx *kitstore.Tx, node, referral string, commitments []
 	return nil
 }
 
-// tellMade tells a node of an offer it made to this one, where this node knows no more of the referral, and says its answers again.
+// tellMade tells a node of an offer it made to this one, where the chain that this node holds, if any, does not tell of it, and says its
+// answers again.
 func (a *App) tellMade(tx *kitstore.Tx, node string, record *referralv1.OfferRecord) error {
 	event := &custodyv1.Event{}
 	if err := proto.Unmarshal(record.GetOffered().GetEvent(), event); err != nil {
 		return err
 	}
-	held, err := a.holds(tx, event.GetReferral())
-	if held || err != nil || event.GetOwner() != node {
+	if event.GetOwner() != node {
+		return nil
+	}
+	held, err := chainOf(tx, event.GetReferral())
+	if err != nil || held != nil && held.Has(custody.HashOf(record.GetOffered().GetEvent())) {
 		return err
 	}
 	part := &custodyv1.RecoveryPart{Referral: event.GetReferral(), Steps: []*custodyv1.RecoveryStep{

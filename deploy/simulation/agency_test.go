@@ -96,8 +96,8 @@ func promisedBy(e *custodyv1.Event) []byte {
 	if b := e.GetExternalAnswered(); b.GetReady() != nil {
 		return b.GetOffer()
 	}
-	r, err := custody.OpenReply(cheap{}, e.GetReplyRecorded().GetReply())
-	if err != nil || r.GetReady() == nil {
+	r := custody.Recorded(e) // the chain was verified
+	if r.GetReady() == nil {
 		return nil
 	}
 	return r.GetOffer()

@@ -27,17 +27,20 @@ type country struct {
 	houses []*house
 	byName map[[2]string]*house
 	hub    hubbub
+	real   map[string]party // by house, where the plan is in earnest
 	people []*child
 	acting int // number of the child about whom somebody acts
 	chains chains
 	seen   map[[2]string]sight
-	rounds int  // of judging
-	calm   bool // nothing breaks any more, and people do what is due
-	broken string
-	trace  hash.Hash
-	last   []string // of the trace
-	keep   int      // how many lines of it are kept
-	did    map[string]int
+	// receipts are the marks that were ever told.
+	receipts map[believed]uint64
+	rounds   int  // of judging
+	calm     bool // nothing breaks any more, and people do what is due
+	broken   string
+	trace    hash.Hash
+	last     []string // of the trace
+	keep     int      // how many lines of it are kept
+	did      map[string]int
 }
 
 // entry of the agenda.
@@ -92,11 +95,13 @@ const beds = 40
 func newCountry(t testing.TB, p plan, keys []*privacy.Keyring) *country {
 	c := &country{
 		t: t, plan: p, begin: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), nodes: nodesOf, trace: sha256.New(), did: map[string]int{},
-		skew: map[string]time.Duration{}, byName: map[[2]string]*house{}, seen: map[[2]string]sight{},
+		skew: map[string]time.Duration{}, byName: map[[2]string]*house{}, seen: map[[2]string]sight{}, receipts: map[believed]uint64{},
 	}
 	c.now = c.begin
 	c.hub.cut, c.hub.slow = map[string]int{}, map[string]time.Time{}
-	c.chains.all = map[[32]byte]*chainFacts{}
+	if p.real {
+		c.real = inEarnest(t, c.nodes)
+	}
 	add := func(node, service string) {
 		h := &house{c: c, node: node, service: service, name: node + "/" + service, engine: store.NewMemory(), keys: keys[len(c.houses)], chance: stream(p.seed, node+"/"+service)}
 		c.houses = append(c.houses, h)
@@ -110,6 +115,7 @@ func newCountry(t testing.TB, p plan, keys []*privacy.Keyring) *country {
 	for _, h := range c.houses {
 		h.open()
 	}
+	c.chains = chains{map[[32]byte]*chainFacts{}, c.houses[1].party().roster}
 	c.furnish(beds)
 	for _, a := range p.arrivals {
 		c.after(a.at, func() { c.arrive(a) })

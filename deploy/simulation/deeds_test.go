@@ -7,11 +7,13 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 )
 
 // deed is something that somebody at a node may do. It fits where the state of a referral calls for it.
@@ -103,6 +105,15 @@ func (c *country) sins(n *child, at string, seen *referralv1.Referral) (all []de
 		ended := slices.Contains([]custodyv1.OfferState{
 			custodyv1.OfferState_OFFER_STATE_WITHDRAWN, custodyv1.OfferState_OFFER_STATE_DECLINED, custodyv1.OfferState_OFFER_STATE_EXPIRED, custodyv1.OfferState_OFFER_STATE_LAPSED,
 		}, own.GetState())
+		if home := c.house(o.GetToNode(), "shelter"); own.GetHold() != "" && !home.down() {
+			hold, err := shelterv1.NewShelterServiceClient(home.shelter.Server.From("gateway", home.token())).GetHold(ctx, &shelterv1.GetHoldRequest{Name: own.GetHold()})
+			can(err == nil && hold.GetState() == shelterv1.Hold_STATE_HELD, o.GetToNode(), "confirms a hold by an older fence", func() error {
+				fence := proto.CloneOf(hold.GetFence())
+				fence.Number--
+				_, err := shelterv1.NewShelterServiceClient(home.shelter.Server.From("referral", nil)).ConfirmHold(ctx, &shelterv1.ConfirmHoldRequest{Name: hold.GetName(), Fence: fence})
+				return err
+			})
+		}
 		can(ended, o.GetToNode(), "accepts what has ended", func() error {
 			_, err := there.AcceptOffer(ctx, c.acceptance(n, nil, o, c.house(o.GetToNode(), "referral").now()))
 			return err

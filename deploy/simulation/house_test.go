@@ -51,6 +51,7 @@ type house struct {
 	// When there is something to do for each part, by its own clock; zero for not before something happens.
 	mail, due, recover, follow, commands time.Time
 	working                              bool
+	putOff                               int // mail, since some was taken
 
 	promised map[promised]uint64 // by receipts, in this life
 	applied  map[string]bool     // letters by id, in this life
@@ -111,11 +112,11 @@ func (h *house) open() {
 }
 
 func (h *house) start(engine *store.Memory) (err error) {
-	ctx, own, resend := context.Background(), fellow{cheap{h.node, h.service}, h.c.nodes}, backoff.Range{Min: 20 * time.Second, Max: time.Hour}
+	ctx, own, resend := context.Background(), h.party(), backoff.Range{Min: 10 * time.Minute, Max: 4 * time.Hour}
 	switch h.service {
 	case "referral":
 		h.referral, err = referral.OpenStepped(ctx, referral.Stepping{
-			Node: h.node, Federal: Federal, Engine: engine, Keys: h.keys, Crypto: own, Roster: own, Transport: h.line,
+			Node: h.node, Federal: Federal, Engine: engine, Keys: h.keys, Crypto: own.crypto, Roster: own.roster, Transport: h.line,
 			Shelter: unsteady{h}, Now: h.now, Random: h.lot, NewID: h.lot.newID, Log: logging.Discard(), Resend: resend, Applied: h.apply,
 		})
 	case "shelter":
@@ -124,7 +125,7 @@ func (h *house) start(engine *store.Memory) (err error) {
 		})
 	default:
 		h.federal, err = federal.OpenStepped(ctx, federal.Stepping{
-			Node: h.node, Engine: engine, Crypto: own, Roster: own, Transport: h.line, Now: h.now, Random: h.lot, Log: logging.Discard(), Resend: resend,
+			Node: h.node, Engine: engine, Crypto: own.crypto, Roster: own.roster, Transport: h.line, Now: h.now, Random: h.lot, Log: logging.Discard(), Resend: resend,
 		})
 	}
 	return err
@@ -195,9 +196,9 @@ func (h *house) work() {
 
 // How often services compare with each other what both should know. In production it is more often; what a simulated day has more of, it says again.
 const (
-	headsEvery = 3 * time.Hour
-	matchEvery = time.Hour
-	tellEvery  = 2 * time.Hour
+	headsEvery = 6 * time.Hour
+	matchEvery = 2 * time.Hour
+	tellEvery  = 4 * time.Hour
 )
 
 func (h *house) shelterWorks() (err error) {

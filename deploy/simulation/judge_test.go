@@ -154,6 +154,7 @@ func (c *country) judgeAll() {
 		if h.service == "referral" && !h.down() && !h.unsure {
 			c.judgeDeadlines(h)
 			c.judgeReceipts(h)
+			c.judgeBelieved(h)
 			c.judgeQuarantine(h)
 			if err := h.engine.In("forks", func([]byte, []byte) { c.breaks("FORK: %s holds a chain that contradicts its own", h) }); err != nil {
 				c.breaks("STORE: %s: %v", h, err)
@@ -287,6 +288,25 @@ func (c *country) judgeReceipts(h *house) {
 				c.breaks("STORE: %s: %v", from, err)
 			}
 		}
+	}
+}
+
+// judgeBelieved: what a sender holds for received, its receiver wrote a receipt for.
+func (c *country) judgeBelieved(h *house) {
+	err := h.engine.In("post_sending", func(_, payload []byte) {
+		s := &postv1.SendingState{}
+		if err := proto.Unmarshal(payload, s); err != nil {
+			c.breaks("STORE: %s: %v", h, err)
+			return
+		}
+		to := s.GetLink().GetTo()
+		told := c.receipts[believed{h.name, to.GetNode() + "/" + to.GetService(), s.GetLink().GetLane(), s.GetOwnIncarnation()}]
+		if to.GetNode() != h.node && s.GetReceiptedSequence() > told {
+			c.breaks("RECEIPT (believed): %s holds letters up to %d for received by %s, which has written receipts up to %d", h, s.GetReceiptedSequence(), to.GetNode(), told)
+		}
+	})
+	if err != nil {
+		c.breaks("STORE: %s: %v", h, err)
 	}
 }
 

@@ -99,6 +99,9 @@ func (b *hubbub) take(now time.Time, subject string, data []byte) {
 	}
 }
 
+// patience is how often in a row mail may be put off by a service.
+const patience = 500
+
 // bring delivers a message after a while.
 func (c *country) bring(wait time.Duration, life int, subject string, data []byte) {
 	c.after(wait, func() {
@@ -111,7 +114,12 @@ func (c *country) bring(wait time.Duration, life int, subject string, data []byt
 			return
 		}
 		to.line.boxes[lane] <- postMessage{
-			Subject: subject, Data: data, Ack: func() {}, Nak: func(d time.Duration) { c.bring(d, life, subject, data) },
+			Subject: subject, Data: data, Ack: func() { to.putOff = 0 }, Nak: func(d time.Duration) {
+				if to.putOff++; to.putOff > patience {
+					c.breaks("JAM (mail): %s takes nothing more, and was tried %d times (%s)", to, to.putOff, subject)
+				}
+				c.bring(d, life, subject, data)
+			},
 		}
 		to.work()
 	})
@@ -166,6 +174,15 @@ func (h *house) promise(data []byte) {
 	}
 	key := promised{receipt.GetLink().GetFrom().GetNode(), receipt.GetLink().GetFrom().GetService(), receipt.GetLink().GetLane(), receipt.GetSenderIncarnation()}
 	h.promised[key] = max(h.promised[key], receipt.GetMark())
+	ever := believed{key.node + "/" + key.service, h.name, key.lane, key.sender}
+	h.c.receipts[ever] = max(h.c.receipts[ever], receipt.GetMark())
+}
+
+// believed is a link of which receipts were written in any life of the receiver.
+type believed struct {
+	from, to string
+	lane     postv1.Lane
+	sender   uint64
 }
 
 // promised is a link of which a receipt was written, in a life of its sender.

@@ -12,7 +12,8 @@ import (
 // each message, follows from the seed too, each from a stream of its own: so that where a part of the plan is taken away, the rest stays alike.
 type plan struct {
 	seed     uint64
-	days     int // of storm; the calm comes behind them
+	days     int  // of storm; the calm comes behind them
+	real     bool // letters are signed and sealed in earnest
 	arrivals []arrival
 	mishaps  []mishap
 }

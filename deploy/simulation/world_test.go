@@ -109,7 +109,7 @@ func NewWorld(t testing.TB, rules Settings) *World {
 		t: t, rules: rules, states: make([]*kept, 1), byDigest: map[[16]byte]ID{}, messages: make([]mail, 1), byData: map[[16]byte]ID{},
 		known: map[input]outcome{}, times: []time.Time{time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)},
 	}
-	w.chains.all = map[[32]byte]*chainFacts{}
+	w.chains = chains{map[[32]byte]*chainFacts{}, cheap{}}
 	for p := range Place(places) {
 		keys, err := privacy.OpenKeyring(t.Context(), privacy.Options{
 			Dir: t.TempDir(), Engine: store.NewMemory(), Inline: true, Clock: func() time.Time { return w.times[0] }, Rand: &lot{seed: mark("keys", p.String())},

@@ -15,7 +15,7 @@ import (
 )
 
 // housekeepEvery is how often letters kept long enough are let go.
-const housekeepEvery = time.Minute
+const housekeepEvery = 10 * time.Minute
 
 // reconnect begins every link again at its first unreceipted letter and compares marks.
 func (p *Post) reconnect(ctx context.Context, now time.Time) error {

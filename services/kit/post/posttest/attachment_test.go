@@ -334,17 +334,17 @@ func TestFileLetGo(t *testing.T) {
 	}
 	sindh.sendFile(punjab.Office, kindFile, "scan", content(3*chunk-5000))
 	r.run(func() bool { return sindh.Unreceipted() == 1 })
-	later(time.Minute) // the time of keeping begins for the first two pieces
+	later(10 * time.Minute) // the time of keeping begins for the first two pieces
 	r.run(r.receipted)
-	later(post.DefaultKeep - 2*time.Minute)
+	later(post.DefaultKeep - 20*time.Minute)
 	if len(sindh.kept("out")) != 1 || sindh.outgoing()[0].GetKeptLetters() != 3 {
 		t.Fatal("the file went before its time")
 	}
-	later(3 * time.Minute)
+	later(30 * time.Minute)
 	if len(sindh.kept("out")) != 1 || sindh.outgoing()[0].GetKeptLetters() != 1 {
 		t.Fatal("the file went before its last letter")
 	}
-	later(post.DefaultKeep + time.Minute)
+	later(post.DefaultKeep + 10*time.Minute)
 	if len(sindh.kept("out"))+len(sindh.outgoing()) != 0 {
 		t.Errorf("the file is kept for ever: %q", sindh.kept("out"))
 	}

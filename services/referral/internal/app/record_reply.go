@@ -37,6 +37,9 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	if reply.GetNode() != from && !s.Owned(from) { // a former owner passes on what others said
 		return refuse(reasonSender)
 	}
+	if lost, err := w.offerLost(reply); lost || err != nil {
+		return err
+	}
 	if err := w.knows(reply, letter.GetReply()); err != nil {
 		return err
 	}
@@ -68,6 +71,19 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	}
 	_, err = w.end(row.Value)
 	return err
+}
+
+// offerLost answers a reply to an offer that is gone with what a restore of this node took away: it is void. The word may have been on its
+// way when that was said. A node that never lost anything knows whom it asked.
+func (w *work) offerLost(r *custodyv1.Reply) (bool, error) {
+	if !custody.AboutOffer(r) || w.chain.State().Offer(r.GetOffer()) != nil {
+		return false, nil
+	}
+	record, err := store.Recovery.Get(w.tx, store.RecoveryKey)
+	if err != nil || record.GetBeginTime() == nil {
+		return false, err
+	}
+	return true, w.voidTo(w.tx, r.GetNode(), r.GetReferral(), r.GetOffer())
 }
 
 // knows refuses a reply of somebody whom nobody asked. An arrival can be asserted by whoever has the person. Nobody fills the chain

@@ -364,3 +364,32 @@ func TestOfferToTheOriginThatItsOwnerLost(t *testing.T) {
 		}
 	}
 }
+
+// A word about an offer that a restore took away comes when all have answered already: its writer is told once more that the offer is void.
+func TestAWordAboutALostOfferComesLate(t *testing.T) {
+	net := newNetworkOn(t, true)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	v := net.submit()
+	net.settle()
+	must(t, origin.withdraw(v.GetOffers()[0].GetName(), "NOT_NEEDED"))
+	net.settle()
+	old := origin.copy()
+	_, err := origin.ask(v.GetName(), karachi) // which nobody hears of
+	must(t, err)
+	net.sent = nil
+	asked, err := origin.ask(v.GetName(), lahore)
+	must(t, err)
+	offer := asked.GetOffers()[2].GetName()
+	for net.sent[0].from == "balochistan" {
+		net.deliver(0)
+	}
+	late := net.sent
+	net.sent = nil
+	origin.restore(old, true, false)
+	net.heal()
+	net.sent = late
+	net.settle()
+	if o := punjab.offer(offer); o.GetDeclineReason() != codes.WithdrawalRecordLost || len(net.refused) > 0 {
+		t.Errorf("the offer is %v; refused: %q", o, net.refused)
+	}
+}

@@ -347,7 +347,11 @@ func (a *App) voidOffer(tx *kitstore.Tx, w *referralv1.WaitingRecord) error {
 		return nil
 	}
 	a.Log.Warn("another node holds an offer of which this one has lost the referral", logging.Referral(w.GetReferral()), logging.Peer(w.GetFromNode(), "referral"))
-	return a.mail(tx, toRestored(w.GetFromNode(), kindVoid, w.GetReferral(), &custodyv1.OfferVoid{Referral: w.GetReferral(), Offer: hash.Bytes()}))
+	return a.voidTo(tx, w.GetFromNode(), w.GetReferral(), hash.Bytes())
+}
+
+func (a *App) voidTo(tx *kitstore.Tx, node, referral string, offer []byte) error {
+	return a.mail(tx, toRestored(node, kindVoid, referral, &custodyv1.OfferVoid{Referral: referral, Offer: offer}))
 }
 
 // receiveVoid ends an offer that its owner's chain does not hold any more.

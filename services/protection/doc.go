@@ -8,7 +8,7 @@
 //
 //   - What identifies a person lies sealed under the key of the person's own case, and no call, event,
 //     log or letter in the clear holds it. Whoever reads it stands in the audit log before.
-//   - The same intake, asked twice, is one case. So is the same referral and the same outcome: they
+//   - The same intake, asked twice, is one case, and one flow for the federal cell also where a restore forgot it. So is the same referral and the same outcome: they
 //     are durable commands to the referral service, known by case and version.
 //   - A case is referred on consent that holds now, or on a legal basis with its reason.
 //   - Those who go together are referred by one command, each on their own consent or legal basis, or none of them is.
@@ -30,7 +30,7 @@
 //   - Once for each life of its own store and of the referral service's, when that has heard all other nodes, every case whose referral is
 //     not over is compared with what the referral service holds. What nobody holds is asked for again under the same key, so that it is one
 //     referral, while the person has not left and the ground still holds; else it is taken from its case, or, where the person has left,
-//     stays. A person is told of each.
+//     stays. A person is told of each. Where the referral service refuses since the case has a referral already, the case takes that one.
 //   - A case that was restored to before it was referred learns of its referral by the key that events carry. A referral whose case is not
 //     here any more is told to a person.
 //   - A deadline of the law begins when a case is made, or when a worker records the event the law counts

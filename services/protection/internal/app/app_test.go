@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -195,6 +196,31 @@ func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// An intake that is asked again of a store put back to before it is the same flow: it is counted once.
+func TestIntakeAfterARestoreIsOneFlow(t *testing.T) {
+	memory := kitstore.NewMemory()
+	b := newAppOn(t, home, memory)
+	b.unit()
+	before := memory.Clone()
+	var flows [][]byte
+	for _, key := range []string{"", "", "another"} { // each time in the store as it was at first
+		fresh, err := kitstore.Open(t.Context(), kitstore.Options{Engine: before.Clone(), Schema: store.Schema})
+		must(t, err)
+		own := b.DB
+		b.DB = fresh
+		request := b.intake()
+		request.RequestId += key
+		_, err = b.CreateCase(t.Context(), request)
+		b.DB = own
+		must(t, errors.Join(err, fresh.Close()))
+		told := b.letters.of(flow.FactsKind)
+		flows = append(flows, told[len(told)-1].Body.(*federalv1.Facts).GetFacts()[0].GetFlowId())
+	}
+	if len(flows[0]) != 16 || !bytes.Equal(flows[0], flows[1]) || bytes.Equal(flows[0], flows[2]) {
+		t.Errorf("the flows are %x", flows)
 	}
 }
 

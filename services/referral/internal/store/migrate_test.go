@@ -46,7 +46,8 @@ var (
 	_            = late.Declare(old)
 )
 
-// A file of version 1 finds what is open in it: referrals, offers that want a bed, and arrivals that nothing followed; in every state.
+// A file of version 1 finds what is open in it: referrals, those of a case that has one, offers that want a bed, and arrivals that nothing
+// followed; in every state.
 func TestFilesOfVersion1(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "referral.db")
 	db, err := kitstore.Open(t.Context(), kitstore.Options{Path: path, Schema: old})
@@ -57,16 +58,22 @@ func TestFilesOfVersion1(t *testing.T) {
 		custodyv1.OfferState_OFFER_STATE_ACCEPTING: true, custodyv1.OfferState_OFFER_STATE_ACCEPTED: true,
 		custodyv1.OfferState_OFFER_STATE_CONFIRMED: true, custodyv1.OfferState_OFFER_STATE_READY: true,
 	}
-	var referrals, offers []string
+	var referrals, byCase, offers []string
 	err = db.Update(t.Context(), func(tx *kitstore.Tx) error {
 		for number, word := range custodyv1.ReferralState_name {
 			state := custodyv1.ReferralState(number)
-			record := &referralv1.ReferralRecord{Referral: &referralv1.Referral{Name: "nodes/punjab/referrals/" + word, State: state}}
+			record := &referralv1.ReferralRecord{
+				Referral: &referralv1.Referral{Name: "nodes/punjab/referrals/" + word, State: state},
+				Request:  &referralv1.SubmitReferralRequest{RequestId: word, CaseFlowId: []byte("the flow of case")},
+			}
 			if err := oldReferrals.Put(tx, kitstore.K(record.GetReferral().GetName()), record); err != nil {
 				return err
 			}
 			if !(&custody.State{State: state}).Terminal() {
 				referrals = append(referrals, record.GetReferral().GetName())
+			}
+			if store.Holds(record.GetReferral()) {
+				byCase = append(byCase, record.GetReferral().GetName())
 			}
 		}
 		for number, word := range custodyv1.OfferState_name {
@@ -113,10 +120,18 @@ func TestFilesOfVersion1(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	var foundReferrals, foundOffers, arrivals []string
+	var foundReferrals, foundByCase, foundOffers, arrivals []string
 	err = db.View(t.Context(), func(r kitstore.Reader) error {
 		err := store.OpenReferrals.Scan(r, kitstore.Range{}, func(_ kitstore.Key, v *referralv1.ReferralRecord) error {
 			foundReferrals = append(foundReferrals, v.GetReferral().GetName())
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		ofCase := kitstore.Range{Prefix: kitstore.K([]byte("the flow of case"))}
+		err = store.ReferralsByCase.Scan(r, ofCase, func(_ kitstore.Key, v *referralv1.ReferralRecord) error {
+			foundByCase = append(foundByCase, v.GetReferral().GetName())
 			return nil
 		})
 		if err != nil {
@@ -141,7 +156,7 @@ func TestFilesOfVersion1(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, both := range [][2][]string{{foundReferrals, referrals}, {foundOffers, offers}, {arrivals, {"waits"}}} {
+	for _, both := range [][2][]string{{foundReferrals, referrals}, {foundByCase, byCase}, {foundOffers, offers}, {arrivals, {"waits"}}} {
 		slices.Sort(both[0])
 		slices.Sort(both[1])
 		if !slices.Equal(both[0], both[1]) {

@@ -47,7 +47,6 @@ type house struct {
 	matched       time.Time // offers and holds
 	tells         time.Time // the federal cell
 	followed      int       // what the shelter had told
-	listens       time.Time // until when it fires no deadline
 	// When there is something to do for each part, by its own clock; zero for not before something happens.
 	mail, due, recover, follow, commands time.Time
 	working                              bool
@@ -104,7 +103,6 @@ func (h *house) open() {
 		c.breaks("OPEN: %s does not open: %v", h, err)
 		return
 	}
-	h.listens = h.now().Add(referral.Listens)
 	h.compared, h.matched, h.tells, h.followed = time.Time{}, time.Time{}, time.Time{}, 0
 	h.mail, h.due, h.recover, h.follow, h.commands = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	h.kept()
@@ -268,10 +266,8 @@ func (h *house) referralWorks() error {
 		}
 		again = again || did
 		deadlines, recovery := r.Woken()
-		if now.Before(h.listens) && !now.Before(h.listens.Add(-referral.Listens)) {
-			h.due = h.listens
-		} else if deadlines || isDue(h.due, now) {
-			if h.due, err = r.FireDeadlines(ctx); err != nil || h.failed() {
+		if deadlines || isDue(h.due, now) {
+			if h.due, err = r.Listen(ctx); err != nil || h.failed() {
 				return wrap("fire deadlines", err)
 			}
 			again = true

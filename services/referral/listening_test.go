@@ -2,22 +2,38 @@ package referral
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 )
 
 func TestAServiceThatStartsListensFirst(t *testing.T) {
 	start := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+	broken := errors.New("the store is broken")
 	for _, c := range []struct {
 		after time.Duration
+		heard bool
+		err   error
 		fires bool
-	}{{0, false}, {Listens - 1, false}, {Listens, true}, {time.Hour, true}, {-time.Hour, true}} {
-		now, fired := start, false
-		fire := listening(func() time.Time { return now }, func(context.Context) (time.Time, error) { fired = true; return time.Time{}, nil })
-		now = start.Add(c.after)
-		next, err := fire(t.Context())
-		if fired != c.fires || err != nil || !c.fires && !next.Equal(start.Add(Listens)) {
-			t.Errorf("%v after the start: fired %t, next %v, %v", c.after, fired, next, err)
+	}{
+		{0, false, nil, false}, {0, true, nil, true}, {0, true, broken, false}, {listensAtMost - 1, false, nil, false},
+		{listensAtMost, false, nil, true}, {time.Hour, false, nil, true}, {-time.Hour, false, nil, true},
+	} {
+		now, fired, heard := start.Add(c.after), false, c.heard
+		l := &listener{
+			begun: start, now: func() time.Time { return now }, heard: func(context.Context) (bool, error) { return heard, c.err },
+			fire: func(context.Context) (time.Time, error) { fired = true; return time.Time{}, nil },
+		}
+		next, err := l.work(t.Context())
+		if fired != c.fires || c.err != nil && !errors.Is(err, c.err) || !c.fires && !next.Equal(now.Add(lookEvery)) {
+			t.Errorf("%+v: fired %t, next %v, %v", c, fired, next, err)
+		}
+		if !c.fires {
+			continue
+		}
+		now, fired, heard = start, false, false // what has listened does not begin again
+		if _, err := l.work(t.Context()); !fired || err != nil {
+			t.Errorf("%+v: it listens again: %v", c, err)
 		}
 	}
 }

@@ -108,7 +108,8 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	}
 	compare = &comparison{app: a, shelter: shelterv1.NewReconcileServiceClient(shelter), hurry: func() { commands.Hurry("shelter") }, log: p.Log}
 	compare.due = process.NewDue("compare offers with holds", compare.work)
-	due, late := p.NewDue("fire deadlines", listening(p.Now, a.FireDeadlines)), p.NewDue("tell what is late", a.Late().Report)
+	listens := &listener{begun: p.Now(), now: p.Now, heard: letters.AllHeard, fire: a.FireDeadlines}
+	due, late := p.NewDue("fire deadlines", listens.work), p.NewDue("tell what is late", a.Late().Report)
 	a.Wake = func() { due.Wake(); late.Wake() }
 	referralv1.RegisterReferralServiceServer(p.Server, server.New(a))
 	flows := p.NewDue("tell what flows", func(ctx context.Context) (time.Time, error) { return a.Flows().Report(ctx) })

@@ -65,6 +65,7 @@ type Stepped struct {
 	app     *app.App
 	shelter shelterv1.ReconcileServiceClient
 
+	listens             *listener
 	deadlines, recovery bool   // woken
 	rolledBack          uint64 // the incarnation that a peer knows; zero for none
 }
@@ -95,6 +96,7 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	if err != nil {
 		return nil, err
 	}
+	one.listens = &listener{begun: s.Now(), now: s.Now, heard: letters.AllHeard, fire: a.FireDeadlines}
 	one.Post, one.Commands, one.Follower = letters, commands, newFollower(a, s.Shelter, nil)
 	a.Post, a.Commands = letters, unwaiting{commands}
 	a.Wake, a.WakeRecovery = func() { one.deadlines = true }, func() { one.recovery = true }
@@ -127,6 +129,12 @@ func watched(all map[string]post.Handler, told func(*postv1.Address, *postv1.Let
 type unwaiting struct{ *outbox.Outbox }
 
 func (unwaiting) Wait(context.Context, string) error { return context.DeadlineExceeded }
+
+// Listen is FireDeadlines as the service does it, which listens to the others first.
+func (s *Stepped) Listen(ctx context.Context) (next time.Time, err error) {
+	s.deadlines = false
+	return s.listens.work(ctx)
+}
 
 // FireDeadlines fires what is due now, and says when the next is; zero for never.
 func (s *Stepped) FireDeadlines(ctx context.Context) (next time.Time, err error) {

@@ -1,6 +1,7 @@
 package post
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -62,6 +63,39 @@ func (p *Post) receivingState(r store.Reader, from end) (*postv1.ReceivingState,
 		return &postv1.ReceivingState{Link: &postv1.Link{From: from.address(), To: p.self, Lane: from.lane}}, nil
 	}
 	return state, err
+}
+
+// AllHeard says that every active service of another node with which there is a link was heard since this post was opened, and that none of
+// them knows more of this store than it does itself. While one is silent, this store may be an older copy, and nobody has said so.
+func (p *Post) AllHeard(ctx context.Context) (all bool, err error) {
+	all = true
+	silent := func(peer *postv1.Address) bool {
+		if sameAddress(peer, p.self) || !p.keys.Active(peer.GetNode(), peer.GetService()) {
+			return false
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		heard := false
+		for _, lane := range lanes {
+			at := endOf(peer, lane)
+			if p.ahead[at] {
+				return true
+			}
+			heard = heard || !p.heard[at].IsZero() || !p.answered[at].IsZero()
+		}
+		return !heard
+	}
+	err = p.db.View(ctx, func(r store.Reader) error {
+		err := p.tables.receiving.Scan(r, store.Range{}, func(_ store.Key, s *postv1.ReceivingState) error {
+			all = all && !silent(s.GetLink().GetFrom())
+			return nil
+		})
+		return errors.Join(err, p.tables.sending.Scan(r, store.Range{}, func(_ store.Key, s *postv1.SendingState) error {
+			all = all && !s.GetOvertaken() && !silent(s.GetLink().GetTo())
+			return nil
+		}))
+	})
+	return all, err
 }
 
 // maxAhead bounds how far a peer's word about this store's incarnation may lie in the future: incarnations are times, and a hostile

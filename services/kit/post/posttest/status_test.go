@@ -100,3 +100,40 @@ func TestStatusOfALaneNeverHeard(t *testing.T) {
 		t.Errorf("%d lanes are known, want 2", lanes)
 	}
 }
+
+// A post that was opened has heard all when each other end has spoken since; not while one that has spoken knows more than it does itself.
+func TestAllHeard(t *testing.T) {
+	r := newRoom(t, Network(t), 2)
+	r.fake.SetFaults(Faults{})
+	sindh, punjab := r.desks[0], r.desks[1]
+	heard := func(d *desk, want bool, when string) {
+		t.Helper()
+		if got, err := d.Post.AllHeard(t.Context()); err != nil || got != want {
+			t.Errorf("%s: %t, %v, want %t", when, got, err, want)
+		}
+	}
+	both := func() {
+		for r.step(sindh) || r.step(punjab) {
+		}
+	}
+	heard(punjab, true, "with no links there is nobody to hear")
+	punjab.Queue(sindh.Office, bulk, kindNote, "a", "1")
+	heard(punjab, false, "nobody has answered yet")
+	both()
+	heard(punjab, true, "the other end has answered")
+	heard(sindh, true, "the other end has written")
+	punjab.keepCopy()
+	punjab.Stop()
+	punjab.Open()
+	heard(punjab, false, "opened again, it has heard nobody")
+	both()
+	heard(punjab, true, "the other end compares marks")
+
+	punjab.Queue(sindh.Office, bulk, kindNote, "b", "2")
+	both()
+	punjab.Stop()
+	punjab.desk = punjab.old.Clone() // nobody says that this is an older copy
+	punjab.Open()
+	both()
+	heard(punjab, false, "the other end knows more")
+}

@@ -20,7 +20,7 @@ FINISH_OPENAPI = $(TOOLS_GO) run ./finishopenapi
 RACE := $(if $(shell command -v gcc || command -v clang),-race)
 
 # Tests that are one goroutine's work do a part of it under the race detector (soaktest.Alone), and all of it in a run without.
-ALONE := Explore|TestDays|EveryReachable|RandomPrograms|RestoredAtEveryMoment|RestoredInOtherLives|DeadlinesOfFamilies|ADeadlineOnRandomWalks|EveryByteOfAFile|ASearchIsExact|NothingNarrower
+ALONE := Explore|TestDays|EveryReachable|RandomPrograms|RestoredAtEveryMoment|RestoredInOtherLives|DeadlinesOfFamilies|ADeadlineOnRandomWalks|EveryByteOfAFile|ASearchIsExact|NothingNarrower|EveryYearIsTaken|TestMarginals|TheSameOptionsMakeTheSameYear|SurgeOfAnyYear|WhatIsOverCostsNothing
 
 .DEFAULT_GOAL := help
 .PHONY: help run test quick soak fuzz bench check check-format check-vet check-proto check-breaking check-generated \

@@ -6,16 +6,12 @@ import (
 	"strings"
 	"testing"
 
-	"amanat.example/deploy/scenario"
 	"amanat.example/services/kit/codes"
 )
 
 // An identity number has its form, its last digit and its region right, is in no division that there is, and stands once.
 func TestIdentityNumbers(t *testing.T) {
-	y, err := scenario.Make(scenario.Options{Seed: 7, Referrals: 500, Surge: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	y := makeSurge(t)
 	form := regexp.MustCompile(`^([345])9[0-9]{3}-[0-9]{7}-([0-9])$`)
 	seen, regions := map[string]bool{}, map[string]int{}
 	for _, c := range y.Cases {

@@ -194,7 +194,7 @@ func TestArrivalElsewhereReachesTheOwnerThroughAFormerOne(t *testing.T) {
 
 // Its letters are lost: the assertion is repeated by its deadline, and a person is told, until the referral follows.
 func TestAssertedArrivalIsRepeated(t *testing.T) {
-	net := newNetwork(t)
+	net := newNetworkOnFiles(t)
 	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED)
 	n := net.nodes["sindh"]
 	shown, err := n.assert(v.GetName())

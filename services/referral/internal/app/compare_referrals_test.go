@@ -16,7 +16,7 @@ import (
 // A store is restored to before two submissions, of one of which no other node holds the chain. While it asks, nothing is missing; then
 // the one is that nobody gives back, and the key that began it begins it anew, once.
 func TestWhatNobodyGivesBackIsMissing(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	origin := net.nodes["balochistan"]
 	old := origin.copy()
 	back := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
@@ -58,7 +58,7 @@ func TestWhatNobodyGivesBackIsMissing(t *testing.T) {
 // Events of a referral name the key that began it, at the node where it began, in whatever state it is: by it a case knows it again. So
 // does a chain that came back to its origin from another node.
 func TestEventsNameTheKey(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	origin, dest := net.nodes["balochistan"], net.nodes["punjab"]
 	old := origin.copy()
 	net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
@@ -103,7 +103,7 @@ func TestACaseHasOneReferral(t *testing.T) {
 	}
 	for name, shared := range map[string]bool{"another node has it": true, "nobody has it": false} {
 		t.Run(name, func(t *testing.T) {
-			net := newNetworkOn(t, true)
+			net := newNetwork(t)
 			origin := net.nodes["balochistan"]
 			old := origin.copy()
 			first, err := origin.SubmitReferral(background, of(1))

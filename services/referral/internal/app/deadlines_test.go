@@ -39,7 +39,7 @@ func (n *node) missed() (all []*referralv1.Deadline) {
 }
 
 func TestDeadlineFiresOncePerDueTimeAlsoAfterRestart(t *testing.T) {
-	net := newNetwork(t)
+	net := newNetworkOnFiles(t)
 	v := net.submit() // nobody receives it
 	origin := net.nodes["balochistan"]
 	due := v.GetNextDeadline().GetDueTime().AsTime()
@@ -240,7 +240,7 @@ func (net *network) checkDeadlines(when string) {
 func TestEveryLiveReferralHasADeadlineOnRandomWalks(t *testing.T) {
 	completed, services, arrived, moves, outside := 0, 0, 0, 0, 0
 	ends := map[custodyv1.ReferralState]int{}
-	for seed := range soaktest.Alone[uint64](8, 4) {
+	for seed := range soaktest.Alone[uint64](8, 3) {
 		net := newNetwork(t)
 		rnd := mathrand.New(mathrand.NewPCG(seed, 2))
 		origin := net.nodes["balochistan"]

@@ -319,7 +319,7 @@ func TestConsentWithdrawnElsewhereEndsIt(t *testing.T) {
 }
 
 func TestWhatOwnersWriteIsNowhereButInAnnexes(t *testing.T) {
-	net, origin, punjab, _ := newOwnerNetwork(t)
+	net, origin, punjab, _ := twice(newNetworkOnFiles(t))
 	v := net.walk(inTransit)
 	ctx := context.Background()
 	must(t, origin.askBack(v.GetName()))

@@ -46,7 +46,7 @@ func TestWhatIsWrittenOfAnAgencyStays(t *testing.T) {
 		}
 	})
 	t.Run("nor what is for the first owner alone", func(t *testing.T) {
-		net := newNetworkOn(t, true)
+		net := newNetwork(t)
 		origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
 		copied := punjab.copy()
 		name, _ := net.servedBy(punjab)
@@ -63,7 +63,7 @@ func TestWhatIsWrittenOfAnAgencyStays(t *testing.T) {
 		}
 	})
 	t.Run("by a recovery", func(t *testing.T) {
-		net := newNetworkOn(t, true)
+		net := newNetwork(t)
 		origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
 		name := net.walk(promised).GetName()
 		must(t, origin.withdraw(origin.lastOffer(name).GetName(), "NEEDS_CHANGED"))

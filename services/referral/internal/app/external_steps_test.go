@@ -121,7 +121,7 @@ func TestConsentEndsWhileThePersonIsAtAnAgency(t *testing.T) {
 // who had the person before has heard of comes back.
 func TestARestoredOriginGoesOnWithAnAgency(t *testing.T) {
 	t.Run("what nobody else knows is entered again", func(t *testing.T) {
-		net := newNetworkOn(t, true)
+		net := newNetwork(t)
 		origin := net.nodes["balochistan"]
 		name, offer := net.outside(placement)
 		copied := origin.copy()
@@ -144,7 +144,7 @@ func TestARestoredOriginGoesOnWithAnAgency(t *testing.T) {
 		net.checkDeadlines("at the end")
 	})
 	t.Run("what a former owner has heard of comes back", func(t *testing.T) {
-		net := newNetworkOn(t, true)
+		net := newNetwork(t)
 		origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
 		name := net.walk(hasCome).GetName()
 		must(t, origin.askBack(name))

@@ -115,7 +115,7 @@ func (n *node) complete(name string) error {
 // The whole path of a placement: at each step the origin has the referral, the duty of care and a deadline, and nothing is said of the
 // agency outside sealed annexes.
 func TestAnAgencyTakesThePerson(t *testing.T) {
-	net, origin, punjab, _ := newOwnerNetwork(t)
+	net, origin, punjab, _ := twice(newNetworkOnFiles(t))
 	name, offer := net.outside(placement)
 	for _, c := range []struct {
 		do    func() error

@@ -38,7 +38,7 @@ type attacked struct {
 }
 
 func newAttacked(f *testing.F) *attacked {
-	net := newNetworkOn(f, true)
+	net := newNetwork(f)
 	net.walk(custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT)
 	punjab := net.nodes["punjab"]
 	for _, name := range []string{"balochistan", "sindh"} {

@@ -32,7 +32,7 @@ func (n *node) imports(file []byte) (*referralv1.Referral, error) {
 // The file goes with the escort and the letters do not come: the receiver takes the file in, records the arrival, and when the
 // letters come after all they change nothing.
 func TestHandoverByFile(t *testing.T) {
-	net := newNetwork(t)
+	net := newNetworkOnFiles(t)
 	origin, to := net.nodes["balochistan"], net.nodes["punjab"]
 	name := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY).GetName()
 	_, err := origin.DispatchReferral(context.Background(), net.dispatchRequest(name), actor)
@@ -87,7 +87,7 @@ func TestHandoverByFile(t *testing.T) {
 
 // What is no such file, is cut, changed or for somebody else is refused, with what to do, and changes nothing.
 func TestHandoverFilesThatAreRefused(t *testing.T) {
-	net := newNetwork(t)
+	net := newNetworkOnFiles(t)
 	origin, to, third := net.nodes["balochistan"], net.nodes["punjab"], net.nodes["sindh"]
 	name := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY).GetName()
 	_, err := origin.DispatchReferral(context.Background(), net.dispatchRequest(name), actor)

@@ -15,6 +15,7 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/post"
+	"amanat.example/services/kit/soaktest"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/kit/store/storetest"
 	"amanat.example/services/referral/internal/rules"
@@ -24,7 +25,7 @@ import (
 // What is done each hour and each quarter of an hour reads what is open alone: ten open referrals cost as many calls of the engine beside
 // ten thousand that are over as by themselves, at who sends a digest, who compares it, who lists, who looks a list through, and with the shelter.
 func TestWhatIsOverCostsNothing(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	origin, dest := net.nodes["balochistan"], net.nodes["punjab"]
 	for i := range 11 {
 		request := submitRequest()
@@ -90,7 +91,7 @@ func TestWhatIsOverCostsNothing(t *testing.T) {
 	alone := costs()
 	for _, n := range []*node{origin, dest} {
 		n.spoilt = true
-		n.addOver(10_000)
+		n.addOver(soaktest.Alone(10_000, 500))
 	}
 	if beside := costs(); !maps.Equal(alone, beside) {
 		t.Errorf("alone %v, beside ten thousand that are over %v", alone, beside)
@@ -175,7 +176,7 @@ func TestEveryStageIsFound(t *testing.T) {
 func TestListOfLiveOffersHasWhoWaits(t *testing.T) {
 	for name, bed := range map[string]string{"a bed of their own": "", "a bed by another's hold": "lead"} {
 		t.Run(name, func(t *testing.T) {
-			net := newNetworkOn(t, true)
+			net := newNetwork(t)
 			dest := net.nodes["punjab"]
 			referral, offer := net.asked()
 			dest.spoilt = true

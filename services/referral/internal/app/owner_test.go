@@ -191,11 +191,15 @@ func (net *network) toldBy() iter.Seq2[string, *federalv1.Fact] {
 
 // newOwnerNetwork is one in which every letter comes twice.
 func newOwnerNetwork(t *testing.T) (net *network, origin, punjab, sindh *node) {
-	net = newNetwork(t)
+	return twice(newNetwork(t))
+}
+
+// twice has every letter come twice.
+func twice(net *network) (_ *network, origin, punjab, sindh *node) {
 	net.again = true
-	t.Cleanup(func() {
+	net.t.Cleanup(func() {
 		if len(net.refused) > 0 {
-			t.Errorf("letters were refused: %v", net.refused)
+			net.t.Errorf("letters were refused: %v", net.refused)
 		}
 		net.checkDeadlines("at the end")
 	})

@@ -12,7 +12,7 @@ import (
 func TestAWordPassedOnComesTwice(t *testing.T) {
 	for state := custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT; state <= custodyv1.ReferralState_REFERRAL_STATE_COMPLETED; state++ {
 		t.Run(state.String(), func(t *testing.T) {
-			net := newNetworkOn(t, true)
+			net := newNetwork(t)
 			v := net.walk(state)
 			net.again = true
 			_, err := net.nodes["sindh"].assert(v.GetName())

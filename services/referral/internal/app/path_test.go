@@ -83,7 +83,7 @@ func (n *node) offer(name string) *referralv1.Offer {
 func (n *node) head(name string) []byte { return n.get(name).GetHead() }
 
 func TestWholePathWithEveryLetterTwice(t *testing.T) {
-	net := newNetwork(t)
+	net := newNetworkOnFiles(t)
 	net.again = true
 	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_COMPLETED)
 	if len(net.refused) > 0 {

@@ -31,7 +31,7 @@ func life(node string, incarnation uint64) *custodyv1.Incarnation {
 
 // An answer to a query of an earlier life does not count: since then that node may have told this one what the later life has lost again.
 func TestAnswerToAnEarlierLife(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	n := net.nodes["balochistan"]
 	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
 	old := n.copy()
@@ -54,7 +54,7 @@ func TestAnswerToAnEarlierLife(t *testing.T) {
 func TestAnswerOfWhoHasNotHeardOfARestore(t *testing.T) {
 	for name, restored := range map[string]bool{"not restored": false, "restored": true} {
 		t.Run(name, func(t *testing.T) {
-			net := newNetworkOn(t, true)
+			net := newNetwork(t)
 			n := net.nodes["balochistan"]
 			n.restore(n.copy(), true, false)
 			own := life(n.Node, n.DB.Incarnation())
@@ -72,7 +72,7 @@ func TestAnswerOfWhoHasNotHeardOfARestore(t *testing.T) {
 
 // A node that is suspended may hold what the restored one lost: it is asked once it is readmitted, and waited for unless it is excused.
 func TestASuspendedNodeIsAskedLater(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	n := net.nodes["balochistan"]
 	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
 	net.suspended["sindh"] = true
@@ -90,7 +90,7 @@ func TestASuspendedNodeIsAskedLater(t *testing.T) {
 
 // The numbers that people say on the phone are not given twice, though the store has forgotten that it gave the last ones.
 func TestReferencesAreNotGivenAgain(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	n := net.nodes["balochistan"]
 	last := func() (number uint64) {
 		must(t, n.DB.View(background, func(r kitstore.Reader) error {
@@ -136,7 +136,7 @@ func TestNobodyVoidsAnothersOffer(t *testing.T) {
 
 // A restored node that was only asked gets back the annexes that it had, and none of what others wrote to the owner.
 func TestAnnexesComeBackToWhoHadThem(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	origin, punjab, sindh := net.nodes["balochistan"], net.nodes["punjab"], net.nodes["sindh"]
 	old := sindh.copy()
 	v := net.walk(submitted)
@@ -168,7 +168,7 @@ func TestAnnexesComeBackToWhoHadThem(t *testing.T) {
 // Another node tells a restored one what it holds, and may mean harm: what is of another referral, of another node, or was not signed by
 // who it says, is not taken in.
 func TestPartsThatAreNotTrue(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
 	v := net.walk(submitted)
 	punjab.accept(v.GetOffers()[0].GetName())

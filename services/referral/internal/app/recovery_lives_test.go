@@ -73,7 +73,7 @@ func TestRestoredInOtherLives(t *testing.T) {
 	names := []string{"balochistan", "punjab", "sindh"}
 	var all []func() bool
 	for story, make := range stories {
-		steps := len(make(newNetworkOn(t, true)))
+		steps := len(make(newNetwork(t)))
 		for from := range steps {
 			for to := from + 1; to <= steps; to++ {
 				for i, name := range names {
@@ -89,7 +89,7 @@ func TestRestoredInOtherLives(t *testing.T) {
 	}
 	mathrand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	runs := 0
-	for n := range soaktest.Rounds(t, len(all)/soaktest.Alone(15, 60), len(all)) {
+	for n := range soaktest.Rounds(t, len(all)/soaktest.Alone(15, 120), len(all)) {
 		if runs++; n >= len(all) || !all[n]() {
 			break
 		}
@@ -98,7 +98,7 @@ func TestRestoredInOtherLives(t *testing.T) {
 }
 
 func restoredIn(t *testing.T, story func(net *network) []func(), names []string, from, to int) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	steps := story(net)
 	for _, step := range steps[:from] {
 		step()

@@ -25,7 +25,7 @@ import (
 // When all have answered, nobody's answer overtakes one that the restored node still owes: an acceptance that came before the word that
 // the offer was received would be refused by the owner.
 func TestNothingOvertakesWhatIsOwed(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	ctx := context.Background()
 	punjab := net.nodes["punjab"]
 	old := punjab.copy()
@@ -57,7 +57,7 @@ func TestNothingOvertakesWhatIsOwed(t *testing.T) {
 
 // A restored node that was chosen once, and is not any more, is told what became of its offer, without the chain.
 func TestRestoredNodeThatWasChosenOnce(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	ctx := context.Background()
 	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
 	v := net.submit()
@@ -81,7 +81,7 @@ func TestRestoredNodeThatWasChosenOnce(t *testing.T) {
 // A letter that waits at a restored node is of an earlier life of its writer once that was restored too: it is not applied behind the
 // answer that the writer has counted, or two events would stand at one position.
 func TestLetterOfEarlierLifeThatWaits(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	ctx := context.Background()
 	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
 	v := net.submit()
@@ -126,7 +126,7 @@ func TestTakenBackAndForgotten(t *testing.T) {
 		released        bool
 	}{"asked": {quiet: true}, "chosen": {}, "promised": {answered: true, released: true}} {
 		t.Run(name, func(t *testing.T) {
-			net := newNetworkOn(t, true)
+			net := newNetwork(t)
 			ctx := context.Background()
 			origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
 			v := net.submit()
@@ -159,7 +159,7 @@ func TestTakenBackAndForgotten(t *testing.T) {
 
 // A restored node is given again what people wrote that it had, and no more: how a person travels on is not for who had the person before.
 func TestRestoredNodeIsGivenWhatItHad(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	origin, punjab, sindh := net.nodes["balochistan"], net.nodes["punjab"], net.nodes["sindh"]
 	early := origin.copy()
 	name := net.walk(hasCome).GetName()
@@ -197,7 +197,7 @@ func (b buggy) Verify(node, service, domain string, message, signature []byte) e
 // A letter that waits and makes its handler panic, or that this version does not know, would stop the service at every start: it is put
 // aside, and the recovery ends.
 func TestALetterThatWaitsStopsNoService(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	n := net.nodes["balochistan"]
 	v := net.walk(submitted)
 	n.restore(n.copy(), true, false)
@@ -227,7 +227,7 @@ func (w written) Write(line []byte) (int, error) {
 // What begins to wait while the rest is done is looked at again at once: nothing else would wake the service, and the referral would
 // stand still for ever.
 func TestWhatBeginsToWaitMeanwhile(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	n := net.nodes["balochistan"]
 	v := net.walk(submitted)
 	n.restore(n.copy(), true, false)
@@ -258,7 +258,7 @@ func TestWhatBeginsToWaitMeanwhile(t *testing.T) {
 // A bed that is lost while the referral stands still is told to its owner when it goes on, and not before: what this node said of the offer
 // it may have forgotten.
 func TestALostBedWaits(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
 	origin.AutoConfirm = false
 	v := net.walk(submitted)

@@ -235,7 +235,7 @@ func live(s custodyv1.OfferState) bool {
 // Whichever node is restored, from whichever moment, at whichever later one, with letters under way lost or not: nobody writes two
 // events at one position, and the child comes to the end, unless nobody but the restored node ever knew of the referral.
 func TestRestoredAtEveryMoment(t *testing.T) {
-	steps := len(newNetworkOn(t, true).path())
+	steps := len(newNetwork(t).path())
 	var all []func() bool
 	for _, name := range []string{"balochistan", "punjab", "sindh"} {
 		for from := range steps {
@@ -252,7 +252,7 @@ func TestRestoredAtEveryMoment(t *testing.T) {
 	}
 	mathrand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	runs := 0
-	for n := range soaktest.Rounds(t, len(all)/soaktest.Alone(20, 80), len(all)) {
+	for n := range soaktest.Rounds(t, len(all)/soaktest.Alone(20, 160), len(all)) {
 		if runs++; n >= len(all) || !all[n]() {
 			break
 		}
@@ -261,7 +261,7 @@ func TestRestoredAtEveryMoment(t *testing.T) {
 }
 
 func restoredOnce(t *testing.T, name string, from, to int, lost, resend bool) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	for _, n := range net.nodes {
 		n.AutoConfirm = false
 	}
@@ -352,7 +352,7 @@ func (net *network) settleWithout(absent string) (lost []mail) {
 // A node that will not answer is excused by a named person, once and for the record; until then what was known before stands still, and
 // what is new goes on.
 func TestAnAbsentNodeIsExcused(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	origin := net.nodes["balochistan"]
 	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
 	origin.restore(origin.copy(), true, false)
@@ -398,7 +398,7 @@ func TestAnAbsentNodeIsExcused(t *testing.T) {
 
 // The federal node has keys for every service, runs no referral service, and would never answer: it is not asked.
 func TestTheFederalNodeIsNotAsked(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	n := net.nodes["balochistan"]
 	n.Roster = withFederal{n.Roster}
 	n.restore(n.copy(), true, false)
@@ -420,7 +420,7 @@ func (f withFederal) Nodes() []*identityv1.RosterNode {
 // A node that has joined since the copy was made is known when the newer roster is installed. It is asked too, and waited for: it may
 // hold what it was told in the time that the restore took away.
 func TestANodeOfANewerRosterIsAsked(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	n := net.nodes["balochistan"]
 	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
 	older := &without{n.Roster, "sindh"}

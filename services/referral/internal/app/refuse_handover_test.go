@@ -239,7 +239,7 @@ func TestOwnerIsToldByWhoKnowsLittle(t *testing.T) {
 
 // What people write on the destination's side is nowhere but in sealed annexes.
 func TestNothingLeaksFromTheDestination(t *testing.T) {
-	net := newNetwork(t)
+	net := newNetworkOnFiles(t)
 	referral, offer := net.asked()
 	dest := net.nodes["punjab"]
 	_, err := dest.AskQuestion(background, &referralv1.AskQuestionRequest{Name: offer, Topic: "OTHER", Note: "Canary-Question"}, actor)

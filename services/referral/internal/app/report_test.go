@@ -176,7 +176,7 @@ func TestReportsOfAClockThatRunsAhead(t *testing.T) {
 
 // While a restored node asks what it lost, a referral that it does not know is no reason to drop a word about it.
 func TestReportsOfWhatIsNotBackYet(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	origin := net.nodes["balochistan"]
 	before := origin.copy()
 	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)

@@ -13,7 +13,7 @@ import (
 
 // The operator sees whose answers a restored node awaits, and nobody any more once all have answered or were excused.
 func TestStatusNamesTheAwaited(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	n := net.nodes["balochistan"]
 	check := func(when string, want ...string) {
 		t.Helper()

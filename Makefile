@@ -16,14 +16,16 @@ TOOLS_GO := cd proto/tools && GOWORK=off go
 OPENAPI := gateway/openapi/amanat.swagger.json
 FINISH_OPENAPI = $(TOOLS_GO) run ./finishopenapi
 
-# The race detector needs a C compiler; without one the tests still run.
+# The race detector needs a C compiler; without one the tests still run. A program under it sleeps for a second when it ends, in case
+# another thread is about to report a race, and the tests start hundreds: a hundredth of a second will do.
 RACE := $(if $(shell command -v gcc || command -v clang),-race)
+export GORACE ?= atexit_sleep_ms=10
 
 # Tests that are one goroutine's work do a part of it under the race detector (soaktest.Alone), and all of it in a run without.
-ALONE := Explore|TestDays|EveryReachable|RandomPrograms|RestoredAtEveryMoment|RestoredInOtherLives|DeadlinesOfFamilies|ADeadlineOnRandomWalks|EveryByteOfAFile|ASearchIsExact|NothingNarrower|EveryYearIsTaken|TestMarginals|TheSameOptionsMakeTheSameYear|SurgeOfAnyYear|WhatIsOverCostsNothing
+ALONE := Explore|TestDays|EveryReachable|RandomPrograms|RestoredAtEveryMoment|RestoredInOtherLives|DeadlinesOfFamilies|ADeadlineOnRandomWalks|EveryByteOfAFile|ASearchIsExact|NothingNarrower|EveryYearIsTaken|TestMarginals|TheSameOptionsMakeTheSameYear|SurgeOfAnyYear|WhatIsOverCostsNothing|PowerIsCut|BitsTurnAround|ADiskThatFails
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick soak fuzz bench check check-format check-vet check-proto check-breaking check-generated \
+.PHONY: help run test test-networks test-alone test-builds quick soak fuzz bench check check-format check-vet check-proto check-breaking check-generated \
 	check-tidy check-imports gen clean-data need-go need-git
 
 help: ## List what make can do
@@ -34,14 +36,25 @@ run: need-go ## Run the demo: three provinces and the federal cell, and a year o
 	go build -o $(BIN)/amanat ./deploy/amanat
 	@$(BIN)/amanat demo
 
-# Whole networks of processes are tested by themselves, when no other test takes the machine from them.
+# Packages, or tests of whole networks, at a time: more than two processors, since tests wait for disks and clocks. With more
+# processors: make test AT_A_TIME=8.
+AT_A_TIME := 3
+
 test: need-go ## Run every test with the race detector, and build each module alone
 	@test -n "$(RACE)" || echo 'no C compiler, so no race detector: apt-get install gcc libc6-dev'
 	@command -v chromium >/dev/null || echo 'no chromium, so no browser looks at the page /docs/try: apt-get install chromium'
-	go test $(RACE) -count=1 -timeout 25m $$(go list work | grep -v /deploy/e2e)
-	go test $(RACE) -count=1 -timeout 25m ./deploy/e2e
-	go test -count=1 -timeout 25m -run '$(ALONE)' $$(grep -rl --include='*_test.go' 'soaktest\.Alone(' $(MODULES) | xargs -n 1 dirname | sort -u | sed 's|^|./|')
-	go test -count=1 -v -tags mutants -run Mutants ./deploy/simulation ./services/protection/internal/app
+	go test $(RACE) -count=1 -p $(AT_A_TIME) -timeout 25m $$(go list work | grep -v /deploy/e2e)
+	@$(MAKE) --no-print-directory -j 3 test-networks test-alone test-builds
+
+# Whole networks of processes wait most; beside them goes what one goroutine does, so that two processors have work to the end.
+test-networks:
+	go test $(RACE) -count=1 -parallel $(AT_A_TIME) -timeout 25m ./deploy/e2e
+
+test-alone:
+	go test -count=1 -vet=off -timeout 25m -run '$(ALONE)' $$(grep -rl --include='*_test.go' 'soaktest\.Alone(' $(MODULES) | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+	go test -count=1 -vet=off -v -tags mutants -run Mutants ./deploy/simulation ./services/protection/internal/app
+
+test-builds:
 	$(TOOLS_GO) vet ./...
 	@for module in $(MODULES); do \
 		echo "GOWORK=off go build ./... in $$module"; \

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"amanat.example/deploy/disktest"
+	"amanat.example/services/kit/soaktest"
 	"amanat.example/services/kit/store"
 )
 
@@ -82,13 +83,14 @@ func TestADiskThatFailsStopsAStore(t *testing.T) {
 			t.Errorf("%+v: after a loss of power: %v", p, err)
 		}
 	}
-	for n := 1; n <= all.Writes; n++ {
+	stride := soaktest.Alone(1, 3)
+	for n := 1; n <= all.Writes; n += stride {
 		try(disktest.Plan{FailWrite: n}, syscall.EIO)
 	}
-	for n := 1; n <= len(all.Syncs); n++ {
+	for n := 1; n <= len(all.Syncs); n += stride {
 		try(disktest.Plan{FailSync: n}, syscall.EIO)
 	}
-	for room := int64(0); room < all.Bytes; room += 2500 { // also within a page
+	for room := int64(0); room < all.Bytes; room += 2500 * int64(stride) { // also within a page
 		try(disktest.Plan{Full: true, Room: room}, syscall.ENOSPC)
 	}
 	t.Logf("%d failed writes and syncs, %d full disks; %d while the store was made", stopped[syscall.EIO], stopped[syscall.ENOSPC], opened)

@@ -96,7 +96,7 @@ func TestBitsTurnAroundUnderAStore(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 5))
 	found, flips, harmless := map[string]int{}, 0, 0
-	for range soaktest.Rounds(t, 60, 2000) {
+	for range soaktest.Rounds(t, soaktest.Alone(60, 20), 2000) {
 		by, bit := s.flipOne(t, random)
 		if flips++; by != "" {
 			found[by]++

@@ -13,6 +13,7 @@ import (
 
 	"amanat.example/deploy/disktest"
 	"amanat.example/services/kit/identity"
+	"amanat.example/services/kit/soaktest"
 )
 
 // registry is a node in the making, and the rosters installed there. The other node of its network lies elsewhere.
@@ -120,7 +121,7 @@ func (r *registry) look() error {
 // whole, no file is half there, and what was cut short can be done again.
 func TestPowerIsCutUnderTheIdentity(t *testing.T) {
 	d := disktest.New(t)
-	atEverySync(t, d, registryTrial(t, d))
+	atEverySync(t, d, registryTrial(t, d), soaktest.Alone(1, 3))
 }
 
 // registryTrial makes a node's identity and installs rosters.

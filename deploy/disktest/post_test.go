@@ -368,7 +368,7 @@ func TestPowerIsCutAtEverySyncOfThePost(t *testing.T) {
 	end(c)
 	cuts, letters := 0, 0
 	for i, d := range disks {
-		for n := range syncs[i] {
+		for n := 0; n < syncs[i]; n += soaktest.Alone(1, 3) {
 			c := begin()
 			d.Plan(disktest.Plan{CutAtSync: n + 1, CutAfter: n%2 == 0})
 			c.run(20 * turns) // until then: no two days are quite alike

@@ -289,7 +289,7 @@ func TestPowerIsCutAfterADeath(t *testing.T) {
 	}
 	steps := d.Counts().Steps
 	cuts := 0
-	for step := 1; step <= steps; step++ {
+	for step := 1; step <= steps; step += soaktest.Alone(1, 3) {
 		for n := range 2 {
 			if os.Getenv(soaktest.Variable) == "" && n != step%2 {
 				continue
@@ -322,7 +322,7 @@ func TestPowerIsCutAtEveryStepOfAStore(t *testing.T) {
 		t.Error("something is not synced in the end")
 	}
 	cuts := 0
-	for step := 1; step <= all.Steps; step++ {
+	for step := 1; step <= all.Steps; step += soaktest.Alone(1, 3) {
 		for _, after := range []bool{false, true} {
 			b := newBook(d)
 			plan := disktest.Plan{CutAt: step, CutAfter: after}

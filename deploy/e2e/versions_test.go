@@ -40,7 +40,12 @@ func version(t *testing.T, commit string) (path string) {
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
-	source := t.TempDir()
+	// Always in the same place, so that Go's cache knows its packages from clone to clone; elsewhere while another clone has it.
+	source := filepath.Join(os.TempDir(), "amanat-"+commit)
+	if err := os.Mkdir(source, 0o700); err != nil {
+		source = t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(source) })
 	archive := filepath.Join(source, "source.tar")
 	out, err := git("-C", top, "archive", "--output", archive, commit)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -52,7 +51,7 @@ func (b *bench) Queue(tx *kitstore.Tx, o post.Outgoing) error {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	return newBenchOn(t, kitstore.Options{Path: filepath.Join(t.TempDir(), "federal.db"), Schema: store.Schema})
+	return newBenchOn(t, kitstore.Options{Engine: kitstore.NewMemory(), Schema: store.Schema})
 }
 
 func newBenchOn(t testing.TB, options kitstore.Options) *bench {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -50,7 +49,7 @@ func (p tellerPost) Queue(tx *kitstore.Tx, o post.Outgoing) error {
 func newPair(t *testing.T) *pair {
 	t.Helper()
 	p := &pair{bench: newBench(t), lose: func(post.Outgoing) bool { return false }}
-	db, err := kitstore.Open(t.Context(), kitstore.Options{Path: filepath.Join(t.TempDir(), "teller.db"), Schema: tellerSchema})
+	db, err := kitstore.Open(t.Context(), kitstore.Options{Engine: kitstore.NewMemory(), Schema: tellerSchema})
 	if err != nil {
 		t.Fatal(err)
 	}

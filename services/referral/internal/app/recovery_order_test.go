@@ -291,7 +291,7 @@ func TestALostBedWaits(t *testing.T) {
 
 // A restored owner that hears again what it had written tells nobody the chain who was chosen once and is not any more.
 func TestRestoredOwnerTellsPartiesAlone(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
 	v := net.submit()
 	net.settle()
@@ -332,7 +332,7 @@ func TestRestoredOwnerTellsPartiesAlone(t *testing.T) {
 // that end of it: it takes the offer up again, or says that it is void.
 func TestOfferToTheOriginThatItsOwnerLost(t *testing.T) {
 	for _, another := range []bool{false, true} {
-		net := newNetworkOn(t, true)
+		net := newNetwork(t)
 		origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
 		name := net.walk(custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE).GetName()
 		old := punjab.copy()
@@ -367,7 +367,7 @@ func TestOfferToTheOriginThatItsOwnerLost(t *testing.T) {
 
 // A word about an offer that a restore took away comes when all have answered already: its writer is told once more that the offer is void.
 func TestAWordAboutALostOfferComesLate(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
 	v := net.submit()
 	net.settle()

@@ -448,7 +448,7 @@ func TestNobodyGoesAloneInAnyOrder(t *testing.T) {
 
 // Of a family one referral alone comes back to an origin that was restored: it goes on without those that nobody has any more.
 func TestAFamilyOfWhomOneComesBack(t *testing.T) {
-	net := newNetworkOn(t, true)
+	net := newNetwork(t)
 	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
 	old := origin.copy()
 	family := net.family()

@@ -33,6 +33,7 @@ func TestBeforeARestoredStoreIsCompared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.gate.Store(w.app.Gate)
 	manager, shelter := w.token("shelter-manager"), group[:len(group)-len("/groups/girls")]
 	needs := &custodyv1.Needs{Gender: "Feminine", AgeFrom: 9, AgeTo: 9}
 	var stays []string

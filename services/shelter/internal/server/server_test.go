@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,7 +49,8 @@ type world struct {
 	keys              *privacy.Keyring
 	now               func() time.Time
 	app               *app.App
-	engine            *kitstore.Memory // instead of a file
+	gate              atomic.Pointer[app.Gate] // that of app, which calls read while another app is opened
+	engine            *kitstore.Memory         // instead of a file
 	lives             *rpctest.Switch
 	failed            chan struct{} // closed when the store has failed
 }
@@ -118,7 +120,7 @@ func (w *world) serve(t testing.TB, root string, self *identity.Service) (addres
 	w.keys = keys
 	w.open(t)
 	s, err := rpc.NewServer(rpc.Config{
-		Identity: self, Policy: server.Policy(), Log: logging.Discard(), Closed: func() error { return w.app.Gate.Closed() },
+		Identity: self, Policy: server.Policy(), Log: logging.Discard(), Closed: func() error { return w.gate.Load().Closed() },
 		Audit: func(_ context.Context, r rpc.Reading) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -185,6 +187,7 @@ func (w *world) open(t testing.TB) {
 		t.Fatal(err)
 	}
 	w.db, w.failed = db, failed
+	w.gate.Store(gate)
 	w.app = &app.App{
 		Directory: directory, Gate: gate, Rules: resources, Watchers: app.NewWatchers(db), After: time.After, DB: db, Node: "punjab", Now: w.now,
 		Keys: w.keys, Events: store.Events, Tokens: paging.New([]byte("t")), Wake: func() {},

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/grpc"
 
 	eventsv1 "amanat.example/proto/amanat/events/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
@@ -16,12 +18,15 @@ import (
 	"amanat.example/services/kit/config"
 	"amanat.example/services/kit/events"
 	"amanat.example/services/kit/flow"
+	"amanat.example/services/kit/limits"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/notify"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/paging"
+	"amanat.example/services/kit/privacy"
 	"amanat.example/services/kit/process"
 	"amanat.example/services/kit/rpc"
+	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/protection/internal/app"
 	"amanat.example/services/protection/internal/server"
 	"amanat.example/services/protection/internal/store"
@@ -77,14 +82,13 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	if len(senders) == 0 {
 		p.Log.Warn("no mail server and no webhook are set: notices stand in the list alone, and nobody is told")
 	}
-	a := &app.App{
-		DB: p.DB, Node: c.Node, Federal: c.FederalNode, Now: p.Now, Random: rand.Reader,
-		Roster: p.Identity.Members(), Keys: p.Keys, Events: store.Events,
+	a := newApp(standing{
+		node: c.Node, federal: c.FederalNode, db: p.DB, keys: p.Keys, roster: p.Identity.Members(), rules: resources, limits: table,
 		// What only this service can sign is a secret that outlives a restart.
-		Tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),
-		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
-		Rules:  resources, Limits: table, Senders: senders, Gateway: strings.TrimRight(c.GatewayURL, "/"), Log: p.Log,
-	}
+		tokens: paging.New(p.Identity.Sign("amanat.paging.v1", []byte(p.DB.ID()))),
+		now:    p.Now, random: rand.Reader, newID: func() (string, error) { id, err := uuid.NewV7(); return id.String(), err }, log: p.Log,
+	})
+	a.Senders, a.Gateway = senders, strings.TrimRight(c.GatewayURL, "/")
 	deadlines, notices := p.NewDue("fire deadlines", a.FireDeadlines), p.NewDue("send notices", a.SendNotices)
 	dossiers := p.NewDue("ask for dossiers", a.TendDossiers)
 	late := p.NewDue("tell what is late", func(ctx context.Context) (time.Time, error) { return a.Late().Report(ctx) })
@@ -94,36 +98,22 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	commands, err := p.OpenOutbox(store.Commands, map[string]outbox.Target{
-		referralv1.ReferralService_SubmitReferral_FullMethodName:   {Service: "referral", Result: a.TakeReferred},
-		referralv1.ReferralService_SubmitReferrals_FullMethodName:  {Service: "referral", Result: a.TakeReferredTogether},
-		referralv1.ReferralService_CompleteReferral_FullMethodName: {Service: "referral", Result: a.TakeCompleted},
-
-		referralv1.ReferralService_ReportDossierClosed_FullMethodName: {Service: "referral", Result: a.TakeReported},
-		referralv1.ReferralService_ReportConsentEnded_FullMethodName:  {Service: "referral", Result: a.TakeReported},
-	}, app.Sealer{Keys: p.Keys}, map[string]string{"referral": c.ReferralAddress})
+	commands, err := p.OpenOutbox(store.Commands, targets(a), app.Sealer{Keys: p.Keys}, map[string]string{"referral": c.ReferralAddress})
 	if err != nil {
 		return nil, err
 	}
 	a.Post, a.Commands, a.Feed = letters, commands, app.NewFeed(p.DB)
 	var compare *comparison
 	links := &flow.LinkTeller{DB: p.DB, Links: letters.Status, Federal: c.FederalNode, Now: time.Now, Post: letters}
-	for service, from := range map[string]struct {
-		address string
-		handle  events.Handler
-	}{"referral": {c.ReferralAddress, a.FollowReferral}, "shelter": {c.ShelterAddress, a.FollowShelter}} {
-		conn, err := p.Dial(service, from.address)
+	for service, address := range map[string]string{"referral": c.ReferralAddress, "shelter": c.ShelterAddress} {
+		conn, err := p.Dial(service, address)
 		if err != nil {
 			return nil, err
 		}
 		if service == "referral" {
 			compare = &comparison{app: a, referrals: referralv1.NewReferralServiceClient(conn), log: p.Log}
 		}
-		err = p.Follow(events.NewFollower(events.FollowerConfig{
-			DB: p.DB, Log: store.Events, Node: c.Node, From: service, Source: eventsv1.NewEventServiceClient(conn),
-			Handle: from.handle, Waker: p.Bus, Logger: p.Log,
-		}))
-		if err != nil {
+		if err := p.Follow(newFollower(a, service, conn, p.Bus)); err != nil {
 			return nil, err
 		}
 	}
@@ -133,6 +123,52 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		process.NewDue("compare cases with referrals", compare.work).Run,
 	}
 	return &Service{process: p, tasks: tasks, closeAll: closeAll}, nil
+}
+
+// standing is what the use cases stand on, in a process and in a simulation.
+type standing struct {
+	node, federal string
+	db            *kitstore.DB
+	keys          *privacy.Keyring
+	roster        app.Roster
+	rules         app.Rules
+	limits        *limits.Table
+	tokens        *paging.Tokens
+	now           func() time.Time
+	random        io.Reader
+	newID         func() (string, error)
+	log           *logging.Logger
+}
+
+// newApp makes the use cases. Post, commands, wake and who sends messages are the caller's to set.
+func newApp(s standing) *app.App {
+	return &app.App{
+		DB: s.db, Node: s.node, Federal: s.federal, Now: s.now, Random: s.random, NewID: s.newID, Roster: s.roster, Keys: s.keys, Events: store.Events,
+		Tokens: s.tokens, Rules: s.rules, Limits: s.limits, Log: s.log,
+	}
+}
+
+// newFollower follows the events of another service of this node; waker is nil where they are asked for.
+func newFollower(a *app.App, service string, conn grpc.ClientConnInterface, waker events.Waker) *events.Follower {
+	handle := a.FollowReferral
+	if service == "shelter" {
+		handle = a.FollowShelter
+	}
+	return events.NewFollower(events.FollowerConfig{
+		DB: a.DB, Log: store.Events, Node: a.Node, From: service, Source: eventsv1.NewEventServiceClient(conn), Handle: handle, Waker: waker, Logger: a.Log,
+	})
+}
+
+// targets are the use cases that take results of commands in, as the outbox calls them.
+func targets(a *app.App) map[string]outbox.Target {
+	return map[string]outbox.Target{
+		referralv1.ReferralService_SubmitReferral_FullMethodName:   {Service: "referral", Result: a.TakeReferred},
+		referralv1.ReferralService_SubmitReferrals_FullMethodName:  {Service: "referral", Result: a.TakeReferredTogether},
+		referralv1.ReferralService_CompleteReferral_FullMethodName: {Service: "referral", Result: a.TakeCompleted},
+
+		referralv1.ReferralService_ReportDossierClosed_FullMethodName: {Service: "referral", Result: a.TakeReported},
+		referralv1.ReferralService_ReportConsentEnded_FullMethodName:  {Service: "referral", Result: a.TakeReported},
+	}
 }
 
 // compareEvery is the time between two looks at whether cases must be compared with referrals.

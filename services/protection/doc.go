@@ -20,7 +20,8 @@
 //   - Reading ends at a node that has no duty any more: when the offer ended without the person, the person has moved on, a service was
 //     given, or consent was withdrawn before the person came. A dossier is erased with its key, before the commit that says so;
 //     a case made of one stays sealed and is shown to nobody. A tombstone stays, and the chain says it, once. What comes late is
-//     dropped. A node that has the person keeps its case.
+//     dropped. A node that has the person keeps its case. A key is erased for ever, also where the store is put back to before
+//     the dossier came: what then comes of the referral has another key.
 //   - Consent refused at one node, or ended in the chain, ends everywhere: nothing more of the person leaves on it. The referral service
 //     is told until it can write it, also while it asks other nodes what a restore lost.
 //   - A dossier that is owed and did not come is asked for until it is here, and sent again while the sender's view of the

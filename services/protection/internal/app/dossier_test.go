@@ -372,6 +372,43 @@ func TestErasureThatBreaksOff(t *testing.T) {
 	}
 }
 
+// A store that lost its last commits, or was restored, may know nothing of a dossier whose key was erased, once or more often: what comes of
+// the same referral has another key, and nothing stands still.
+func TestTheKeysAreAheadOfTheStore(t *testing.T) {
+	b := newApp(t, away)
+	b.referral.set(func(proto.Message) (proto.Message, error) { return &referralv1.Told{}, nil })
+	body, err := proto.Marshal(aDossier())
+	must(t, err)
+	event := func(kind string, e proto.Message) *eventsv1.Event {
+		data, err := anypb.New(e)
+		must(t, err)
+		return &eventsv1.Event{Type: kind, Data: data}
+	}
+	lost := errors.New("the power fails")
+	for range 2 {
+		err := b.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
+			return errors.Join(
+				b.FollowReferral(tx, event("referral.referral.confirmed.v1", &referralv1.ReferralChanged{
+					Referral: referral, State: confirmed, Sequence: 12, OriginNode: home, OwnerNode: home, CareNode: home, ToNode: away, GiverNode: home,
+					Offer: theOffer, OwnerNodes: []string{home},
+				})),
+				b.Handlers()["protection.dossier.v1"](tx, fromHome, &postv1.Letter{Body: body}),
+				b.FollowReferral(tx, event("referral.offer.withdrawn.v1", &referralv1.OfferChanged{Offer: theOffer, Referral: referral, FromNode: home, ToNode: away})),
+				lost,
+			)
+		})
+		if errors.Is(err, privacy.ErrErased) || !errors.Is(err, lost) {
+			t.Fatal(err)
+		}
+	}
+	b.upTo(inTransit)
+	must(t, b.deliver(fromHome, aDossier()))
+	b.upTo(arrived)
+	if all := b.list(nil); len(all) != 1 || b.get(all[0].GetName()).GetPerson().GetGivenName() != canary {
+		t.Fatalf("cases: %v", all)
+	}
+}
+
 // passes lets time pass, and what falls due be done.
 func (b *bench) passes(d time.Duration) {
 	b.t.Helper()

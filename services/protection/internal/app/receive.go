@@ -15,6 +15,7 @@ import (
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/flow"
 	"amanat.example/services/kit/post"
+	"amanat.example/services/kit/privacy"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/protection/internal/rules"
 	"amanat.example/services/protection/internal/store"
@@ -168,11 +169,22 @@ func (a *App) keep(tx *kitstore.Tx, d *protectionv1.ReceivedDossier) error {
 	}
 	d.DueTime = rules.Due(d, now)
 	tx.AfterCommit(a.Wake)
-	// The key file is another file than the one of this transaction.
-	if err := a.Keys.Prepare(context.Background(), store.DossierKeyName(d)); err != nil {
+	if err := a.prepare(d); err != nil {
 		return err
 	}
 	return store.Dossiers.Put(tx, a.Keys, kitstore.K(referral), d)
+}
+
+// prepare sees to it that what came of a referral has a key. The key file is another file than the one of this transaction, and is ahead of a
+// store that was restored, or that lost its last commits: a key may be erased of which nothing stands here.
+func (a *App) prepare(d *protectionv1.ReceivedDossier) error {
+	for {
+		err := a.Keys.Prepare(context.Background(), store.DossierKeyName(d))
+		if !errors.Is(err, privacy.ErrErased) {
+			return err
+		}
+		d.Round++
+	}
 }
 
 // receive makes a case of a dossier.

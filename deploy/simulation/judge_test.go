@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	postv1 "amanat.example/proto/amanat/post/v1"
@@ -128,8 +130,8 @@ func (c *country) judge(n *child) {
 // asserted says that a node says it has the person, and waits for the referral.
 func (c *country) asserted(name string) bool {
 	for _, node := range c.nodes {
-		due, err := c.client(node, "gateway").ListDeadlines(context.Background(), &referralv1.ListDeadlinesRequest{Parent: "nodes/" + node, PageSize: 1000})
-		if err != nil {
+		due, err := c.client(node, "gateway").ListDeadlines(context.Background(), &referralv1.ListDeadlinesRequest{Parent: "nodes/" + node, PageSize: 500})
+		if !c.answered(err) {
 			return true
 		}
 		for _, d := range due.GetDeadlines() {
@@ -163,6 +165,15 @@ func (c *country) judgeAll() {
 	}
 }
 
+// answered says that a service has answered a judge, who must not be refused: then nothing would be judged.
+func (c *country) answered(err error) bool {
+	switch status.Code(err) {
+	case codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented, codes.Internal:
+		c.breaks("INTERNAL: a judge is refused: %v", err)
+	}
+	return err == nil
+}
+
 // looksAt says whose referral is judged this time: one that is over, every sixth time.
 func (c *country) looksAt(n *child) bool {
 	return n.referral != "" && (!n.over || n.number%6 == c.rounds%6)
@@ -177,8 +188,8 @@ func (c *country) judgeDeadlines(h *house) {
 	ctx, client, parent := context.Background(), c.client(h.node, "gateway"), "nodes/"+h.node
 	due, asserted := map[string]bool{}, map[string]bool{}
 	for token := ""; ; {
-		page, err := client.ListDeadlines(ctx, &referralv1.ListDeadlinesRequest{Parent: parent, PageSize: 1000, PageToken: token})
-		if err != nil {
+		page, err := client.ListDeadlines(ctx, &referralv1.ListDeadlinesRequest{Parent: parent, PageSize: 500, PageToken: token})
+		if !c.answered(err) {
 			return
 		}
 		for _, d := range page.GetDeadlines() {
@@ -245,8 +256,8 @@ func (c *country) holds(node string) map[string]bool {
 	client := shelterv1.NewShelterServiceClient(h.shelter.Server.From("gateway", h.token()))
 	all := map[string]bool{}
 	for token := ""; ; {
-		page, err := client.ListHolds(context.Background(), &shelterv1.ListHoldsRequest{Parent: "nodes/" + node, PageSize: 1000, PageToken: token})
-		if err != nil {
+		page, err := client.ListHolds(context.Background(), &shelterv1.ListHoldsRequest{Parent: "nodes/" + node, PageSize: 500, PageToken: token})
+		if !c.answered(err) {
 			return nil // it was restored, and compares first
 		}
 		for _, one := range page.GetHolds() {
@@ -386,8 +397,8 @@ func (c *country) judgeBeds() {
 		client := shelterv1.NewShelterServiceClient(h.shelter.Server.From("gateway", h.token()))
 		var taken int32
 		for token := ""; ; {
-			page, err := client.ListHolds(context.Background(), &shelterv1.ListHoldsRequest{Parent: "nodes/" + node, PageSize: 1000, PageToken: token})
-			if err != nil {
+			page, err := client.ListHolds(context.Background(), &shelterv1.ListHoldsRequest{Parent: "nodes/" + node, PageSize: 500, PageToken: token})
+			if !c.answered(err) {
 				return // it was restored, and compares first
 			}
 			for _, one := range page.GetHolds() {
@@ -400,8 +411,8 @@ func (c *country) judgeBeds() {
 			}
 		}
 		for token := ""; ; {
-			page, err := client.ListStays(context.Background(), &shelterv1.ListStaysRequest{Parent: "nodes/" + node, PageSize: 1000, PageToken: token})
-			if err != nil {
+			page, err := client.ListStays(context.Background(), &shelterv1.ListStaysRequest{Parent: "nodes/" + node, PageSize: 500, PageToken: token})
+			if !c.answered(err) {
 				return
 			}
 			for _, one := range page.GetStays() {

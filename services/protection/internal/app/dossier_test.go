@@ -409,6 +409,45 @@ func TestTheKeysAreAheadOfTheStore(t *testing.T) {
 	}
 }
 
+// A restored node hears from the chain alone that it had a person, who has moved on: a dossier that is sent to it again, on an offer of which
+// it knows nothing, is not kept. One for a place that is promised later is.
+func TestADossierComesAgainWhereThePersonHasMovedOn(t *testing.T) {
+	b := newApp(t, away)
+	b.referral.set(func(proto.Message) (proto.Message, error) { return &referralv1.Told{}, nil })
+	b.tell(steps[arrived])
+	b.tell(movedOn)
+	for range 2 {
+		must(t, b.deliver(fromHome, aDossier()))
+	}
+	b.unreadable()
+	if got := b.reports(); !slices.Equal(got, []string{"MOVED_ON"}) {
+		t.Errorf("told %v", got)
+	}
+	later := aDossier()
+	later.Offer, later.Sequence = referral+"/offers/cc", 22
+	must(t, b.deliver(fromHome, later))
+	if d := b.dossier(); d.GetReceiveTime() == nil {
+		t.Errorf("a dossier for a later promise is not kept: %v", d)
+	}
+}
+
+// A node hears of its part only when that is over: consent had ended before it promised, or it was restored and the person has moved on since.
+// A dossier that comes then is not kept.
+func TestADossierComesWhereThePartWasOverWhenItWasHeardOf(t *testing.T) {
+	consentEnded := steps[confirmed]
+	consentEnded.ended = true
+	for reason, first := range map[string]chain{"CONSENT_ENDED": consentEnded, "MOVED_ON": movedOn} {
+		b := newApp(t, away)
+		b.referral.set(func(proto.Message) (proto.Message, error) { return &referralv1.Told{}, nil })
+		b.tell(first)
+		must(t, b.deliver(fromHome, aDossier()))
+		b.unreadable()
+		if got := b.reports(); !slices.Equal(got, []string{reason}) {
+			t.Errorf("%s: told %v", reason, got)
+		}
+	}
+}
+
 // passes lets time pass, and what falls due be done.
 func (b *bench) passes(d time.Duration) {
 	b.t.Helper()

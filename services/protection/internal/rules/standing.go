@@ -70,6 +70,9 @@ func standing(d *protectionv1.ReceivedDossier, e *referralv1.ReferralChanged, ow
 	case d.GetDuty() == Care:
 		return Over, codes.DossierClosingMovedOn
 	case !promises(e, own, awaited):
+		if d.GetDuty() == unheard && had(e, own) {
+			return Over, codes.DossierClosingMovedOn
+		}
 		return ended(d, e)
 	case e.GetConsentEnded():
 		return Over, codes.DossierClosingConsentEnded
@@ -80,6 +83,12 @@ func standing(d *protectionv1.ReceivedDossier, e *referralv1.ReferralChanged, ow
 // stays says that who came from another unit of the node at which the referral began is there still.
 func stays(d *protectionv1.ReceivedDossier, e *referralv1.ReferralChanged) bool {
 	return d.GetDuty() == Care && e.GetState() != custodyv1.ReferralState_REFERRAL_STATE_RETURNED
+}
+
+// had says that a person was here, or on the way here, and is not any more, of whom this node heard only now: it was restored, or its
+// events came late.
+func had(e *referralv1.ReferralChanged, own string) bool {
+	return e.GetOriginNode() != own && slices.Contains(e.GetOwnerNodes(), own) && e.GetState() != custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED
 }
 
 // promises says that a place here is promised to a person, or the person is on the way to it.
@@ -122,10 +131,11 @@ func served(s custodyv1.ReferralState) bool {
 	return false
 }
 
-// Concerns says that an event gives this node a part as receiver, of whom it knows nothing yet.
+// Concerns says that an event gives this node a part as receiver, of whom it knows nothing yet; also one that is over, so that what comes
+// late is not kept.
 func Concerns(e *referralv1.ReferralChanged, own string) bool {
 	duty, _ := standing(&protectionv1.ReceivedDossier{}, e, own)
-	return duty == Promised || duty == Care
+	return duty != unheard
 }
 
 // EndOffer takes in that an offer made to this node is over without the person. It says whether that ends anything here.
@@ -145,10 +155,12 @@ func Late(d *protectionv1.ReceivedDossier, came *protectionv1.Dossier) bool {
 	return Tombstone(d, came) != nil
 }
 
-// Tombstone is the closing of what a dossier belongs to; nil where that is not closed.
+// Tombstone is the closing of what a dossier belongs to: of its offer, or of all that was sent by what the chain said when this node's duty
+// ended, for a restored node may never have heard of the offer; and of all that comes once consent has ended. nil where it is not closed.
 func Tombstone(d *protectionv1.ReceivedDossier, came *protectionv1.Dossier) *protectionv1.ReceivedDossier_Closing {
 	for _, c := range slices.Backward(d.GetClosings()) {
-		if came.GetOffer() != "" && c.GetOffer() == came.GetOffer() || came.GetOffer() == "" && d.GetDuty() == Over && came.GetSequence() <= c.GetSequence() {
+		sent := came.GetSequence() > 0 || came.GetOffer() == "" // what an older version sent on an offer does not say when
+		if came.GetOffer() != "" && c.GetOffer() == came.GetOffer() || d.GetDuty() == Over && (d.GetConsentEnded() || sent && came.GetSequence() <= d.GetReferralSequence()) {
 			return c
 		}
 	}

@@ -28,16 +28,19 @@ func (c *country) agree() {
 		if c.broken != "" {
 			return
 		}
-		if h.referral != nil {
+		if h.referral != nil || h.protection != nil {
 			c.atRest(h)
 		}
+	}
+	if c.plan.cases {
+		c.agreeCases()
 	}
 	c.reconcile()
 }
 
 // atRest: nothing waits at a service.
 func (c *country) atRest(h *house) {
-	links, err := h.referral.Post.Status(context.Background())
+	links, err := h.post().Status(context.Background())
 	if err != nil {
 		c.breaks("HEAL (letters): %v", err)
 		return
@@ -47,7 +50,7 @@ func (c *country) atRest(h *house) {
 			c.breaks("HEAL (letters): %s has %d letters to %s without receipt", h, l.Gap, l.Link.GetTo().GetNode())
 		}
 	}
-	if waiting, err := h.referral.Waiting(context.Background()); err != nil || waiting {
+	if waiting, err := h.waiting(); err != nil || waiting {
 		c.breaks("HEAL (commands): %s has commands without result (%v)", h, err)
 	}
 }

@@ -28,6 +28,7 @@ type child struct {
 	where    string
 	travels  bool
 	over     bool
+	file     string   // the case, where there are cases; empty while it is not known
 	siblings []*child // who go together with this one, this one among them; nil for none
 }
 
@@ -99,6 +100,10 @@ func (c *country) arrive(a arrival) {
 			n.siblings = all
 		}
 		c.people = append(c.people, n)
+	}
+	if c.plan.cases {
+		c.takeIn(all, a.to)
+		return
 	}
 	c.refer(all, a.to)
 }
@@ -174,7 +179,7 @@ func (c *country) live(n *child) {
 	}
 	c.acting = n.number
 	c.after(10*time.Minute+about(n.chance, 4*time.Hour), func() { c.live(n) })
-	if c.forgotten(n) {
+	if c.plan.cases && !c.hasCase(n) || !c.plan.cases && c.forgotten(n) {
 		return
 	}
 	node := n.where
@@ -213,7 +218,7 @@ func (c *country) live(n *child) {
 }
 
 // forgotten: a referral service was restored from before a referral that nobody else had heard of. Who referred the child refers it again.
-// (The protection service does, which is not here.)
+// (Where there are protection services, they do.)
 func (c *country) forgotten(n *child) bool {
 	if c.house(n.origin, "referral").life == 0 || !c.steady() {
 		return false

@@ -34,6 +34,7 @@ type country struct {
 	seen   map[[2]string]sight
 	// receipts are the marks that were ever told.
 	receipts map[believed]uint64
+	files    files
 	rounds   int  // of judging
 	calm     bool // nothing breaks any more, and people do what is due
 	broken   string
@@ -100,10 +101,13 @@ func newCountry(t testing.TB, p plan, keys []*privacy.Keyring) *country {
 	c.now = c.begin
 	c.hub.cut, c.hub.slow = map[string]int{}, map[string]time.Time{}
 	if p.real {
-		c.real = inEarnest(t, c.nodes)
+		c.real = inEarnest(t, c.nodes, c.servicesOf())
 	}
 	add := func(node, service string) {
-		h := &house{c: c, node: node, service: service, name: node + "/" + service, engine: store.NewMemory(), keys: keys[len(c.houses)], chance: stream(p.seed, node+"/"+service)}
+		h := &house{c: c, node: node, service: service, name: node + "/" + service, engine: store.NewMemory(), chance: stream(p.seed, node+"/"+service)}
+		if len(c.houses) < len(keys) {
+			h.keys = keys[len(c.houses)]
+		}
 		c.houses = append(c.houses, h)
 		c.byName[[2]string{node, service}] = h
 	}
@@ -112,11 +116,17 @@ func newCountry(t testing.TB, p plan, keys []*privacy.Keyring) *country {
 		add(node, "referral")
 	}
 	add(Federal, Federal)
+	if p.cases {
+		c.addProtection(add)
+	}
 	for _, h := range c.houses {
 		h.open()
 	}
 	c.chains = chains{map[[32]byte]*chainFacts{}, c.houses[1].party().roster}
 	c.furnish(beds)
+	if p.cases {
+		c.furnishUnits()
+	}
 	for _, a := range p.arrivals {
 		c.after(a.at, func() { c.arrive(a) })
 	}

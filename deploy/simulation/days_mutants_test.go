@@ -25,12 +25,29 @@ func TestDaysMutants(t *testing.T) {
 		{"life", "a restored store keeps its incarnation, and its sequences"},
 		{"fence", "what an earlier life wrote counts"},
 	} {
-		name, seeds := missed(t, keys, m.rule, mutantSeeds)
+		name, seeds := missed(t, keys, m.rule, 1)
 		if name == "" {
 			t.Errorf("nobody misses the rule %q (%s) in %d seeds", m.rule, m.meaning, seeds)
 			continue
 		}
 		tellMutant(m.rule, name, fmt.Sprintf("%d seeds of TestDays: %s", seeds, m.meaning))
+	}
+}
+
+// Rules of dossiers, in the seeds that have them.
+func TestCaseMutants(t *testing.T) {
+	keys := countryKeys(t)
+	for _, m := range []struct{ rule, meaning, broken string }{
+		{"doss", "a dossier is kept after its offer was taken back", "DOSSIER (duty)"},
+		{"consent", "a dossier is kept after consent was withdrawn", "DOSSIER (duty)"},
+		{"early", "a dossier is sent with CONFIRM, before READY", "DOSSIER (READY)"},
+	} {
+		name, seeds := missed(t, keys, m.rule, casesEvery)
+		if name != m.broken {
+			t.Errorf("without the rule %q (%s): %q in %d seeds, want %q", m.rule, m.meaning, name, seeds, m.broken)
+			continue
+		}
+		tellMutant(m.rule, name, fmt.Sprintf("%d seeds of TestDays with cases: %s", seeds, m.meaning))
 	}
 }
 
@@ -42,12 +59,12 @@ func tellMutant(rule, invariant, where string) {
 	fmt.Printf("mutant %-13s %-20s %s\n", rule, invariant, where)
 }
 
-// missed is the name of the invariant that a rule is missed by, after how many seeds.
-func missed(t *testing.T, keys []*privacy.Keyring, rule string, most int) (name string, seeds int) {
+// missed is the name of the invariant that a rule is missed by, after how many seeds, of which each so many is lived.
+func missed(t *testing.T, keys []*privacy.Keyring, rule string, every int) (name string, seeds int) {
 	mutant.Set(rule)
 	defer mutant.Set("")
-	for seeds = 1; seeds <= most; seeds++ {
-		c := live(t, newPlan(uint64(seeds), usualSize.children, usualSize.days), keys, 0)
+	for seeds = 1; seeds <= mutantSeeds; seeds++ {
+		c := live(t, planOf(seeds*every, false), keys, 0)
 		name = c.invariant()
 		for _, fault := range []string{"INTERNAL", "OPEN", "WORK", "STORE", "RESTORE"} {
 			if strings.HasPrefix(name, fault) {
@@ -59,5 +76,5 @@ func missed(t *testing.T, keys []*privacy.Keyring, rule string, most int) (name 
 			return name, seeds
 		}
 	}
-	return "", most
+	return "", mutantSeeds
 }

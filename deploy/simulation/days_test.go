@@ -101,21 +101,24 @@ func TestDays(t *testing.T) {
 	}
 }
 
-// The same plan has the same trace, to the byte.
+// The same plan has the same trace, to the byte; with and without cases.
 func TestDaysRepeat(t *testing.T) {
 	keys := countryKeys(t)
-	p := newPlan(1, soaktest.Alone(10, 3), soaktest.Alone(3, 1))
-	first, second := live(t, p, keys, 100000), live(t, p, keys, 100000)
-	if first.broken != "" || len(first.last) < 20 {
-		t.Errorf("broken %q after %d lines", first.broken, len(first.last))
-	}
-	if !bytes.Equal(first.trace.Sum(nil), second.trace.Sum(nil)) {
+	for _, seed := range []uint64{1, casesEvery} {
+		p := newPlan(seed, soaktest.Alone(10, 3), soaktest.Alone(3, 1))
+		first, second := live(t, p, keys, 100000), live(t, p, keys, 100000)
+		if first.broken != "" || len(first.last) < 20 {
+			t.Errorf("seed %d: broken %q after %d lines", seed, first.broken, len(first.last))
+		}
+		if bytes.Equal(first.trace.Sum(nil), second.trace.Sum(nil)) {
+			continue
+		}
 		for i, line := range first.last {
 			if i >= len(second.last) || second.last[i] != line {
-				t.Fatalf("the traces part at line %d:\n%s\n%s", i, line, strings.Join(second.last[min(i, len(second.last)):min(i+1, len(second.last))], ""))
+				t.Fatalf("seed %d: the traces part at line %d:\n%s\n%s", seed, i, line, strings.Join(second.last[min(i, len(second.last)):min(i+1, len(second.last))], ""))
 			}
 		}
-		t.Error("the second trace is longer")
+		t.Errorf("seed %d: the second trace is longer", seed)
 	}
 }
 

@@ -8,6 +8,7 @@
 //
 // A country (in the tests alone) is five nodes and the federal cell whose services stay open for days on a seeded agenda: letters on
 // their way, what falls due, what people do, also what nobody may do, and what breaks: power, links, the hub, clocks, disks put back to
-// old copies. What must be so at any moment is judged as it goes; then it is calm, and in the end all agree. A plan is what comes from
+// old copies. In some countries protection services take children in and refer them, and dossiers follow the children. What
+// must be so at any moment is judged as it goes; then it is calm, and in the end all agree. A plan is what comes from
 // outside; where an invariant does not hold, a smaller plan is looked for that breaks it too.
 package simulation

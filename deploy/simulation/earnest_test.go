@@ -28,16 +28,16 @@ func (h *house) party() party {
 	if real, ok := h.c.real[h.name]; ok {
 		return real
 	}
-	own := fellow{cheap{h.node, h.service}, h.c.nodes}
+	own := fellow{cheap{h.node, h.service}, h.c.nodes, h.c.servicesOf()}
 	return party{own, own}
 }
 
 // inEarnest are the product's own keys, of a network that was made as an operator makes it.
-func inEarnest(t testing.TB, nodes []string) map[string]party {
+func inEarnest(t testing.TB, nodes, services []string) map[string]party {
 	root, all := t.TempDir(), map[string]party{}
 	options := []identity.Options{{Root: root, Node: Federal, Services: []string{Federal}}}
 	for _, node := range nodes {
-		options = append(options, identity.Options{Root: root, Node: node, Province: "PK-PB", Services: []string{"referral", "shelter"}})
+		options = append(options, identity.Options{Root: root, Node: node, Province: "PK-PB", Services: services})
 	}
 	if err := identity.InitNetwork(options...); err != nil {
 		t.Fatal(err)

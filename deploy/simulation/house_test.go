@@ -19,6 +19,7 @@ import (
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/privacy"
 	"amanat.example/services/kit/store"
+	"amanat.example/services/protection"
 	"amanat.example/services/referral"
 	"amanat.example/services/shelter"
 )
@@ -39,6 +40,7 @@ type house struct {
 	referral      *referral.Stepped
 	shelter       *shelter.Stepped
 	federal       *federal.Stepped
+	protection    *protection.Stepped
 	opened        int       // how often it was
 	life          int       // grows when it is put back to an old copy
 	unsure        bool      // it was put back, and does not know it yet
@@ -46,7 +48,8 @@ type house struct {
 	compared      time.Time // heads
 	matched       time.Time // offers and holds
 	tells         time.Time // the federal cell
-	followed      int       // what the shelter had told
+	followed      int       // what the service that it follows had told
+	comparedWith  int       // how often the referral service had been opened when cases were compared with it; zero for not yet
 	// When there is something to do for each part, by its own clock; zero for not before something happens.
 	mail, due, recover, follow, commands time.Time
 	working                              bool
@@ -58,7 +61,9 @@ type house struct {
 
 func (h *house) String() string { return h.name }
 
-func (h *house) down() bool { return h.referral == nil && h.shelter == nil && h.federal == nil }
+func (h *house) down() bool {
+	return h.referral == nil && h.shelter == nil && h.federal == nil && h.protection == nil
+}
 
 // now is the time by the node's clocks.
 func (h *house) now() time.Time { return h.c.now.Add(h.c.skew[h.node]) }
@@ -76,6 +81,8 @@ func (h *house) failed() bool {
 		err = h.referral.Err()
 	case h.shelter != nil:
 		err = h.shelter.Err()
+	case h.protection != nil:
+		err = h.protection.Err()
 	default:
 		err = h.federal.Err()
 	}
@@ -85,7 +92,7 @@ func (h *house) failed() bool {
 	return h.down()
 }
 
-func (h *house) close() { h.referral, h.shelter, h.federal = nil, nil, nil }
+func (h *house) close() { h.referral, h.shelter, h.federal, h.protection = nil, nil, nil, nil }
 
 // open starts the service.
 func (h *house) open() {
@@ -103,7 +110,7 @@ func (h *house) open() {
 		c.breaks("OPEN: %s does not open: %v", h, err)
 		return
 	}
-	h.compared, h.matched, h.tells, h.followed = time.Time{}, time.Time{}, time.Time{}, 0
+	h.compared, h.matched, h.tells, h.followed, h.comparedWith = time.Time{}, time.Time{}, time.Time{}, 0, 0
 	h.mail, h.due, h.recover, h.follow, h.commands = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	h.kept()
 	h.tick(0)
@@ -115,11 +122,16 @@ func (h *house) start(engine *store.Memory) (err error) {
 	case "referral":
 		h.referral, err = referral.OpenStepped(ctx, referral.Stepping{
 			Node: h.node, Federal: Federal, Engine: engine, Keys: h.keys, Crypto: own.crypto, Roster: own.roster, Transport: h.line,
-			Shelter: unsteady{h}, Now: h.now, Random: h.lot, NewID: h.lot.newID, Log: logging.Discard(), Resend: resend, Applied: h.apply,
+			Shelter: unsteady{h, "shelter"}, Now: h.now, Random: h.lot, NewID: h.lot.newID, Log: logging.Discard(), Resend: resend, Applied: h.apply,
 		})
 	case "shelter":
 		h.shelter, err = shelter.OpenStepped(ctx, shelter.Stepping{
 			Node: h.node, Engine: engine, Keys: h.keys, Now: h.now, NewID: h.lot.newID, Random: h.lot,
+		})
+	case "protection":
+		h.protection, err = protection.OpenStepped(ctx, protection.Stepping{
+			Node: h.node, Federal: Federal, Engine: engine, Keys: h.keys, Crypto: own.crypto, Roster: own.roster, Transport: h.line,
+			Referral: unsteady{h, "referral"}, Now: h.now, Random: h.lot, NewID: h.lot.newID, Log: logging.Discard(), Resend: resend, Applied: h.apply,
 		})
 	default:
 		h.federal, err = federal.OpenStepped(ctx, federal.Stepping{
@@ -167,8 +179,11 @@ func (h *house) work() {
 		err = h.shelterWorks()
 	case h.federal != nil:
 		err = h.federalWorks()
+	case h.protection != nil:
+		err = h.protectionWorks()
 	default:
 		err = h.referralWorks()
+		h.c.wake(h)
 	}
 	if h.failed() || h.learns() {
 		return
@@ -217,12 +232,22 @@ func wrap(what string, err error) error {
 
 // learns is how a service that finds that it was put back to an old copy begins a new life.
 func (h *house) learns() bool {
-	if h.referral == nil || h.referral.RolledBack() == 0 {
+	var one interface {
+		RolledBack() uint64
+		Raise(ctx context.Context, above uint64) error
+	}
+	switch {
+	case h.referral != nil:
+		one = h.referral
+	case h.protection != nil:
+		one = h.protection
+	}
+	if one == nil || one.RolledBack() == 0 {
 		return false
 	}
 	h.c.did["found rolled back"]++
 	h.c.tell("%s learns that it was rolled back", h)
-	if err := h.referral.Raise(context.Background(), h.referral.RolledBack()); err != nil && !h.failed() {
+	if err := one.Raise(context.Background(), one.RolledBack()); err != nil && !h.failed() {
 		h.c.breaks("OPEN: %s cannot begin a new life: %v", h, err)
 	}
 	h.close()

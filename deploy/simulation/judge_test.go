@@ -153,6 +153,11 @@ func (c *country) judgeAll() {
 		}
 	}
 	for _, h := range c.houses {
+		if h.service == "protection" && !h.down() && !h.unsure {
+			c.judgeReceipts(h)
+			c.judgeBelieved(h)
+			c.judgeQuarantine(h)
+		}
 		if h.service == "referral" && !h.down() && !h.unsure {
 			c.judgeDeadlines(h)
 			c.judgeReceipts(h)
@@ -274,11 +279,11 @@ func (c *country) holds(node string) map[string]bool {
 // judgeReceipts: what a receipt of this life covered, and its sender still keeps, is here: applied, or refused.
 func (c *country) judgeReceipts(h *house) {
 	for _, from := range c.houses {
-		if from.referral == nil || from.unsure || from == h {
+		if from.down() || from.service != h.service || from.unsure || from == h {
 			continue
 		}
 		for _, lane := range lanes {
-			mark := h.promised[promised{from.node, from.service, lane, from.referral.Incarnation()}]
+			mark := h.promised[promised{from.node, from.service, lane, from.incarnation()}]
 			if mark == 0 {
 				continue
 			}
@@ -358,10 +363,10 @@ func (c *country) lost(name string) bool {
 
 // kept judges a service that was opened again: the marks that its receipts have told are there.
 func (h *house) kept() {
-	if h.referral == nil {
+	if h.referral == nil && h.protection == nil {
 		return
 	}
-	links, err := h.referral.Post.Status(context.Background())
+	links, err := h.post().Status(context.Background())
 	if err != nil {
 		return
 	}
@@ -369,7 +374,7 @@ func (h *house) kept() {
 		for _, l := range links {
 			from := l.Link.GetFrom()
 			if !l.Outgoing && from.GetNode() == key.node && from.GetService() == key.service && l.Link.GetLane() == key.lane && l.Mark < mark {
-				if sender := h.c.house(key.node, key.service); sender.referral != nil && sender.referral.Incarnation() == key.sender {
+				if sender := h.c.house(key.node, key.service); sender.service == h.service && !sender.down() && sender.incarnation() == key.sender {
 					h.c.breaks("RECEIPT (kept): %s wrote a receipt for letter %d of %s, and after a crash it is at %d", h, mark, sender, l.Mark)
 				}
 			}
@@ -385,6 +390,9 @@ func (h *house) apply(from *postv1.Address, letter *postv1.Letter) {
 	}
 	h.applied[id] = true
 	h.c.did["letters applied"]++
+	if letter.GetKind() == kindDossier {
+		h.c.judgeArrival(h, from.GetNode(), letter)
+	}
 }
 
 // judgeBeds holds that no bed is promised or taken twice.

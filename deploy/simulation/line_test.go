@@ -134,11 +134,12 @@ func (l *line) Reconnected() <-chan struct{} { return l.reconnected }
 // fellow is the crypto of a service of the country, and its roster.
 type fellow struct {
 	cheap
-	nodes []string
+	nodes    []string
+	services []string // of each node
 }
 
 func (f fellow) Active(node, service string) bool {
-	return slices.Contains(f.nodes, node) && (service == "referral" || service == "shelter") || node == Federal && service == Federal
+	return slices.Contains(f.nodes, node) && slices.Contains(f.services, service) || node == Federal && service == Federal
 }
 
 func (f fellow) Member(node string) bool { return slices.Contains(f.nodes, node) || node == Federal }
@@ -150,10 +151,11 @@ func (f fellow) Node(name string) (*identityv1.RosterNode, bool) {
 	if !slices.Contains(f.nodes, name) {
 		return nil, false
 	}
-	return &identityv1.RosterNode{
-		Node: name, Province: "PK-PB", State: identityv1.RosterNode_STATE_ACTIVE,
-		Services: []*identityv1.RosterService{{Service: "referral"}, {Service: "shelter"}},
-	}, true
+	node := &identityv1.RosterNode{Node: name, Province: "PK-PB", State: identityv1.RosterNode_STATE_ACTIVE}
+	for _, service := range f.services {
+		node.Services = append(node.Services, &identityv1.RosterService{Service: service})
+	}
+	return node, true
 }
 
 func (f fellow) Nodes() (all []*identityv1.RosterNode) {
@@ -192,15 +194,18 @@ type promised struct {
 	sender        uint64
 }
 
-// unsteady is the connection to a node's shelter service: it is down when that is, and now and then an answer is lost.
-type unsteady struct{ house *house }
+// unsteady is the connection to another service of the node: it is down when that is, and now and then an answer is lost.
+type unsteady struct {
+	house *house
+	to    string
+}
 
 func (u unsteady) Invoke(ctx context.Context, method string, request, reply any, options ...grpc.CallOption) error {
-	c, to := u.house.c, u.house.c.house(u.house.node, "shelter")
-	if to.down() || !c.calm && u.house.chance.Float64() < 0.01 {
+	c, to := u.house.c, u.house.c.house(u.house.node, u.to)
+	if to.down() || to.unsure || !c.calm && u.house.chance.Float64() < 0.01 {
 		return errAway
 	}
-	err := to.shelter.Server.From(u.house.service, nil).Invoke(ctx, method, request, reply, options...)
+	err := to.server().From(u.house.service, nil).Invoke(ctx, method, request, reply, options...)
 	if to.failed() {
 		return errAway
 	}

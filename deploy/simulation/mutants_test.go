@@ -15,7 +15,7 @@ import (
 //
 // Two rules of the models have another name here: `hello` is `hold`, since a restored service takes in nothing of a node that has not answered;
 // `ansmax` is `fence`, since an answer is a letter, and none of an earlier life is taken in. `doss` is the protection service's, which is not
-// here: its own test takes it away.
+// here: its own test takes it away, and the days do.
 //
 // Rules of the models that have no switch. Switched off they were not missed within these bounds: `own` (only the new owner writes
 // ARRIVED), which the model's exhausted states do not miss either: it is evidence of who saw the person; the shelter's fence, since a

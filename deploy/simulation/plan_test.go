@@ -14,6 +14,7 @@ type plan struct {
 	seed     uint64
 	days     int  // of storm; the calm comes behind them
 	real     bool // letters are signed and sealed in earnest
+	cases    bool // children are taken in by protection services, which refer them
 	arrivals []arrival
 	mishaps  []mishap
 }
@@ -52,13 +53,15 @@ func day(at time.Duration) string {
 
 var nodesOf = []string{"balochistan", "islamabad", "khyber", "punjab", "sindh"}
 
-// weathers are how often what breaks, in the mean between two times of it in the whole country.
-var weathers = []struct {
+// weather is how often something breaks, in the mean between two times of it in the whole country.
+type weather struct {
 	kind    string
 	every   time.Duration
 	service []string // of one of which
 	long    time.Duration
-}{
+}
+
+var weathers = []weather{
 	{"crash", 8 * time.Hour, []string{"referral", "shelter"}, 10 * time.Minute},
 	{"crash", 4 * 24 * time.Hour, []string{""}, time.Hour},
 	{"crash", 5 * 24 * time.Hour, []string{Federal}, time.Hour},
@@ -79,7 +82,7 @@ var weathers = []struct {
 
 // newPlan draws one.
 func newPlan(seed uint64, children, days int) plan {
-	p := plan{seed: seed, days: days}
+	p := plan{seed: seed, days: days, cases: seed%casesEvery == 0}
 	long := time.Duration(days) * 24 * time.Hour
 	chance := stream(seed, "plan")
 	for n := 0; n < children; {
@@ -93,7 +96,7 @@ func newPlan(seed uint64, children, days int) plan {
 		n += 1 + a.siblings
 		p.arrivals = append(p.arrivals, a)
 	}
-	for i, w := range weathers {
+	for i, w := range p.weathers() {
 		chance := stream(seed, fmt.Sprint("weather ", i))
 		for at := about(chance, w.every); at < long; at += about(chance, w.every) {
 			m := mishap{at: at, kind: w.kind, service: w.service[chance.IntN(len(w.service))], pick: chance.IntN(100), keeps: chance.Float64() < 0.5}

@@ -69,7 +69,11 @@ func (c *country) housesOf(m mishap) []*house {
 	if m.service != "" {
 		return []*house{c.house(m.node, m.service)}
 	}
-	return []*house{c.house(m.node, "shelter"), c.house(m.node, "referral")}
+	all := []*house{c.house(m.node, "shelter"), c.house(m.node, "referral")}
+	if c.plan.cases {
+		all = append(all, c.house(m.node, "protection"))
+	}
+	return all
 }
 
 func (c *country) cut(m mishap, ways int) {
@@ -107,27 +111,27 @@ func (c *country) jump(m mishap, by time.Duration) {
 // looksAgain is what a service does when its clock has jumped: all that may be due is looked at.
 func (h *house) looksAgain() {
 	h.next, h.due = time.Time{}, h.now()
-	if h.service == "referral" {
+	switch h.service {
+	case "referral":
 		h.recover, h.compared, h.matched, h.tells = h.now(), h.now(), h.now(), h.now()
+	case "protection":
+		h.tells = h.now()
 	}
 	h.work()
 }
 
 // reconnect tells a node's post that the hub is there again.
 func (c *country) reconnect(node string) {
-	service := "referral"
-	if node == Federal {
-		service = Federal
+	for _, h := range c.houses {
+		if h.node != node || h.service == "shelter" || h.down() {
+			continue
+		}
+		select {
+		case h.line.reconnected <- struct{}{}:
+		default:
+		}
+		h.work()
 	}
-	h := c.house(node, service)
-	if h.down() {
-		return
-	}
-	select {
-	case h.line.reconnected <- struct{}{}:
-	default:
-	}
-	h.work()
 }
 
 func (c *country) reconnectAll() {
@@ -185,6 +189,8 @@ func (h *house) restore(m mishap) {
 	case err != nil:
 	case h.referral != nil:
 		err = h.referral.RestoreTo(context.Background(), into, h.now)
+	case h.protection != nil:
+		err = h.protection.RestoreTo(context.Background(), into, h.now)
 	default:
 		err = h.shelter.RestoreTo(context.Background(), into, h.now)
 	}

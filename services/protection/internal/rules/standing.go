@@ -74,7 +74,7 @@ func standing(d *protectionv1.ReceivedDossier, e *referralv1.ReferralChanged, ow
 			return Over, codes.DossierClosingMovedOn
 		}
 		return ended(d, e)
-	case e.GetConsentEnded():
+	case e.GetConsentEnded() && !mutant.Off("consent"):
 		return Over, codes.DossierClosingConsentEnded
 	}
 	return Promised, ""
@@ -200,7 +200,11 @@ func Due(d *protectionv1.ReceivedDossier, now time.Time) *timestamppb.Timestamp 
 // Holder is the node that has a person, or is promised to have the person, by an event, and on which offer; empty for none. The
 // dossier is owed to it.
 func Holder(e *referralv1.ReferralChanged) (node, offer string) {
-	switch e.GetState() {
+	state := e.GetState()
+	if mutant.Off("early") && state == custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED { // it leaves with CONFIRM, which only asks for a place
+		state = custodyv1.ReferralState_REFERRAL_STATE_READY
+	}
+	switch state {
 	case custodyv1.ReferralState_REFERRAL_STATE_READY:
 		if e.GetReturning() || e.GetToNode() == "" { // the way back, or to an agency outside the network
 			return "", ""

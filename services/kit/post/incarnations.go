@@ -3,6 +3,7 @@ package post
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	postv1 "amanat.example/proto/amanat/post/v1"
@@ -65,33 +66,31 @@ func (p *Post) receivingState(r store.Reader, from end) (*postv1.ReceivingState,
 	return state, err
 }
 
-// AllHeard says that every active service of another node with which there is a link was heard since this post was opened, and that none of
-// them knows more of this store than it does itself. While one is silent, this store may be an older copy, and nobody has said so.
+// AllHeard says that every active service of another node with which there is a link was heard since this post was opened, that each to which
+// it writes has said what it has, and that none of them knows more of this store than it does itself. While one is silent, this store may be
+// an older copy, and nobody has said so. It does not wait for whom it met in a life that is lost, nor for each lane of who writes to it.
 func (p *Post) AllHeard(ctx context.Context) (all bool, err error) {
 	all = true
-	silent := func(peer *postv1.Address) bool {
-		if sameAddress(peer, p.self) || !p.keys.Active(peer.GetNode(), peer.GetService()) {
-			return false
-		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		heard := false
-		for _, lane := range lanes {
-			at := endOf(peer, lane)
-			if p.ahead[at] {
-				return true
-			}
-			heard = heard || !p.heard[at].IsZero() || !p.answered[at].IsZero()
-		}
-		return !heard
+	p.mu.Lock() // and not while the store is read: others read it and then lock
+	heardAt, answeredAt, ahead := maps.Clone(p.heard), maps.Clone(p.answered), maps.Clone(p.ahead)
+	p.mu.Unlock()
+	other := func(peer *postv1.Address) bool {
+		return !sameAddress(peer, p.self) && p.keys.Active(peer.GetNode(), peer.GetService())
 	}
 	err = p.db.View(ctx, func(r store.Reader) error {
 		err := p.tables.receiving.Scan(r, store.Range{}, func(_ store.Key, s *postv1.ReceivingState) error {
-			all = all && !silent(s.GetLink().GetFrom())
+			heard := !other(s.GetLink().GetFrom())
+			for _, lane := range lanes {
+				from := endOf(s.GetLink().GetFrom(), lane)
+				heard = heard || !heardAt[from].IsZero() || !answeredAt[from].IsZero()
+				all = all && !ahead[from]
+			}
+			all = all && heard
 			return nil
 		})
 		return errors.Join(err, p.tables.sending.Scan(r, store.Range{}, func(_ store.Key, s *postv1.SendingState) error {
-			all = all && !s.GetOvertaken() && !silent(s.GetLink().GetTo())
+			answered := !answeredAt[endOf(s.GetLink().GetTo(), s.GetLink().GetLane())].IsZero()
+			all = all && !s.GetOvertaken() && (answered || !other(s.GetLink().GetTo()))
 			return nil
 		}))
 	})

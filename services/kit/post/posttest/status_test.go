@@ -137,3 +137,36 @@ func TestAllHeard(t *testing.T) {
 	both()
 	heard(punjab, false, "the other end knows more")
 }
+
+// A store that was put back to an older copy than it knows has not heard all when another end has but written to it: a letter does not say what
+// its writer has received.
+func TestAllHeardWaitsForWhoKnowsMore(t *testing.T) {
+	r := newRoom(t, Network(t), 2)
+	r.fake.SetFaults(Faults{})
+	sindh, punjab := r.desks[0], r.desks[1]
+	both := func() {
+		for r.step(sindh) || r.step(punjab) {
+		}
+	}
+	punjab.Queue(sindh.Office, bulk, kindNote, "a", "1")
+	sindh.Queue(punjab.Office, bulk, kindNote, "a", "1")
+	both()
+	punjab.keepCopy()
+	punjab.Stop()
+	punjab.Open()
+	punjab.Queue(sindh.Office, bulk, kindNote, "b", "2") // in the life that is lost
+	both()
+	punjab.Stop()
+	punjab.desk = punjab.old.Clone() // nobody says that this is an older copy
+	punjab.Open()
+	sindh.Queue(punjab.Office, bulk, kindNote, "c", "3")
+	r.settleAlone(sindh)
+	r.settleAlone(punjab)
+	if all, err := punjab.Post.AllHeard(t.Context()); err != nil || all {
+		t.Errorf("it has heard all: %t, %v", all, err)
+	}
+	both()
+	if len(punjab.rolled) == 0 {
+		t.Error("nobody ever says so: the test tries nothing")
+	}
+}

@@ -455,3 +455,27 @@ func (b *bench) passes(d time.Duration) {
 	_, err := b.TendDossiers(context.Background())
 	must(b.t, err)
 }
+
+// A dossier that nobody awaits goes after a while, also where this node had its part before and that is over: a giver may say that it belongs to a
+// later promise, of which nothing is ever heard.
+func TestADossierThatNobodyAwaitsGoes(t *testing.T) {
+	for name, up := range map[string]func(b *bench){
+		"never heard": func(*bench) {},
+		"over":        func(b *bench) { b.tell(steps[arrived]); b.tell(movedOn) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newApp(t, away)
+			b.referral.set(func(proto.Message) (proto.Message, error) { return &referralv1.Told{}, nil })
+			up(b)
+			later := aDossier()
+			later.Offer, later.Sequence = referral+"/offers/cc", 1<<60
+			must(t, b.deliver(fromHome, later))
+			for range 12 {
+				b.passes(30 * 24 * time.Hour)
+			}
+			if d := b.dossier(); d.GetReceiveTime() != nil {
+				t.Errorf("after a year the dossier is here, duty %v, due %v, %d bytes", d.GetDuty(), d.GetDueTime(), proto.Size(d.GetDossier()))
+			}
+		})
+	}
+}

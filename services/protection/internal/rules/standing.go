@@ -187,7 +187,7 @@ func MayHold(d *protectionv1.ReceivedDossier) []string {
 func Due(d *protectionv1.ReceivedDossier, now time.Time) *timestamppb.Timestamp {
 	here := d.GetReceiveTime() != nil || d.GetCase() != ""
 	switch {
-	case d.GetDuty() == unheard && here:
+	case (d.GetDuty() == unheard || d.GetDuty() == Over) && d.GetReceiveTime() != nil: // or of a later promise, that may never be made
 		return timestamppb.New(d.GetReceiveTime().AsTime().Add(Unclaimed))
 	case here || d.GetDuty() != Promised && d.GetDuty() != Care:
 		return nil

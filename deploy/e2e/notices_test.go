@@ -42,7 +42,7 @@ func TestMissedDeadlinesAreTold(t *testing.T) {
 		Ground: &referralv1.SubmitReferralRequest_Override{Override: &custodyv1.ConsentOverride{
 			LegalBasis: "COURT_ORDER", Approver: "nodes/balochistan/workers/everyone",
 		}},
-		Note: "An order.", RequestId: "submit-0001", AnswerBy: timestamppb.New(time.Now().Add(3 * time.Second)),
+		Note: "An order.", RequestId: "submit-0001", AnswerBy: timestamppb.New(time.Now().Add(5 * time.Second)),
 		Actor: &custodyv1.Actor{Person: "nodes/" + home + "/workers/everyone", Unit: homeUnit, Service: network.Protection},
 	})
 	must(t, err)
@@ -127,7 +127,7 @@ func waited(r *canaries) {
 func entry(request string) proto.Message {
 	return &shelterv1.CreateWaitlistEntryRequest{
 		Parent: beds, RequestId: request, WaitlistEntry: &shelterv1.WaitlistEntry{
-			Quantity: 1, Needs: needs(), ReviewTime: timestamppb.New(time.Now().Add(time.Second)),
+			Quantity: 1, Needs: needs(), ReviewTime: timestamppb.New(time.Now().Add(5 * time.Second)),
 		},
 	}
 }

@@ -91,6 +91,9 @@ func (c *country) judge(n *child) {
 		return
 	}
 	steady := c.steady()
+	if steady {
+		c.did["judged while all knew what they knew"]++
+	}
 	var writers, carers []string
 	var longest []custody.Link
 	for _, node := range c.nodes {

@@ -19,8 +19,11 @@ import (
 // judgeEvery is how often all is judged; what somebody does is judged at once.
 const judgeEvery = 12 * time.Hour
 
-// calmDays are how long it is calm at the end.
-const calmDays = 4
+// calmDays are how long it is calm at the end; longestCalm, where a child is still on the way then.
+const (
+	calmDays    = 4
+	longestCalm = 8
+)
 
 // live has a country live by its plan; keep is how many lines of the trace are kept.
 func live(t testing.TB, p plan, keys []*privacy.Keyring, keep int) *country {
@@ -31,11 +34,10 @@ func live(t testing.TB, p plan, keys []*privacy.Keyring, keep int) *country {
 		c.judgeAll()
 	}
 	c.calmDown()
-	for range 2 * calmDays {
-		if c.broken == "" {
-			c.run(12 * time.Hour)
-			c.judgeAll()
-		}
+	onTheirWay := func(n *child) bool { return c.settled(n) != "" }
+	for half := 0; c.broken == "" && (half < 2*calmDays || half < 2*longestCalm && slices.ContainsFunc(c.people, onTheirWay)); half++ {
+		c.run(12 * time.Hour)
+		c.judgeAll()
 	}
 	if c.broken == "" {
 		c.agree()

@@ -211,7 +211,9 @@ func TestFaultOfOneOfThem(t *testing.T) {
 	defer stop()
 	_, err := b.ReferCase(ctx, together(all), actor)
 	must(t, err)
+	b.referral.mu.Lock() // it is asked again and again meanwhile
 	asked := b.referral.calls[0].(*referralv1.SubmitReferralsRequest)
+	b.referral.mu.Unlock()
 	must(t, b.DB.Update(t.Context(), func(tx *kitstore.Tx) error {
 		return b.TakeReferredTogether(tx, outbox.Result{
 			Command: outbox.Command{ID: asked.GetRequests()[0].GetRequestId(), Method: referralv1.ReferralService_SubmitReferrals_FullMethodName, Request: asked},

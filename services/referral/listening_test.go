@@ -16,8 +16,13 @@ func TestAServiceThatStartsListensFirst(t *testing.T) {
 		err   error
 		fires bool
 	}{
-		{0, false, nil, false}, {0, true, nil, true}, {0, true, broken, false}, {listensAtMost - 1, false, nil, false},
-		{listensAtMost, false, nil, true}, {time.Hour, false, nil, true}, {-time.Hour, false, nil, true},
+		{0, false, nil, false},
+		{0, true, nil, true},
+		{0, true, broken, false},
+		{listensAtMost - 1, false, nil, false},
+		{listensAtMost, false, nil, true},
+		{time.Hour, false, nil, true},
+		{-time.Hour, false, nil, true},
 	} {
 		now, fired, heard := start.Add(c.after), false, c.heard
 		l := &listener{

@@ -99,6 +99,7 @@ check-format: $(TOOLS)
 
 check-vet: $(TOOLS)
 	go vet work
+	go vet -tags mutants ./deploy/simulation ./services/protection/internal/app
 	$(BIN)/staticcheck work
 
 # Uncached: what these tests read lies in other modules, where go test does not see it change.

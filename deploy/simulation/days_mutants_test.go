@@ -64,7 +64,7 @@ func missed(t *testing.T, keys []*privacy.Keyring, rule string, every int) (name
 	mutant.Set(rule)
 	defer mutant.Set("")
 	for seeds = 1; seeds <= mutantSeeds; seeds++ {
-		c := live(t, planOf(seeds*every, false), keys, 0)
+		c := live(t, planOf(seeds*every, seedsUsual, false), keys, 0)
 		name = c.invariant()
 		for _, fault := range []string{"INTERNAL", "OPEN", "WORK", "STORE", "RESTORE"} {
 			if strings.HasPrefix(name, fault) {

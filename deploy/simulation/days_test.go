@@ -61,8 +61,8 @@ const (
 	seedsUsual = 6
 )
 
-// planOf is the plan of a seed; the first ones are of the usual size. One in fifty signs and seals in earnest. In a soak each tenth is of the usual size, and of each hundred one a
-// month with 300.
+// planOf is the plan of a seed; the first ones are of the usual size. One in fifty signs and seals in earnest. In a soak each tenth is of the
+// usual size, and of each hundred one a month with 300.
 func planOf(seed, usual int, soak bool) plan {
 	s := smallSize
 	switch {

@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -122,7 +123,7 @@ func (c *country) judgeDossiers(node string) {
 	}
 	c.did["looks at dossiers"]++
 	read := c.readAt(p)
-	for _, referral := range sorted(read) {
+	for _, referral := range slices.Sorted(maps.Keys(read)) {
 		f := c.chain(node, referral)
 		c.did["dossiers judged"]++
 		if f == nil && (read[referral] != "" || c.house(node, "referral").life > 0) {
@@ -132,14 +133,6 @@ func (c *country) judgeDossiers(node string) {
 			c.breaks("DOSSIER (duty): %s can read what came of %s, has not the duty of care, and has not promised a place (%s)", p, c.whose(referral), referral)
 		}
 	}
-}
-
-func sorted(m map[string]string) (keys []string) {
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 func (c *country) whose(referral string) string {
@@ -200,7 +193,7 @@ func (c *country) judgeCases() {
 			continue
 		}
 		byCase := map[string]string{}
-		for _, referral := range sorted(live) {
+		for _, referral := range slices.Sorted(maps.Keys(live)) {
 			file := c.files.grounds[live[referral]]
 			if other := byCase[file]; other != "" && file != "" {
 				c.breaks("CASE (one referral): %s has two live referrals: %s and %s", file, other, referral)

@@ -92,7 +92,7 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	one := &Stepped{db: db, app: a, referrals: referralv1.NewReferralServiceClient(s.Referral), woken: true}
 	letters, err := post.New(post.Config{
 		Node: s.Node, Service: "protection", DB: db, Tables: store.Letters, Keys: s.Crypto, Transport: s.Transport,
-		Handlers: watched(a.Handlers(), s.Applied), Clock: s.Now, Rand: s.Random, Log: s.Log, Resend: s.Resend,
+		Handlers: post.Told(a.Handlers(), s.Applied), Clock: s.Now, Rand: s.Random, Log: s.Log, Resend: s.Resend,
 		OnRolledBack: func(above uint64) { one.rolledBack = max(one.rolledBack, above) },
 	})
 	if err != nil {
@@ -106,7 +106,7 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 		return nil, err
 	}
 	one.Post, one.Commands, one.Follower = letters, commands, newFollower(a, "referral", s.Referral, nil)
-	a.Post, a.Commands, a.Wake = letters, unwaiting{commands}, func() { one.woken = true }
+	a.Post, a.Commands, a.Wake = letters, outbox.Unwaiting{Outbox: commands}, func() { one.woken = true }
 	policy := server.Policy()
 	policy[events.ListEventsMethod] = rpc.Row{Callers: []string{rpc.AnyCaller}, Early: true}
 	one.Server = rpc.NewLocal("protection", policy, nil)
@@ -114,25 +114,6 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	eventsv1.RegisterEventServiceServer(one.Server, events.NewServer(db, store.Events))
 	return one, nil
 }
-
-// watched are handlers whose successes are told.
-func watched(all map[string]post.Handler, told func(*postv1.Address, *postv1.Letter)) map[string]post.Handler {
-	if told == nil {
-		return all
-	}
-	for kind, apply := range all {
-		all[kind] = func(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
-			tx.AfterCommit(func() { told(from, letter) })
-			return apply(tx, from, letter)
-		}
-	}
-	return all
-}
-
-// unwaiting is an outbox whose results nobody waits for: whoever would bring one is this very goroutine.
-type unwaiting struct{ *outbox.Outbox }
-
-func (unwaiting) Wait(context.Context, string) error { return context.DeadlineExceeded }
 
 // DoDue does what is due now: deadlines of cases, and dossiers that did not come or that nobody awaits. It says when the next is; zero for
 // never.

@@ -83,7 +83,7 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	one := &Stepped{db: db, app: a, shelter: shelterv1.NewReconcileServiceClient(s.Shelter), deadlines: true, recovery: true}
 	letters, err := post.New(post.Config{
 		Node: s.Node, Service: "referral", DB: db, Tables: store.Letters, Keys: s.Crypto, Transport: s.Transport,
-		Handlers: watched(handlers(a), s.Applied), Clock: s.Now, Rand: s.Random, Log: s.Log, Resend: s.Resend,
+		Handlers: post.Told(handlers(a), s.Applied), Clock: s.Now, Rand: s.Random, Log: s.Log, Resend: s.Resend,
 		OnRolledBack: func(above uint64) { one.rolledBack = max(one.rolledBack, above) },
 	})
 	if err != nil {
@@ -98,7 +98,7 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	}
 	one.listens = &listener{begun: s.Now(), now: s.Now, heard: letters.AllHeard, fire: a.FireDeadlines}
 	one.Post, one.Commands, one.Follower = letters, commands, newFollower(a, s.Shelter, nil)
-	a.Post, a.Commands = letters, unwaiting{commands}
+	a.Post, a.Commands = letters, outbox.Unwaiting{Outbox: commands}
 	a.Wake, a.WakeRecovery = func() { one.deadlines = true }, func() { one.recovery = true }
 	if err := a.BeginRecovery(ctx); err != nil {
 		return nil, err
@@ -110,25 +110,6 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	eventsv1.RegisterEventServiceServer(one.Server, events.NewServer(db, store.Events))
 	return one, nil
 }
-
-// watched are handlers whose successes are told.
-func watched(all map[string]post.Handler, told func(*postv1.Address, *postv1.Letter)) map[string]post.Handler {
-	if told == nil {
-		return all
-	}
-	for kind, apply := range all {
-		all[kind] = func(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
-			tx.AfterCommit(func() { told(from, letter) })
-			return apply(tx, from, letter)
-		}
-	}
-	return all
-}
-
-// unwaiting is an outbox whose results nobody waits for: whoever would bring one is this very goroutine.
-type unwaiting struct{ *outbox.Outbox }
-
-func (unwaiting) Wait(context.Context, string) error { return context.DeadlineExceeded }
 
 // Listen is FireDeadlines as the service does it, which listens to the others first.
 func (s *Stepped) Listen(ctx context.Context) (next time.Time, err error) {

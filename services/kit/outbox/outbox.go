@@ -276,6 +276,12 @@ func (o *Outbox) forget(id string, done chan struct{}) {
 	}
 }
 
+// Unwaiting is an outbox whose results nobody waits for, since whoever would bring one is this very goroutine. For simulations.
+type Unwaiting struct{ *Outbox }
+
+// Wait ends at once, as one whose time is over.
+func (Unwaiting) Wait(context.Context, string) error { return context.DeadlineExceeded }
+
 // Hurry has what waits for a service tried now: the caller knows that it answers again. Each of them waits up to 30 s else.
 func (o *Outbox) Hurry(service string) {
 	o.mu.Lock()

@@ -300,14 +300,17 @@ func (p *Post) handler(a *attempt, i int, l *postv1.Letter) Handler {
 
 // firstRefused finds the letter of the same subject behind which this one must wait.
 func (p *Post) firstRefused(tx *store.Tx, a *attempt, subject string) (id []byte, err error) {
-	if !a.any || subject == "" {
+	if !a.any {
 		return nil, nil
 	}
 	return p.firstOf(tx, a.from, subject)
 }
 
-// firstOf is the first letter of a sender about a subject that lies in quarantine and may become good; nil for none.
+// firstOf is the first letter of a sender about a subject that lies in quarantine and may become good; nil for none, and for no subject.
 func (p *Post) firstOf(r store.Reader, from end, subject string) (id []byte, err error) {
+	if subject == "" {
+		return nil, nil
+	}
 	err = p.tables.quarantine.Scan(r, store.Range{Prefix: from.subject(subject)}, func(_ store.Key, q *postv1.QuarantinedLetter) error {
 		if unopened(q) {
 			return nil
@@ -327,23 +330,32 @@ func unopened(q *postv1.QuarantinedLetter) bool {
 
 // park puts a letter into quarantine as it came and signs its refusal.
 func (p *Post) park(tx *store.Tx, a *attempt, l *postv1.Letter, reason string, behind []byte) (*postv1.SignedRefusal, error) {
+	signed, err := p.refuse(a.header.GetLink(), l, reason, behind, a.now)
+	if err != nil {
+		return nil, err
+	}
+	a.any = true
+	a.applied.parked++
+	return signed, p.tables.quarantine.Put(tx, quarantineKey(a.from.address(), a.from.lane, a.state.GetPeerIncarnation(), l), &postv1.QuarantinedLetter{
+		Link: a.header.GetLink(), Letter: withoutData(l), Refusal: signed, Time: timestamppb.New(a.now),
+		SenderIncarnation: a.state.GetPeerIncarnation(),
+	})
+}
+
+// refuse signs a refusal; behind is the letter behind which this one waits, nil for one that is refused itself.
+func (p *Post) refuse(link *postv1.Link, l *postv1.Letter, reason string, behind []byte, now time.Time) (*postv1.SignedRefusal, error) {
 	body, err := proto.Marshal(&postv1.Refusal{
-		Link:           a.header.GetLink(),
+		Link:           link,
 		LetterId:       l.GetLetterId(),
 		LetterHash:     letterHash(l),
 		Reason:         reason,
 		BehindLetterId: behind,
-		Time:           timestamppb.New(a.now),
+		Time:           timestamppb.New(now),
 	})
-	if err != nil {
-		return nil, err
-	}
-	signed := &postv1.SignedRefusal{Refusal: body, Signature: p.keys.Sign(refusalDomain, body)}
-	key := store.K(a.from.node, a.from.service, l.GetSubject(), a.state.GetPeerIncarnation(), uint32(a.from.lane), l.GetSequence())
-	a.any = true
-	a.applied.parked++
-	return signed, p.tables.quarantine.Put(tx, key, &postv1.QuarantinedLetter{
-		Link: a.header.GetLink(), Letter: withoutData(l), Refusal: signed, Time: timestamppb.New(a.now),
-		SenderIncarnation: a.state.GetPeerIncarnation(),
-	})
+	return &postv1.SignedRefusal{Refusal: body, Signature: p.keys.Sign(refusalDomain, body)}, err
+}
+
+// quarantineKey keeps what one sender wrote about one subject together and in order.
+func quarantineKey(from *postv1.Address, lane postv1.Lane, incarnation uint64, l *postv1.Letter) store.Key {
+	return store.K(from.GetNode(), from.GetService(), l.GetSubject(), incarnation, uint32(lane), l.GetSequence())
 }

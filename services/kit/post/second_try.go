@@ -10,6 +10,7 @@ import (
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/logging"
@@ -64,6 +65,41 @@ func (p *Post) secondTry(ctx context.Context, now time.Time) error {
 		return fmt.Errorf("ask the senders of what lies in quarantine: %w", err)
 	}
 	return nil
+}
+
+// Park puts a letter that its handler took, to do what it says later, into quarantine, since it turned out that this can never be done. Its
+// writer, in the given incarnation, was told that it is taken, and is asked as for all that lies there. What comes of the letter's subject from
+// now on waits behind it.
+func (p *Post) Park(tx *store.Tx, from *postv1.Address, incarnation uint64, l *postv1.Letter, reason string) error {
+	link := &postv1.Link{From: from, To: p.self, Lane: postv1.Lane_LANE_URGENT} // it is shown there: by which it came is not known any more
+	behind, err := p.firstOf(tx, endOf(from, link.GetLane()), l.GetSubject())
+	if err != nil {
+		return err
+	}
+	if behind != nil {
+		reason = reasonBehind
+	}
+	now := p.clock()
+	signed, err := p.refuse(link, l, reason, behind, now)
+	if err != nil {
+		return err
+	}
+	p.counts.letters(0, 1)
+	for l = proto.CloneOf(l); ; {
+		l.Sequence++ // its place among those that were parked so, in front of what comes by a lane
+		err := p.tables.quarantine.Insert(tx, quarantineKey(from, postv1.Lane_LANE_UNSPECIFIED, incarnation, l), &postv1.QuarantinedLetter{
+			Link: link, Letter: l, Refusal: signed, Time: timestamppb.New(now), SenderIncarnation: incarnation,
+		})
+		if !errors.Is(err, store.ErrExists) {
+			return err
+		}
+	}
+}
+
+// Parked says that something of a sender about a subject lies in quarantine, behind which what comes after it has to wait.
+func (p *Post) Parked(r store.Reader, from *postv1.Address, subject string) (bool, error) {
+	first, err := p.firstOf(r, endOf(from, 0), subject)
+	return first != nil, err
 }
 
 // askStand queues a question for each sender and subject in quarantine.

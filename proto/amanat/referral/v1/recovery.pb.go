@@ -762,7 +762,9 @@ type WaitingRecord struct {
 	// Or an offer of ours that another node holds and our chain does not.
 	Offered *v1.SignedEvent `protobuf:"bytes,6,opt,name=offered,proto3" json:"offered,omitempty"`
 	// Incarnation of the letter's writer; 0 for what is no letter.
-	Incarnation   uint64 `protobuf:"varint,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Incarnation uint64 `protobuf:"varint,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// The letter's id; empty for what is no letter, and in rows of before there was this field.
+	LetterId      []byte `protobuf:"bytes,8,opt,name=letter_id,json=letterId,proto3" json:"letter_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -846,6 +848,13 @@ func (x *WaitingRecord) GetIncarnation() uint64 {
 	return 0
 }
 
+func (x *WaitingRecord) GetLetterId() []byte {
+	if x != nil {
+		return x.LetterId
+	}
+	return nil
+}
+
 var File_amanat_referral_v1_recovery_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_recovery_proto_rawDesc = "" +
@@ -905,7 +914,7 @@ const file_amanat_referral_v1_recovery_proto_rawDesc = "" +
 	"\x05after\x18\x03 \x01(\fR\x05after\x12\x1f\n" +
 	"\vchains_told\x18\x04 \x01(\bR\n" +
 	"chainsTold\x12\x12\n" +
-	"\x04paid\x18\x05 \x01(\bR\x04paid\"\x8a\x02\n" +
+	"\x04paid\x18\x05 \x01(\bR\x04paid\"\xa7\x02\n" +
 	"\rWaitingRecord\x12\x1b\n" +
 	"\tfrom_node\x18\x01 \x01(\tR\bfromNode\x12\x1a\n" +
 	"\breferral\x18\x02 \x01(\tR\breferral\x12\x12\n" +
@@ -913,7 +922,8 @@ const file_amanat_referral_v1_recovery_proto_rawDesc = "" +
 	"\x04body\x18\x04 \x01(\fR\x04body\x12<\n" +
 	"\rshelter_event\x18\x05 \x01(\v2\x17.amanat.events.v1.EventR\fshelterEvent\x128\n" +
 	"\aoffered\x18\x06 \x01(\v2\x1e.amanat.custody.v1.SignedEventR\aoffered\x12 \n" +
-	"\vincarnation\x18\a \x01(\x04R\vincarnation*}\n" +
+	"\vincarnation\x18\a \x01(\x04R\vincarnation\x12\x1b\n" +
+	"\tletter_id\x18\b \x01(\fR\bletterId*}\n" +
 	"\fExcuseReason\x12\x1d\n" +
 	"\x19EXCUSE_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12EXCUSE_REASON_LOST\x10\x01\x12\x17\n" +

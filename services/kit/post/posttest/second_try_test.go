@@ -1,11 +1,13 @@
 package posttest
 
 import (
+	"crypto/sha256"
 	"slices"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/post"
@@ -195,4 +197,37 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A letter that a handler took, to do it later, and that cannot be done then, goes to quarantine: what comes behind it waits, its sender is
+// asked, and with a later version all is applied in order.
+func TestQuarantineOfWhatWasTaken(t *testing.T) {
+	r, sindh, punjab := newDesks(t)
+	sindh.Queue(punjab.Office, bulk, kindNote, "s", "taken")
+	r.run(r.receipted)
+	park := func(subject, text string) {
+		t.Helper()
+		body, err := proto.Marshal(wrapperspb.String(text))
+		must(t, err)
+		id := sha256.Sum256(body)
+		l := &postv1.Letter{LetterId: id[:16], Kind: kindLater, Subject: subject, Body: body}
+		must(t, punjab.DB.Update(t.Context(), func(tx *store.Tx) error {
+			return punjab.Post.Park(tx, sindh.Addr, sindh.DB.Incarnation(), l, "not-possible")
+		}))
+	}
+	park("s", "first")
+	park("s", "second")
+	park("", "of nothing")
+	park("", "of nothing either")
+	sindh.Queue(punjab.Office, urgent, kindNote, "s", "third")
+	sindh.Queue(punjab.Office, urgent, kindNote, "x", "other")
+	r.run(r.receipted)
+	r.quiet(sindh, punjab)
+	mustEqual(t, punjab.Received(), []string{"taken", "other"})
+	mustEqual(t, quarantined(t, punjab.Office), []string{"", "", "s", "s", "s"})
+	punjab.upgraded = true
+	r.reopen(punjab)
+	r.quiet(sindh, punjab)
+	mustEqual(t, punjab.Received(), []string{"taken", "other", "of nothing", "of nothing either", "first", "second", "third"})
+	mustEqual(t, quarantined(t, punjab.Office), nil)
 }

@@ -17,6 +17,7 @@ import (
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	identityv1 "amanat.example/proto/amanat/identity/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/events"
@@ -40,6 +41,9 @@ type Post interface {
 	Queue(tx *kitstore.Tx, o post.Outgoing) error
 	// Incarnations are the lives of a service of other nodes as far as it was heard, by node.
 	Incarnations(r kitstore.Reader, service string) (map[string]uint64, error)
+	// Park puts a letter that was taken, to be done later, into quarantine; Parked says that one lies there, behind which others wait.
+	Park(tx *kitstore.Tx, from *postv1.Address, incarnation uint64, l *postv1.Letter, reason string) error
+	Parked(r kitstore.Reader, from *postv1.Address, subject string) (bool, error)
 }
 
 // Commands queues commands in the transaction that decides them.

@@ -6,7 +6,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	postv1 "amanat.example/proto/amanat/post/v1"
-	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/logging"
 	kitstore "amanat.example/services/kit/store"
@@ -50,9 +49,9 @@ func (a *App) Handlers() map[string]Handler {
 			case err != nil:
 				return err
 			case waits:
-				return a.waitFor(tx, &referralv1.WaitingRecord{FromNode: from.GetNode(), Referral: letter.GetSubject(), Kind: kind, Body: letter.GetBody()})
+				return a.waitLetter(tx, from, letter.GetSubject(), letter)
 			}
-			return a.neverAJam(apply(tx, from, letter), letter)
+			return a.orWait(tx, apply(tx, from, letter), from, letter)
 		}
 	}
 	return all

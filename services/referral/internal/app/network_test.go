@@ -168,7 +168,8 @@ type node struct {
 	heard    map[string]uint64 // lives of the other nodes
 	// released are the holds that were given back.
 	released map[string]bool
-	placed   map[string]placing // by request id, as the shelter knows them for ever
+	placed   map[string]placing          // by request id, as the shelter knows them for ever
+	parked   map[string][]*postv1.Letter // in quarantine, by sender and subject
 }
 
 // placing is a hold that was placed, and what asked for it.
@@ -206,6 +207,18 @@ func (p poster) Queue(tx *kitstore.Tx, o post.Outgoing) error {
 		p.n.net.sent = append(p.n.net.sent, mail{from: p.n.Node, out: o, body: raw, life: p.n.DB.Incarnation()})
 	})
 	return nil
+}
+
+func (p poster) Park(tx *kitstore.Tx, from *postv1.Address, _ uint64, l *postv1.Letter, reason string) error {
+	tx.AfterCommit(func() {
+		p.n.net.refused = append(p.n.net.refused, l.GetKind()+": "+reason)
+		p.n.parked[from.GetNode()+l.GetSubject()] = append(p.n.parked[from.GetNode()+l.GetSubject()], l)
+	})
+	return nil
+}
+
+func (p poster) Parked(_ kitstore.Reader, from *postv1.Address, subject string) (bool, error) {
+	return len(p.n.parked[from.GetNode()+subject]) > 0, nil
 }
 
 func (p poster) Incarnations(kitstore.Reader, string) (map[string]uint64, error) {
@@ -326,7 +339,7 @@ func makeNetwork(t testing.TB, memory bool) *network {
 		n := &node{
 			t: t, net: net, path: filepath.Join(t.TempDir(), name+".db"),
 			refuse: map[string]*fault.Error{}, heard: map[string]uint64{}, holds: map[string]*shelterv1.Hold{}, released: map[string]bool{},
-			placed: map[string]placing{},
+			placed: map[string]placing{}, parked: map[string][]*postv1.Letter{},
 		}
 		n.App = &app.App{
 			Node: name, Now: func() time.Time { return net.now }, Random: rand.Reader, Signer: signer{key}, Roster: members{keys, net}, Opener: opener{keys, name},

@@ -10,6 +10,7 @@ import (
 	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
 )
 
@@ -31,7 +32,7 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	if still, err := w.still(); err != nil {
 		return err
 	} else if still {
-		return a.waitReply(tx, from, reply.GetReferral(), letter)
+		return &standsStill{reply.GetReferral()}
 	}
 	s := w.chain.State()
 	if reply.GetNode() != from && !s.Owned(from) { // a former owner passes on what others said
@@ -187,12 +188,12 @@ func (w *work) consentWithdrawn() error {
 	return err
 }
 
-// accepted chooses an acceptance when it is the only one there can be and the
-// node's policy leaves it to the service.
+// accepted chooses an acceptance when it is the only one there can be, the node's policy leaves it to the service, and nothing speaks
+// against it: else a person chooses. The acceptance stands in the chain either way.
 func (w *work) accepted(offer []byte) error {
 	s := w.chain.State()
 	chosen := s.Offer(offer)
-	if !w.AutoConfirm {
+	if !w.AutoConfirm || !chosen.External() && !w.takesPart(rules.UnitNode(chosen.Offered.GetToUnit())) {
 		return nil
 	}
 	group, err := w.bound()

@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"context"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -201,6 +202,7 @@ func TestALetterThatWaitsStopsNoService(t *testing.T) {
 	n := net.nodes["balochistan"]
 	v := net.walk(submitted)
 	n.restore(n.copy(), true, false)
+	n.heard["sindh"] = net.nodes["sindh"].DB.Incarnation() // else its letter is taken for one of an earlier life
 	net.brings("sindh", n.Node, "custody.reply.v1", net.signed("sindh", v.GetName(), &custodyv1.Reply{
 		Body: &custodyv1.Reply_SafetyInformation{SafetyInformation: &custodyv1.SafetyInformation{}},
 	}))
@@ -212,8 +214,23 @@ func TestALetterThatWaitsStopsNoService(t *testing.T) {
 			FromNode: "punjab", Referral: v.GetName(), Kind: "custody.later.v1", Incarnation: 1 << 62,
 		})
 	}))
+	must(t, n.DB.Update(background, func(tx *kitstore.Tx) error { // behind the one it does not know, which therefore waits too
+		return store.Waiting.Insert(tx, kitstore.K("punjab", v.GetName(), uint64(2)), &referralv1.WaitingRecord{
+			FromNode: "punjab", Referral: v.GetName(), Kind: "custody.head.v1", Incarnation: 1 << 62, LetterId: bytes.Repeat([]byte{7}, 16),
+		})
+	}))
 	n.Roster = buggy{n.Roster}
 	net.heal()
+	for _, want := range []string{"custody.later.v1: unknown-kind", "custody.head.v1: not-possible-here", "custody.reply.v1: handler-failed"} {
+		if !slices.Contains(net.refused, want) {
+			t.Errorf("in quarantine are %q, without %q", net.refused, want)
+		}
+	}
+	for _, l := range slices.Concat(slices.Collect(maps.Values(n.parked))...) {
+		if len(l.GetLetterId()) != 16 || l.GetKind() == "custody.reply.v1" && len(l.GetBody()) == 0 {
+			t.Errorf("in quarantine is %v", l)
+		}
+	}
 }
 
 // written is called with each line of a log.

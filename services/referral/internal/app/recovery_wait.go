@@ -2,12 +2,12 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -46,13 +46,23 @@ func (a *App) waitFor(tx *kitstore.Tx, w *referralv1.WaitingRecord) error {
 	}
 }
 
-// waitReply puts a reply off until the referral goes on.
-func (a *App) waitReply(tx *kitstore.Tx, from, referral string, letter *custodyv1.ReplyLetter) error {
-	raw, err := proto.Marshal(letter)
-	if err != nil {
-		return err
+// standsStill says that the referral which a letter is about stands still until other nodes have answered.
+type standsStill struct{ referral string }
+
+func (s *standsStill) Error() string { return "the referral stands still" }
+
+// orWait puts a letter off whose referral stands still.
+func (a *App) orWait(tx *kitstore.Tx, err error, from *postv1.Address, l *postv1.Letter) error {
+	if s, ok := errors.AsType[*standsStill](err); ok {
+		return a.waitLetter(tx, from, s.referral, l)
 	}
-	return a.waitFor(tx, &referralv1.WaitingRecord{FromNode: from, Referral: referral, Kind: kindReply, Body: raw})
+	return a.neverAJam(err, l)
+}
+
+func (a *App) waitLetter(tx *kitstore.Tx, from *postv1.Address, referral string, l *postv1.Letter) error {
+	return a.waitFor(tx, &referralv1.WaitingRecord{
+		FromNode: from.GetNode(), Referral: referral, Kind: l.GetKind(), Body: l.GetBody(), LetterId: l.GetLetterId(),
+	})
 }
 
 // waitingFor is the key of a referral that is to be looked at when all have answered.
@@ -165,8 +175,8 @@ func (a *App) doWaiting(ctx context.Context, whose kitstore.Range, thawed bool) 
 	}
 }
 
-// doOne does one thing that waited; false when it still has to wait. A letter that is refused now was told to its sender as taken, so
-// it is only logged.
+// doOne does one thing that waited; false when it still has to wait. A letter that is refused now was told to its sender as taken: it goes to
+// quarantine all the same, and so do those behind it.
 func (a *App) doOne(ctx context.Context, row kitstore.Row[*referralv1.WaitingRecord], thawed bool) (done bool, err error) {
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		done = false
@@ -185,11 +195,28 @@ func (a *App) doOne(ctx context.Context, row kitstore.Row[*referralv1.WaitingRec
 		}
 		return a.doWaited(tx, row.Value)
 	})
-	if _, refused := errors.AsType[*Refused](err); !refused {
+	refused, ok := errors.AsType[*Refused](err)
+	if !ok {
 		return done, err
 	}
-	a.Log.Warn("a letter that waited can never be applied", logging.Referral(row.Value.GetReferral()), logging.Err(err))
-	return true, a.DB.Update(ctx, func(tx *kitstore.Tx) error { return store.Waiting.Delete(tx, row.Key) })
+	a.Log.Error("a letter that waited can never be applied: it goes to quarantine", logging.Referral(row.Value.GetReferral()), logging.Err(err))
+	return true, a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		return errors.Join(store.Waiting.Delete(tx, row.Key), a.park(tx, row.Value, refused.Reason))
+	})
+}
+
+// park puts a letter that waited into quarantine. Rows of before they had the letter's id have one that says nothing else.
+func (a *App) park(tx *kitstore.Tx, w *referralv1.WaitingRecord, reason string) error {
+	l := letterOf(w)
+	if len(l.GetLetterId()) == 0 {
+		hash := sha256.Sum256(l.GetBody())
+		l.LetterId = hash[:16]
+	}
+	return a.Post.Park(tx, referralAt(w.GetFromNode()), w.GetIncarnation(), l, reason)
+}
+
+func letterOf(w *referralv1.WaitingRecord) *postv1.Letter {
+	return &postv1.Letter{LetterId: w.GetLetterId(), Kind: w.GetKind(), Subject: w.GetReferral(), Body: w.GetBody()}
 }
 
 // ofEarlierLife says that a letter's writer was restored after it wrote it. What this node told the writer, in this life or one that it
@@ -233,6 +260,11 @@ func (a *App) doWaited(tx *kitstore.Tx, w *referralv1.WaitingRecord) error {
 	case w.GetOffered() != nil:
 		return a.voidOffer(tx, w)
 	case w.GetKind() != "":
+		if parked, err := a.Post.Parked(tx, referralAt(w.GetFromNode()), w.GetReferral()); err != nil {
+			return err
+		} else if parked {
+			return a.park(tx, w, reasonState)
+		}
 		return a.applyWaited(tx, w)
 	}
 	return a.goOn(tx, w.GetReferral())
@@ -251,8 +283,8 @@ func (a *App) applyWaited(tx *kitstore.Tx, w *referralv1.WaitingRecord) (err err
 			err = refuse(reasonPanic)
 		}
 	}()
-	letter := &postv1.Letter{Kind: w.GetKind(), Subject: w.GetReferral(), Body: w.GetBody()}
-	return a.neverAJam(apply(tx, referralAt(w.GetFromNode()), letter), letter)
+	from, letter := referralAt(w.GetFromNode()), letterOf(w)
+	return a.orWait(tx, apply(tx, from, letter), from, letter)
 }
 
 // goOn does for a referral what was put off while it stood still.

@@ -1,9 +1,11 @@
 package app_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/fault"
 )
@@ -40,6 +42,33 @@ func TestAnArrivalFromASuspendedNode(t *testing.T) {
 	sindh.fire()
 	net.settle()
 	net.came(name, "sindh")
+}
+
+// An acceptance waits while its receiver, restored, asks the others; meanwhile its writer is suspended. It stands in the chain all the same, is
+// not chosen by itself, and a person chooses once the place takes part again.
+func TestAnAcceptanceThatWaitedOfASuspendedNode(t *testing.T) {
+	net := newNetwork(t)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	v := net.walk(submitted)
+	offer := v.GetOffers()[0].GetName()
+	net.suspended["sindh"] = true
+	origin.restore(origin.copy(), true, false)
+	punjab.accept(offer)
+	net.settle()
+	if got := origin.awaited(); !slices.Equal(got, []string{"sindh"}) {
+		t.Fatalf("awaited are %v", got)
+	}
+	net.suspended["sindh"], net.suspended["punjab"] = false, true
+	net.now = net.now.Add(time.Minute)
+	net.heal()
+	got := origin.get(v.GetName())
+	if o := got.GetOffers()[0]; o.GetState() != offerAccepted || got.GetNextDeadline().GetKind() != referralv1.Deadline_KIND_CONFIRM || len(net.refused) > 0 {
+		t.Errorf("the offer is %v, the next deadline %v; refused %v", o.GetState(), got.GetNextDeadline(), net.refused)
+	}
+	net.suspended["punjab"] = false
+	must(t, origin.confirm(offer))
+	net.settle()
+	net.checkState(v.GetName(), custodyv1.ReferralState_REFERRAL_STATE_READY, "balochistan")
 }
 
 // A chosen place is suspended before the person leaves: nobody is sent there, and the offer is taken back.

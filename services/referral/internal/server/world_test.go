@@ -82,6 +82,14 @@ func (n *node) Incarnations(kitstore.Reader, string) (map[string]uint64, error) 
 	return map[string]uint64{}, nil
 }
 
+// Park implements app.Post: nothing waits here for a recovery.
+func (n *node) Park(*kitstore.Tx, *postv1.Address, uint64, *postv1.Letter, string) error {
+	return errors.New("a letter is parked")
+}
+
+// Parked implements app.Post.
+func (n *node) Parked(kitstore.Reader, *postv1.Address, string) (bool, error) { return false, nil }
+
 // queue is the node's outbox: what is queued is called when somebody waits for it, or at settle.
 type queue struct{ n *node }
 

@@ -72,7 +72,7 @@ soak: need-go ## Repeat the random tests for MINUTES=n each: programs, histories
 		-run 'RandomPrograms|AreLinearizable|KilledUnderLoad|OneBed|EveryReachable|Restored|NothingNarrower' ./shelter/... ./custody ./referral/internal/... ./federal/...
 	cd deploy && SOAK_MINUTES=$(MINUTES) go test $(RACE) -count=1 -v -timeout $$(($(MINUTES) + 30))m -run 'DemoUnderFaults|AccidentsOfNATS|LineOfANamespace' ./e2e
 	cd deploy && SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run 'Explore|TestDays' ./simulation
-	cd deploy && SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run 'Power|Bits' ./disktest
+	cd deploy && SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run 'Power|Bits|ADiskThatFails' ./disktest
 	$(MAKE) fuzz
 
 # How long each fuzz target goes on.

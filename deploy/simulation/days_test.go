@@ -55,21 +55,22 @@ var (
 	monthSize = size{300, 30}
 )
 
-// Seeds of `make test`: the first are of the usual size.
+// Seeds of `make test`, the first of which are of the usual size; and of a soak, at least.
 const (
 	seedsTest  = 300
 	seedsUsual = 6
+	seedsSoak  = 10_000
 )
 
-// planOf is the plan of a seed; the first ones are of the usual size. One in fifty signs and seals in earnest. In a soak each tenth is of the
-// usual size, and of each hundred one a month with 300.
+// planOf is the plan of a seed; the first ones are of the usual size. One in fifty signs and seals in earnest. In a soak each fiftieth is of the
+// usual size, and of each five thousand one a month with 300.
 func planOf(seed, usual int, soak bool) plan {
 	s := smallSize
 	switch {
-	case seed <= usual, soak && seed%10 == 0 && seed%100 != 0:
-		s = usualSize
-	case soak && seed%100 == 0:
+	case soak && seed%5000 == 0:
 		s = monthSize
+	case seed <= usual, soak && seed%50 == 0:
+		s = usualSize
 	}
 	p := newPlan(uint64(seed), s.children, s.days)
 	p.real = seed%50 == 25
@@ -101,7 +102,7 @@ func TestDays(t *testing.T) {
 		t.Run(fmt.Sprint("lane ", lane), func(t *testing.T) {
 			t.Parallel()
 			keys := countryKeys(t)
-			for range soaktest.Rounds(t, most/lanes, most/lanes) {
+			for range soaktest.Rounds(t, most/lanes, seedsSoak/lanes) {
 				mu.Lock()
 				next++
 				seed := next

@@ -183,7 +183,8 @@ func (w *World) brokenTogether(s State) string {
 			if o == nil {
 				return "PARTED: one of those who go together is not there"
 			}
-			if a, b := sentTo(c.chain), sentTo(o.chain); a != b {
+			a, _ := sentTo(c.chain)
+			if b, _ := sentTo(o.chain); a != b {
 				return fmt.Sprintf("PARTED: %s was sent to %q and the other to %q", name, a, b)
 			}
 		}
@@ -191,12 +192,15 @@ func (w *World) brokenTogether(s State) string {
 	return ""
 }
 
-// sentTo is where the first handover by a promise went; empty for none.
-func sentTo(c *custody.Chain) string {
+// sentTo is where the first handover went, and who wrote it; empty for none, and for one that followed a person who had gone already.
+func sentTo(c *custody.Chain) (to, by string) {
 	for _, l := range c.Links() {
-		if d := l.Event.GetDispatched(); d != nil && len(d.GetArrival()) == 0 {
-			return d.GetToNode()
+		if d := l.Event.GetDispatched(); d != nil {
+			if len(d.GetArrival()) > 0 {
+				break
+			}
+			return d.GetToNode(), l.Event.GetOwner()
 		}
 	}
-	return ""
+	return "", ""
 }

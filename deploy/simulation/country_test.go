@@ -89,9 +89,6 @@ func (c *country) tell(format string, values ...any) {
 	}
 }
 
-// beds are those of each node's shelter.
-const beds = 40
-
 // newCountry makes one in which nothing has happened. keys are made once for all: making them is slow.
 func newCountry(t testing.TB, p plan, keys []*privacy.Keyring) *country {
 	c := &country{
@@ -123,7 +120,7 @@ func newCountry(t testing.TB, p plan, keys []*privacy.Keyring) *country {
 		h.open()
 	}
 	c.chains = chains{map[[32]byte]*chainFacts{}, c.houses[1].party().roster}
-	c.furnish(beds)
+	c.furnish(p.beds)
 	if p.cases {
 		c.furnishUnits()
 	}

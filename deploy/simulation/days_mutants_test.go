@@ -24,6 +24,11 @@ func TestDaysMutants(t *testing.T) {
 		{"ended", "an offer that was withdrawn is accepted"},
 		{"life", "a restored store keeps its incarnation, and its sequences"},
 		{"fence", "what an earlier life wrote counts"},
+		{"watch", "who handed over has no deadline of its own"},
+		{"hold", "a restored service takes in what a node wrote that has not answered"},
+		{"beds", "a bed is held that is not free"},
+		{"ahead", "a store that was rolled back does not mind that a peer knows more of it"},
+		{"all ready", "those who go together are sent when one of them has a promise"},
 	} {
 		name, seeds := missed(t, keys, m.rule, 1)
 		if name == "" {

@@ -81,7 +81,7 @@ func planOf(seed, usual int, soak bool) plan {
 var storms = []string{
 	"messages lost", "cuts", "cut ins", "cut outs", "slow links", "crashes", "commits not synced", "restores", "rollbacks", "found rolled back", "hub wipes",
 	"hub rollbacks", "clock jumps", "illegal", "letters applied", "submits (done)", "submits together (done)", "completes", "facts reconciled",
-	"judged while all knew what they knew", "dossiers received",
+	"judged while all knew what they knew", "judged whether siblings were parted", "offers seen for which no bed was free", "dossiers received",
 }
 
 // Countries live for days in a storm and then in calm: all invariants hold as they go, and in the end all agree. Two live beside each other.

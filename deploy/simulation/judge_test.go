@@ -111,6 +111,7 @@ func (c *country) judge(n *child) {
 		if f.state.Care == node {
 			carers = append(carers, node)
 		}
+		c.judgeTogether(n, h, f)
 		links := f.chain.Links()
 		for i := range min(len(links), len(longest)) {
 			if links[i].Hash != longest[i].Hash {
@@ -127,6 +128,28 @@ func (c *country) judge(n *child) {
 	}
 	if steady && len(longest) > 0 && len(carers) == 0 && !c.asserted(n.referral) {
 		c.breaks("I6 (care): nobody has the duty of care of child %d", n.number)
+	}
+}
+
+// judgeTogether holds that those who go together were sent to one place, and by who sends them in one transaction: nobody goes alone. A node
+// that was restored may have lost one of them.
+func (c *country) judgeTogether(n *child, h *house, f *chainFacts) {
+	to, by := sentTo(f.chain)
+	for _, other := range n.siblings {
+		if other == n || to == "" || other.referral == "" {
+			continue
+		}
+		c.did["judged whether siblings were parted"]++
+		o := c.chain(h.node, other.referral)
+		if o == nil {
+			continue
+		}
+		switch also, _ := sentTo(o.chain); {
+		case also != "" && also != to:
+			c.breaks("PARTED: child %d was sent to %s, and child %d to %s", n.number, to, other.number, also)
+		case also == "" && by == h.node && h.life == 0 && o.state.Epoch == 1 && !o.state.Terminal():
+			c.breaks("PARTED: %s has sent child %d to %s, and not child %d, who goes with them", h.node, n.number, to, other.number)
+		}
 	}
 }
 
@@ -225,6 +248,9 @@ func (c *country) judgeDeadlines(h *house) {
 		}
 		has := asserted[n.referral] || f != nil && f.state.Care == h.node
 		for _, o := range c.offersTo(h, n) {
+			if o.GetAcceptFailure() == "NO_CAPACITY" {
+				c.did["offers seen for which no bed was free"]++
+			}
 			if liveOffer(o.GetState()) && !due[o.GetName()] {
 				c.breaks("I7 (deadline): an offer to %s about child %d is %s and has no deadline", h.node, n.number, custody.OfferStateName(o.GetState()))
 			}
@@ -435,8 +461,8 @@ func (c *country) judgeBeds() {
 				break
 			}
 		}
-		if taken > beds {
-			c.breaks("CAPACITY: %s has %d beds and %d are taken", node, beds, taken)
+		if taken > c.plan.beds {
+			c.breaks("CAPACITY: %s has %d beds and %d are taken", node, c.plan.beds, taken)
 		}
 	}
 }

@@ -12,9 +12,10 @@ import (
 // each message, follows from the seed too, each from a stream of its own: so that where a part of the plan is taken away, the rest stays alike.
 type plan struct {
 	seed     uint64
-	days     int  // of storm; the calm comes behind them
-	real     bool // letters are signed and sealed in earnest
-	cases    bool // children are taken in by protection services, which refer them
+	days     int   // of storm; the calm comes behind them
+	real     bool  // letters are signed and sealed in earnest
+	cases    bool  // children are taken in by protection services, which refer them
+	beds     int32 // of each node's shelter
 	arrivals []arrival
 	mishaps  []mishap
 }
@@ -80,9 +81,18 @@ var weathers = []weather{
 	{"clock back", 5 * 24 * time.Hour, []string{""}, 3 * time.Hour},
 }
 
+// plenty are more beds than a node ever needs; one country in so many has few, so that some are refused for want of one.
+const (
+	plenty      = 40
+	scarceEvery = 3
+)
+
 // newPlan draws one.
 func newPlan(seed uint64, children, days int) plan {
-	p := plan{seed: seed, days: days, cases: seed%casesEvery == 0}
+	p := plan{seed: seed, days: days, cases: seed%casesEvery == 0, beds: plenty}
+	if seed%scarceEvery == 1 {
+		p.beds = max(2, int32(children/5)) // enough for all, though not where each is sent first
+	}
 	long := time.Duration(days) * 24 * time.Hour
 	chance := stream(seed, "plan")
 	for n := 0; n < children; {

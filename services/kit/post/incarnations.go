@@ -8,6 +8,7 @@ import (
 
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/store"
 )
 
@@ -109,7 +110,7 @@ func (p *Post) overtaken(by end, above uint64) {
 		return
 	}
 	p.log.Error("a peer knows more of this store than it does itself: it was rolled back, or lost", peer)
-	if p.onRolled != nil {
+	if p.onRolled != nil && !mutant.Off("ahead") {
 		p.onRolled(above)
 	}
 }

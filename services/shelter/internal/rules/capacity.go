@@ -8,6 +8,7 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/mutant"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
@@ -84,7 +85,7 @@ func LetsIn(s *shelterv1.Shelter, now time.Time) error {
 
 // Room refuses to take more beds of a group than are free.
 func Room(g *shelterv1.Group, c Count, quantity int32) error {
-	if Free(g, c) < quantity {
+	if Free(g, c) < quantity && !mutant.Off("beds") {
 		return fault.New(fault.NoCapacity, "Not enough beds are free in this group. Choose another group, or ask again later.", "group", g.GetName())
 	}
 	return nil

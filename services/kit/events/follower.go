@@ -1,7 +1,9 @@
 package events
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -70,17 +72,15 @@ func (f *Follower) Step(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	page, err := f.c.Source.ListEvents(ctx, &eventsv1.ListEventsRequest{After: mark.GetPosition()})
-	if err != nil {
-		return 0, fmt.Errorf("read the events of %s: %w", f.c.From, err)
-	}
-	if page.GetStoreId() != mark.GetStoreId() && mark.GetPosition() > 0 {
-		f.c.Logger.Warn("the store followed has changed: reading it again from the start",
+	page, same, err := f.read(ctx, mark)
+	if err == nil && !same {
+		f.c.Logger.Error("the store followed has changed, or was put back to an older copy: reading it again from the start",
 			logging.Peer(f.c.Node, f.c.From), logging.Count("position", mark.GetPosition()))
 		mark = &eventsv1.EventMark{}
-		if page, err = f.c.Source.ListEvents(ctx, &eventsv1.ListEventsRequest{}); err != nil {
-			return 0, fmt.Errorf("read the events of %s: %w", f.c.From, err)
-		}
+		page, _, err = f.read(ctx, mark)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the events of %s: %w", f.c.From, err)
 	}
 	f.progress.position.Store(mark.GetPosition())
 	f.progress.last.Store(page.GetLastPosition())
@@ -94,6 +94,37 @@ func (f *Follower) Step(ctx context.Context) (int, error) {
 		return 0, nil
 	}
 	return f.applyPage(ctx, page)
+}
+
+// read reads a page behind a mark, and whether the store is still the one in which the mark was made. The event at the mark is read once more,
+// where the mark knows what it said: another there tells that the store was rolled back and has written since.
+func (f *Follower) read(ctx context.Context, mark *eventsv1.EventMark) (page *eventsv1.ListEventsResponse, same bool, err error) {
+	after := mark.GetPosition()
+	if len(mark.GetDigest()) > 0 {
+		after--
+	}
+	page, err = f.c.Source.ListEvents(ctx, &eventsv1.ListEventsRequest{After: after})
+	switch {
+	case err != nil || mark.GetPosition() == 0:
+		return page, err == nil, err
+	case page.GetStoreId() != mark.GetStoreId() || page.GetLastPosition() < mark.GetPosition():
+		return nil, false, nil
+	case len(mark.GetDigest()) == 0:
+		return page, true, nil
+	case len(page.GetEvents()) == 0 || !bytes.Equal(digest(page.GetEvents()[0]), mark.GetDigest()):
+		return nil, false, nil
+	}
+	page.Events = page.GetEvents()[1:]
+	return page, true, nil
+}
+
+// digest is of what an event says; its position and id say nothing of that.
+func digest(event *eventsv1.Event) []byte {
+	h := sha256.New()
+	for _, part := range [][]byte{[]byte(event.GetType()), []byte(event.GetSubject()), []byte(event.GetTime().AsTime().Format(time.RFC3339Nano)), event.GetData().GetValue()} {
+		_, _ = fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	return h.Sum(nil)
 }
 
 // applyPage applies a page in one transaction; when one of its events fails, one by one, so that
@@ -115,7 +146,7 @@ func (f *Follower) applyPage(ctx context.Context, page *eventsv1.ListEventsRespo
 }
 
 func (f *Follower) apply(ctx context.Context, storeID string, batch []*eventsv1.Event) error {
-	position := batch[len(batch)-1].GetPosition()
+	last := batch[len(batch)-1]
 	err := f.c.DB.Update(ctx, func(tx *store.Tx) error {
 		for _, event := range batch {
 			if err := f.handle(tx, event); err != nil {
@@ -123,11 +154,11 @@ func (f *Follower) apply(ctx context.Context, storeID string, batch []*eventsv1.
 			}
 		}
 		return f.c.Log.marks.Put(tx, f.key, &eventsv1.EventMark{
-			StoreId: storeID, Position: position,
+			StoreId: storeID, Position: last.GetPosition(), Digest: digest(last),
 		})
 	})
 	if err == nil {
-		f.progress.position.Store(position)
+		f.progress.position.Store(last.GetPosition())
 	}
 	return err
 }

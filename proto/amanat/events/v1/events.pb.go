@@ -372,7 +372,10 @@ type EventMark struct {
 	// Which store the position belongs to.
 	StoreId string `protobuf:"bytes,1,opt,name=store_id,json=storeId,proto3" json:"store_id,omitempty"`
 	// Last position applied or published.
-	Position      uint64 `protobuf:"varint,2,opt,name=position,proto3" json:"position,omitempty"`
+	Position uint64 `protobuf:"varint,2,opt,name=position,proto3" json:"position,omitempty"`
+	// SHA-256 over what the event at that position says; empty where it was published, and in marks of before there was this field. A store
+	// that holds another one there was put back to an older copy, and nobody has said so.
+	Digest        []byte `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -421,6 +424,13 @@ func (x *EventMark) GetPosition() uint64 {
 	return 0
 }
 
+func (x *EventMark) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
 var File_amanat_events_v1_events_proto protoreflect.FileDescriptor
 
 const file_amanat_events_v1_events_proto_rawDesc = "" +
@@ -440,10 +450,11 @@ const file_amanat_events_v1_events_proto_rawDesc = "" +
 	"\x12ListEventsResponse\x12/\n" +
 	"\x06events\x18\x01 \x03(\v2\x17.amanat.events.v1.EventR\x06events\x12#\n" +
 	"\rlast_position\x18\x02 \x01(\x04R\flastPosition\x12\x19\n" +
-	"\bstore_id\x18\x03 \x01(\tR\astoreId\"B\n" +
+	"\bstore_id\x18\x03 \x01(\tR\astoreId\"Z\n" +
 	"\tEventMark\x12\x19\n" +
 	"\bstore_id\x18\x01 \x01(\tR\astoreId\x12\x1a\n" +
-	"\bposition\x18\x02 \x01(\x04R\bposition*\x95\x04\n" +
+	"\bposition\x18\x02 \x01(\x04R\bposition\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\fR\x06digest*\x95\x04\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_INVALID_FIELD\x10\x01\x12\x14\n" +

@@ -364,6 +364,9 @@ func (c *country) hasCase(n *child) bool {
 		c.tell("the referral of child %d was asked for again", n.number)
 		c.forget(n.referral)
 		n.referral = file.GetReferral()
+	case ended(file) && c.nowhere(n): // its end stands in the case, and went with the only copy of the chain
+		n.over = true
+		return false
 	case left(file) && c.nowhere(n): // by what the case knows the child has left, and nobody knows where to
 		c.did["cases whose child had left"]++
 		c.referAgain(n, n.key+"-again")
@@ -379,6 +382,15 @@ func (c *country) hasCase(n *child) bool {
 func left(file *protectionv1.Case) bool {
 	switch file.GetReferralState() {
 	case onTheRoad, arrived, inService:
+		return true
+	}
+	return false
+}
+
+// ended says that the referral of a case has ended at home, by what the case knows.
+func ended(file *protectionv1.Case) bool {
+	switch file.GetReferralState() {
+	case custodyv1.ReferralState_REFERRAL_STATE_CANCELLED, custodyv1.ReferralState_REFERRAL_STATE_EXPIRED:
 		return true
 	}
 	return false

@@ -284,7 +284,7 @@ func (c *country) offersTo(h *house, n *child) (all []*referralv1.Offer) {
 // holds are those confirmed or occupied at a node; nil where its shelter does not answer.
 func (c *country) holds(node string) map[string]bool {
 	h := c.house(node, "shelter")
-	if h.down() {
+	if h.down() || h.unsure {
 		return nil
 	}
 	client := shelterv1.NewShelterServiceClient(h.shelter.Server.From("gateway", h.token()))

@@ -63,7 +63,10 @@ type ReferralChanged struct {
 	Outside bool `protobuf:"varint,17,opt,name=outside,proto3" json:"outside,omitempty"`
 	// At the node it began at: key of the call that submitted it, by which a case knows it that has forgotten its name. Empty elsewhere, and
 	// where it came back from another node.
-	RequestId     string `protobuf:"bytes,18,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,18,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// At the node chosen: what it promised has ended there, since its store was put back and has no bed for it, for example. The owner does not
+	// know it yet.
+	OfferOver     bool `protobuf:"varint,19,opt,name=offer_over,json=offerOver,proto3" json:"offer_over,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -222,6 +225,13 @@ func (x *ReferralChanged) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *ReferralChanged) GetOfferOver() bool {
+	if x != nil {
+		return x.OfferOver
+	}
+	return false
 }
 
 // OfferChanged is the data of `referral.offer.*.v1`, at the node that asks and at the node asked.
@@ -642,7 +652,7 @@ var File_amanat_referral_v1_events_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1famanat/referral/v1/events.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x04\n" +
+	"\x1famanat/referral/v1/events.proto\x12\x12amanat.referral.v1\x1a\x1famanat/custody/v1/custody.proto\x1a!amanat/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x04\n" +
 	"\x0fReferralChanged\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x126\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .amanat.custody.v1.ReferralStateR\x05state\x12\x1f\n" +
@@ -667,7 +677,9 @@ const file_amanat_referral_v1_events_proto_rawDesc = "" +
 	"\rconsent_ended\x18\x10 \x01(\bR\fconsentEnded\x12\x18\n" +
 	"\aoutside\x18\x11 \x01(\bR\aoutside\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x12 \x01(\tR\trequestId\"\xdc\x01\n" +
+	"request_id\x18\x12 \x01(\tR\trequestId\x12\x1d\n" +
+	"\n" +
+	"offer_over\x18\x13 \x01(\bR\tofferOver\"\xdc\x01\n" +
 	"\fOfferChanged\x12\x14\n" +
 	"\x05offer\x18\x01 \x01(\tR\x05offer\x12\x1a\n" +
 	"\breferral\x18\x02 \x01(\tR\breferral\x123\n" +

@@ -51,6 +51,34 @@ func TestServiceInEveryState(t *testing.T) {
 	}
 }
 
+// What the chain says is promised here, and has ended here, is no duty: a dossier that comes after it is not kept. Who has the person has the
+// duty of care whatever became of the offer.
+func TestAPromiseThatHasEndedHere(t *testing.T) {
+	const offer = "nodes/balochistan/referrals/1/offers/2"
+	for number := range custodyv1.ReferralState_name {
+		for _, kind := range []custodyv1.ReferralKind{forService, custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT} {
+			for _, care := range []string{"balochistan", "punjab"} {
+				e := &referralv1.ReferralChanged{
+					OriginNode: "balochistan", OwnerNode: care, CareNode: care, ToNode: "punjab", Offer: offer, State: custodyv1.ReferralState(number), Kind: kind, Sequence: 7,
+				}
+				open, over := &protectionv1.ReceivedDossier{}, &protectionv1.ReceivedDossier{}
+				rules.Hear(open, e, "punjab")
+				e.OfferOver = true
+				closing, _ := rules.Hear(over, e, "punjab")
+				want, why := open.GetDuty(), ""
+				if state := e.GetState(); state == custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED || state == custodyv1.ReferralState_REFERRAL_STATE_READY {
+					if want == rules.Promised {
+						want, why = rules.Over, "OFFER_ENDED"
+					}
+				}
+				if over.GetDuty() != want || why != "" && closing != why {
+					t.Errorf("%v of %v, care at %s: the duty is %v (%s), want %v (%s)", e.GetState(), kind, care, over.GetDuty(), closing, want, why)
+				}
+			}
+		}
+	}
+}
+
 // A case whose person was served elsewhere goes on, and can be referred again; one whose person was placed elsewhere cannot.
 func TestReferredAgainAfterAService(t *testing.T) {
 	for number := range custodyv1.ReferralState_name {

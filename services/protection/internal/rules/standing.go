@@ -69,6 +69,8 @@ func standing(d *protectionv1.ReceivedDossier, e *referralv1.ReferralChanged, ow
 		return Care, ""
 	case d.GetDuty() == Care:
 		return Over, codes.DossierClosingMovedOn
+	case awaited && e.GetOfferOver() && isPromise(e.GetState()):
+		return Over, codes.DossierClosingOfferEnded
 	case !promises(e, own, awaited):
 		if d.GetDuty() == unheard && had(e, own) {
 			return Over, codes.DossierClosingMovedOn
@@ -93,13 +95,15 @@ func had(e *referralv1.ReferralChanged, own string) bool {
 
 // promises says that a place here is promised to a person, or the person is on the way to it.
 func promises(e *referralv1.ReferralChanged, own string, awaited bool) bool {
-	switch e.GetState() {
-	case custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED, custodyv1.ReferralState_REFERRAL_STATE_READY:
-		return awaited
-	case custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT:
+	if e.GetState() == custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT {
 		return e.GetOwnerNode() == own && (e.GetOriginNode() != own || awaited)
 	}
-	return false
+	return awaited && isPromise(e.GetState())
+}
+
+// isPromise says that a place is asked for, or promised, to a person who has not left.
+func isPromise(s custodyv1.ReferralState) bool {
+	return s == custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED || s == custodyv1.ReferralState_REFERRAL_STATE_READY
 }
 
 // ended is the duty of a node to which an event promises nobody.
@@ -117,6 +121,8 @@ func serving(d *protectionv1.ReceivedDossier, e *referralv1.ReferralChanged, cho
 		return Over, codes.DossierClosingCompleted
 	case !chosen || !served(e.GetState()):
 		return ended(d, e)
+	case e.GetOfferOver() && isPromise(e.GetState()):
+		return Over, codes.DossierClosingOfferEnded
 	case e.GetConsentEnded():
 		return Over, codes.DossierClosingConsentEnded
 	}

@@ -129,6 +129,7 @@ func TestTakenBackAndForgotten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			net := newNetwork(t)
 			ctx := context.Background()
+			var told []bool
 			origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
 			v := net.submit()
 			net.settle()
@@ -148,6 +149,14 @@ func TestTakenBackAndForgotten(t *testing.T) {
 			o := origin.get(v.GetName()).GetOffers()[0]
 			if asked := o.GetReleaseReason() != ""; asked != c.released || !asked && o.GetState() != custodyv1.OfferState_OFFER_STATE_LAPSED {
 				t.Errorf("the owner knows the offer as %v; it is asked to let go: %v", o.GetState(), asked)
+			}
+			punjab.restore(punjab.copy(), true, false)
+			net.heal() // the promise comes in the owner's chain, and has ended here before
+			for _, e := range punjab.eventsOf("referral.referral.ready.v1") {
+				told = append(told, e.(*referralv1.ReferralChanged).GetOfferOver())
+			}
+			if slices.Contains(told, false) || len(told) == 0 && c.released {
+				t.Errorf("whether the promise has ended here, those in the node were told: %v", told)
 			}
 			shown, err := punjab.GetOffer(ctx, offer)
 			must(t, err)

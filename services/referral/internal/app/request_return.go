@@ -115,7 +115,7 @@ func (w *work) answered(record *referralv1.ReferralRecord) error {
 	if recorded {
 		return nil
 	}
-	return w.Events.Append(w.tx, "referral.referral.return-lapsed.v1", s.Referral, w.now, w.changed(w.chain.Links()[len(w.chain.Links())-1], s.State))
+	return w.tellChanged("return-lapsed", w.chain.Links()[len(w.chain.Links())-1], s.State)
 }
 
 // promiseReturn answers READY by itself where the owner's chain has newly chosen this node's request for return: who asks a person

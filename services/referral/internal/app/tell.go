@@ -8,6 +8,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
 )
 
@@ -38,7 +39,7 @@ func (w *work) tell(l custody.Link) error {
 	if state == custodyv1.ReferralState_REFERRAL_STATE_UNSPECIFIED {
 		state = s.State
 	}
-	return w.Events.Append(w.tx, "referral.referral."+word+".v1", s.Referral, w.now, w.changed(l, state))
+	return w.tellChanged(word, l, state)
 }
 
 // wordOf is the state a referral went to with an event, and how that is called; unspecified where it stayed, and empty where
@@ -100,7 +101,8 @@ func (w *work) late(l custody.Link, r *custodyv1.Reply) bool {
 	})
 }
 
-func (w *work) changed(l custody.Link, state custodyv1.ReferralState) *referralv1.ReferralChanged {
+// tellChanged says inside this node what an event of the chain changed.
+func (w *work) tellChanged(word string, l custody.Link, state custodyv1.ReferralState) error {
 	s := w.chain.State()
 	data := &referralv1.ReferralChanged{
 		Referral: s.Referral, State: state, OriginNode: s.Origin, OwnerNode: s.Owner,
@@ -117,8 +119,15 @@ func (w *work) changed(l custody.Link, state custodyv1.ReferralState) *referralv
 		if data.Unit == "" && data.GetToNode() == w.Node {
 			data.Unit = chosen.Offered.GetToUnit()
 		}
+		if data.GetToNode() == w.Node && !chosen.Return {
+			record, err := optional(store.Offers.Get(w.tx, store.OfferKey(data.GetOffer())))
+			if err != nil {
+				return err
+			}
+			data.OfferOver = record != nil && !rules.Open(record.GetState()) && record.GetState() != custodyv1.OfferState_OFFER_STATE_FULFILLED
+		}
 	}
-	return data
+	return w.Events.Append(w.tx, "referral.referral."+word+".v1", s.Referral, w.now, data)
 }
 
 // owners are the nodes that own a referral or owned it, the first owner at the front.

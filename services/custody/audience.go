@@ -82,9 +82,14 @@ func (c *Chain) Prefixes() iter.Seq2[int, *Chain] {
 
 // Shared is the last event that two nodes, each of which began the referral, owns or owned it, both know by these rules; false where
 // there is none, or where the referral is over with it. Two copies of a chain have the same when neither lacks what it should have heard.
+// Who refused a handover never took it in.
 func (c *Chain) Shared(a, b string) (shared Hash, open bool) {
 	for i, before := range c.Prefixes() {
 		l, hears := c.links[i], before.Hears()
+		if i+1 < len(c.links) && c.links[i+1].Event.GetHandoverRefused() != nil {
+			refused := l.Event.GetDispatched().GetToNode()
+			hears.Chain = slices.DeleteFunc(hears.Chain, func(node string) bool { return node == refused })
+		}
 		knows := func(node string) bool { return l.Event.GetOwner() == node || slices.Contains(hears.Chain, node) }
 		if s := &before.state; knows(a) && knows(b) && s.Owned(a) && s.Owned(b) {
 			shared, open = l.Hash, !s.Terminal()

@@ -93,6 +93,17 @@ func TestHandoverThatWasNeverPromisedIsRefused(t *testing.T) {
 		if len(slices.Compact(refusals)) != 1 || string(head) != string(origin.head(referral)) {
 			t.Errorf("%v: it is refused in other words, or the chain has moved", state)
 		}
+		// Neither holds that the other lacks something.
+		for _, n := range []*node{origin, dest} {
+			must(t, n.CompareHeads(background))
+		}
+		before := len(net.history)
+		net.settle()
+		for _, m := range net.history[before:] {
+			if m.out.Kind != "custody.head.digest.v1" {
+				t.Errorf("%v: the two compare, and %s writes %s", state, m.from, m.out.Kind)
+			}
+		}
 		// The origin asks elsewhere.
 		_, err := origin.OfferReferral(background, &referralv1.OfferReferralRequest{Name: referral, ToUnit: "nodes/sindh/units/karachi", Etag: origin.get(referral).GetEtag()}, actor)
 		must(t, err)

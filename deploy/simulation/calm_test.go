@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"slices"
+	"time"
 
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	"amanat.example/services/custody"
@@ -46,7 +47,7 @@ func (c *country) atRest(h *house) {
 		return
 	}
 	for _, l := range links {
-		if l.Outgoing && l.Gap > 1 { // one may be under way: services go on comparing
+		if l.Outgoing && l.Gap > 0 && c.now.Sub(l.Oldest) > time.Hour { // those just written are under way: services go on comparing, and asking
 			c.breaks("HEAL (letters): %s has %d letters to %s without receipt", h, l.Gap, l.Link.GetTo().GetNode())
 		}
 	}

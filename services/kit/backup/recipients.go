@@ -2,11 +2,13 @@ package backup
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"filippo.io/age"
@@ -58,12 +60,17 @@ func ReadRecipients(path string) ([]age.Recipient, error) {
 	}
 	recipients, err := age.ParseRecipients(bytes.NewReader(text))
 	if err != nil {
-		return nil, refuse("%s: %v", path, err)
+		return nil, refuse("%s: %s is no age recipient, which begins with age1: write it anew", path, lineOf(err))
 	}
 	return recipients, nil
 }
 
-// ReadIdentities reads the secret keys that open backups, as age-keygen writes them.
+var ageLine = regexp.MustCompile(`line [0-9]+`)
+
+// lineOf is where age could not read on. Its error repeats the line, and that may be a secret key which was not copied well.
+func lineOf(err error) string { return cmp.Or(ageLine.FindString(err.Error()), "what it holds") }
+
+// ReadIdentities reads the secret keys that open backups, as age-keygen writes them. Its errors repeat nothing of the file.
 func ReadIdentities(path string) ([]age.Identity, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -74,7 +81,7 @@ func ReadIdentities(path string) ([]age.Identity, error) {
 	}
 	identities, err := age.ParseIdentities(bytes.NewReader(text))
 	if err != nil {
-		return nil, fmt.Errorf("identity: %s is no file of age-keygen: %w", path, err)
+		return nil, fmt.Errorf("identity: %s is no file of age-keygen: %s is no secret key, which begins with %s in capitals", path, lineOf(err), secretKey)
 	}
 	return identities, nil
 }

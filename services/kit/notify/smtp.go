@@ -186,6 +186,9 @@ func hidden(ctx context.Context, err error) error {
 	if said, ok := errors.AsType[*textproto.Error](err); ok {
 		return fmt.Errorf("the mail server answered %d", said.Code)
 	}
+	if _, garbled := errors.AsType[textproto.ProtocolError](err); garbled {
+		return errors.New("the mail server answered without a code; check smtp-address")
+	}
 	return err
 }
 

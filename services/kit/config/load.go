@@ -1,12 +1,15 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -127,7 +130,10 @@ func (l *loader) readFile(path string) error {
 		if errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("there is no settings file %s: write it, or leave out --%s and %s", path, fileFlag, fileEnv)
 		}
-		return fmt.Errorf("settings file %s: %w", path, err)
+		if _, unread := errors.AsType[*fs.PathError](err); unread {
+			return fmt.Errorf("settings file %s: %w", path, err)
+		}
+		return fmt.Errorf("settings file %s: %s", path, l.yamlFault(err.Error()))
 	}
 	values := content.Raw()
 	for name := range values {
@@ -136,6 +142,20 @@ func (l *loader) readFile(path string) error {
 		}
 	}
 	return l.layer(values, func(string) string { return path })
+}
+
+var (
+	yamlLine  = regexp.MustCompile(`line [0-9]+`)
+	yamlTwice = regexp.MustCompile(`mapping key "([^"]*)" already defined at line [0-9]+`)
+)
+
+// yamlFault says where a file is no YAML. What the parser says of it may repeat a value, which may be a secret.
+func (l *loader) yamlFault(sentence string) string {
+	place := cmp.Or(yamlLine.FindString(sentence), "it")
+	if twice := yamlTwice.FindStringSubmatch(sentence); twice != nil && l.known(twice[1]) {
+		return place + ": " + twice[0]
+	}
+	return place + " cannot be read: write each setting as `name: value`, with quotation marks around a value that holds more than letters and digits"
 }
 
 func (l *loader) parseEnv(environ []string) (values map[string]any, path string, err error) {
@@ -219,7 +239,10 @@ func (l *loader) fill(result any) error {
 			return err
 		}
 		bare := value == "" || s.kind == reflect.TypeFor[time.Duration]() && !isText(value) // Nothing, or a number without its unit.
-		if err := decoder.Decode(value); err != nil || bare {
+		err = decoder.Decode(value)
+		// A broken number, or one that is too large, would be taken for another.
+		another := s.kind.Kind() == reflect.Int && !isText(value) && fmt.Sprint(value) != fmt.Sprint(target.FieldByIndex(s.index))
+		if err != nil || bare || another {
 			return fmt.Errorf("%w; it was set by %s", Problem(s.name, "must be a "+s.valueName()), l.from[s.name])
 		}
 	}

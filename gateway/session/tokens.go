@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -114,7 +115,14 @@ func read(path string) (c content, info fs.FileInfo, err error) {
 	}
 	decoder := json.NewDecoder(file)
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&c); err != nil {
+	err = decoder.Decode(&c)
+	if _, wrongTime := errors.AsType[*time.ParseError](err); wrongTime { // which would repeat what stands there
+		err = errors.New("a time is not like 2026-03-01T08:00:00Z")
+	}
+	if _, behind := decoder.Token(); err == nil && !errors.Is(behind, io.EOF) {
+		err = errors.New("something follows the end of the tokens: it would be passed over")
+	}
+	if err != nil {
 		return content{}, nil, fmt.Errorf("tokens file %s: %w", path, err)
 	}
 	for i, e := range c.Tokens {

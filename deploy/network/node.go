@@ -29,13 +29,20 @@ const (
 )
 
 func loadAddresses(root string) (map[string]string, error) {
-	raw, err := os.ReadFile(filepath.Join(root, layoutFile))
+	return readAddresses(filepath.Join(root, layoutFile))
+}
+
+func readAddresses(path string) (map[string]string, error) {
+	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	var a map[string]string
 	if err := json.Unmarshal(raw, &a); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(root, layoutFile), err)
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if a == nil {
+		return nil, fmt.Errorf("%s holds no addresses", path)
 	}
 	return a, nil
 }

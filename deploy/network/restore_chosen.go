@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -129,30 +128,38 @@ func (c *chosen) restore(ctx context.Context, stage, service string, identities 
 // identity unpacks what makes the node itself.
 func (c *chosen) identity(stage string, identities []age.Identity) error {
 	return c.own.open(identities, func(body io.Reader) error {
-		archive := tar.NewReader(body)
-		for {
-			header, err := archive.Next()
-			if errors.Is(err, io.EOF) {
-				_, err := io.Copy(io.Discard, body) // to the end, which age verifies
-				return err
-			}
-			if err != nil {
-				return err
-			}
-			name := filepath.FromSlash(header.Name)
-			inside := name == layoutFile || strings.HasPrefix(name, c.node+string(filepath.Separator))
-			if header.Typeflag != tar.TypeReg || !filepath.IsLocal(name) || !inside || filepath.Clean(name) != name || header.Size > identity.MaxFile {
-				return fmt.Errorf("it holds %q, which is no file of this node", header.Name)
-			}
-			raw, err := io.ReadAll(archive)
-			if err != nil {
-				return err
-			}
-			if err := durable.Create(filepath.Join(stage, name), raw); err != nil {
-				return err
-			}
+		if err := unpack(body, stage, c.node); err != nil {
+			return err
 		}
+		_, err := io.Copy(io.Discard, body) // to the end, which age verifies
+		return err
 	})
+}
+
+// unpack puts the files of an archive that writeNodeFiles wrote into a folder, and none that is not of the node.
+func unpack(body io.Reader, stage, node string) error {
+	archive := tar.NewReader(body)
+	for {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		name := filepath.FromSlash(header.Name)
+		inside := name == layoutFile || strings.HasPrefix(name, node+string(filepath.Separator))
+		if header.Typeflag != tar.TypeReg || !filepath.IsLocal(name) || !inside || filepath.Clean(name) != name || header.Size > identity.MaxFile {
+			return fmt.Errorf("it holds %q, which is no file of this node", header.Name)
+		}
+		raw, err := io.ReadAll(archive)
+		if err != nil {
+			return err
+		}
+		if err := durable.Create(filepath.Join(stage, name), raw); err != nil {
+			return err
+		}
+	}
 }
 
 // ownAddresses are those of a node, and where it finds the hub.
@@ -167,13 +174,9 @@ func ownAddresses(root, node string) ([]byte, error) {
 
 // addAddresses enters addresses from a file under a root. Those that are there stay: they may have been changed since.
 func addAddresses(root, path string) error {
-	raw, err := os.ReadFile(path)
+	all, err := readAddresses(path)
 	if err != nil {
-		return fmt.Errorf("the backup has no addresses: %w", err)
-	}
-	var all map[string]string
-	if err := json.Unmarshal(raw, &all); err != nil {
-		return err
+		return fmt.Errorf("the addresses in the backup: %w", err)
 	}
 	there, err := loadAddresses(root)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -29,32 +29,59 @@ var bodies = map[string]proto.Message{
 	"custody.recovery.answer.v1": &custodyv1.RecoveryAnswer{}, "custody.offer.void.v1": &custodyv1.OfferVoid{},
 }
 
-// attacked is a network in which much has happened, with every letter that went round, and punjab's store as it was then.
+// attacked is a network in which much has happened, with every letter that went round, and who may get a hostile one.
 type attacked struct {
 	*network
-	letters []mail
-	kept    *kitstore.Memory
-	sum     []byte
+	letters   []mail
+	receivers []receiver
+	loaded    map[string]int // which of the receivers a node is
+}
+
+// receiver is a node with one of the stores that it may have.
+type receiver struct {
+	*node
+	kept *kitstore.Memory
+	sum  []byte
+}
+
+func (a *attacked) addReceiver(n *node) {
+	a.loaded[n.Node] = len(a.receivers)
+	a.receivers = append(a.receivers, receiver{n, n.engine.Clone(), sumOf(n.engine)})
+}
+
+// load gives the node of a receiver its store, as it was before any hostile letter.
+func (a *attacked) load(which int) receiver {
+	r := a.receivers[which]
+	a.sent, r.queue, r.events, r.parked = nil, nil, nil, map[string][]*postv1.Letter{}
+	must(a.t, r.DB.Close())
+	r.engine = r.kept.Clone()
+	r.open()
+	a.loaded[r.Node] = which
+	return r
 }
 
 func newAttacked(f *testing.F) *attacked {
 	net := newNetwork(f)
-	net.walk(custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT)
-	punjab := net.nodes["punjab"]
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	name := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY).GetName()
+	older := punjab.copy()
+	_, err := origin.DispatchReferral(context.Background(), net.dispatchRequest(name), actor)
+	must(f, err)
+	net.settle()
 	for _, name := range []string{"balochistan", "sindh"} {
 		must(f, net.nodes[name].CompareHeads(context.Background()))
 	}
 	net.settle()
 	// Balochistan asks what it lost: questions, parts and answers go round.
-	must(f, net.nodes["balochistan"].DB.RaiseIncarnation(context.Background(), net.nodes["balochistan"].DB.Incarnation()))
-	must(f, net.nodes["balochistan"].BeginRecovery(context.Background()))
+	must(f, origin.DB.RaiseIncarnation(context.Background(), origin.DB.Incarnation()))
+	must(f, origin.BeginRecovery(context.Background()))
 	net.settle()
 	another := submitRequest()
 	another.RequestId = "request-2"
-	_, err := net.nodes["balochistan"].SubmitReferral(context.Background(), another)
+	_, err = origin.SubmitReferral(context.Background(), another)
 	must(f, err)
 	net.settle()
-	a := &attacked{network: net, kept: punjab.engine.Clone()}
+	a := &attacked{network: net, loaded: map[string]int{}}
 	for _, m := range net.history {
 		if bodies[m.out.Kind] != nil { // else it is for the federal cell
 			a.letters = append(a.letters, m)
@@ -68,7 +95,15 @@ func newAttacked(f *testing.F) *attacked {
 		}
 	}
 	slices.SortStableFunc(a.letters, func(a, b mail) int { return strings.Compare(a.out.Kind, b.out.Kind) })
-	a.sum = sumOf(punjab.engine)
+	a.addReceiver(punjab)
+	a.addReceiver(origin)
+	// Punjab restored from before the person left, while nobody has told it yet what it lost.
+	punjab.restore(older, true, false)
+	a.addReceiver(punjab)
+	if !punjab.Recovering() {
+		f.Fatal("punjab does not recover")
+	}
+	f.Cleanup(func() { a.load(0) })
 	return a
 }
 
@@ -131,17 +166,20 @@ func (a *attacked) resign(m protoreflect.Message, by string, choices *fuzztest.C
 	})
 }
 
-// Whatever a node with good keys writes in place of a letter, it is applied or refused for a reason that repeats none of it; what is refused
-// has changed nothing, nothing that is written makes the receiver try for ever, and every chain, view and row is sound afterwards.
+// Whatever a node with good keys writes in place of a letter, to the node that it went to, to the origin or to one that was restored, it is
+// applied or refused for a reason that repeats none of it; what is refused has changed nothing, nothing that is written makes the receiver try
+// for ever, or stops its recovery, and every chain, view and row is sound afterwards.
 func FuzzLetters(f *testing.F) {
 	a := newAttacked(f)
 	for i := range a.letters {
-		f.Add(uint16(i), false, []byte{}, []byte{})
-		f.Add(uint16(i), false, []byte{0, byte(i), 1, 2}, []byte{})
-		f.Add(uint16(i), true, []byte{1, 0, byte(i), 5, 0, 9, 2}, []byte{})
+		for to := range a.receivers {
+			which := uint16(to*len(a.letters) + i)
+			f.Add(which, false, []byte{}, []byte{})
+			f.Add(which, false, []byte{0, byte(i), 1, 2}, []byte{})
+			f.Add(which, true, []byte{1, 0, byte(i), 5, 0, 9, 2}, []byte{})
+		}
 	}
 	f.Add(uint16(0), false, []byte{}, []byte("\xff"))
-	punjab := a.nodes["punjab"]
 	f.Fuzz(func(t *testing.T, which uint16, other bool, choices, raw []byte) {
 		a.t = t
 		for _, n := range a.nodes {
@@ -153,38 +191,44 @@ func FuzzLetters(f *testing.F) {
 				n.t = f
 			}
 		}()
-		m := a.letters[int(which)%len(a.letters)]
+		m, to := a.letters[int(which)%len(a.letters)], int(which)/len(a.letters)%len(a.receivers)
+		r := a.receivers[to]
+		if a.loaded[r.Node] != to {
+			a.load(to)
+		}
 		from := m.from
-		if other || from == "punjab" {
+		if other || from == r.Node {
 			from = "sindh"
 		}
 		if m.body = a.hostile(m, from, fuzztest.NewChoices(choices)); len(raw) > 0 {
 			m.body = raw
 		}
-		err := punjab.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
-			return punjab.Handlers()[m.out.Kind](tx, &postv1.Address{Node: from, Service: "referral"}, &postv1.Letter{Kind: m.out.Kind, Subject: m.out.Subject, Body: m.body})
+		err := r.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
+			return r.Handlers()[m.out.Kind](tx, &postv1.Address{Node: from, Service: "referral"}, &postv1.Letter{Kind: m.out.Kind, Subject: m.out.Subject, Body: m.body})
 		})
 		refused, ok := errors.AsType[*app.Refused](err)
-		changed := !bytes.Equal(sumOf(punjab.engine), a.sum)
+		changed := !bytes.Equal(sumOf(r.engine), r.sum)
 		switch {
 		case ok && (changed || strings.Contains(refused.Reason, " ") || strings.Contains(refused.Reason, fuzztest.Canary)):
 			t.Errorf("%s is refused for %q, changed %v", m.out.Kind, refused.Reason, changed)
 		case err != nil && !ok:
 			t.Errorf("%s would be tried again for ever: %v", m.out.Kind, err)
 		}
-		report, err := punjab.DB.Check(context.Background())
+		report, err := r.DB.Check(context.Background())
 		if err := errors.Join(err, report.Err()); err != nil {
 			t.Error(err)
 		}
 		if !changed {
 			return
 		}
-		for _, sentence := range punjab.broken() {
-			t.Error(sentence)
+		defer a.load(to)
+		for range 2 { // as it was left, and after the next step of a recovery
+			for _, sentence := range r.broken() {
+				t.Error(sentence)
+			}
+			if _, err := r.Recover(context.Background()); err != nil {
+				t.Errorf("after %s the recovery stops: %v", m.out.Kind, err)
+			}
 		}
-		a.sent, punjab.queue, punjab.events = nil, nil, nil
-		must(t, punjab.DB.Close())
-		punjab.engine = a.kept.Clone()
-		punjab.open()
 	})
 }

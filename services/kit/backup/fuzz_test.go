@@ -102,6 +102,7 @@ func FuzzKeyFiles(f *testing.F) {
 		f.Add([]byte(file))
 	}
 	path := filepath.Join(f.TempDir(), "keys")
+	const own = "REASON_WRONG_STATE: BACKUP-RECIPIENTS: " + secretKey // long words of the errors themselves
 	f.Fuzz(func(t *testing.T, file []byte) {
 		if err := os.WriteFile(path, file, 0o600); err != nil {
 			t.Fatal(err)
@@ -122,7 +123,7 @@ func FuzzKeyFiles(f *testing.F) {
 				t.Errorf("refused with %v, and %d keys", c.err, c.n)
 			}
 			for word := range strings.FieldsSeq(strings.ToValidUTF8(string(file), " ")) {
-				if len(word) >= 12 && !strings.Contains(path, word) && strings.Contains(strings.ToUpper(c.err.Error()), strings.ToUpper(word)) {
+				if len(word) >= 12 && !strings.Contains(own+strings.ToUpper(path), strings.ToUpper(word)) && strings.Contains(strings.ToUpper(c.err.Error()), strings.ToUpper(word)) {
 					t.Errorf("the error repeats %q: %v", word, c.err)
 				}
 			}

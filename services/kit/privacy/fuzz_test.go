@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/hex"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -29,14 +27,14 @@ func told(t *testing.T, err error, file []byte) {
 	}
 }
 
-// FuzzWrappingKeys: what the file of the wrapping keys is taken for is what it says, line by line, and no error repeats a key.
+// FuzzWrappingKeys: a file of wrapping keys is taken for all that it says, to the last byte, or refused, and no error repeats a key.
 func FuzzWrappingKeys(f *testing.F) {
 	one, two := strings.Repeat("a1", chacha20poly1305.KeySize), strings.Repeat("b2", chacha20poly1305.KeySize)
 	for _, file := range []string{
 		"1 1767225600 " + one + "\n", "1 0 " + one + "\n2 5 " + two + "\n", "4294967295 -1 " + one, "1 0 " + one + "\r\n",
 		"", "\n", "1 0 " + one[2:] + "\n", "1 0 " + one + two + "\n", "4294967296 0 " + one, "1 99999999999999999999 " + one, "-1 0 " + one,
 		"1 0 " + one + " " + two + "\n", "1 0 " + one + "\n\n", "1 0\n" + one, "1 0 " + strings.ToUpper(one), "\xff 0 " + one,
-		"2 0 " + one + "\n2 0 " + two + "\n", "1 0 " + one + "\n1 0 " + one[:40],
+		"1 0 " + one + "\v2 5 " + two + "\n", "2 0 " + one + "\n2 0 " + two + "\n", "1 0 " + one + "\n1 0 " + one[:40],
 	} {
 		f.Add([]byte(file))
 	}
@@ -53,27 +51,13 @@ func FuzzWrappingKeys(f *testing.F) {
 			told(t, err, file)
 			return
 		}
-		var hexes []string
 		for _, k := range keys {
 			if len(k.key) != chacha20poly1305.KeySize {
 				t.Errorf("a key of %d bytes", len(k.key))
 			}
-			hexes = append(hexes, hex.EncodeToString(k.key))
 		}
-		var words []string // of three, the last is the key
-		for i, word := range strings.Fields(string(file)) {
-			if i%3 == 2 {
-				words = append(words, strings.ToLower(word))
-			}
-		}
-		if !slices.Equal(hexes, words) {
-			t.Errorf("%q is taken for %d keys", file, len(keys))
-		}
-		if err := os.WriteFile(path, encodeWrappingKeys(keys), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if again, err := readWrappingKeys(path); err != nil || !reflect.DeepEqual(again, keys) {
-			t.Errorf("written and read again: %v, %v", again, err)
+		if !bytes.Equal(encodeWrappingKeys(keys), file) {
+			t.Errorf("%q is taken for %d keys, and something is passed over", file, len(keys))
 		}
 	})
 }
@@ -111,7 +95,7 @@ func FuzzRestoreKeys(f *testing.F) {
 	f.Add(wrapping, true)
 	f.Add(append([]byte(other), wrapping...), true)
 	f.Add(append(bytes.Clone(wrapping), other...), true)
-	f.Add(append(bytes.Clone(wrapping), []byte("1 0 "+strings.Repeat("00", chacha20poly1305.KeySize))...), true)
+	f.Add(append(bytes.Clone(wrapping), []byte("1 0 "+strings.Repeat("00", chacha20poly1305.KeySize)+"\n")...), true)
 	f.Add([]byte(other), true)
 	f.Fuzz(func(t *testing.T, content []byte, within bool) {
 		if within { // with good rows behind them

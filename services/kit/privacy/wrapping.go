@@ -103,7 +103,12 @@ func readWrappingKeys(path string) ([]wrappingKey, error) {
 		if err != nil || len(key) != chacha20poly1305.KeySize {
 			return nil, fmt.Errorf("%s: line %d holds no key of %d bytes", path, len(keys)+1, chacha20poly1305.KeySize)
 		}
-		keys = append(keys, wrappingKey{id: id, made: time.Unix(made, 0).UTC(), key: key})
+		read := wrappingKey{id: id, made: time.Unix(made, 0).UTC(), key: key}
+		// What is passed over may be a second key, which the next turnover would then destroy.
+		if read.line() != line {
+			return nil, fmt.Errorf("%s: line %d is not as it was written", path, len(keys)+1)
+		}
+		keys = append(keys, read)
 	}
 	if len(keys) == 0 {
 		return nil, fmt.Errorf("%s holds no key; restore it together with the key file", path)
@@ -111,12 +116,15 @@ func readWrappingKeys(path string) ([]wrappingKey, error) {
 	return keys, nil
 }
 
-func encodeWrappingKeys(keys []wrappingKey) []byte {
-	var b strings.Builder
+func (w wrappingKey) line() string {
+	return fmt.Sprintf("%d %d %s\n", w.id, w.made.Unix(), hex.EncodeToString(w.key))
+}
+
+func encodeWrappingKeys(keys []wrappingKey) (file []byte) {
 	for _, k := range keys {
-		fmt.Fprintf(&b, "%d %d %s\n", k.id, k.made.Unix(), hex.EncodeToString(k.key))
+		file = append(file, k.line()...)
 	}
-	return []byte(b.String())
+	return file
 }
 
 // replaceWrappingKeys writes the file anew and then overwrites the bytes of the file it replaced.

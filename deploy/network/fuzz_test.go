@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -39,6 +40,7 @@ func FuzzManifests(f *testing.F) {
 	keys := &backupv1.Manifest{Node: "punjab", BeginTime: at, Artefacts: []*backupv1.Artefact{
 		artefact(Referral, backupv1.Part_PART_KEYS, "punjab-referral-20260301T080000.000Z-1.keys.age"),
 		artefact(Shelter, backupv1.Part_PART_KEYS, "punjab-shelter-20260301T080000.000Z-1.keys.age"),
+		artefact(Gateway, backupv1.Part_PART_KEYS, "punjab-gateway-20260301T080000.000Z-1.keys.age"), // which has no store
 		artefact("", backupv1.Part_PART_NODE, "punjab-20260301T080000.000Z.node.age"),
 	}}
 	good := protojson.Format(data)
@@ -50,7 +52,7 @@ func FuzzManifests(f *testing.F) {
 		f.Add(raw, []byte{}, []byte{})
 	}
 	for _, raw := range []string{
-		good, "", "{}", "null", "[]", good[:len(good)/2], good + good, strings.Replace(good, `"punjab"`, `"sindh"`, 1), strings.Replace(good, "referral", "gateway", 1),
+		good, "", "{}", "null", "[]", good[:len(good)/2], good + good, strings.Replace(good, `"punjab"`, `"sindh"`, 1), strings.ReplaceAll(good, "referral", "gateway"),
 		strings.Replace(good, "2026", "99999", 1), strings.Repeat(`{"artefacts":[`, 20000), `{"unknown":1}`,
 	} {
 		f.Add([]byte(raw), []byte{}, []byte{})
@@ -169,13 +171,19 @@ func FuzzNodeFiles(f *testing.F) {
 		if err != nil && err.Error() == "" {
 			t.Error("refused without a reason")
 		}
-		says := map[string]string{} // up to where it was refused
+		says, never := map[string]string{}, "" // what it has, and what must not be taken
 		for archive := tar.NewReader(bytes.NewReader(body)); ; {
-			header, err := archive.Next()
-			if err != nil {
+			header, end := archive.Next()
+			if end != nil {
 				break
 			}
-			if _, twice := says[header.Name]; !twice && header.Size <= identity.MaxFile {
+			_, twice := says[header.Name]
+			switch {
+			case header.Size > identity.MaxFile && len(says) == 0 && never == "" && !strings.Contains(fmt.Sprint(err), "no file of this node"):
+				t.Errorf("the first file has %d bytes, and is refused with %v", header.Size, err)
+			case twice || header.Size > identity.MaxFile || header.Typeflag != tar.TypeReg:
+				never = header.Name
+			default:
 				raw, _ := io.ReadAll(archive)
 				says[header.Name] = string(raw)
 			}
@@ -207,8 +215,8 @@ func FuzzNodeFiles(f *testing.F) {
 				t.Errorf("%s is written with %d bytes; the archive has %d, %v", name, len(content), len(said), ok)
 			}
 		}
-		if err == nil && !maps.Equal(found, says) {
-			t.Errorf("taken, and of %d files there are %d", len(says), len(found))
+		if err == nil && (never != "" || !maps.Equal(found, says)) {
+			t.Errorf("taken, with %q, and of %d files there are %d", never, len(says), len(found))
 		}
 	})
 }

@@ -34,6 +34,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(append(head.Bytes(), "the rows"...), []byte{}, 0)
 	f.Add(append(head.Bytes(), "the rows"...), []byte{}, 1)
 	f.Add(head.Bytes(), []byte{}, 17)
+	f.Add(append(head.Bytes(), make([]byte, 70_000)...), []byte{}, 1) // more than age verifies at once, so that the label is read
 	f.Add(head.Bytes()[:head.Len()-1], []byte{}, 0)
 	f.Add([]byte{}, []byte{}, 0)
 	f.Add([]byte{0}, []byte{}, 0)

@@ -194,7 +194,7 @@ func hidden(ctx context.Context, err error) error {
 
 // judged is hidden for an answer about this message: 5xx is for good (RFC 5321, 4.2.1).
 func judged(ctx context.Context, err error) error {
-	if said, ok := errors.AsType[*textproto.Error](err); ok && said.Code >= 500 && ctx.Err() == nil {
+	if said, ok := errors.AsType[*textproto.Error](err); ok && said.Code/100 == 5 && ctx.Err() == nil {
 		return fmt.Errorf("%w: the mail server answered %d", ErrRefused, said.Code)
 	}
 	return hidden(ctx, err)

@@ -7,6 +7,7 @@ import (
 	"log"
 	"net/rpc"
 	"os"
+	"os/exec"
 	"path"
 	"strings"
 	"syscall"
@@ -34,9 +35,6 @@ func Serve() {
 
 // serve answers calls until the test closes its end.
 func serve(s *server) error {
-	if err := s.insert(newDrive()); err != nil {
-		return err
-	}
 	calls := rpc.NewServer()
 	if err := calls.RegisterName("Disk", s); err != nil {
 		return err
@@ -51,7 +49,7 @@ func serve(s *server) error {
 // quiet keeps back that a reader died before it was answered.
 var quiet = log.New(io.Discard, "", 0)
 
-// server mounts one drive after the other on its folder. Its exported methods are those of net/rpc.
+// server mounts one drive after the other on its folder: as root by itself, else by fusermount3. Its exported methods are those of net/rpc.
 type server struct {
 	folder string
 	drive  *drive
@@ -61,22 +59,31 @@ type server struct {
 func (s *server) insert(d *drive) error {
 	s.root = &entry{drive: d, node: d.root}
 	_, err := fs.Mount(s.folder, s.root, &fs.Options{
-		MountOptions:    fuse.MountOptions{DirectMountStrict: true, FsName: "amanat-test-disk", Name: "disk", Logger: quiet},
+		MountOptions:    fuse.MountOptions{DirectMount: true, FsName: "amanat-test-disk", Name: "disk", Logger: quiet},
 		NullPermissions: true,
+		UID:             uint32(os.Geteuid()),
+		GID:             uint32(os.Getegid()),
 		Logger:          quiet,
 		RootStableAttr:  &fs.StableAttr{Ino: d.root.id},
 	})
 	if err != nil {
-		return fmt.Errorf("mount %s: %w", s.folder, err)
+		return fmt.Errorf("mount %s, which takes root or fusermount3, and /dev/fuse: %w", s.folder, err)
 	}
 	s.drive = d
 	return nil
 }
 
-// eject lets those who still have files open keep a disk that answers EIO.
+// eject lets those who still have files open keep a disk that answers EIO. Where none was inserted it does nothing.
 func (s *server) eject() error {
+	if s.drive == nil {
+		return nil
+	}
 	s.drive.cut()
-	if err := syscall.Unmount(s.folder, syscall.MNT_DETACH); err != nil {
+	err := syscall.Unmount(s.folder, syscall.MNT_DETACH)
+	if errors.Is(err, syscall.EPERM) { // fusermount3 has mounted it
+		err = exec.Command("fusermount3", "-u", "-z", s.folder).Run()
+	}
+	if err != nil {
 		return fmt.Errorf("unmount %s: %w", s.folder, err)
 	}
 	return nil

@@ -104,9 +104,11 @@ func (o *Outbox) load(ctx context.Context) error {
 	}
 }
 
-// Run delivers until ctx ends, and returns when its calls have ended. The error says why it
-// could not begin: the store cannot be read, or a queued command has no target.
+// Run delivers until ctx ends, and returns when its calls have ended; then nobody waits for a result
+// any more. It runs once. The error says why it could not begin: the store cannot be read, or a queued
+// command has no target.
 func (o *Outbox) Run(ctx context.Context) error {
+	defer close(o.ended)
 	if err := o.load(ctx); err != nil {
 		return err
 	}

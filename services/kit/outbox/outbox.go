@@ -119,6 +119,7 @@ type Outbox struct {
 	waiting map[string][]chan struct{} // by command id
 	loaded  bool
 	wake    chan struct{}
+	ended   chan struct{} // closed when Run has ended
 }
 
 // method is a target with the types of its messages.
@@ -144,7 +145,7 @@ func New(c Config) (*Outbox, error) {
 	}
 	o := &Outbox{
 		c: c, methods: make(map[string]*method, len(c.Targets)), lanes: newLanes(), metrics: newMetrics(),
-		waiting: make(map[string][]chan struct{}), wake: make(chan struct{}, 1),
+		waiting: make(map[string][]chan struct{}), wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	for name, target := range c.Targets {
 		m, err := resolve(name)
@@ -229,8 +230,8 @@ func (o *Outbox) Queue(tx *store.Tx, c Command) error {
 }
 
 // Wait returns nil once the command's result has been taken in (at once when it is not queued,
-// or not any more), and ctx's error when that comes first. What the result was stands where the
-// handler has put it.
+// or not any more), and ctx's error when that comes first. Once Run has ended no result comes any more, and the
+// time to wait is over: context.DeadlineExceeded. What the result was stands where the handler has put it.
 func (o *Outbox) Wait(ctx context.Context, id string) error {
 	done := make(chan struct{})
 	o.mu.Lock()
@@ -247,6 +248,8 @@ func (o *Outbox) Wait(ctx context.Context, id string) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-o.ended: // a service that stops does not wait for those who wait for this
+		return context.DeadlineExceeded
 	}
 }
 

@@ -395,6 +395,29 @@ func TestWait(t *testing.T) {
 	}
 }
 
+// Who waits for a result is let go when the service stops, because its store has failed or it is told to: nobody brings the result any more,
+// and the server does not stop before whoever waits is answered.
+func TestNobodyWaitsForAnOutboxThatHasStopped(t *testing.T) {
+	called := make(chan struct{}, 100)
+	db, c := openFile(t), &callee{answer: func(int, *shelterv1.GetHoldRequest) error {
+		called <- struct{}{}
+		return status.Error(codes.Unavailable, "away")
+	}}
+	o := newOutbox(t, db, c, nil)
+	queue(t, db, o, id(1), "")
+	waited := make(chan error)
+	go func() { waited <- o.Wait(t.Context(), id(1)) }()
+	stop := run(t, o)
+	<-called
+	stop()
+	if err := <-waited; !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a wait under way ended with %v", err)
+	}
+	if err := o.Wait(t.Context(), id(1)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a wait that begins later ended with %v", err)
+	}
+}
+
 func TestQueueRefuses(t *testing.T) {
 	db, c := openFile(t), &callee{}
 	o := newOutbox(t, db, c, func(config *outbox.Config) {

@@ -58,7 +58,7 @@ var (
 // Seeds of `make test`, the first of which are of the usual size; and of a soak, at least.
 const (
 	seedsTest  = 300
-	seedsUsual = 6
+	seedsUsual = 4
 	seedsSoak  = 10_000
 )
 
@@ -89,7 +89,7 @@ func TestDays(t *testing.T) {
 	const lanes = 2
 	var mu sync.Mutex
 	sum, begun, seeds, next := map[string]int{}, time.Now(), 0, 0
-	most := soaktest.Alone(seedsTest, 6)
+	most := soaktest.Alone(seedsTest, 2)
 	t.Cleanup(func() {
 		t.Logf("%d seeds in %v: %s", seeds, time.Since(begun).Round(time.Second), counted(sum))
 		for _, what := range storms {
@@ -126,7 +126,7 @@ func TestDays(t *testing.T) {
 func TestDaysRepeat(t *testing.T) {
 	keys := countryKeys(t)
 	for _, seed := range []uint64{1, casesEvery} {
-		p := newPlan(seed, soaktest.Alone(10, 3), soaktest.Alone(3, 1))
+		p := newPlan(seed, soaktest.Alone(10, 2), soaktest.Alone(3, 1))
 		first, second := live(t, p, keys, 100000), live(t, p, keys, 100000)
 		if first.broken != "" || len(first.last) < 20 {
 			t.Errorf("seed %d: broken %q after %d lines", seed, first.broken, len(first.last))

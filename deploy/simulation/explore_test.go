@@ -261,7 +261,7 @@ func TestExplore(t *testing.T) {
 			soak := os.Getenv(soaktest.Variable) != ""
 			switch {
 			case hurried:
-				sc.Most = 250
+				sc.Most = 60
 			case !soak && !sc.Deep:
 				sc.Most /= share
 				sc.HealEvery *= share

@@ -123,6 +123,7 @@ func (h *house) start(engine *store.Memory) (err error) {
 		h.referral, err = referral.OpenStepped(ctx, referral.Stepping{
 			Node: h.node, Federal: Federal, Engine: engine, Keys: h.keys, Crypto: own.crypto, Roster: own.roster, Transport: h.line,
 			Shelter: unsteady{h, "shelter"}, Now: h.now, Random: h.lot, NewID: h.lot.newID, Log: logging.Discard(), Resend: resend, Applied: h.apply,
+			Listens: true,
 		})
 	case "shelter":
 		h.shelter, err = shelter.OpenStepped(ctx, shelter.Stepping{
@@ -292,7 +293,7 @@ func (h *house) referralWorks() error {
 		again = again || did
 		deadlines, recovery := r.Woken()
 		if deadlines || isDue(h.due, now) {
-			if h.due, err = r.Listen(ctx); err != nil || h.failed() {
+			if h.due, err = r.FireDeadlines(ctx); err != nil || h.failed() {
 				return wrap("fire deadlines", err)
 			}
 			again = true

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -366,9 +365,6 @@ func (c *country) judgeQuarantine(h *house) {
 		if len(r.GetBehindLetterId()) > 0 {
 			return
 		}
-		if r.GetReason() == "referral-unknown" && c.lost(q.GetLetter().GetSubject()) {
-			return // it is about what an old copy took away, and nobody has any more; a person is told
-		}
 		about := "nobody"
 		for _, n := range c.people {
 			if n.referral == q.GetLetter().GetSubject() {
@@ -380,14 +376,6 @@ func (c *country) judgeQuarantine(h *house) {
 	if err != nil {
 		c.breaks("STORE: %s: %v", h, err)
 	}
-}
-
-// lost says that nobody has a referral any more, since its origin was put back to before it.
-func (c *country) lost(name string) bool {
-	if h := c.house(strings.Split(name, "/")[1], "referral"); h == nil || h.life == 0 {
-		return false
-	}
-	return !slices.ContainsFunc(c.nodes, func(node string) bool { return c.chain(node, name) != nil })
 }
 
 // kept judges a service that was opened again: the marks that its receipts have told are there.

@@ -115,7 +115,7 @@ func (h *house) looksAgain() {
 	case "referral":
 		h.recover, h.compared, h.matched, h.tells = h.now(), h.now(), h.now(), h.now()
 	case "protection":
-		h.tells = h.now()
+		h.tells, h.compared, h.follow = h.now(), time.Time{}, time.Time{}
 	}
 	h.work()
 }

@@ -2,10 +2,12 @@ package referral
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
-// listensAtMost is how long a service that starts fires no deadline: until it has heard all others with which it has exchanged letters.
+// listensAtMost is how long a service that starts fires no deadline, and ends no recovery, until it has heard all others with which it has
+// exchanged letters.
 // What its store holds may be an older copy than it knows, put back by somebody who told nobody (with a whole machine, say). The first word
 // of a peer tells; what fires before would be a second event at a position of the chain that has one.
 const listensAtMost = time.Minute
@@ -19,17 +21,17 @@ type listener struct {
 	now   func() time.Time
 	heard func(context.Context) (bool, error)
 	fire  func(context.Context) (time.Time, error)
-	over  bool
+	over  atomic.Bool
 }
 
 // work fires deadlines, or says when to come again. A clock that is put back keeps it no longer.
 func (l *listener) work(ctx context.Context) (next time.Time, err error) {
-	if now := l.now(); !l.over && !now.Before(l.begun) && now.Before(l.begun.Add(listensAtMost)) {
+	if now := l.now(); !l.over.Load() && !now.Before(l.begun) && now.Before(l.begun.Add(listensAtMost)) {
 		heard, err := l.heard(ctx)
 		if err != nil || !heard {
 			return now.Add(lookEvery), err
 		}
 	}
-	l.over = true
+	l.over.Store(true)
 	return l.fire(ctx)
 }

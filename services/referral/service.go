@@ -95,7 +95,8 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		}
 		return next, err
 	})
-	a.WakeRecovery = recover.Wake
+	listens := &listener{begun: p.Now(), now: p.Now, heard: letters.AllHeard, fire: a.FireDeadlines}
+	a.WakeRecovery, a.Listened = recover.Wake, listens.over.Load
 	if err := a.BeginRecovery(ctx); err != nil {
 		return nil, err
 	}
@@ -108,7 +109,6 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	}
 	compare = &comparison{app: a, shelter: shelterv1.NewReconcileServiceClient(shelter), hurry: func() { commands.Hurry("shelter") }, log: p.Log}
 	compare.due = process.NewDue("compare offers with holds", compare.work)
-	listens := &listener{begun: p.Now(), now: p.Now, heard: letters.AllHeard, fire: a.FireDeadlines}
 	due, late := p.NewDue("fire deadlines", listens.work), p.NewDue("tell what is late", a.Late().Report)
 	a.Wake = func() { due.Wake(); late.Wake() }
 	referralv1.RegisterReferralServiceServer(p.Server, server.New(a))

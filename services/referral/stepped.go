@@ -45,6 +45,8 @@ type Stepping struct {
 	Log     *logging.Logger
 	// Resend is how long a parcel without receipt waits; zero for what is usual.
 	Resend backoff.Range
+	// Listens has a service that was opened listen to the others first, as one does that starts.
+	Listens bool
 	// Applied is told of every letter when what it did is committed; nil for nobody.
 	Applied func(from *postv1.Address, letter *postv1.Letter)
 }
@@ -97,6 +99,8 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 		return nil, err
 	}
 	one.listens = &listener{begun: s.Now(), now: s.Now, heard: letters.AllHeard, fire: a.FireDeadlines}
+	one.listens.over.Store(!s.Listens)
+	a.Listened = one.listens.over.Load
 	one.Post, one.Commands, one.Follower = letters, commands, newFollower(a, s.Shelter, nil)
 	a.Post, a.Commands = letters, outbox.Unwaiting{Outbox: commands}
 	a.Wake, a.WakeRecovery = func() { one.deadlines = true }, func() { one.recovery = true }
@@ -111,16 +115,10 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	return one, nil
 }
 
-// Listen is FireDeadlines as the service does it, which listens to the others first.
-func (s *Stepped) Listen(ctx context.Context) (next time.Time, err error) {
-	s.deadlines = false
-	return s.listens.work(ctx)
-}
-
-// FireDeadlines fires what is due now, and says when the next is; zero for never.
+// FireDeadlines fires what is due now, unless the service listens still, and says when the next is; zero for never.
 func (s *Stepped) FireDeadlines(ctx context.Context) (next time.Time, err error) {
 	s.deadlines = false
-	return s.app.FireDeadlines(ctx)
+	return s.listens.work(ctx)
 }
 
 // Recover does what is to be done for restored nodes, and says when to come again; zero for not before something happens.

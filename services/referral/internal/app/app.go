@@ -111,6 +111,9 @@ type App struct {
 	Wake func()
 	// WakeRecovery is the same for what Recover does.
 	WakeRecovery func()
+	// Listened says that the service has heard all others since it started, or has waited for them long enough. Before that its store may be
+	// an older copy than anybody knows, in which a recovery goes on that is over, and no recovery ends.
+	Listened func() bool
 
 	references references
 	recovering atomic.Bool // see BeginRecovery

@@ -57,7 +57,7 @@ func (a *App) excuse(tx *kitstore.Tx, record *referralv1.RecoveryRecord, p *refe
 	if err != nil {
 		return err
 	}
-	return a.judgeAnswers(tx, record)
+	return a.keepAnswers(tx, record)
 }
 
 // GetRecovery reads what the node asked of others since it was restored, and what it waits for.

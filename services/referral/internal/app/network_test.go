@@ -348,7 +348,7 @@ func makeNetwork(t testing.TB, memory bool) *network {
 				return id.String(), err
 			},
 			Federal: "federal", Limits: rules.DefaultLimits(), AutoConfirm: true, Annexes: app.Annexes{Keys: keyring(t, memory)}, Events: n,
-			Post: poster{n}, Commands: commands{n}, Tokens: paging.New([]byte("secret")), Log: logging.Discard(), Wake: func() {}, WakeRecovery: func() {},
+			Post: poster{n}, Commands: commands{n}, Tokens: paging.New([]byte("secret")), Log: logging.Discard(), Wake: func() {}, WakeRecovery: func() {}, Listened: func() bool { return true },
 		}
 		if memory {
 			n.engine = kitstore.NewMemory()

@@ -29,7 +29,7 @@ func (a *App) receiveAnnex(tx *kitstore.Tx, from string, letter *custodyv1.Annex
 	case err != nil:
 		return err
 	case chain == nil && len(offers) == 0:
-		return refuse(reasonUnknown)
+		return a.unknown(tx, referral)
 	}
 	held, err := store.Annexes.Has(tx, kitstore.K(referral, custody.Commit(annex).String()))
 	if held || err != nil {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"strings"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	"amanat.example/services/custody"
@@ -24,7 +25,10 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	}
 	w, err := a.begin(tx, reply.GetReferral())
 	if fault.ReasonOf(err) == fault.Missing {
-		return refuse(reasonUnknown)
+		if err := a.unknown(tx, reply.GetReferral()); err != nil || !custody.AboutOffer(reply) {
+			return err
+		}
+		return a.voidTo(tx, reply.GetNode(), reply.GetReferral(), reply.GetOffer())
 	}
 	if err != nil {
 		return err
@@ -74,14 +78,34 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	return err
 }
 
+// unknown refuses what is about a referral that this node does not hold. While it asks the others what it lost, the referral may come back, so
+// that waits; and when all have answered, what is about one of its own that nobody has any more means nothing: then it is nil.
+func (a *App) unknown(tx *kitstore.Tx, referral string) error {
+	if record, err := a.recovery(tx); err != nil {
+		return err
+	} else if record != nil && record.GetThawTime() == nil {
+		return &standsStill{referral}
+	}
+	restored, err := a.wasRestored(tx)
+	if err == nil && !(restored && strings.HasPrefix(referral, "nodes/"+a.Node+"/referrals/")) {
+		err = refuse(reasonUnknown)
+	}
+	return err
+}
+
+// wasRestored says that this store was restored once. One that never lost anything knows whom it asked.
+func (a *App) wasRestored(r kitstore.Reader) (bool, error) {
+	record, err := optional(store.Recovery.Get(r, store.RecoveryKey))
+	return record.GetBeginTime() != nil, err
+}
+
 // offerLost answers a reply to an offer that is gone with what a restore of this node took away: it is void. The word may have been on its
-// way when that was said. A node that never lost anything knows whom it asked.
+// way when that was said.
 func (w *work) offerLost(r *custodyv1.Reply) (bool, error) {
 	if !custody.AboutOffer(r) || w.chain.State().Offer(r.GetOffer()) != nil {
 		return false, nil
 	}
-	record, err := store.Recovery.Get(w.tx, store.RecoveryKey)
-	if err != nil || record.GetBeginTime() == nil {
+	if restored, err := w.wasRestored(w.tx); err != nil || !restored {
 		return false, err
 	}
 	return true, w.voidTo(w.tx, r.GetNode(), r.GetReferral(), r.GetOffer())

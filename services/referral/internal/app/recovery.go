@@ -71,7 +71,7 @@ func (a *App) restored(tx *kitstore.Tx, own uint64) error {
 	if err := store.Counters.Put(tx, store.ReferenceKey, wrapperspb.UInt64(last.GetValue()+referenceGap)); err != nil {
 		return err
 	}
-	return a.judgeAnswers(tx, record)
+	return a.keepAnswers(tx, record)
 }
 
 // addPeers has those asked whom the newest roster names and who are not asked yet: the roster in use may have been put back with the
@@ -207,13 +207,29 @@ func (a *App) receiveAnswer(tx *kitstore.Tx, from string, answer *custodyv1.Reco
 		p.Answered, p.AskTime, p.Known, p.Restored = true, nil, answer.GetKnown(), answer.GetRestored()
 		p.Peer.AnswerTime = timestamppb.New(a.Now())
 	}
-	return a.judgeAnswers(tx, record)
+	return a.keepAnswers(tx, record)
+}
+
+// keepAnswers keeps what has changed of the answers, and does what follows.
+func (a *App) keepAnswers(tx *kitstore.Tx, record *referralv1.RecoveryRecord) error {
+	if err := a.judgeAnswers(tx, record); err != nil {
+		return err
+	}
+	if _, err := a.askPeers(tx, record); err != nil {
+		return err
+	}
+	tx.AfterCommit(a.WakeRecovery)
+	return store.Recovery.Put(tx, store.RecoveryKey, record)
 }
 
 // judgeAnswers ends the standing still when every node has answered or was excused and all answers name the same incarnations. Where
-// they do not, somebody may still take in what an earlier life of a third node wrote, so that node is asked again.
+// they do not, somebody may still take in what an earlier life of a third node wrote, so that node is asked again. A service that has just
+// started listens first: its store may be an older copy, in which the answers to a recovery that is long over stand.
 func (a *App) judgeAnswers(tx *kitstore.Tx, record *referralv1.RecoveryRecord) error {
 	a.addPeers(record)
+	if !a.Listened() {
+		return nil
+	}
 	known, err := a.known(tx)
 	if err != nil {
 		return err
@@ -235,11 +251,7 @@ func (a *App) judgeAnswers(tx *kitstore.Tx, record *referralv1.RecoveryRecord) e
 			p.Answered, p.AskTime = false, timestamppb.New(now.Add(askAgain))
 		}
 	}
-	if _, err := a.askPeers(tx, record); err != nil {
-		return err
-	}
-	tx.AfterCommit(a.WakeRecovery)
-	return store.Recovery.Put(tx, store.RecoveryKey, record)
+	return nil
 }
 
 func incarnationOf(list []*custodyv1.Incarnation, node string) uint64 {

@@ -88,6 +88,31 @@ func TestASuspendedNodeIsAskedLater(t *testing.T) {
 	must(t, n.dispatch(v.GetName()))
 }
 
+// A service that has just started may be an older copy than anybody knows, of a time at which a recovery went on: what waited then is done
+// when the others were heard, for they may know that it was done long ago, in a life that is lost.
+func TestNoRecoveryEndsBeforeTheServiceHasListened(t *testing.T) {
+	net := newNetwork(t)
+	n := net.nodes["balochistan"]
+	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
+	n.restore(n.copy(), true, false)
+	listened := false
+	n.Listened = func() bool { return listened }
+	for range 3 {
+		net.settle()
+		net.now = net.now.Add(11 * time.Second)
+	}
+	if got := n.awaited(); len(got) > 0 {
+		t.Errorf("awaited are %v", got)
+	}
+	wrong(t, n.dispatch(v.GetName()), fault.Recovering, "restored")
+	if next, err := n.Recover(background); err != nil || !next.Equal(net.now.Add(time.Second)) {
+		t.Errorf("it looks again at %v: %v", next, err)
+	}
+	listened = true
+	net.heal()
+	must(t, n.dispatch(v.GetName()))
+}
+
 // The numbers that people say on the phone are not given twice, though the store has forgotten that it gave the last ones.
 func TestReferencesAreNotGivenAgain(t *testing.T) {
 	net := newNetwork(t)

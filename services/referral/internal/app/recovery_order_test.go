@@ -419,3 +419,50 @@ func TestAWordAboutALostOfferComesLate(t *testing.T) {
 		t.Errorf("the offer is %v; refused: %q", o, net.refused)
 	}
 }
+
+// The same about a referral of which nobody holds anything any more but the offer, and while the others are still asked, when it waits.
+func TestAWordAboutALostReferral(t *testing.T) {
+	for _, early := range []bool{true, false} {
+		net := newNetwork(t)
+		origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+		old := origin.copy()
+		v := net.submit()
+		offer := v.GetOffers()[0].GetName()
+		for net.sent[0].from == origin.Node {
+			net.deliver(0)
+		}
+		punjab.accept(offer)
+		late := net.sent
+		net.sent = nil
+		net.suspended["sindh"] = early // its answer is awaited
+		origin.restore(old, true, false)
+		if early {
+			net.settle()
+			net.sent = append(net.sent, late...)
+			net.settle()
+			if waiting := origin.waiting(); waiting == 0 || len(net.refused) > 0 {
+				t.Errorf("%d letters wait; refused: %q", waiting, net.refused)
+			}
+			net.suspended["sindh"] = false
+			net.now = net.now.Add(time.Minute)
+		}
+		net.heal()
+		if !early {
+			net.sent = late
+			net.settle()
+		}
+		if o := punjab.offer(offer); o.GetDeclineReason() != codes.WithdrawalRecordLost || len(net.refused) > 0 {
+			t.Errorf("early %t: the offer is %v; refused: %q", early, o, net.refused)
+		}
+	}
+}
+
+// waiting is how many letters wait for a recovery.
+func (n *node) waiting() (count uint64) {
+	n.t.Helper()
+	must(n.t, n.DB.View(background, func(r kitstore.Reader) (err error) {
+		count, err = store.Waiting.Count(r)
+		return err
+	}))
+	return count
+}

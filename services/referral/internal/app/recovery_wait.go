@@ -120,7 +120,9 @@ func (a *App) recover(ctx context.Context) (next time.Time, err error) {
 		if record, err = a.recovery(tx); err != nil || record.GetThawTime() != nil {
 			return err
 		}
-		a.addPeers(record)
+		if err := a.judgeAnswers(tx, record); err != nil {
+			return err
+		}
 		if next, err = a.askPeers(tx, record); err != nil {
 			return err
 		}
@@ -128,6 +130,9 @@ func (a *App) recover(ctx context.Context) (next time.Time, err error) {
 	})
 	if err != nil || record == nil {
 		return next, err
+	}
+	if !a.Listened() {
+		return a.Now().Add(time.Second), nil // nothing wakes it when it has
 	}
 	if record.GetThawTime() == nil {
 		return next, a.doWaiting(ctx, kitstore.Range{}, false)
@@ -242,12 +247,16 @@ func (a *App) mayGo(tx *kitstore.Tx, w *referralv1.WaitingRecord) (bool, error) 
 	if err != nil || unheard(record, w.GetFromNode()) {
 		return false, err
 	}
-	if w.GetKind() != kindReply {
+	if w.GetKind() != kindReply && w.GetKind() != kindAnnex {
 		return true, nil
 	}
 	held, err := optional(store.Referrals.Get(tx, kitstore.K(w.GetReferral())))
 	if err != nil {
 		return false, err
+	}
+	if w.GetKind() == kindAnnex { // it is kept where its referral is known
+		offers, err := offersOf(tx, w.GetReferral())
+		return held != nil || len(offers) > 0, err
 	}
 	still, err := a.still(tx, w.GetReferral(), held.GetNewIn())
 	return !still, err

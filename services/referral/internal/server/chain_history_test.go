@@ -107,7 +107,7 @@ func (w *chainWorld) open(t testing.TB) (*server.Server, *life) {
 		DB: db, Node: w.place.Node, Now: time.Now, Random: rand.Reader, Signer: w.self.Keys(), Roster: w.self.Members(), Opener: w.self, Federal: "federal",
 		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 		Limits: rules.DefaultLimits(), Annexes: app.Annexes{Keys: w.keys}, Events: store.Events, Feed: app.NewFeed(db),
-		Tokens: paging.New([]byte("secret")), Log: logging.Discard(), Wake: func() {}, WakeRecovery: func() {},
+		Tokens: paging.New([]byte("secret")), Log: logging.Discard(), Wake: func() {}, WakeRecovery: func() {}, Listened: func() bool { return true },
 	}
 	handlers := map[string]post.Handler{}
 	for kind, apply := range a.Handlers() {

@@ -188,7 +188,7 @@ func (w *world) open(t testing.TB, name string) *node {
 		DB: db, Node: name, Now: time.Now, Random: rand.Reader, Signer: self, Roster: self.Roster(), Opener: self, Federal: "federal",
 		NewID:  func() (string, error) { id, err := uuid.NewV7(); return id.String(), err },
 		Limits: rules.DefaultLimits(), Annexes: app.Annexes{Keys: keys}, Events: store.Events, Feed: app.NewFeed(db), Post: n, Commands: queue{n},
-		Tokens: paging.New([]byte("secret")), Log: logging.Discard(), Wake: func() {}, WakeRecovery: func() {},
+		Tokens: paging.New([]byte("secret")), Log: logging.Discard(), Wake: func() {}, WakeRecovery: func() {}, Listened: func() bool { return true },
 	}
 	must(t, n.BeginRecovery(context.Background()))
 	return n

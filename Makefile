@@ -25,7 +25,7 @@ export GORACE ?= atexit_sleep_ms=10
 ALONE := Explore|TestDays|EveryReachable|RandomPrograms|RestoredAtEveryMoment|RestoredInOtherLives|DeadlinesOfFamilies|ADeadlineOnRandomWalks|EveryByteOfAFile|ASearchIsExact|NothingNarrower|EveryYearIsTaken|TestMarginals|TheSameOptionsMakeTheSameYear|SurgeOfAnyYear|WhatIsOverCostsNothing|PowerIsCut|BitsTurnAround|ADiskThatFails
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-networks test-alone test-builds quick soak fuzz bench check check-format check-vet check-proto check-breaking check-generated \
+.PHONY: help run test test-networks test-alone test-builds quick soak soak-race soak-alone fuzz bench check check-format check-vet check-proto check-breaking check-generated \
 	check-tidy check-imports gen clean-data need-go need-git
 
 help: ## List what make can do
@@ -55,7 +55,6 @@ test-alone:
 	go test -count=1 -vet=off -v -tags mutants -run Mutants ./deploy/simulation ./services/protection/internal/app
 
 test-builds:
-	$(TOOLS_GO) vet ./...
 	@for module in $(MODULES); do \
 		echo "GOWORK=off go build ./... in $$module"; \
 		(cd $$module && GOWORK=off go build ./...) || exit 1; \
@@ -67,13 +66,27 @@ quick: need-go ## Run the short tests, in less than a minute
 # Each test goes on for this long; those that must do many rounds, such as 200 kills, go on until they are done.
 MINUTES ?= 5
 
-soak: need-go ## Repeat the random tests for MINUTES=n each: programs, histories, kills, cuts of power, callers for one bed, published countries, years under faults; explore chains further, and live more days
-	cd services && SOAK_MINUTES=$(MINUTES) go test $(RACE) -count=1 -v -p 1 -timeout $$((4 * $(MINUTES) + 30))m \
-		-run 'RandomPrograms|AreLinearizable|KilledUnderLoad|OneBed|EveryReachable|Restored|NothingNarrower' ./shelter/... ./custody ./referral/internal/... ./federal/...
-	cd deploy && SOAK_MINUTES=$(MINUTES) go test $(RACE) -count=1 -v -timeout $$(($(MINUTES) + 30))m -run 'DemoUnderFaults|AccidentsOfNATS|LineOfANamespace' ./e2e
-	cd deploy && SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run 'Explore|TestDays' ./simulation
-	cd deploy && SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run 'Power|Bits|ADiskThatFails' ./disktest
-	$(MAKE) fuzz
+SOAK := SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -p 1
+
+soak soak-race soak-alone: SHELL := bash
+soak soak-race soak-alone: .SHELLFLAGS := -o pipefail -c
+
+soak: need-go ## Repeat the random tests for MINUTES=n each: programs, histories, kills, cuts of power, callers for one bed, published countries, years under faults; explore chains further, live ten thousand countries, fuzz; and say what was done
+	@mkdir -p $(TMP) && rm -f $(TMP)/soak-*.log; begun=$$(date +%s); \
+	$(MAKE) --no-print-directory -j 2 soak-race soak-alone && $(MAKE) --no-print-directory fuzz | tee $(TMP)/soak-fuzz.log; failed=$$?; \
+	echo "what was done in $$((($$(date +%s) - begun) / 60)) minutes:"; \
+	cat $(TMP)/soak-*.log | sed -nE 's/^(--- (PASS|FAIL|SKIP): .*)/\1/p; s/^ +[a-z_]+_test\.go:[0-9]+: /    /p; / inputs$$/p'; \
+	exit $$failed
+
+# What has goroutines of its own, or processes, goes on under the race detector, where there is one; beside it what is one goroutine's work.
+soak-race:
+	cd services && $(SOAK) $(RACE) -run 'AreLinearizable|KilledUnderLoad|OneBed' ./shelter/... ./referral/internal/server | tee -a $(TMP)/soak-race.log
+	cd deploy && $(SOAK) $(RACE) -run 'DemoUnderFaults|AccidentsOfNATS|LineOfANamespace' ./e2e | tee -a $(TMP)/soak-race.log
+	cd deploy && $(SOAK) -run 'Power|Bits|ADiskThatFails' ./disktest | tee -a $(TMP)/soak-race.log
+
+soak-alone:
+	cd services && $(SOAK) -run 'RandomPrograms|EveryReachable|Restored|NothingNarrower' ./shelter/internal/app ./custody ./referral/internal/app ./federal/internal/app/... | tee -a $(TMP)/soak-alone.log
+	cd deploy && $(SOAK) -run 'Explore|TestDays' ./simulation | tee -a $(TMP)/soak-alone.log
 
 # How long each fuzz target goes on. By itself Go makes each input that reaches something new smaller for up to a minute, and tries no other then.
 FUZZTIME ?= 10s
@@ -99,6 +112,7 @@ check-format: $(TOOLS)
 
 check-vet: $(TOOLS)
 	go vet work
+	$(TOOLS_GO) vet ./...
 	go vet -tags mutants ./deploy/simulation ./services/protection/internal/app
 	$(BIN)/staticcheck work
 

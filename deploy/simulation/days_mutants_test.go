@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/privacy"
@@ -53,6 +54,23 @@ func TestCaseMutants(t *testing.T) {
 			continue
 		}
 		tellMutant(m.rule, name, fmt.Sprintf("%d seeds of TestDays with cases: %s", seeds, m.meaning))
+	}
+}
+
+// What is broken is told with a smaller plan that breaks the same, and the seed.
+func TestMutantsAreExplained(t *testing.T) {
+	keys := countryKeys(t)
+	mutant.Set("watch")
+	defer mutant.Set("")
+	c := live(t, newPlan(1, smallSize.children, smallSize.days), keys, 0)
+	smaller, tries := shrink(t, c.plan, c.invariant(), keys, time.Minute)
+	before, after := len(c.plan.arrivals)+len(c.plan.mishaps), len(smaller.arrivals)+len(smaller.mishaps)
+	if again := live(t, smaller, keys, 0); c.broken == "" || again.invariant() != c.invariant() || after > before/4 {
+		t.Errorf("%q is broken with %d things that come, and %q with %d of them", c.broken, before, again.broken, after)
+	}
+	t.Logf("%q: %d things that come were made %d by %d tries", c.invariant(), before, after, tries)
+	if told := c.explain(t, keys, time.Nanosecond); !strings.HasPrefix(told, "seed 1: "+c.invariant()) {
+		t.Errorf("told is %.200s", told)
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// listensAtMost is how long a service that starts fires no deadline, and ends no recovery, until it has heard all others with which it has
-// exchanged letters.
+// listensAtMost is how long a service that starts fires no deadline, ends no recovery and gives back no bed, until it has heard all others with
+// which it has exchanged letters.
 // What its store holds may be an older copy than it knows, put back by somebody who told nobody (with a whole machine, say). The first word
 // of a peer tells; what fires before would be a second event at a position of the chain that has one.
 const listensAtMost = time.Minute

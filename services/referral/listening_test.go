@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"amanat.example/services/referral/internal/app"
 )
 
 func TestAServiceThatStartsListensFirst(t *testing.T) {
@@ -41,4 +43,21 @@ func TestAServiceThatStartsListensFirst(t *testing.T) {
 			t.Errorf("%+v: it listens again: %v", c, err)
 		}
 	}
+}
+
+// A list of live offers that an older copy makes lacks those that came later: the shelter would give their beds to others.
+func TestAServiceThatListensTellsTheShelterNothing(t *testing.T) {
+	listened := false
+	c := &comparison{app: &app.App{Listened: func() bool { return listened }}} // and no shelter to call
+	before := time.Now()
+	if next, err := c.work(t.Context()); err != nil || next.Before(before.Add(lookEvery)) || next.After(time.Now().Add(lookEvery)) {
+		t.Errorf("it looks again at %v: %v", next, err)
+	}
+	listened = true
+	defer func() {
+		if recover() == nil {
+			t.Error("it has listened, and calls nobody")
+		}
+	}()
+	_, _ = c.work(t.Context())
 }

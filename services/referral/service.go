@@ -171,11 +171,16 @@ type comparison struct {
 	failures int
 }
 
-// mayCompare: while what a restore took away is not told, the list would lack it.
-func mayCompare(a *app.App) bool { return !a.Recovering() || mutant.Off("wait") }
+// mayCompare: while what a restore took away is not told, the list would lack it, and the beds of what it lacks would be given to others. So
+// would that of a store that was put back to an older copy, of which the service has not heard yet.
+func mayCompare(a *app.App) bool { return a.Listened() && !a.Recovering() || mutant.Off("wait") }
 
 func (c *comparison) work(ctx context.Context) (next time.Time, err error) {
-	if !mayCompare(c.app) {
+	switch {
+	case mayCompare(c.app):
+	case !c.app.Listened():
+		return time.Now().Add(lookEvery), nil
+	default:
 		return time.Now().Add(askEvery), nil
 	}
 	if err := c.once(ctx); err != nil {

@@ -242,6 +242,8 @@ func (h *house) learns() bool {
 		one = h.referral
 	case h.protection != nil:
 		one = h.protection
+	case h.federal != nil:
+		one = h.federal
 	}
 	if one == nil || one.RolledBack() == 0 {
 		return false

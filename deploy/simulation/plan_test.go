@@ -75,8 +75,10 @@ var weathers = []weather{
 	{"wipe hub", 5 * 24 * time.Hour, []string{""}, 0},
 	{"roll hub back", 5 * 24 * time.Hour, []string{""}, 2 * time.Hour},
 	{"copy", 6 * time.Hour, []string{""}, 0},
+	{"copy", 24 * time.Hour, []string{Federal}, 0},
 	{"restore", 5 * 24 * time.Hour, []string{"referral", "shelter", ""}, 0},
 	{"roll back", 36 * time.Hour, []string{"referral", "shelter", ""}, 0},
+	{"roll back", 5 * 24 * time.Hour, []string{Federal}, 0},
 	{"clock forward", 5 * 24 * time.Hour, []string{""}, 30 * time.Hour},
 	{"clock back", 5 * 24 * time.Hour, []string{""}, 3 * time.Hour},
 }

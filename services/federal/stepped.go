@@ -39,8 +39,9 @@ type Stepped struct {
 	// Post of the service; Run is not called.
 	Post *post.Post
 
-	db  *kitstore.DB
-	app *app.App
+	db         *kitstore.DB
+	app        *app.App
+	rolledBack uint64 // the incarnation that a peer knows; zero for none
 }
 
 // OpenStepped opens the service over its store. Nothing needs to be closed.
@@ -50,9 +51,11 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 		return nil, err
 	}
 	a := newApp(standing{node: s.Node, db: db, roster: s.Roster, now: s.Now, clock: s.Now, tokens: paging.New(s.Crypto.Sign("amanat.paging.v1", []byte(db.ID())))})
+	one := &Stepped{db: db, app: a}
 	letters, err := post.New(post.Config{
 		Node: s.Node, Service: "federal", DB: db, Tables: store.Post, Keys: s.Crypto, Transport: s.Transport,
 		Handlers: a.Handlers(), Clock: s.Now, Rand: s.Random, Log: s.Log, Resend: s.Resend,
+		OnRolledBack: func(above uint64) { one.rolledBack = max(one.rolledBack, above) },
 	})
 	if err != nil {
 		return nil, err
@@ -60,13 +63,22 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	if _, err := begin(ctx, a, letters); err != nil {
 		return nil, err
 	}
-	local := rpc.NewLocal("federal", server.Policy(), nil)
-	register(local, a)
-	return &Stepped{Server: local, Post: letters, db: db, app: a}, nil
+	one.Post, one.Server = letters, rpc.NewLocal("federal", server.Policy(), nil)
+	register(one.Server, a)
+	return one, nil
 }
 
 // Err says why the store has failed; nil while it has not. Then the service must not be used any more.
 func (s *Stepped) Err() error { return s.db.Err() }
+
+// RolledBack is an incarnation that a peer knows of this store, which has none so great: the service is to be opened anew after
+// Raise. Zero while nobody does.
+func (s *Stepped) RolledBack() uint64 { return s.rolledBack }
+
+// Raise begins a new incarnation, greater than above. The service must not be used any more.
+func (s *Stepped) Raise(ctx context.Context, above uint64) error {
+	return s.db.RaiseIncarnation(ctx, above)
+}
 
 // AskAgain asks once more for days that differ, and says when to look again.
 func (s *Stepped) AskAgain(ctx context.Context) (next time.Time, err error) {

@@ -73,7 +73,7 @@ soak soak-race soak-alone: .SHELLFLAGS := -o pipefail -c
 
 soak: need-go ## Repeat the random tests for MINUTES=n each: programs, histories, kills, cuts of power, callers for one bed, published countries, years under faults; explore chains further, live ten thousand countries, fuzz; and say what was done
 	@mkdir -p $(TMP) && rm -f $(TMP)/soak-*.log; begun=$$(date +%s); \
-	$(MAKE) --no-print-directory -j 2 soak-race soak-alone && $(MAKE) --no-print-directory fuzz | tee $(TMP)/soak-fuzz.log; failed=$$?; \
+	$(MAKE) --no-print-directory -j 2 soak-race soak-alone && $(MAKE) fuzz | tee $(TMP)/soak-fuzz.log; failed=$$?; \
 	echo "what was done in $$((($$(date +%s) - begun) / 60)) minutes:"; \
 	cat $(TMP)/soak-*.log | sed -nE 's/^(--- (PASS|FAIL|SKIP): .*)/\1/p; s/^ +[a-z_]+_test\.go:[0-9]+: /    /p; / inputs$$/p'; \
 	exit $$failed

@@ -2,6 +2,7 @@ package process
 
 import (
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -67,6 +68,9 @@ func TestStatus(t *testing.T) {
 	}
 	client := statusv1.NewStatusServiceClient(place.Dial(t, p.Address().String(), rpctest.Operator))
 	got, err := client.GetStatus(t.Context(), &statusv1.GetStatusRequest{})
+	for strings.HasPrefix(got.GetNotReady(), "not serving") { // it takes calls a moment before it says that it is ready
+		got, err = client.GetStatus(t.Context(), &statusv1.GetStatusRequest{})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

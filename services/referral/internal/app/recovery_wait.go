@@ -321,6 +321,9 @@ func (a *App) goOn(tx *kitstore.Tx, referral string) error {
 	if err := w.takeArrival(); err != nil {
 		return err
 	}
+	if err := w.fallAgain(); err != nil {
+		return err
+	}
 	row, err := getReferral(tx, referral)
 	if err != nil {
 		return err

@@ -75,8 +75,16 @@ func namesOf(group []*work, but *work) (names []string) {
 // keepTogether takes the others' offers back at places that fell out for one of them, because nobody goes alone, and stores what
 // became of the others. It does nothing where a person is handed over: who travelled first has gone.
 func (w *work) keepTogether() error {
-	if fallen := w.fallen(); len(fallen) > 0 {
-		if err := w.fallTogether(fallen); err != nil {
+	if fallen := w.fallen(w.stored); len(fallen) > 0 {
+		still, err := w.still()
+		switch {
+		case err != nil:
+		case still:
+			err = w.wait() // see fallAgain
+		default:
+			err = w.fallTogether(fallen)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -94,29 +102,66 @@ func (w *work) keepTogether() error {
 	return nil
 }
 
+// fallTogether takes the others' offers at places back. One that stands still does it itself when it goes on.
 func (w *work) fallTogether(places []string) error {
 	group, err := w.rest()
 	if err != nil {
 		return err
 	}
 	for _, other := range group {
-		for _, o := range other.chain.State().LiveOffers() {
-			if !slices.Contains(places, o.Place()) {
-				continue
-			}
-			if err := other.withdraw(w.self(), o, nil, codes.WithdrawalTogether); err != nil {
-				return err
-			}
+		still, err := other.still()
+		if err != nil {
+			return err
+		}
+		if still {
+			continue
+		}
+		if err := other.fall(places); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// fallen are the places that fell out for this referral in this transaction, where others go together with it.
-func (w *work) fallen() []string {
+func (w *work) fall(places []string) error {
+	for _, o := range w.chain.State().LiveOffers() {
+		if !slices.Contains(places, o.Place()) {
+			continue
+		}
+		if err := w.withdraw(w.self(), o, nil, codes.WithdrawalTogether); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fallAgain does, when a referral goes on that stood still, what was put off: what fell out for one of those who go together falls for all.
+func (w *work) fallAgain() error {
+	if !w.leaves() && !w.chain.State().Terminal() {
+		return nil
+	}
+	group, err := w.rest()
+	if err != nil {
+		return err
+	}
+	if w.leaves() {
+		for _, other := range group {
+			if err := w.fall(other.fallen(0)); err != nil {
+				return err
+			}
+		}
+	}
+	return w.fallTogether(w.fallen(0))
+}
+
+// fallen are the places that fell out for this referral in its events from the nth on, and at which it has not asked again, where others go
+// together with it.
+func (w *work) fallen(n int) []string {
 	s := w.chain.State()
 	if mutant.Off("both") || len(s.Submitted.GetTogether()) == 0 || s.Owner != w.Node || !s.Leaves() && !s.Terminal() {
 		return nil
 	}
-	return custody.Fallen(w.chain, w.stored)
+	return slices.DeleteFunc(custody.Fallen(w.chain, n), func(place string) bool {
+		return slices.ContainsFunc(s.LiveOffers(), func(o *custody.Offer) bool { return o.Place() == place })
+	})
 }

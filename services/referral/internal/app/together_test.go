@@ -471,3 +471,39 @@ func TestAFamilyOfWhomOneComesBack(t *testing.T) {
 	net.settle()
 	net.checkState(family[1].GetName(), custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, "balochistan", "punjab")
 }
+
+// A family was asked at two places, and one was chosen; the origin is put back to before that, and hears of the choice by the chain of one of
+// them while all stand still. The other place has fallen for all: nothing jams, and nobody is expected there whichever copies come back.
+func TestAPlaceThatFellIsHeardOfInARecovery(t *testing.T) {
+	for _, all := range []bool{true, false} {
+		net := newNetwork(t)
+		origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+		family := net.family()
+		_, err := punjab.AcceptOffer(background, net.togetherRequest(punjab, family), actor)
+		must(t, err)
+		first := origin.lastOffer(family[0].GetName()).GetName()
+		_, err = origin.ask(family[0].GetName(), karachi)
+		must(t, err)
+		for len(net.sent) > 0 {
+			net.deliver(0)
+		}
+		old := origin.copy()
+		must(t, origin.confirm(first))
+		if !all { // the chains of the others are lost on the way
+			net.sent = slices.DeleteFunc(net.sent, func(m mail) bool { return m.out.Subject != family[0].GetName() })
+		}
+		net.settle()
+		origin.restore(old, true, false)
+		net.heal()
+		if len(net.refused) > 0 {
+			t.Errorf("refused: %q", net.refused)
+		}
+		for _, one := range family {
+			for _, o := range origin.get(one.GetName()).GetOffers() {
+				if live(o.GetState()) && o.GetToNode() != punjab.Node {
+					t.Errorf("all told %t: an offer to %s is %v, which is not needed", all, o.GetToNode(), o.GetState())
+				}
+			}
+		}
+	}
+}

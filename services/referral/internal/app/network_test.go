@@ -435,7 +435,7 @@ func (net *network) apply(m mail) {
 	n.heard[m.from] = max(m.life, n.heard[m.from])
 	from := &postv1.Address{Node: m.from, Service: "referral"}
 	err := n.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
-		return n.Handlers()[m.out.Kind](tx, from, &postv1.Letter{Kind: m.out.Kind, Subject: m.out.Subject, Body: m.body})
+		return n.Handlers()[m.out.Kind](tx, from, &postv1.Letter{Kind: m.out.Kind, Subject: m.out.Subject, Body: m.body, Sealed: m.out.Sealed})
 	})
 	if refused, ok := errors.AsType[*app.Refused](err); ok {
 		net.refused = append(net.refused, m.out.Kind+": "+refused.Reason)

@@ -242,6 +242,59 @@ func TestALetterThatWaitsStopsNoService(t *testing.T) {
 	}
 }
 
+// What people wrote comes in letters that are sealed by themselves. While one waits for the end of a recovery, and when it goes to quarantine
+// then, it lies in the store and in its backups, and nobody reads it there.
+func TestWhatPeopleWroteWaitsSealed(t *testing.T) {
+	for _, quarantine := range []bool{false, true} {
+		net := newNetwork(t)
+		origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+		v := net.submit()
+		net.settle()
+		had := len(origin.get(v.GetName()).GetAnnexes())
+		origin.restore(origin.copy(), true, false)
+		punjab.accept(v.GetOffers()[0].GetName())
+		punjab.runCommands()
+		for i := len(net.sent) - 1; i >= 0; i-- {
+			if m := net.sent[i]; m.from == punjab.Node && m.out.Kind == "custody.annex.v1" {
+				net.deliver(i)
+			}
+		}
+		sealed := func(where string, body []byte) {
+			for _, canary := range canaries {
+				if bytes.Contains(body, []byte(canary)) {
+					t.Errorf("%s lies in the clear in %s", canary, where)
+				}
+			}
+		}
+		waiting := 0
+		must(t, origin.DB.View(background, func(r kitstore.Reader) error {
+			return store.Waiting.Scan(r, kitstore.Range{}, func(_ kitstore.Key, w *referralv1.WaitingRecord) error {
+				waiting++
+				sealed("what waits", w.GetBody())
+				return nil
+			})
+		}))
+		if waiting == 0 {
+			t.Fatal("no annex waits")
+		}
+		if quarantine { // behind one that this version does not know
+			must(t, origin.DB.Update(background, func(tx *kitstore.Tx) error {
+				return store.Waiting.Insert(tx, kitstore.K(punjab.Node, v.GetName(), uint64(0)), &referralv1.WaitingRecord{
+					FromNode: punjab.Node, Referral: v.GetName(), Kind: "custody.later.v1", Incarnation: 1 << 62,
+				})
+			}))
+		}
+		net.heal()
+		parked := origin.parked[punjab.Node+v.GetName()]
+		for _, l := range parked {
+			sealed("quarantine", l.GetBody())
+		}
+		if got := len(origin.get(v.GetName()).GetAnnexes()); quarantine != (len(parked) > 1) || quarantine == (got > had) {
+			t.Errorf("in quarantine: %d, and of what people wrote %d are there, %d before", len(parked), got, had)
+		}
+	}
+}
+
 // written is called with each line of a log.
 type written func(line []byte)
 

@@ -17,10 +17,12 @@ import (
 	"amanat.example/services/kit/store"
 )
 
-// Reasons of refusals that the post makes itself.
+// ReasonSeal is why a letter is refused that is sealed to keys which this service has lost. Nothing waits behind it.
+const ReasonSeal = "sealed-body-does-not-open"
+
+// Further reasons of refusals that the post makes itself.
 const (
 	reasonUnknownKind = "unknown-kind"
-	reasonSeal        = "sealed-body-does-not-open"
 	reasonPanic       = "handler-failed"
 	reasonBehind      = "waits-behind-refused-letter"
 
@@ -251,7 +253,7 @@ func (p *Post) applyLetter(tx *store.Tx, a *attempt, i int, l *postv1.Letter) (*
 // handle runs the handler of a letter. A nil answer is success.
 func (p *Post) handle(tx *store.Tx, a *attempt, i int, l *postv1.Letter) (failed error) {
 	if a.closed[i] {
-		return &failedLetter{index: i, reason: reasonSeal}
+		return &failedLetter{index: i, reason: ReasonSeal}
 	}
 	handler := p.handler(a, i, l)
 	if handler == nil {
@@ -325,7 +327,7 @@ func (p *Post) firstOf(r store.Reader, from end, subject string) (id []byte, err
 // behind it. What it said, its writer must say again.
 func unopened(q *postv1.QuarantinedLetter) bool {
 	refusal := &postv1.Refusal{}
-	return proto.Unmarshal(q.GetRefusal().GetRefusal(), refusal) == nil && refusal.GetReason() == reasonSeal
+	return proto.Unmarshal(q.GetRefusal().GetRefusal(), refusal) == nil && refusal.GetReason() == ReasonSeal
 }
 
 // park puts a letter into quarantine as it came and signs its refusal.

@@ -61,6 +61,23 @@ func (o Outgoing) Check() error {
 	return nil
 }
 
+// SealBody gives the body of a letter that came, as its handler may put it into the store: that of one which is sealed by itself is sealed
+// again, to this service. OpenBody is the way back, and Park takes a letter so.
+func (p *Post) SealBody(from *postv1.Address, l *postv1.Letter) ([]byte, error) {
+	if !l.GetSealed() {
+		return l.GetBody(), nil
+	}
+	return p.keys.Seal(p.self.GetNode(), p.self.GetService(), letterInfo, letterAAD(from, p.self, l), l.GetBody())
+}
+
+// OpenBody gives what SealBody was given. An error says that the keys for it are lost: such a letter is refused for [ReasonSeal].
+func (p *Post) OpenBody(from *postv1.Address, l *postv1.Letter) ([]byte, error) {
+	if !l.GetSealed() {
+		return l.GetBody(), nil
+	}
+	return p.keys.Open(letterInfo, letterAAD(from, p.self, l), l.GetBody())
+}
+
 // Prepared is a letter ready to be queued: checked, marshalled and, where asked, sealed.
 type Prepared struct {
 	to     end

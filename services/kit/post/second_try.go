@@ -69,7 +69,7 @@ func (p *Post) secondTry(ctx context.Context, now time.Time) error {
 
 // Park puts a letter that its handler took, to do what it says later, into quarantine, since it turned out that this can never be done. Its
 // writer, in the given incarnation, was told that it is taken, and is asked as for all that lies there. What comes of the letter's subject from
-// now on waits behind it.
+// now on waits behind it. Its body is as SealBody gives it.
 func (p *Post) Park(tx *store.Tx, from *postv1.Address, incarnation uint64, l *postv1.Letter, reason string) error {
 	link := &postv1.Link{From: from, To: p.self, Lane: postv1.Lane_LANE_URGENT} // it is shown there: by which it came is not known any more
 	behind, err := p.firstOf(tx, endOf(from, link.GetLane()), l.GetSubject())

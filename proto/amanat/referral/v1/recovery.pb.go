@@ -755,7 +755,7 @@ type WaitingRecord struct {
 	Referral string `protobuf:"bytes,2,opt,name=referral,proto3" json:"referral,omitempty"`
 	// Kind of the letter.
 	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
-	// Its body.
+	// Its body; that of a letter which is sealed by itself is sealed to this service.
 	Body []byte `protobuf:"bytes,4,opt,name=body,proto3" json:"body,omitempty"`
 	// Or an event of the shelter service.
 	ShelterEvent *v11.Event `protobuf:"bytes,5,opt,name=shelter_event,json=shelterEvent,proto3" json:"shelter_event,omitempty"`
@@ -764,7 +764,9 @@ type WaitingRecord struct {
 	// Incarnation of the letter's writer; 0 for what is no letter.
 	Incarnation uint64 `protobuf:"varint,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// The letter's id; empty for what is no letter, and in rows of before there was this field.
-	LetterId      []byte `protobuf:"bytes,8,opt,name=letter_id,json=letterId,proto3" json:"letter_id,omitempty"`
+	LetterId []byte `protobuf:"bytes,8,opt,name=letter_id,json=letterId,proto3" json:"letter_id,omitempty"`
+	// The letter is sealed by itself: its body holds what people wrote.
+	Sealed        bool `protobuf:"varint,9,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -855,6 +857,13 @@ func (x *WaitingRecord) GetLetterId() []byte {
 	return nil
 }
 
+func (x *WaitingRecord) GetSealed() bool {
+	if x != nil {
+		return x.Sealed
+	}
+	return false
+}
+
 var File_amanat_referral_v1_recovery_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_recovery_proto_rawDesc = "" +
@@ -914,7 +923,7 @@ const file_amanat_referral_v1_recovery_proto_rawDesc = "" +
 	"\x05after\x18\x03 \x01(\fR\x05after\x12\x1f\n" +
 	"\vchains_told\x18\x04 \x01(\bR\n" +
 	"chainsTold\x12\x12\n" +
-	"\x04paid\x18\x05 \x01(\bR\x04paid\"\xa7\x02\n" +
+	"\x04paid\x18\x05 \x01(\bR\x04paid\"\xbf\x02\n" +
 	"\rWaitingRecord\x12\x1b\n" +
 	"\tfrom_node\x18\x01 \x01(\tR\bfromNode\x12\x1a\n" +
 	"\breferral\x18\x02 \x01(\tR\breferral\x12\x12\n" +
@@ -923,7 +932,8 @@ const file_amanat_referral_v1_recovery_proto_rawDesc = "" +
 	"\rshelter_event\x18\x05 \x01(\v2\x17.amanat.events.v1.EventR\fshelterEvent\x128\n" +
 	"\aoffered\x18\x06 \x01(\v2\x1e.amanat.custody.v1.SignedEventR\aoffered\x12 \n" +
 	"\vincarnation\x18\a \x01(\x04R\vincarnation\x12\x1b\n" +
-	"\tletter_id\x18\b \x01(\fR\bletterId*}\n" +
+	"\tletter_id\x18\b \x01(\fR\bletterId\x12\x16\n" +
+	"\x06sealed\x18\t \x01(\bR\x06sealed*}\n" +
 	"\fExcuseReason\x12\x1d\n" +
 	"\x19EXCUSE_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12EXCUSE_REASON_LOST\x10\x01\x12\x17\n" +

@@ -1,6 +1,7 @@
 package posttest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"slices"
 	"testing"
@@ -205,20 +206,28 @@ func TestQuarantineOfWhatWasTaken(t *testing.T) {
 	r, sindh, punjab := newDesks(t)
 	sindh.Queue(punjab.Office, bulk, kindNote, "s", "taken")
 	r.run(r.receipted)
-	park := func(subject, text string) {
+	park := func(subject, text string, sealed bool) {
 		t.Helper()
 		body, err := proto.Marshal(wrapperspb.String(text))
 		must(t, err)
 		id := sha256.Sum256(body)
-		l := &postv1.Letter{LetterId: id[:16], Kind: kindLater, Subject: subject, Body: body}
+		l := &postv1.Letter{LetterId: id[:16], Kind: kindLater, Subject: subject, Body: body, Sealed: sealed}
+		l.Body, err = punjab.Post.SealBody(sindh.Addr, l)
+		must(t, err)
+		if bytes.Equal(l.GetBody(), body) == sealed {
+			t.Error("what came sealed lies in the clear, or the other way round")
+		}
+		opened, err := punjab.Post.OpenBody(sindh.Addr, l)
+		must(t, err)
+		mustEqual(t, []string{string(opened)}, []string{string(body)})
 		must(t, punjab.DB.Update(t.Context(), func(tx *store.Tx) error {
 			return punjab.Post.Park(tx, sindh.Addr, sindh.DB.Incarnation(), l, "not-possible")
 		}))
 	}
-	park("s", "first")
-	park("s", "second")
-	park("", "of nothing")
-	park("", "of nothing either")
+	park("s", "first", false)
+	park("s", "second", true)
+	park("", "of nothing", false)
+	park("", "of nothing either", true)
 	sindh.Queue(punjab.Office, urgent, kindNote, "s", "third")
 	sindh.Queue(punjab.Office, urgent, kindNote, "x", "other")
 	r.run(r.receipted)

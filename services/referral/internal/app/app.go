@@ -44,6 +44,9 @@ type Post interface {
 	// Park puts a letter that was taken, to be done later, into quarantine; Parked says that one lies there, behind which others wait.
 	Park(tx *kitstore.Tx, from *postv1.Address, incarnation uint64, l *postv1.Letter, reason string) error
 	Parked(r kitstore.Reader, from *postv1.Address, subject string) (bool, error)
+	// SealBody gives the body of a letter as it may lie in the store, and OpenBody the way back.
+	SealBody(from *postv1.Address, l *postv1.Letter) ([]byte, error)
+	OpenBody(from *postv1.Address, l *postv1.Letter) ([]byte, error)
 }
 
 // Commands queues commands in the transaction that decides them.

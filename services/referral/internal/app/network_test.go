@@ -221,6 +221,20 @@ func (p poster) Parked(_ kitstore.Reader, from *postv1.Address, subject string) 
 	return len(p.n.parked[from.GetNode()+subject]) > 0, nil
 }
 
+func (p poster) SealBody(_ *postv1.Address, l *postv1.Letter) ([]byte, error) {
+	if !l.GetSealed() {
+		return l.GetBody(), nil
+	}
+	return p.n.Roster.Seal(p.n.Node, "referral", "letter", nil, l.GetBody())
+}
+
+func (p poster) OpenBody(_ *postv1.Address, l *postv1.Letter) ([]byte, error) {
+	if !l.GetSealed() {
+		return l.GetBody(), nil
+	}
+	return p.n.Opener.Open("letter", nil, l.GetBody())
+}
+
 func (p poster) Incarnations(kitstore.Reader, string) (map[string]uint64, error) {
 	return maps.Clone(p.n.heard), nil
 }

@@ -18,6 +18,7 @@ import (
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/mutant"
+	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
 	"amanat.example/services/referral/internal/store"
@@ -60,9 +61,14 @@ func (a *App) orWait(tx *kitstore.Tx, err error, from *postv1.Address, l *postv1
 }
 
 func (a *App) waitLetter(tx *kitstore.Tx, from *postv1.Address, referral string, l *postv1.Letter) error {
-	return a.waitFor(tx, &referralv1.WaitingRecord{
-		FromNode: from.GetNode(), Referral: referral, Kind: l.GetKind(), Body: l.GetBody(), LetterId: l.GetLetterId(),
-	})
+	w := &referralv1.WaitingRecord{
+		FromNode: from.GetNode(), Referral: referral, Kind: l.GetKind(), Body: l.GetBody(), LetterId: l.GetLetterId(), Sealed: l.GetSealed(),
+	}
+	var err error
+	if w.Body, err = a.Post.SealBody(from, letterOf(w)); err != nil {
+		return err
+	}
+	return a.waitFor(tx, w)
 }
 
 // waitingFor is the key of a referral that is to be looked at when all have answered.
@@ -221,7 +227,7 @@ func (a *App) park(tx *kitstore.Tx, w *referralv1.WaitingRecord, reason string) 
 }
 
 func letterOf(w *referralv1.WaitingRecord) *postv1.Letter {
-	return &postv1.Letter{LetterId: w.GetLetterId(), Kind: w.GetKind(), Subject: w.GetReferral(), Body: w.GetBody()}
+	return &postv1.Letter{LetterId: w.GetLetterId(), Kind: w.GetKind(), Subject: w.GetReferral(), Body: w.GetBody(), Sealed: w.GetSealed()}
 }
 
 // ofEarlierLife says that a letter's writer was restored after it wrote it. What this node told the writer, in this life or one that it
@@ -293,6 +299,9 @@ func (a *App) applyWaited(tx *kitstore.Tx, w *referralv1.WaitingRecord) (err err
 		}
 	}()
 	from, letter := referralAt(w.GetFromNode()), letterOf(w)
+	if letter.Body, err = a.Post.OpenBody(from, letter); err != nil {
+		return refuse(post.ReasonSeal)
+	}
 	return a.orWait(tx, apply(tx, from, letter), from, letter)
 }
 

@@ -87,6 +87,16 @@ func (n *node) Park(*kitstore.Tx, *postv1.Address, uint64, *postv1.Letter, strin
 	return errors.New("a letter is parked")
 }
 
+// SealBody implements app.Post.
+func (n *node) SealBody(*postv1.Address, *postv1.Letter) ([]byte, error) {
+	return nil, errors.New("a letter waits")
+}
+
+// OpenBody implements app.Post.
+func (n *node) OpenBody(*postv1.Address, *postv1.Letter) ([]byte, error) {
+	return nil, errors.New("a letter waited")
+}
+
 // Parked implements app.Post.
 func (n *node) Parked(kitstore.Reader, *postv1.Address, string) (bool, error) { return false, nil }
 

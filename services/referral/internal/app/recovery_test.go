@@ -260,6 +260,17 @@ func TestRestoredAtEveryMoment(t *testing.T) {
 	t.Logf("%d of %d restores", runs, len(all))
 }
 
+// A word about what the restored node has lost is honest, and nothing is to wait behind it: an answer to an offer of a referral that nobody
+// has any more, and an acceptance that overtakes what is said again of before it.
+func TestAWordAboutWhatIsLost(t *testing.T) {
+	for _, c := range []struct {
+		from, to     int
+		lost, resend bool
+	}{{0, 3, false, true}, {0, 5, true, false}, {0, 7, true, true}, {1, 5, false, false}, {1, 5, true, false}} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) { restoredOnce(t, "balochistan", c.from, c.to, c.lost, c.resend) })
+	}
+}
+
 func restoredOnce(t *testing.T, name string, from, to int, lost, resend bool) {
 	net := newNetwork(t)
 	for _, n := range net.nodes {

@@ -8,6 +8,7 @@ import (
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
@@ -25,10 +26,7 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	}
 	w, err := a.begin(tx, reply.GetReferral())
 	if fault.ReasonOf(err) == fault.Missing {
-		if err := a.unknown(tx, reply.GetReferral()); err != nil || !custody.AboutOffer(reply) {
-			return err
-		}
-		return a.voidTo(tx, reply.GetNode(), reply.GetReferral(), reply.GetOffer())
+		return a.replyLost(tx, reply)
 	}
 	if err != nil {
 		return err
@@ -76,6 +74,17 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	}
 	_, err = w.end(row.Value)
 	return err
+}
+
+// replyLost answers a reply about a referral that is not here. Where a restore of this node took it away, an offer of it is void.
+func (a *App) replyLost(tx *kitstore.Tx, r *custodyv1.Reply) error {
+	switch err := a.unknown(tx, r.GetReferral()); {
+	case err != nil:
+		return err
+	case !custody.AboutOffer(r): // what is said of the person, a person must read
+		return refuse(reasonUnknown)
+	}
+	return a.voidTo(tx, r.GetNode(), r.GetReferral(), r.GetOffer())
 }
 
 // unknown refuses what is about a referral that this node does not hold. While it asks the others what it lost, the referral may come back, so
@@ -176,6 +185,9 @@ func (w *work) answerLate(r *custodyv1.Reply) error {
 	switch {
 	case s.Party(r.GetNode()):
 		return w.sendChain(w.lane(), r.GetNode())
+	case o.Live() && w.Recovering(): // it overtook what was said before it, which this node has lost: all of it is said again
+		w.Log.Warn("an answer to an offer is let go: it is said again behind what is lost", logging.Referral(s.Referral), logging.Peer(r.GetNode(), "referral"))
+		return nil
 	case o.Live():
 		return refuse(reasonReply)
 	}

@@ -557,6 +557,9 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 		operations += len(h.history)
 		crashed += crashes
 	}
+	if crashed == 0 || unknown == 0 {
+		t.Errorf("%d crashes, and %d calls without an answer: nothing is shown of a loss of power", crashed, unknown)
+	}
 	t.Logf("%d rounds, %d operations, %d of them without an answer in %d crashes; by kind and answer: %v", rounds, operations, unknown, crashed, refused)
 }
 

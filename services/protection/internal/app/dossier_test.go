@@ -50,13 +50,14 @@ type chain struct {
 	owner, care, to, giver, offer string
 	owners                        []string
 	ended, returning, service     bool
+	over                          bool // the offer, here
 }
 
 func (b *bench) tell(c chain) {
 	b.t.Helper()
 	e := &referralv1.ReferralChanged{
 		Referral: referral, State: c.state, Sequence: c.seq, OriginNode: home, OwnerNode: c.owner, CareNode: c.care, ToNode: c.to, GiverNode: c.giver,
-		Offer: c.offer, OwnerNodes: c.owners, ConsentEnded: c.ended, Returning: c.returning, Unit: b.parent() + "/units/lahore",
+		Offer: c.offer, OwnerNodes: c.owners, ConsentEnded: c.ended, Returning: c.returning, OfferOver: c.over, Unit: b.parent() + "/units/lahore",
 	}
 	if c.service {
 		e.Kind = asService
@@ -302,6 +303,40 @@ func TestPromisedAnewWithTheEndUnheard(t *testing.T) {
 	must(t, b.deliver(fromHome, second))
 	if d := b.dossier(); d.GetDossier().GetOffer() != again.offer || !privacy.Carries(d) {
 		t.Errorf("the second is not kept: %v", d)
+	}
+}
+
+// What is promised here by the chain has ended here, whatever was promised before it: the dossier that comes on it, of when its giver held the place
+// for promised, is not kept.
+func TestAPromiseThatIsOverHere(t *testing.T) {
+	over := steps[confirmed]
+	over.seq, over.offer, over.over = 20, referral+"/offers/cc", true
+	for name, before := range map[string]func(b *bench){
+		"none":            func(*bench) {},
+		"one that stands": func(b *bench) { b.upTo(confirmed) },
+		"one that has ended": func(b *bench) {
+			b.upTo(confirmed)
+			b.event("referral.offer.withdrawn.v1", &referralv1.OfferChanged{Offer: theOffer, Referral: referral, FromNode: home, ToNode: away})
+		},
+		"one whose dossier came": func(b *bench) {
+			b.upTo(confirmed)
+			must(b.t, b.deliver(fromHome, aDossier()))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newApp(t, away)
+			b.referral.set(func(proto.Message) (proto.Message, error) { return &referralv1.Told{}, nil })
+			before(b)
+			b.tell(over)
+			second := aDossier()
+			second.Offer, second.Sequence = over.offer, 21
+			must(t, b.deliver(fromHome, second))
+			must(t, b.deliver(fromHome, aDossier()))
+			b.unreadable()
+			if got := b.reports(); len(got) == 0 || slices.ContainsFunc(got, func(reason string) bool { return reason != "OFFER_ENDED" }) {
+				t.Errorf("the referral service is told %v", got)
+			}
+		})
 	}
 }
 

@@ -71,10 +71,10 @@ func (a *App) followReceived(tx *kitstore.Tx, e *referralv1.ReferralChanged) err
 		return err
 	}
 	before := d.GetPromisedOffer()
-	if before == "" && e.GetOfferOver() {
-		before = e.GetOffer()
-	}
 	closing, heard := rules.Hear(d, e, a.Node)
+	if e.GetOfferOver() {
+		before = d.GetPromisedOffer()
+	}
 	if !heard {
 		return nil
 	}

@@ -44,6 +44,9 @@ func Hear(d *protectionv1.ReceivedDossier, e *referralv1.ReferralChanged, own st
 	d.OwnerNodes, d.GiverNode, d.ConsentEnded = slices.Clone(e.GetOwnerNodes()), e.GetGiverNode(), e.GetConsentEnded()
 	d.Duty = duty
 	switch {
+	case duty == Over && was != Care && e.GetOfferOver() && isPromise(e.GetState()) && !closedOn(d, e.GetOffer()):
+		d.PromisedOffer = e.GetOffer() // also where another was promised before it: nothing that comes on it is kept
+		return codes.DossierClosingOfferEnded, true
 	case duty == Over && was != Over:
 		return why, true
 	case duty == Promised && e.GetOffer() != d.GetPromisedOffer():
@@ -56,6 +59,11 @@ func Hear(d *protectionv1.ReceivedDossier, e *referralv1.ReferralChanged, own st
 		d.Arrived, d.Unit = true, e.GetUnit()
 	}
 	return closing, true
+}
+
+// closedOn says that a tombstone of an offer stands.
+func closedOn(d *protectionv1.ReceivedDossier, offer string) bool {
+	return slices.ContainsFunc(d.GetClosings(), func(c *protectionv1.ReceivedDossier_Closing) bool { return c.GetOffer() == offer })
 }
 
 // standing is this node's duty by an event, and why reading ends where it has none any more. An event may tell of an early step of a

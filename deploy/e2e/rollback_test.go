@@ -50,6 +50,7 @@ func TestRolledBackUnannounced(t *testing.T) {
 	if !result.Kept() || result.Referrals != 6 {
 		t.Errorf("a promise broke: %+v", result)
 	}
+	c.whole(ctx, t)
 	c.stop()
 	c.sound(t)
 }
@@ -90,6 +91,7 @@ func TestAReferralNobodyHoldsAnyMore(t *testing.T) {
 	if !result.Kept() || result.Referrals != 2 {
 		t.Errorf("a promise broke: %+v", result)
 	}
+	c.whole(ctx, t)
 	c.stop()
 	c.sound(t)
 }

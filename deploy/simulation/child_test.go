@@ -294,6 +294,10 @@ func (c *country) depart(n *child) {
 			continue
 		}
 		one.where, one.travels = r.GetOwnerNode(), true
+		if one.over { // its end was lost with an old copy: its life goes on
+			one.over = false
+			c.after(about(one.chance, 2*time.Hour), func() { c.live(one) })
+		}
 		if lost {
 			one.where = c.other(one, one.where)
 		}

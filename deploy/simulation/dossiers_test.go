@@ -322,9 +322,10 @@ func (c *country) judgeEnd(p *house, n *child, f *chainFacts, read map[string]st
 		c.breaks("DOSSIER (tombstone): nothing says at %s that what came of child %d was closed (%s)", p, n.number, n.referral)
 	case closed != nil && slices.ContainsFunc(closed.GetClosings(), (*protectionv1.ReceivedDossier_Closing).GetTold):
 		c.did["dossiers closed"]++
-		switch owner := c.house(f.state.Owner, "referral"); {
+		restored := func(node string) bool { return c.house(node, "referral").life > 0 }
+		switch {
 		case saysClosed(f, p.node):
-		case owner.life > 0 && c.house(p.node, "referral").life > 0:
+		case restored(p.node) && slices.ContainsFunc(c.nodes, func(node string) bool { return f.state.Owned(node) && restored(node) }):
 			c.did["closings that all have lost"]++ // with the chain's tail (DESIGN section 4)
 		default:
 			c.breaks("DOSSIER (told): %s has closed what came of child %d, and its chain does not say so (%s)", p, n.number, n.referral)

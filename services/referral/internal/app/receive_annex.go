@@ -56,7 +56,11 @@ func (a *App) receiveAnnex(tx *kitstore.Tx, from string, letter *custodyv1.Annex
 			return err
 		}
 	case !s.Asked(from):
-		return refuse(reasonSender)
+		restored, err := a.wasRestored(tx)
+		if err == nil && !restored { // else it belongs to an answer to an offer that a restore took away
+			err = refuse(reasonSender)
+		}
+		return err
 	}
 	if named || slices.Contains([]string{a.Node, from}, s.Owner) {
 		return nil // what came beside a reply that was not recorded is dropped with it

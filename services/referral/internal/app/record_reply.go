@@ -109,13 +109,17 @@ func (a *App) wasRestored(r kitstore.Reader) (bool, error) {
 }
 
 // offerLost answers a reply to an offer that is gone with what a restore of this node took away: it is void. The word may have been on its
-// way when that was said.
+// way when that was said. The refusal of a handover that is gone needs no answer: nobody was handed over.
 func (w *work) offerLost(r *custodyv1.Reply) (bool, error) {
-	if !custody.AboutOffer(r) || w.chain.State().Offer(r.GetOffer()) != nil {
+	refused := r.GetRefused().GetDispatched()
+	switch {
+	case refused != nil && (len(refused) != len(custody.Hash{}) || w.chain.Has(custody.Hash(refused))):
+		return false, nil
+	case refused == nil && (!custody.AboutOffer(r) || w.chain.State().Offer(r.GetOffer()) != nil):
 		return false, nil
 	}
-	if restored, err := w.wasRestored(w.tx); err != nil || !restored {
-		return false, err
+	if restored, err := w.wasRestored(w.tx); err != nil || !restored || refused != nil {
+		return restored, err
 	}
 	return true, w.voidTo(w.tx, r.GetNode(), r.GetReferral(), r.GetOffer())
 }

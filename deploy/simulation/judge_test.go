@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -253,11 +254,22 @@ func (c *country) judgeDeadlines(h *house) {
 			if liveOffer(o.GetState()) && !due[o.GetName()] {
 				c.breaks("I7 (deadline): an offer to %s about child %d is %s and has no deadline", h.node, n.number, custody.OfferStateName(o.GetState()))
 			}
-			if promised := o.GetState().String() == "OFFER_STATE_READY" && o.GetReleaseReason() == "" && o.GetHold() != "" && !has; promised && holds != nil && !holds[o.GetHold()] {
+			if promised := o.GetState().String() == "OFFER_STATE_READY" && o.GetReleaseReason() == "" && o.GetHold() != "" && !has; promised && holds != nil && !holds[o.GetHold()] && !c.heldToIt(n, o.GetName()) {
 				c.breaks("READY: %s has promised child %d a place without a confirmed hold", h.node, n.number)
 			}
 		}
 	}
+}
+
+// heldToIt says that a unit whose bed was lost asked to be let go, and its owner did not: a person there looks for another bed.
+func (c *country) heldToIt(n *child, offer string) bool {
+	return slices.ContainsFunc(c.nodes, func(node string) bool {
+		f := c.seen[[2]string{node, n.referral}].chain
+		return f != nil && slices.ContainsFunc(f.chain.Links(), func(l custody.Link) bool {
+			refused := l.Event.GetReleaseRefused()
+			return refused != nil && strings.HasSuffix(offer, custody.Hash(refused.GetOffer()).String())
+		})
+	})
 }
 
 // offersTo are a referral's offers as the unit asked at a node knows them, of those that anybody has seen in a chain.

@@ -25,8 +25,9 @@
 //   - A store that was restored asks every node of the newest roster what it lost. Until all have answered, or were excused by a named person,
 //     what it knew before stands still: no event is written, no reply is given, and what would need one waits; arrivals are
 //     asserted, deadlines are told, new referrals go on. So it never writes a second event at one position. A service that starts fires no
-//     deadline for a minute, so that a peer can say before that the store is an old copy. A word about an offer that is gone with what was
-//     lost is answered with that.
+//     deadline, ends no recovery and gives back no bed until it has heard the others, for a minute at most, so that a peer can say before that
+//     the store is an old copy. A word about an offer that is gone with what was lost is answered with that; what can never be applied goes to
+//     quarantine, also where it waited. What waits lies sealed where people wrote it.
 //   - A case has one referral at a time, and a call one flow, whatever was restored: the origin seals into the chain by which call it began.
 //   - Two nodes that have or had a person compare, each hour and when the hub is there again, the last event of each open referral that both
 //     should know, and send what the other lacks.

@@ -26,7 +26,8 @@
 //     was restored and sequences began anew.
 //   - Letters of one link and lane are applied in order. One that is refused goes to quarantine with a signed refusal;
 //     those of the same subject behind it go there too, on either lane; others pass. What lies there is tried again at the start and
-//     once a day, in order, if its sender stands by it when it is asked (second_try).
+//     once a day, in order, if its sender stands by it when it is asked (second_try). So does one that its handler took in order to do it
+//     later, where that turns out to be impossible (Park).
 //   - The sender learns of a refusal in the transaction that takes the receipt over it, and again
 //     whenever it sends the letter again.
 //   - Receipted letters stay in the outbox for DefaultKeep, so that a receiver restored from a

@@ -519,3 +519,52 @@ func (n *node) waiting() (count uint64) {
 	}))
 	return count
 }
+
+// What comes beside an answer to an offer that a restore took away, of a unit that was asked by nothing else, and the refusal of a handover that
+// it took away, are no reason to refuse: what their writer says next would wait behind them.
+func TestWhatBelongsToWhatIsLost(t *testing.T) {
+	for name, lose := range map[string]func(net *network) (old copied, late []mail){
+		"an annex": func(net *network) (copied, []mail) {
+			origin, sindh := net.nodes["balochistan"], net.nodes["sindh"]
+			v := net.submit()
+			net.settle()
+			old := origin.copy()
+			must(t, origin.withdraw(v.GetOffers()[0].GetName(), "NOT_NEEDED"))
+			net.sent = nil // nobody hears of it
+			asked, err := origin.ask(v.GetName(), karachi)
+			must(t, err)
+			net.settle()
+			sindh.accept(asked.GetOffers()[1].GetName())
+			return old, net.sent
+		},
+		"a refusal": func(net *network) (copied, []mail) {
+			v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
+			offer := store.OfferKey(v.GetOffers()[0].GetName())
+			origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+			old := origin.copy()
+			must(t, origin.dispatch(v.GetName()))
+			punjab.spoilt = true
+			must(t, punjab.DB.Update(background, func(tx *kitstore.Tx) error { return store.Offers.Delete(tx, offer) }))
+			for net.sent[0].from == origin.Node {
+				net.deliver(0)
+			}
+			return old, net.sent
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			net := newNetwork(t)
+			old, late := lose(net)
+			if len(late) == 0 {
+				t.Fatal("nothing is on its way")
+			}
+			net.sent = nil
+			net.nodes["balochistan"].restore(old, true, false)
+			net.heal()
+			net.sent = late
+			net.settle()
+			if len(net.refused) > 0 {
+				t.Errorf("refused: %q", net.refused)
+			}
+		})
+	}
+}

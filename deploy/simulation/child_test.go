@@ -217,6 +217,22 @@ func (c *country) live(n *child) {
 	c.act(n, node, client, r)
 }
 
+// goOn has the life of a child go on whose end was lost with an old copy: who has the child sees that its referral is not over.
+func (c *country) goOn() {
+	for _, n := range c.people {
+		client := c.client(n.where, "gateway")
+		if !n.over || client == nil {
+			continue
+		}
+		if r, err := client.GetReferral(context.Background(), &referralv1.GetReferralRequest{Name: n.referral}); err == nil && !over(r) {
+			n.over = false
+			c.did["ends that were lost"]++
+			c.tell("the life of child %d goes on", n.number)
+			c.after(about(n.chance, 2*time.Hour), func() { c.live(n) })
+		}
+	}
+}
+
 // forgotten: a referral service was restored from before a referral that nobody else had heard of. Who referred the child refers it again.
 // (Where there are protection services, they do.)
 func (c *country) forgotten(n *child) bool {
@@ -294,10 +310,6 @@ func (c *country) depart(n *child) {
 			continue
 		}
 		one.where, one.travels = r.GetOwnerNode(), true
-		if one.over { // its end was lost with an old copy: its life goes on
-			one.over = false
-			c.after(about(one.chance, 2*time.Hour), func() { c.live(one) })
-		}
 		if lost {
 			one.where = c.other(one, one.where)
 		}

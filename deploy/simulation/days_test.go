@@ -32,12 +32,14 @@ func live(t testing.TB, p plan, keys []*privacy.Keyring, keep int) *country {
 	for until := c.begin.Add(time.Duration(p.days) * 24 * time.Hour); c.broken == "" && c.now.Before(until); {
 		c.run(judgeEvery)
 		c.judgeAll()
+		c.goOn()
 	}
 	c.calmDown()
 	onTheirWay := func(n *child) bool { return c.settled(n) != "" }
 	for half := 0; c.broken == "" && (half < 2*calmDays || half < 2*longestCalm && slices.ContainsFunc(c.people, onTheirWay)); half++ {
 		c.run(12 * time.Hour)
 		c.judgeAll()
+		c.goOn()
 	}
 	if c.broken == "" {
 		c.agree()

@@ -42,9 +42,13 @@ func TestRolledBackUnannounced(t *testing.T) {
 	play(1, 2)
 	old.keep(t, c)
 	play(3, 4, 5)
+	before := old.life(ctx, t, c)
 	old.putBack(t, c)
 
 	play(6)
+	if after := old.life(ctx, t, c); after <= before {
+		t.Errorf("the store was put back, and lives on as %d after %d", after, before)
+	}
 	result, err := c.stage.Examine(ctx, names)
 	must(t, err)
 	if !result.Kept() || result.Referrals != 6 {
@@ -100,6 +104,19 @@ func TestAReferralNobodyHoldsAnyMore(t *testing.T) {
 type older struct {
 	part   network.Part
 	copied string
+}
+
+// life is the service's incarnation.
+func (o older) life(ctx context.Context, t *testing.T, c *country) (incarnation uint64) {
+	t.Helper()
+	all, err := c.layout.Status(ctx, o.part.Node)
+	must(t, err)
+	for _, s := range all {
+		if s.Service == o.part.Name {
+			incarnation = s.Told.GetIncarnation()
+		}
+	}
+	return incarnation
 }
 
 // keep copies the files while the service is down.

@@ -392,6 +392,9 @@ func TestKilledUnderLoad(t *testing.T) {
 	p.start(t)
 	l.settle(t, taken())
 	p.kill(t)
+	if l.acks.Load() == 0 || l.unknown.Load() == 0 || compared == 0 {
+		t.Error("nothing was acknowledged, left without an answer or compared: the kills show nothing")
+	}
 	t.Logf("%d kills, %d holds, %d acknowledgements, %d answers lost, %d holds compared between kills", kills, len(l.promises), l.acks.Load(), l.unknown.Load(), compared)
 }
 

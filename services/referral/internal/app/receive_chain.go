@@ -139,8 +139,11 @@ func (a *App) answerHead(tx *kitstore.Tx, from string, query *custodyv1.HeadQuer
 	if err != nil {
 		return err
 	}
-	if !w.chain.State().Party(from) {
-		return refuse(reasonSender)
+	switch s := w.chain.State(); {
+	case s.Party(from):
+		return w.sendChain(w.lane(), from)
+	case s.Asked(from):
+		return nil // it was one when it asked, and was told of what ended that: the refusal of a handover crossed its question
 	}
-	return w.sendChain(w.lane(), from)
+	return refuse(reasonSender)
 }

@@ -104,6 +104,10 @@ func TestHandoverThatWasNeverPromisedIsRefused(t *testing.T) {
 				t.Errorf("%v: the two compare, and %s writes %s", state, m.from, m.out.Kind)
 			}
 		}
+		net.brings(dest.Node, origin.Node, "custody.head.v1", &custodyv1.HeadQuery{Referral: referral}) // which crossed the refusal
+		if len(net.sent) > 0 || len(net.refused) > 0 {
+			t.Errorf("%v: who refused asks for the chain, and gets %d letters; refused %v", state, len(net.sent), net.refused)
+		}
 		// The origin asks elsewhere.
 		_, err := origin.OfferReferral(background, &referralv1.OfferReferralRequest{Name: referral, ToUnit: "nodes/sindh/units/karachi", Etag: origin.get(referral).GetEtag()}, actor)
 		must(t, err)

@@ -53,6 +53,9 @@ func Follow(r *protectionv1.CaseRecord, e *referralv1.ReferralChanged) (changed,
 	c := r.GetCase()
 	r.ReferralSequence, c.ReferralState = e.GetSequence(), e.GetState()
 	r.HolderNode, r.HolderOffer = Holder(e)
+	if e.GetState() == custodyv1.ReferralState_REFERRAL_STATE_NO_SHOW { // the dossier was closed there: who comes after all needs it once more
+		r.DossierNode, r.DossierOffer = "", ""
+	}
 	c.Outside = e.GetOutside()
 	if Ended(e.GetState()) {
 		r.Submission = nil

@@ -30,6 +30,33 @@ func full() *protectionv1.Case {
 	}
 }
 
+// Who was given up comes after all: the place has closed the dossier, so it is owed once more, at once.
+func TestOwedOnceMoreAfterANoShow(t *testing.T) {
+	r := &protectionv1.CaseRecord{Case: &protectionv1.Case{Source: protectionv1.Case_SOURCE_INTAKE}}
+	for _, step := range []struct {
+		state custodyv1.ReferralState
+		owed  bool
+	}{
+		{custodyv1.ReferralState_REFERRAL_STATE_READY, true},
+		{custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT, false},
+		{custodyv1.ReferralState_REFERRAL_STATE_NO_SHOW, false},
+		{custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, true},
+		{custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE, false},
+	} {
+		e := &referralv1.ReferralChanged{
+			State: step.state, OriginNode: "balochistan", OwnerNode: "punjab", ToNode: "punjab", Offer: "offer", GiverNode: "balochistan", Sequence: r.GetReferralSequence() + 1,
+		}
+		rules.Follow(r, e)
+		node, offer, owed := rules.Owes(r, e, "balochistan")
+		if owed != step.owed {
+			t.Errorf("%v: owed %t to %q on %q", step.state, owed, node, offer)
+		}
+		if owed {
+			r.DossierNode, r.DossierOffer = node, offer
+		}
+	}
+}
+
 // Each scope lets exactly its own fields out, and nothing leaves without consent that holds.
 func TestDossier(t *testing.T) {
 	given, refused := protectionv1.Consent_DECISION_GIVEN, protectionv1.Consent_DECISION_REFUSED

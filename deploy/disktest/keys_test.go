@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"testing"
 
 	"amanat.example/deploy/disktest"
@@ -46,7 +45,7 @@ func atEverySync(t *testing.T, d *disktest.Disk, try trial, stride int) {
 			t.Errorf("%s, seed %d: going on: %v", what, seed, err)
 		}
 	}
-	steps, soak := all.Syncs, os.Getenv(soaktest.Variable) != ""
+	steps, soak := all.Syncs, soaktest.Soak()
 	if soak {
 		steps = nil
 		for step := range all.Steps {

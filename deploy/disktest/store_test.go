@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -296,7 +295,7 @@ func TestPowerIsCutAfterADeath(t *testing.T) {
 	cuts := 0
 	for step := 1; step <= steps; step += soaktest.Alone(1, 3) {
 		for n := range 2 {
-			if os.Getenv(soaktest.Variable) == "" && n != step%2 {
+			if !soaktest.Soak() && n != step%2 {
 				continue
 			}
 			b := newBook(d)

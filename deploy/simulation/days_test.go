@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -109,7 +108,7 @@ func TestDays(t *testing.T) {
 				next++
 				seed := next
 				mu.Unlock()
-				c := live(t, planOf(seed, soaktest.Alone(seedsUsual, 0), os.Getenv(soaktest.Variable) != ""), keys, 0)
+				c := live(t, planOf(seed, soaktest.Alone(seedsUsual, 0), soaktest.Soak()), keys, 0)
 				mu.Lock()
 				for what, times := range c.did {
 					sum[what] += times
@@ -147,7 +146,7 @@ func TestDaysRepeat(t *testing.T) {
 
 // shrinkFor is how long a smaller plan is looked for.
 func shrinkFor(t *testing.T) time.Duration {
-	if os.Getenv(soaktest.Variable) != "" {
+	if soaktest.Soak() {
 		return 5 * time.Minute
 	}
 	return 30 * time.Second

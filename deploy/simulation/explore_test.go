@@ -260,7 +260,7 @@ func TestExplore(t *testing.T) {
 			switch {
 			case hurried:
 				sc.Most = 60
-			case soaktest.Count(t, 0, 1) > 0:
+			case soaktest.Soak():
 				sc.Most *= share
 				sc.HealEvery = 1
 			case !sc.Deep:

@@ -139,11 +139,11 @@ func (c *country) judgeTogether(n *child, h *house, f *chainFacts) {
 		if other == n || to == "" || other.referral == "" {
 			continue
 		}
-		c.did["judged whether siblings were parted"]++
 		o := c.chain(h.node, other.referral)
 		if o == nil {
 			continue
 		}
+		c.did["judged whether siblings were parted"]++
 		switch also, _ := sentTo(o.chain); {
 		case also != "" && also != to:
 			c.breaks("PARTED: child %d was sent to %s, and child %d to %s", n.number, to, other.number, also)

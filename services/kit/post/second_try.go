@@ -84,7 +84,7 @@ func (p *Post) Park(tx *store.Tx, from *postv1.Address, incarnation uint64, l *p
 	if err != nil {
 		return err
 	}
-	p.counts.letters(0, 1)
+	tx.AfterCommit(func() { p.counts.letters(0, 1) })
 	for l = proto.CloneOf(l); ; {
 		l.Sequence++ // its place among those that were parked so, in front of what comes by a lane
 		err := p.tables.quarantine.Insert(tx, quarantineKey(from, postv1.Lane_LANE_UNSPECIFIED, incarnation, l), &postv1.QuarantinedLetter{

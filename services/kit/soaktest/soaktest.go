@@ -59,6 +59,9 @@ func Alone[N any](whole, part N) N {
 	return whole
 }
 
+// Soak says that this is one.
+func Soak() bool { return os.Getenv(Variable) != "" }
+
 // Count is how much of something one round has: usual, and longest in a soak.
 func Count(t *testing.T, usual, longest int) int {
 	t.Helper()

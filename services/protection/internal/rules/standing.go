@@ -44,7 +44,7 @@ func Hear(d *protectionv1.ReceivedDossier, e *referralv1.ReferralChanged, own st
 	d.OwnerNodes, d.GiverNode, d.ConsentEnded = slices.Clone(e.GetOwnerNodes()), e.GetGiverNode(), e.GetConsentEnded()
 	d.Duty = duty
 	switch {
-	case duty == Over && was != Care && e.GetOfferOver() && isPromise(e.GetState()) && !closedOn(d, e.GetOffer()):
+	case duty == Over && was != Care && fellHere(e) && !closedOn(d, e.GetOffer()):
 		d.PromisedOffer = e.GetOffer() // also where another was promised before it: nothing that comes on it is kept
 		return codes.DossierClosingOfferEnded, true
 	case duty == Over && was != Over:
@@ -77,7 +77,7 @@ func standing(d *protectionv1.ReceivedDossier, e *referralv1.ReferralChanged, ow
 		return Care, ""
 	case d.GetDuty() == Care:
 		return Over, codes.DossierClosingMovedOn
-	case awaited && e.GetOfferOver() && isPromise(e.GetState()):
+	case awaited && fellHere(e):
 		return Over, codes.DossierClosingOfferEnded
 	case !promises(e, own, awaited):
 		if d.GetDuty() == unheard && had(e, own) {
@@ -109,6 +109,9 @@ func promises(e *referralv1.ReferralChanged, own string, awaited bool) bool {
 	return awaited && isPromise(e.GetState())
 }
 
+// fellHere says that what a chain holds for promised here has ended here.
+func fellHere(e *referralv1.ReferralChanged) bool { return e.GetOfferOver() && isPromise(e.GetState()) }
+
 // isPromise says that a place is asked for, or promised, to a person who has not left.
 func isPromise(s custodyv1.ReferralState) bool {
 	return s == custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED || s == custodyv1.ReferralState_REFERRAL_STATE_READY
@@ -129,7 +132,7 @@ func serving(d *protectionv1.ReceivedDossier, e *referralv1.ReferralChanged, cho
 		return Over, codes.DossierClosingCompleted
 	case !chosen || !served(e.GetState()):
 		return ended(d, e)
-	case e.GetOfferOver() && isPromise(e.GetState()):
+	case fellHere(e):
 		return Over, codes.DossierClosingOfferEnded
 	case e.GetConsentEnded():
 		return Over, codes.DossierClosingConsentEnded

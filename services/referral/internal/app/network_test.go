@@ -30,7 +30,6 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/logging"
-	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/privacy"
@@ -150,175 +149,6 @@ type mail struct {
 	life uint64 // of the store that wrote it; 0 for one of the test's own
 }
 
-// node is one node's referral service with its file, and a shelter service that follows a script.
-type node struct {
-	*app.App
-	t        testing.TB
-	net      *network
-	path     string
-	events   []event
-	queue    []outbox.Command
-	silent   bool                    // the shelter does not answer
-	spoilt   bool                    // the test has written what the service never would
-	restored bool                    // from an older copy: what was done may be asked again
-	engine   *kitstore.Memory        // instead of a file
-	refuse   map[string]*fault.Error // by method
-	holds    map[string]*shelterv1.Hold
-	calls    []string          // methods that were carried out, once each
-	heard    map[string]uint64 // lives of the other nodes
-	// released are the holds that were given back.
-	released map[string]bool
-	placed   map[string]placing          // by request id, as the shelter knows them for ever
-	parked   map[string][]*postv1.Letter // in quarantine, by sender and subject
-}
-
-// placing is a hold that was placed, and what asked for it.
-type placing struct {
-	request *shelterv1.PlaceHoldRequest
-	hold    string
-}
-
-func (n *node) Append(tx *kitstore.Tx, kind, subject string, now time.Time, data proto.Message) error {
-	if err := store.Events.Append(tx, kind, subject, now, data); err != nil {
-		return err
-	}
-	tx.AfterCommit(func() { n.events = append(n.events, event{kind, subject, proto.Clone(data)}) })
-	return nil
-}
-
-// poster is the node's post: letters leave when their transaction has committed.
-type poster struct{ n *node }
-
-func (p poster) Queue(tx *kitstore.Tx, o post.Outgoing) error {
-	if err := o.Check(); err != nil {
-		return err
-	}
-	if to := o.To.GetNode(); p.n.net.suspended[to] {
-		return errors.New("the roster names no such service at an active node " + to) // as the post does
-	}
-	raw, err := proto.Marshal(o.Body)
-	if err != nil {
-		return err
-	}
-	if len(raw) > post.MaxBody {
-		return errors.New("field body: it has too many bytes")
-	}
-	tx.AfterCommit(func() {
-		p.n.net.sent = append(p.n.net.sent, mail{from: p.n.Node, out: o, body: raw, life: p.n.DB.Incarnation()})
-	})
-	return nil
-}
-
-func (p poster) Park(tx *kitstore.Tx, from *postv1.Address, _ uint64, l *postv1.Letter, reason string) error {
-	tx.AfterCommit(func() {
-		p.n.net.refused = append(p.n.net.refused, l.GetKind()+": "+reason)
-		p.n.parked[from.GetNode()+l.GetSubject()] = append(p.n.parked[from.GetNode()+l.GetSubject()], l)
-	})
-	return nil
-}
-
-func (p poster) Parked(_ kitstore.Reader, from *postv1.Address, subject string) (bool, error) {
-	return len(p.n.parked[from.GetNode()+subject]) > 0, nil
-}
-
-func (p poster) SealBody(_ *postv1.Address, l *postv1.Letter) ([]byte, error) {
-	if !l.GetSealed() {
-		return l.GetBody(), nil
-	}
-	return p.n.Roster.Seal(p.n.Node, "referral", "letter", nil, l.GetBody())
-}
-
-func (p poster) OpenBody(_ *postv1.Address, l *postv1.Letter) ([]byte, error) {
-	if !l.GetSealed() {
-		return l.GetBody(), nil
-	}
-	return p.n.Opener.Open("letter", nil, l.GetBody())
-}
-
-func (p poster) Incarnations(kitstore.Reader, string) (map[string]uint64, error) {
-	return maps.Clone(p.n.heard), nil
-}
-
-// commands is the node's outbox.
-type commands struct{ n *node }
-
-func (o commands) Queue(tx *kitstore.Tx, c outbox.Command) error {
-	tx.AfterCommit(func() { o.n.queue = append(o.n.queue, c) })
-	return nil
-}
-
-func (o commands) Wait(context.Context, string) error {
-	if o.n.silent {
-		return context.DeadlineExceeded
-	}
-	o.n.runCommands()
-	return nil
-}
-
-// runCommands lets the shelter answer what is queued.
-func (n *node) runCommands() (worked bool) {
-	for len(n.queue) > 0 && !n.silent {
-		c := n.queue[0]
-		n.queue = n.queue[1:]
-		reply, refusal := n.shelter(c)
-		must(n.t, n.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
-			return n.Results()[c.Method](tx, outbox.Result{Command: c, Reply: reply, Fault: refusal})
-		}))
-		worked = true
-	}
-	return worked
-}
-
-// shelterAddress is where the shelter of every node is.
-const shelterAddress = "canary shelter address"
-
-func (n *node) shelter(c outbox.Command) (proto.Message, *fault.Error) {
-	if refusal := n.refuse[c.Method]; refusal != nil {
-		if confirm, ok := c.Request.(*shelterv1.ConfirmHoldRequest); ok && refusal.Reason() == fault.HoldEnded {
-			n.holds[confirm.GetName()].State = shelterv1.Hold_STATE_EXPIRED
-		}
-		return nil, refusal
-	}
-	n.calls = append(n.calls, filepath.Base(c.Method))
-	switch r := c.Request.(type) {
-	case *shelterv1.PlaceHoldRequest:
-		switch before, known := n.placed[r.GetRequestId()]; {
-		case known && proto.Equal(before.request, r):
-			return n.holds[before.hold], nil
-		case known:
-			return nil, fault.New(fault.IdempotencyMismatch, "Another hold.")
-		}
-		h := &shelterv1.Hold{
-			Name: "nodes/" + n.Node + "/holds/" + uuid.NewString(), Group: r.GetGroup(), State: shelterv1.Hold_STATE_HELD, Offer: r.GetOffer(),
-			ExpireTime: r.GetExpireTime(), Fence: &custodyv1.Fence{Incarnation: 7, Number: uint64(len(n.holds) + 1)},
-		}
-		n.holds[h.GetName()] = h
-		n.placed[r.GetRequestId()] = placing{r, h.GetName()}
-		return h, nil
-	case *shelterv1.ConfirmHoldRequest:
-		h := n.holds[r.GetName()]
-		if h.GetState() != shelterv1.Hold_STATE_HELD && h.GetState() != shelterv1.Hold_STATE_CONFIRMED {
-			return nil, fault.New(fault.HoldEnded, "Ended.")
-		}
-		h.State, h.Location = shelterv1.Hold_STATE_CONFIRMED, &shelterv1.Location{Address: shelterAddress, Phone: "+924211111111"}
-		return h, nil
-	case *shelterv1.ReleaseHoldRequest:
-		n.released[r.GetName()] = true
-		n.holds[r.GetName()].State = shelterv1.Hold_STATE_RELEASED
-		return n.holds[r.GetName()], nil
-	case *shelterv1.AdmitHoldRequest:
-		h := n.holds[r.GetName()]
-		if h.GetState() == shelterv1.Hold_STATE_EXPIRED { // the shelter ended it before its turn came
-			return nil, fault.New(fault.HoldEnded, "Ended.")
-		}
-		if h.GetState() != shelterv1.Hold_STATE_CONFIRMED && !(h.GetState() == shelterv1.Hold_STATE_OCCUPIED && n.restored) {
-			n.t.Errorf("%s: a hold that is %v is to be admitted", n.Node, h.GetState())
-		}
-		h.State = shelterv1.Hold_STATE_OCCUPIED
-	}
-	return &shelterv1.Stay{}, nil
-}
-
 // network is three provinces with a carrier between them.
 type network struct {
 	t     testing.TB
@@ -362,7 +192,8 @@ func makeNetwork(t testing.TB, memory bool) *network {
 				return id.String(), err
 			},
 			Federal: "federal", Limits: rules.DefaultLimits(), AutoConfirm: true, Annexes: app.Annexes{Keys: keyring(t, memory)}, Events: n,
-			Post: poster{n}, Commands: commands{n}, Tokens: paging.New([]byte("secret")), Log: logging.Discard(), Wake: func() {}, WakeRecovery: func() {}, Listened: func() bool { return true },
+			Post: poster{n}, Commands: commands{n}, Tokens: paging.New([]byte("secret")), Log: logging.Discard(),
+			Wake: func() {}, WakeRecovery: func() {}, Listened: func() bool { return true },
 		}
 		if memory {
 			n.engine = kitstore.NewMemory()

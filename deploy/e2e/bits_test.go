@@ -187,23 +187,32 @@ func (b *badDisk) rot(t *testing.T, anywhere, inRows int) {
 		r.bits, r.rounds, r.found, r.stops, right, r.asked.none, r.asked.lost)
 }
 
-// until waits for something, and asks meanwhile. It answers whether the service has noticed any damage; the service does not run any more.
-func (r *rotting) until(t *testing.T, what string, holds func(stops int) bool) (noticed bool) {
+// sofar is what the service had said, and done, before anything was damaged: it may notice, stop and say why at once.
+type sofar struct {
+	logged, lost, restarts int
+}
+
+func (r *rotting) sofar(t *testing.T) sofar {
 	t.Helper()
-	told, lost, before := len(r.logged(t)), r.asked.lost, r.supervisor.Restarts(r.part)
+	return sofar{len(r.logged(t)), r.asked.lost, r.supervisor.Restarts(r.part)}
+}
+
+// until waits for something, and asks meanwhile. It answers whether the service has noticed any damage; the service does not run any more.
+func (r *rotting) until(t *testing.T, before sofar, what string, holds func(stops int) bool) (noticed bool) {
+	t.Helper()
 	posttest.Wait(t, what, func() bool {
 		r.compare(t, r.asked)
-		return holds(r.supervisor.Restarts(r.part) - before)
+		return holds(r.supervisor.Restarts(r.part) - before.restarts)
 	})
 	r.supervisor.Hold(r.part)
-	said := r.logged(t)[told:]
+	said := r.logged(t)[before.logged:]
 	damaged := strings.Contains(said, kitstore.ErrDamaged.Error())
-	stops := r.supervisor.Restarts(r.part) - before
+	stops := r.supervisor.Restarts(r.part) - before.restarts
 	r.stops += stops
 	if stops > 0 && !damaged && !strings.Contains(said, "no space left on device") {
 		t.Errorf("the service stopped and did not say why: %s", said)
 	}
-	return damaged || r.asked.lost > lost
+	return damaged || r.asked.lost > before.lost
 }
 
 // moment waits for a random one on the child's way.
@@ -241,12 +250,13 @@ func (r *rotting) anywhere(t *testing.T, done func() bool) {
 		all = append(all, flipped{"referral.db", r.random.Int64N(rows)})
 	}
 	r.moment(t, done)
+	before := r.sofar(t)
 	r.disk.Plan(disktest.Plan{Full: true})
 	for _, f := range all {
 		r.disk.Flip(f.file, f.bit)
 	}
 	r.bits += len(all)
-	noticed := r.until(t, "the service stops, and is started", func(stops int) bool { return done() || stops >= 2 })
+	noticed := r.until(t, before, "the service stops, and is started", func(stops int) bool { return done() || stops >= 2 })
 	sum := func() string {
 		return sumOfRows(t, filepath.Join(r.disk.Folder(), "referral.db"), filepath.Join(r.disk.Folder(), "keys.db"))
 	}
@@ -270,6 +280,7 @@ func (r *rotting) inRows(t *testing.T, done func() bool) {
 	path := filepath.Join(r.disk.Folder(), file)
 	r.moment(t, done)
 	posttest.Wait(t, "the service runs", func() bool { return r.supervisor.Freeze(r.part) })
+	before := r.sofar(t)
 	content, err := os.ReadFile(path)
 	must(t, err)
 	copied := filepath.Join(t.TempDir(), file)
@@ -303,7 +314,7 @@ func (r *rotting) inRows(t *testing.T, done func() bool) {
 	}
 	r.bits += len(rotten)
 	r.supervisor.Thaw(r.part)
-	noticed := r.until(t, "the service stops, or the child has come through", func(stops int) bool { return done() || stops > 0 })
+	noticed := r.until(t, before, "the service stops, or the child has come through", func(stops int) bool { return done() || stops > 0 })
 
 	finds, effective := checkFinds(r.ctx, r.apart(t, r.part, r.disk.Folder())), false
 	eachRow(t, path, func(_ string, _, row []byte) {

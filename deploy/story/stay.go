@@ -293,8 +293,14 @@ func (p *Player) discharge(h *hand, m *member, to *referralv1.Offer, outcome str
 	}
 	stay := m.stay
 	if stay == "" {
-		var err error
-		if stay, err = p.stayOf(h, d, to); err != nil || stay == "" {
+		// The bed that was held becomes a stay when the referral service has told the shelter, which may have been down all the while.
+		err := p.sight(h, "the stay on "+to.GetName(), []string{to.GetToNode()}, func() (_ bool, err error) {
+			if stay, err = p.stayOf(h, d, to, true); err == nil && stay == "" { // it may have ended before
+				stay, err = p.stayOf(h, d, to, false)
+			}
+			return stay != "", err
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -302,23 +308,21 @@ func (p *Player) discharge(h *hand, m *member, to *referralv1.Offer, outcome str
 	return past(err)
 }
 
-// stayOf is a stay on an offer that has not ended; empty when there is none any more.
-func (p *Player) stayOf(h *hand, d *desk, to *referralv1.Offer) (string, error) {
-	request := &shelterv1.ListStaysRequest{Parent: "nodes/" + d.node, PageSize: 500, Filter: &shelterv1.ListStaysRequest_Filter{Current: true}}
-	for {
-		page, err := ask(h.ctx, d, manager, "", d.shelter.ListStays, request)
-		if err != nil {
-			return "", err
-		}
+// stayOf is the stay on an offer; empty when there is none, or none that has not ended.
+func (p *Player) stayOf(h *hand, d *desk, to *referralv1.Offer, current bool) (stay string, err error) {
+	err = pages(func(token string) (string, error) {
+		page, err := ask(h.ctx, d, manager, "", d.shelter.ListStays, &shelterv1.ListStaysRequest{
+			Parent: "nodes/" + d.node, PageSize: 500, PageToken: token, Filter: &shelterv1.ListStaysRequest_Filter{Current: current},
+		})
 		for _, s := range page.GetStays() {
 			if s.GetOffer() == to.GetName() {
-				return s.GetName(), nil
+				stay = s.GetName()
+				return "", nil
 			}
 		}
-		if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
-			return "", nil
-		}
-	}
+		return page.GetNextPageToken(), err
+	})
+	return stay, err
 }
 
 // firstVisit is how long after the promise of a service somebody is seen: on the next day, and every fifth later.

@@ -52,6 +52,8 @@ type badDisk struct {
 // during hands the next child on while something happens to the disk. done says that the child has come through.
 func (b *badDisk) during(t *testing.T, happens func(done func() bool)) {
 	t.Helper()
+	// Else a start after what happened before would be taken for one after what happens now. Who is thawed is there.
+	posttest.Wait(t, "the service runs", func() bool { return b.supervisor.Thaw(b.part) })
 	var way errgroup.Group
 	ended := make(chan struct{})
 	number := len(b.names)

@@ -279,5 +279,9 @@ func (p *Post) tryOne(ctx context.Context, row store.Row[*postv1.QuarantinedLett
 	}
 	p.log.Warn("a letter in quarantine is refused again", logging.Peer(from.node, from.service), logging.ID("letter", fmt.Sprintf("%x", q.GetLetter().GetLetterId())))
 	q.Stands = false
+	// For what it is refused now: it may have waited behind another before.
+	if q.Refusal, err = p.refuse(q.GetLink(), q.GetLetter(), failed.reason, nil, now); err != nil {
+		return false, err
+	}
 	return false, p.db.Update(ctx, func(tx *store.Tx) error { return p.tables.quarantine.Put(tx, row.Key, q) })
 }

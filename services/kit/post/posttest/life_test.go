@@ -165,6 +165,28 @@ func TestAStoreThatWasLostIsTold(t *testing.T) {
 	mustEqual(t, sindh.Received(), []string{"also", "here I am"})
 }
 
+// newKeys makes a desk's node anew, of which another tells all; all desks are opened again.
+func (r *room) newKeys(of, at *desk) {
+	r.t.Helper()
+	for _, d := range r.desks {
+		d.Stop()
+	}
+	ReplaceKeys(r.t, at.root, of.Addr.GetNode(), "PK-PB", at.Addr.GetNode())
+	roster, err := identity.LoadRoster(at.root, at.Addr.GetNode())
+	if err == nil {
+		err = identity.InstallRoster(at.root, of.Addr.GetNode(), roster.Log())
+	}
+	for _, d := range r.desks {
+		if err == nil {
+			d.id, err = identity.Load(d.root, d.Addr.GetNode(), Service)
+		}
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		d.Open()
+	}
+}
+
 // What was sealed to keys that a node has lost never opens: what comes behind it does not wait for it, and what is said again is taken.
 func TestWhatIsSealedToLostKeysHoldsNothingUp(t *testing.T) {
 	r, sindh, punjab := newDesks(t)
@@ -178,23 +200,7 @@ func TestWhatIsSealedToLostKeysHoldsNothingUp(t *testing.T) {
 	}
 	say("sealed", true)
 	say("open", false)
-	for _, d := range r.desks {
-		d.Stop()
-	}
-	ReplaceKeys(t, sindh.root, "punjab", "PK-PB", "sindh")
-	roster, err := identity.LoadRoster(sindh.root, "sindh")
-	if err == nil {
-		err = identity.InstallRoster(sindh.root, "punjab", roster.Log())
-	}
-	for _, d := range r.desks {
-		if err == nil {
-			d.id, err = identity.Load(d.root, d.Addr.GetNode(), Service)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.Open()
-	}
+	r.newKeys(punjab, sindh)
 	r.run(r.receipted)
 	mustEqual(t, punjab.Received(), []string{"open"})
 	say("sealed again", true)

@@ -240,3 +240,24 @@ func TestQuarantineOfWhatWasTaken(t *testing.T) {
 	mustEqual(t, punjab.Received(), []string{"taken", "other", "of nothing", "of nothing either", "first", "second", "third"})
 	mustEqual(t, quarantined(t, punjab.Office), nil)
 }
+
+// A letter that waits in quarantine behind another, and turns out to be sealed to lost keys when its turn comes, holds nothing up either.
+func TestQuarantineBehindWhichSomethingDoesNotOpen(t *testing.T) {
+	r, sindh, punjab := newDesks(t)
+	sindh.Queue(punjab.Office, bulk, kindLater, "s", "1")
+	must(t, sindh.DB.Update(t.Context(), func(tx *store.Tx) error {
+		return sindh.Post.Queue(tx, post.Outgoing{To: punjab.Addr, Lane: bulk, Kind: kindNote, Subject: "s", Body: wrapperspb.String("2"), Sealed: true})
+	}))
+	sindh.Queue(punjab.Office, bulk, kindNote, "s", "3")
+	r.run(r.receipted)
+	mustEqual(t, quarantined(t, punjab.Office), []string{"s", "s", "s"})
+	punjab.upgraded = true
+	r.newKeys(punjab, sindh)
+	r.quiet(sindh, punjab)
+	r.now = r.now.Add(24 * time.Hour)
+	r.quiet(sindh, punjab)
+	sindh.Queue(punjab.Office, bulk, kindNote, "s", "4")
+	r.run(r.receipted)
+	mustEqual(t, punjab.Received(), []string{"1", "3", "4"})
+	mustEqual(t, quarantined(t, punjab.Office), []string{"s"})
+}

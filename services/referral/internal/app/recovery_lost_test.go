@@ -5,6 +5,7 @@ import (
 	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/codes"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/store"
@@ -169,5 +170,38 @@ func TestWhatBelongsToWhatIsLost(t *testing.T) {
 				t.Errorf("refused: %q", net.refused)
 			}
 		})
+	}
+}
+
+// A child that travelled first and came back is with the origin again. That a restore took the return away is no reason to take from the others
+// the places that were promised to them meanwhile.
+func TestWhoTravelledFirstAndCameBackTakesNoPlace(t *testing.T) {
+	for first := range 3 { // whichever goes on first
+		net, origin, punjab, _ := newOwnerNetwork(t)
+		net.again = false // an arrival asserted again is answered again
+		family := net.family()
+		net.acceptAll(punjab, family)
+		gone := family[first].GetName()
+		net.says("punjab", "balochistan", gone, "", &custodyv1.Reply{
+			Body: &custodyv1.Reply_ArrivalAsserted{ArrivalAsserted: &custodyv1.ArrivalAsserted{Ordinal: 1, Unit: "nodes/punjab/units/lahore"}},
+		})
+		net.settle()
+		must(t, punjab.arrive(gone))
+		net.settle()
+		must(t, origin.askBack(gone))
+		net.settle()
+		net.bringBack(punjab, origin, gone)
+		old := origin.copy()
+		_, err := origin.RecordReturn(background, &referralv1.RecordReturnRequest{Name: gone, Reason: "FAMILY_TRACED", Note: theNote}, actor)
+		must(t, err)
+		net.settle()
+		origin.restore(old, true, false)
+		net.heal()
+		net.checkState(gone, returned, "balochistan", "punjab")
+		for i, v := range family {
+			if i != first {
+				net.checkState(v.GetName(), promised, "balochistan")
+			}
+		}
 	}
 }

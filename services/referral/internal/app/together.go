@@ -155,10 +155,10 @@ func (w *work) fallAgain() error {
 }
 
 // fallen are the places that fell out for this referral in its events from the nth on, and at which it has not asked again, where others go
-// together with it.
+// together with it. For who has left, and came back, none did.
 func (w *work) fallen(n int) []string {
 	s := w.chain.State()
-	if mutant.Off("both") || len(s.Submitted.GetTogether()) == 0 || s.Owner != w.Node || !s.Leaves() && !s.Terminal() {
+	if mutant.Off("both") || len(s.Submitted.GetTogether()) == 0 || s.Owner != w.Node || !s.Leaves() && (!s.Terminal() || s.Dispatched != nil) {
 		return nil
 	}
 	return slices.DeleteFunc(custody.Fallen(w.chain, n), func(place string) bool {

@@ -278,6 +278,11 @@ func (net *network) apply(m mail) {
 		return
 	}
 	n.heard[m.from] = max(m.life, n.heard[m.from])
+	if about := m.from + m.out.Subject; m.out.Subject != "" && len(n.parked[about]) > 0 { // as the post does
+		net.refused = append(net.refused, m.out.Kind+": waits")
+		n.parked[about] = append(n.parked[about], &postv1.Letter{Kind: m.out.Kind, Subject: m.out.Subject, Body: m.body})
+		return
+	}
 	from := &postv1.Address{Node: m.from, Service: "referral"}
 	err := n.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
 		return n.Handlers()[m.out.Kind](tx, from, &postv1.Letter{Kind: m.out.Kind, Subject: m.out.Subject, Body: m.body, Sealed: m.out.Sealed})

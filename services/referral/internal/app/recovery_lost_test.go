@@ -5,6 +5,7 @@ import (
 	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/codes"
 	kitstore "amanat.example/services/kit/store"
@@ -170,6 +171,23 @@ func TestWhatBelongsToWhatIsLost(t *testing.T) {
 				t.Errorf("refused: %q", net.refused)
 			}
 		})
+	}
+}
+
+// What others tell a restored node of a referral waits behind nothing that lies in its quarantine: when all have answered it goes on with what it
+// has, and would write a second event where one stands.
+func TestWhatIsToldWaitsBehindNoQuarantine(t *testing.T) {
+	net := newNetwork(t)
+	origin := net.nodes["balochistan"]
+	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
+	old := origin.copy()
+	must(t, origin.dispatch(v.GetName()))
+	net.settle()
+	origin.parked["punjab"+v.GetName()] = []*postv1.Letter{{Kind: "custody.later.v1", Subject: v.GetName()}}
+	origin.restore(old, true, false)
+	net.heal()
+	if owner := origin.get(v.GetName()).GetOwnerNode(); owner != "punjab" {
+		t.Errorf("the owner that it knows is %s", owner)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/mutant"
+	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/store"
 )
@@ -134,7 +135,7 @@ func (a *App) tellChain(tx *kitstore.Tx, node, referral string) error {
 	default:
 		return nil
 	}
-	if err := a.mail(tx, toRestored(node, kindPart, referral, part)); err != nil {
+	if err := a.mail(tx, partFor(node, part)); err != nil {
 		return err
 	}
 	if err := a.tellWords(tx, node, chain); err != nil || s.Owner != node {
@@ -142,6 +143,12 @@ func (a *App) tellChain(tx *kitstore.Tx, node, referral string) error {
 	}
 	w := &work{App: a, tx: tx, now: a.Now(), chain: chain, stored: len(chain.Links())}
 	return w.follow() // what the owner said of an offer alone is not in the chain
+}
+
+// partFor has no subject: it waits behind nothing of the referral in the asker's quarantine. Else the asker would go on without it when all have
+// answered, and write a second event at a position.
+func partFor(node string, part *custodyv1.RecoveryPart) post.Outgoing {
+	return toRestored(node, kindPart, "", part)
 }
 
 // tellWords sends again what this node said of a referral that the other owns, and the annexes that the other had.
@@ -224,7 +231,7 @@ func (a *App) tellMade(tx *kitstore.Tx, node string, record *referralv1.OfferRec
 	part := &custodyv1.RecoveryPart{Referral: event.GetReferral(), Steps: []*custodyv1.RecoveryStep{
 		{Step: &custodyv1.RecoveryStep_Event{Event: record.GetOffered()}},
 	}}
-	if err := a.mail(tx, toRestored(node, kindPart, event.GetReferral(), part)); err != nil {
+	if err := a.mail(tx, partFor(node, part)); err != nil {
 		return err
 	}
 	name := store.OfferName(event.GetReferral(), custody.HashOf(record.GetOffered().GetEvent()).String())

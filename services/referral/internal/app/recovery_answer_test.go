@@ -113,6 +113,22 @@ func TestNoRecoveryEndsBeforeTheServiceHasListened(t *testing.T) {
 	must(t, n.dispatch(v.GetName()))
 }
 
+// A service that has listened just while it looked whether it has looks again: nothing else would wake it.
+func TestARecoveryEndsThoughTheListeningEndedMeanwhile(t *testing.T) {
+	net := newNetwork(t)
+	n := net.nodes["balochistan"]
+	net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
+	n.restore(n.copy(), true, false)
+	listened := false
+	n.Listened = func() bool { return listened }
+	net.settle()
+	n.Listened = func() bool { defer func() { listened = true }(); return listened }
+	if next, err := n.Recover(background); err != nil || next.IsZero() && n.Recovering() {
+		t.Errorf("it looks again at %v: %v", next, err)
+	}
+	net.heal()
+}
+
 // The numbers that people say on the phone are not given twice, though the store has forgotten that it gave the last ones.
 func TestReferencesAreNotGivenAgain(t *testing.T) {
 	net := newNetwork(t)

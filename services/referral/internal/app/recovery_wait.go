@@ -121,6 +121,7 @@ func (a *App) Recover(ctx context.Context) (next time.Time, err error) {
 
 // recover does what is to be done for this node.
 func (a *App) recover(ctx context.Context) (next time.Time, err error) {
+	listened := a.Listened() // asked before anything is judged: nothing wakes this when it has
 	var record *referralv1.RecoveryRecord
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		if record, err = a.recovery(tx); err != nil || record.GetThawTime() != nil {
@@ -137,8 +138,8 @@ func (a *App) recover(ctx context.Context) (next time.Time, err error) {
 	if err != nil || record == nil {
 		return next, err
 	}
-	if !a.Listened() {
-		return a.Now().Add(time.Second), nil // nothing wakes it when it has
+	if !listened {
+		return a.Now().Add(time.Second), nil
 	}
 	if record.GetThawTime() == nil {
 		return next, a.doWaiting(ctx, kitstore.Range{}, false)

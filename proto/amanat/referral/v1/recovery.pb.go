@@ -766,7 +766,9 @@ type WaitingRecord struct {
 	// The letter's id; empty for what is no letter, and in rows of before there was this field.
 	LetterId []byte `protobuf:"bytes,8,opt,name=letter_id,json=letterId,proto3" json:"letter_id,omitempty"`
 	// The letter is sealed by itself: its body holds what people wrote.
-	Sealed        bool `protobuf:"varint,9,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Sealed bool `protobuf:"varint,9,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// It came before what it answers, and was put once behind all that waited.
+	PutBehind     bool `protobuf:"varint,10,opt,name=put_behind,json=putBehind,proto3" json:"put_behind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -864,6 +866,13 @@ func (x *WaitingRecord) GetSealed() bool {
 	return false
 }
 
+func (x *WaitingRecord) GetPutBehind() bool {
+	if x != nil {
+		return x.PutBehind
+	}
+	return false
+}
+
 var File_amanat_referral_v1_recovery_proto protoreflect.FileDescriptor
 
 const file_amanat_referral_v1_recovery_proto_rawDesc = "" +
@@ -923,7 +932,7 @@ const file_amanat_referral_v1_recovery_proto_rawDesc = "" +
 	"\x05after\x18\x03 \x01(\fR\x05after\x12\x1f\n" +
 	"\vchains_told\x18\x04 \x01(\bR\n" +
 	"chainsTold\x12\x12\n" +
-	"\x04paid\x18\x05 \x01(\bR\x04paid\"\xbf\x02\n" +
+	"\x04paid\x18\x05 \x01(\bR\x04paid\"\xde\x02\n" +
 	"\rWaitingRecord\x12\x1b\n" +
 	"\tfrom_node\x18\x01 \x01(\tR\bfromNode\x12\x1a\n" +
 	"\breferral\x18\x02 \x01(\tR\breferral\x12\x12\n" +
@@ -933,7 +942,10 @@ const file_amanat_referral_v1_recovery_proto_rawDesc = "" +
 	"\aoffered\x18\x06 \x01(\v2\x1e.amanat.custody.v1.SignedEventR\aoffered\x12 \n" +
 	"\vincarnation\x18\a \x01(\x04R\vincarnation\x12\x1b\n" +
 	"\tletter_id\x18\b \x01(\fR\bletterId\x12\x16\n" +
-	"\x06sealed\x18\t \x01(\bR\x06sealed*}\n" +
+	"\x06sealed\x18\t \x01(\bR\x06sealed\x12\x1d\n" +
+	"\n" +
+	"put_behind\x18\n" +
+	" \x01(\bR\tputBehind*}\n" +
 	"\fExcuseReason\x12\x1d\n" +
 	"\x19EXCUSE_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12EXCUSE_REASON_LOST\x10\x01\x12\x17\n" +

@@ -49,7 +49,7 @@ func (a *App) Handlers() map[string]Handler {
 			case err != nil:
 				return err
 			case waits:
-				return a.waitLetter(tx, from, letter.GetSubject(), letter)
+				return a.waitLetter(tx, from, &standsStill{referral: letter.GetSubject()}, letter)
 			}
 			return a.orWait(tx, apply(tx, from, letter), from, letter)
 		}

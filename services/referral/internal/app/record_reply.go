@@ -8,7 +8,6 @@ import (
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
-	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
@@ -34,7 +33,7 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	if still, err := w.still(); err != nil {
 		return err
 	} else if still {
-		return &standsStill{reply.GetReferral()}
+		return &standsStill{referral: reply.GetReferral()}
 	}
 	s := w.chain.State()
 	if reply.GetNode() != from && !s.Owned(from) { // a former owner passes on what others said
@@ -93,7 +92,7 @@ func (a *App) unknown(tx *kitstore.Tx, referral string) error {
 	if record, err := a.recovery(tx); err != nil {
 		return err
 	} else if record != nil && record.GetThawTime() == nil {
-		return &standsStill{referral}
+		return &standsStill{referral: referral}
 	}
 	restored, err := a.wasRestored(tx)
 	if err == nil && !(restored && strings.HasPrefix(referral, "nodes/"+a.Node+"/referrals/")) {
@@ -189,9 +188,8 @@ func (w *work) answerLate(r *custodyv1.Reply) error {
 	switch {
 	case s.Party(r.GetNode()):
 		return w.sendChain(w.lane(), r.GetNode())
-	case o.Live() && w.Recovering(): // it overtook what was said before it, which this node has lost: all of it is said again
-		w.Log.Warn("an answer to an offer is let go: it is said again behind what is lost", logging.Referral(s.Referral), logging.Peer(r.GetNode(), "referral"))
-		return nil
+	case o.Live() && w.Recovering(): // it may have overtaken what was said before it, which this node has lost, and which is said again
+		return &standsStill{referral: s.Referral, once: true}
 	case o.Live():
 		return refuse(reasonReply)
 	}

@@ -174,6 +174,32 @@ func TestWhatBelongsToWhatIsLost(t *testing.T) {
 	}
 }
 
+// An answer that was given after the restored node was told all, and that comes before what is said again there, waits behind that: nobody says
+// it once more.
+func TestAnAnswerThatOvertakesWhatIsSaidAgain(t *testing.T) {
+	net := newNetwork(t)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	v := net.submit()
+	for net.sent[0].from == origin.Node {
+		net.deliver(0)
+	}
+	old := origin.copy() // which does not know that the offer was received
+	net.settle()
+	origin.restore(old, true, false)
+	for len(net.sent) > 0 {
+		net.deliver(0)
+	}
+	_, err := punjab.Recover(background)
+	must(t, err)
+	told := len(net.sent)
+	punjab.accept(v.GetOffers()[0].GetName())
+	net.sent = append(net.sent[told:], net.sent[:told]...) // the other lane is quicker
+	net.heal()
+	if state := origin.get(v.GetName()).GetState(); state != custodyv1.ReferralState_REFERRAL_STATE_READY || len(net.refused) > 0 {
+		t.Errorf("the referral is %v; refused: %q", state, net.refused)
+	}
+}
+
 // What others tell a restored node of a referral waits behind nothing that lies in its quarantine: when all have answered it goes on with what it
 // has, and would write a second event where one stands.
 func TestWhatIsToldWaitsBehindNoQuarantine(t *testing.T) {

@@ -47,22 +47,30 @@ func (a *App) waitFor(tx *kitstore.Tx, w *referralv1.WaitingRecord) error {
 	}
 }
 
-// standsStill says that the referral which a letter is about stands still until other nodes have answered.
-type standsStill struct{ referral string }
+// standsStill says that the referral which a letter is about stands still until other nodes have answered; once, that the letter is to be tried
+// once more behind what waits, and let go if that changes nothing.
+type standsStill struct {
+	referral string
+	once     bool
+}
 
 func (s *standsStill) Error() string { return "the referral stands still" }
 
 // orWait puts a letter off whose referral stands still.
 func (a *App) orWait(tx *kitstore.Tx, err error, from *postv1.Address, l *postv1.Letter) error {
 	if s, ok := errors.AsType[*standsStill](err); ok {
-		return a.waitLetter(tx, from, s.referral, l)
+		return a.waitLetter(tx, from, s, l)
 	}
 	return a.neverAJam(err, l)
 }
 
-func (a *App) waitLetter(tx *kitstore.Tx, from *postv1.Address, referral string, l *postv1.Letter) error {
+func (a *App) waitLetter(tx *kitstore.Tx, from *postv1.Address, s *standsStill, l *postv1.Letter) error {
 	w := &referralv1.WaitingRecord{
-		FromNode: from.GetNode(), Referral: referral, Kind: l.GetKind(), Body: l.GetBody(), LetterId: l.GetLetterId(), Sealed: l.GetSealed(),
+		FromNode: from.GetNode(), Referral: s.referral, Kind: l.GetKind(), Body: l.GetBody(), LetterId: l.GetLetterId(), Sealed: l.GetSealed(),
+		PutBehind: s.once,
+	}
+	if s.once {
+		tx.AfterCommit(a.WakeRecovery)
 	}
 	var err error
 	if w.Body, err = a.Post.SealBody(from, letterOf(w)); err != nil {
@@ -303,7 +311,12 @@ func (a *App) applyWaited(tx *kitstore.Tx, w *referralv1.WaitingRecord) (err err
 	if letter.Body, err = a.Post.OpenBody(from, letter); err != nil {
 		return refuse(post.ReasonSeal)
 	}
-	return a.orWait(tx, apply(tx, from, letter), from, letter)
+	err = apply(tx, from, letter)
+	if s, ok := errors.AsType[*standsStill](err); ok && s.once && w.GetPutBehind() {
+		a.Log.Warn("an answer to an offer is let go: nothing came that it follows", logging.Referral(s.referral), logging.Peer(w.GetFromNode(), "referral"))
+		return nil
+	}
+	return a.orWait(tx, err, from, letter)
 }
 
 // goOn does for a referral what was put off while it stood still.

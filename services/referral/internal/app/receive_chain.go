@@ -88,7 +88,7 @@ func (w *work) take(held *custody.Chain) error {
 		if err := w.wait(); err != nil {
 			return err
 		}
-	} else if err := w.takeArrival(); err != nil {
+	} else if err := w.takeOwn(); err != nil {
 		return err
 	}
 	_, err = w.end(record)

@@ -341,7 +341,7 @@ func (a *App) goOn(tx *kitstore.Tx, referral string) error {
 	if err != nil {
 		return err
 	}
-	if err := w.takeArrival(); err != nil {
+	if err := w.takeOwn(); err != nil {
 		return err
 	}
 	if err := w.fallAgain(); err != nil {

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -77,6 +78,45 @@ func TestAClosedDossierStandsInTheChain(t *testing.T) {
 				t.Fatalf("the chain is not sound: %v", err)
 			}
 		})
+	}
+}
+
+// What a node says of a referral while it is handed over to it reaches an owner that has handed over; it stands in the chain all the same,
+// once, with what was written beside it.
+func TestWhatCrossesTheHandoverStandsInTheChain(t *testing.T) {
+	for _, restored := range []bool{false, true} {
+		net, origin, punjab, _ := newOwnerNetwork(t)
+		net.again = true
+		v := net.walk(promised)
+		must(t, origin.dispatch(v.GetName()))
+		before := len(origin.annexes(v.GetName()))
+		must(t, punjab.reportClosed(v.GetName(), "CONSENT_ENDED"))
+		_, err := punjab.ReportSafety(background, &referralv1.ReportSafetyRequest{Name: v.GetName(), Code: "THREAT", Note: theNote}, actor)
+		must(t, err)
+		_, err = punjab.WithdrawConsent(background, &referralv1.WithdrawConsentRequest{Name: v.GetName()}, actor)
+		must(t, err)
+		if restored {
+			must(t, punjab.BeginRecovery(background))
+		}
+		net.settle()
+		var said []string
+		for _, l := range net.chain(origin, v.GetName()).Links() {
+			if r := custody.Recorded(l.Event); l.Event.GetOwner() == "punjab" && r != nil {
+				said = append(said, custody.ReplyName(r))
+			}
+		}
+		if want := []string{"dossier closed", "safety information", "consent withdrawn"}; !slices.Equal(said, want) {
+			t.Errorf("restored %v: the chain at the former owner says %q", restored, said)
+		}
+		if _, err := custody.Verify(origin.Roster, net.chain(origin, v.GetName()).Message().GetEvents(), nil); err != nil {
+			t.Errorf("the chain is not sound: %v", err)
+		}
+		if got := net.chain(punjab, v.GetName()).State(); !got.ConsentEnded || got.Owner != "punjab" {
+			t.Errorf("punjab sees %v, consent ended %v", got.Owner, got.ConsentEnded)
+		}
+		if n := len(origin.annexes(v.GetName())); n != before+1 {
+			t.Errorf("%d annexes at the former owner, %d before", n, before)
+		}
 	}
 }
 

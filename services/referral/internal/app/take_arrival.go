@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 
+	"google.golang.org/protobuf/proto"
+
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/custody"
@@ -20,6 +22,14 @@ func (w *work) waiting() (*asserted, error) {
 		return nil, err
 	}
 	return g, nil
+}
+
+// takeOwn compares what this node said of the referral with a chain that has come, in the order in which it is said.
+func (w *work) takeOwn() error {
+	if err := w.takeWords(); err != nil {
+		return err
+	}
+	return w.takeArrival()
 }
 
 // takeArrival compares an arrival asserted here with a chain that has come. A chain that makes this node the owner is continued with
@@ -52,6 +62,55 @@ func (w *work) takeArrival() error {
 		return g.say()
 	}
 	return nil
+}
+
+// takeWords continues a chain that makes this node the owner with what it had said to the owner before it knew: that one had handed over by
+// then, and could not write it down any more. An arrival is taken by takeArrival; a refusal and a request for return were for that owner alone.
+func (w *work) takeWords() error {
+	s := w.chain.State()
+	if s.Owner != w.Node {
+		return nil
+	}
+	said, err := repliesTo(w.tx, s.Referral)
+	if err != nil {
+		return err
+	}
+	for _, signed := range said {
+		r := &custodyv1.Reply{}
+		if err := proto.Unmarshal(signed.GetReply(), r); err != nil {
+			return err
+		}
+		if r.GetArrivalAsserted() != nil || r.GetRefused() != nil || r.GetReturnRequested() != nil || w.chain.Holds(signed) {
+			continue
+		}
+		if err := w.takeWord(signed, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *work) takeWord(signed *custodyv1.SignedReply, r *custodyv1.Reply) error {
+	_, err := w.append(r.GetActor(), r.GetAnnexCommitment(), &custodyv1.Event{
+		Body: &custodyv1.Event_ReplyRecorded{ReplyRecorded: &custodyv1.ReplyRecorded{Reply: signed}},
+	})
+	if _, illegal := errors.AsType[*custody.Illegal](err); illegal {
+		w.Log.Warn("what this node said of a referral cannot be written into its chain any more", logging.Referral(r.GetReferral()), logging.Err(err))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(r.GetAnnexCommitment()) == len(custody.Hash{}) {
+		annex, err := optional(w.Annexes.Get(w.tx, r.GetReferral(), custody.Hash(r.GetAnnexCommitment()).String()))
+		if err != nil {
+			return err
+		}
+		if err := w.attach(annex, w.lane(), w.others()...); err != nil {
+			return err
+		}
+	}
+	return w.consequences(r)
 }
 
 // stands says that the chain holds this very assertion and the arrival that followed it.

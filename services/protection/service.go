@@ -103,6 +103,9 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		return nil, err
 	}
 	a.Post, a.Commands, a.Feed = letters, commands, app.NewFeed(p.DB)
+	if err := a.Flows().BeginLife(ctx); err != nil {
+		return nil, err
+	}
 	var compare *comparison
 	links := &flow.LinkTeller{DB: p.DB, Links: letters.Status, Federal: c.FederalNode, Now: time.Now, Post: letters}
 	for service, address := range map[string]string{"referral": c.ReferralAddress, "shelter": c.ShelterAddress} {

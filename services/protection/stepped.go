@@ -107,6 +107,9 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	}
 	one.Post, one.Commands, one.Follower = letters, commands, newFollower(a, "referral", s.Referral, nil)
 	a.Post, a.Commands, a.Wake = letters, outbox.Unwaiting{Outbox: commands}, func() { one.woken = true }
+	if err := a.Flows().BeginLife(ctx); err != nil {
+		return nil, err
+	}
 	policy := server.Policy()
 	policy[events.ListEventsMethod] = rpc.Row{Callers: []string{rpc.AnyCaller}, Early: true}
 	one.Server = rpc.NewLocal("protection", policy, nil)

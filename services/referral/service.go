@@ -97,7 +97,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	})
 	listens := &listener{begun: p.Now(), now: p.Now, heard: letters.AllHeard, fire: a.FireDeadlines}
 	a.WakeRecovery, a.Listened = recover.Wake, listens.over.Load
-	if err := a.BeginRecovery(ctx); err != nil {
+	if err := errors.Join(a.BeginRecovery(ctx), a.Flows().BeginLife(ctx)); err != nil {
 		return nil, err
 	}
 	shelter, err := p.Dial("shelter", c.ShelterAddress)

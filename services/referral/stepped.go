@@ -104,7 +104,7 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	one.Post, one.Commands, one.Follower = letters, commands, newFollower(a, s.Shelter, nil)
 	a.Post, a.Commands = letters, outbox.Unwaiting{Outbox: commands}
 	a.Wake, a.WakeRecovery = func() { one.deadlines = true }, func() { one.recovery = true }
-	if err := a.BeginRecovery(ctx); err != nil {
+	if err := errors.Join(a.BeginRecovery(ctx), a.Flows().BeginLife(ctx)); err != nil {
 		return nil, err
 	}
 	policy := server.Policy()

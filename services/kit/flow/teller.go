@@ -11,6 +11,7 @@ import (
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/facts"
+	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/store"
 )
@@ -197,20 +198,42 @@ func (t *Teller) takeWanted(tx *store.Tx, from *postv1.Address, letter *postv1.L
 	if !wanted.GetAllDays() {
 		return nil
 	}
-	var days []*federalv1.FlowDay
-	err := t.Tables.days.Scan(tx, store.Range{}, func(_ store.Key, m *federalv1.FlowDayMark) error {
-		days = append(days, m.GetDay())
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, day := range days {
-		if err := t.retell(tx, day); err != nil {
+	return t.tellAll(tx)
+}
+
+// lastDay is later than any.
+const lastDay = "9999-12-31"
+
+// tellAll tells all days, and that there are no others.
+func (t *Teller) tellAll(tx *store.Tx) error {
+	told := &federalv1.FlowDays{}
+	for span := (store.Range{}); ; {
+		rows, after, err := t.Tables.days.Page(tx, span, daysPerLetter)
+		if err != nil {
 			return err
 		}
+		for _, row := range rows {
+			told.Days = append(told.Days, row.Value.GetDay())
+		}
+		if len(told.GetDays()) == 0 { // a letter tells one at least
+			told.Days = []*federalv1.FlowDay{{Day: facts.Day(t.Now()), Digest: make([]byte, 32)}}
+		}
+		if told.ThroughDay = lastDay; after != nil {
+			told.ThroughDay = told.GetDays()[len(told.GetDays())-1].GetDay()
+		}
+		if err := t.send(tx, DaysKind, told); err != nil || after == nil {
+			return err
+		}
+		told, span.After = &federalv1.FlowDays{AfterDay: told.GetThroughDay()}, after
 	}
-	return nil
+}
+
+// BeginLife tells all days at a start in a life that is not the store's first: what was told in one that is lost the cell has, and gives back.
+func (t *Teller) BeginLife(ctx context.Context) error {
+	if t.DB.Incarnation() == uint64(t.DB.Created().UnixNano()) {
+		return nil
+	}
+	return t.DB.Update(ctx, t.tellAll)
 }
 
 // retell has Report tell a day.
@@ -254,6 +277,9 @@ func (t *Teller) takeBack(tx *store.Tx, from *postv1.Address, letter *postv1.Let
 	told := &federalv1.Facts{}
 	if err := t.open(from, letter, told); err != nil {
 		return err
+	}
+	if mutant.Off("given back") {
+		return nil
 	}
 	for _, f := range told.GetFacts() {
 		if !f.GetEventTime().IsValid() {

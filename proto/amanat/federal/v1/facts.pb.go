@@ -323,7 +323,12 @@ func (x *FlowDay) GetDigest() []byte {
 type FlowDays struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Each day once.
-	Days          []*FlowDay `protobuf:"bytes,1,rep,name=days,proto3" json:"days,omitempty"`
+	Days []*FlowDay `protobuf:"bytes,1,rep,name=days,proto3" json:"days,omitempty"`
+	// Of days after this one and up to the next, which are not among those above, the service knows nothing; where the next is empty it says
+	// nothing of others. It tells all days when it is asked for them, and when it begins a new life: the cell may have facts that it has lost.
+	AfterDay string `protobuf:"bytes,2,opt,name=after_day,json=afterDay,proto3" json:"after_day,omitempty"`
+	// See after_day.
+	ThroughDay    string `protobuf:"bytes,3,opt,name=through_day,json=throughDay,proto3" json:"through_day,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -363,6 +368,20 @@ func (x *FlowDays) GetDays() []*FlowDay {
 		return x.Days
 	}
 	return nil
+}
+
+func (x *FlowDays) GetAfterDay() string {
+	if x != nil {
+		return x.AfterDay
+	}
+	return ""
+}
+
+func (x *FlowDays) GetThroughDay() string {
+	if x != nil {
+		return x.ThroughDay
+	}
+	return ""
 }
 
 // FlowDayMark is a day as its teller keeps it.
@@ -1143,9 +1162,12 @@ const file_amanat_federal_v1_facts_proto_rawDesc = "" +
 	"\aFlowDay\x125\n" +
 	"\x03day\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$R\x03day\x12\x1d\n" +
 	"\x05facts\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x05facts\x12\x1f\n" +
-	"\x06digest\x18\x03 \x01(\fB\a\xbaH\x04z\x02h R\x06digest\"G\n" +
+	"\x06digest\x18\x03 \x01(\fB\a\xbaH\x04z\x02h R\x06digest\"\xd5\x01\n" +
 	"\bFlowDays\x12;\n" +
-	"\x04days\x18\x01 \x03(\v2\x1a.amanat.federal.v1.FlowDayB\v\xbaH\b\x92\x01\x05\b\x01\x10\x90\x03R\x04days\"O\n" +
+	"\x04days\x18\x01 \x03(\v2\x1a.amanat.federal.v1.FlowDayB\v\xbaH\b\x92\x01\x05\b\x01\x10\x90\x03R\x04days\x12C\n" +
+	"\tafter_day\x18\x02 \x01(\tB&\xbaH#r!2\x1f^([0-9]{4}-[0-9]{2}-[0-9]{2})?$R\bafterDay\x12G\n" +
+	"\vthrough_day\x18\x03 \x01(\tB&\xbaH#r!2\x1f^([0-9]{4}-[0-9]{2}-[0-9]{2})?$R\n" +
+	"throughDay\"O\n" +
 	"\vFlowDayMark\x12,\n" +
 	"\x03day\x18\x01 \x01(\v2\x1a.amanat.federal.v1.FlowDayR\x03day\x12\x12\n" +
 	"\x04told\x18\x02 \x01(\bR\x04told\"i\n" +

@@ -217,6 +217,53 @@ func TestWhatTheCellLostComesAgain(t *testing.T) {
 	}
 }
 
+// A service that was put back to before it told anything, or was lost with its store, has it all again from the cell, also of days on which nothing
+// happens any more: in a new life it tells all its days, and of others that it knows nothing.
+func TestWhatTheServiceLostComesBack(t *testing.T) {
+	p := newPair(t)
+	p.writes(year()...)
+	p.settle()
+	want := p.counts()
+	kept := len(p.days(false))
+	if kept < 2 {
+		t.Fatalf("%d days", kept)
+	}
+	for name, left := range map[string]int{"all is lost": 0, "all but a part is lost": 1, "nothing is lost": len(year())} {
+		engine := kitstore.NewMemory()
+		db, err := kitstore.Open(t.Context(), kitstore.Options{Engine: engine, Schema: tellerSchema})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.teller.DB = db
+		p.writes(year()[:left]...)
+		p.told = nil // of a life that is lost
+		if err := p.teller.BeginLife(t.Context()); err != nil || len(p.told) != 0 {
+			t.Errorf("%s: the first life tells %d letters: %v", name, len(p.told), err)
+		}
+		err = errors.Join(db.RaiseIncarnation(t.Context(), db.Incarnation()), db.Close())
+		if err == nil {
+			p.teller.DB, err = kitstore.Open(t.Context(), kitstore.Options{Engine: engine, Schema: tellerSchema})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.now = p.now.Add(24 * time.Hour)
+		if err := p.teller.BeginLife(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		p.settle()
+		p.whole(int64(len(year())))
+		facts := 0
+		err = errors.Join(engine.In("flow_facts", func(_, _ []byte) { facts++ }), p.teller.DB.Close())
+		if err != nil || facts != len(year()) {
+			t.Errorf("%s: the service has %d facts: %v", name, facts, err)
+		}
+		if got := p.counts(); !slices.Equal(got, want) {
+			t.Errorf("%s: %v\nwant %v", name, got, want)
+		}
+	}
+}
+
 // Whatever either end lost, or has alone, both have all of it after they compared: random facts over many days, of which each end loses some.
 func TestRandomLossesHeal(t *testing.T) {
 	for seed := range uint64(4) {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -69,9 +70,13 @@ func (a *App) TakeDays(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Let
 			return post.Refuse(refusedDays)
 		}
 	}
+	all, err := withUnknown(tx, from, days)
+	if err != nil {
+		return err
+	}
 	now := a.Clock() // as letters go, also where people's clock jumps
 	wanted := &federalv1.FlowsWanted{}
-	for _, told := range days.GetDays() {
+	for _, told := range all {
 		d, err := dayOf(tx, from.GetNode(), from.GetService(), told.GetDay())
 		if err != nil {
 			return err
@@ -81,7 +86,7 @@ func (a *App) TakeDays(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Let
 			if d.DifferTime == nil {
 				d.DifferTime = timestamppb.New(now)
 			}
-			if !askTime(d, now).After(now) {
+			if !askTime(d, now).After(now) && len(wanted.GetDays()) < daysWanted { // AskAgain asks for the rest
 				if err := a.ask(tx, from, d, wanted, now); err != nil {
 					return err
 				}
@@ -95,6 +100,28 @@ func (a *App) TakeDays(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Let
 		return nil
 	}
 	return a.write(tx, from, flow.WantedKind, wanted)
+}
+
+// daysWanted is how many days one letter asks for.
+const daysWanted = 400
+
+// withUnknown are the days that are told, and those that are kept here and of which their service says that it knows nothing.
+func withUnknown(tx *kitstore.Tx, from *postv1.Address, days *federalv1.FlowDays) ([]*federalv1.FlowDay, error) {
+	if days.GetThroughDay() == "" {
+		return days.GetDays(), nil
+	}
+	all, known := slices.Clone(days.GetDays()), map[string]bool{}
+	for _, told := range all {
+		known[told.GetDay()] = true
+	}
+	err := store.Days.Scan(tx, kitstore.Range{Prefix: kitstore.K(from.GetNode(), from.GetService())}, func(_ kitstore.Key, d *federalv1.DayRecord) error {
+		day := d.GetKept().GetDay()
+		if days.GetAfterDay() < day && day <= days.GetThroughDay() && !known[day] {
+			all = append(all, &federalv1.FlowDay{Day: day, Digest: make([]byte, 32)})
+		}
+		return nil
+	})
+	return all, err
 }
 
 // askTime is when a day that differs is to be asked for. What was asked for in a future that a clock had run into is asked for now.

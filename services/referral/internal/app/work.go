@@ -14,6 +14,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
@@ -202,7 +203,11 @@ func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, err
 	}
 	links := w.chain.Links()[w.stored:]
 	s := w.chain.State()
+	kept := !mutant.Off("one transaction") || len(links) == 0 || !w.handsOver(links[len(links)-1]) // else it leaves, and is not kept
 	for _, l := range links {
+		if !kept {
+			break
+		}
 		if err := store.Links.Insert(w.tx, kitstore.K(s.Referral, l.Event.GetSequence()), l.Signed); err != nil {
 			return nil, err
 		}
@@ -225,8 +230,10 @@ func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, err
 	}
 	w.request = record.GetRequest().GetRequestId()
 	key := kitstore.K(s.Referral)
-	if err := store.Referrals.Put(w.tx, key, record); err != nil {
-		return nil, err
+	if kept {
+		if err := store.Referrals.Put(w.tx, key, record); err != nil {
+			return nil, err
+		}
 	}
 	if err := w.send(); err != nil {
 		return nil, err
@@ -250,6 +257,11 @@ func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, err
 		return nil, err
 	}
 	return w.show(w.tx, kitstore.Row[*referralv1.ReferralRecord]{Key: key, Value: record, Version: version})
+}
+
+// handsOver says that an event is this node's, and hands ownership over.
+func (w *work) handsOver(l custody.Link) bool {
+	return l.Event.GetOwner() == w.Node && l.Event.GetDispatched() != nil
 }
 
 // close is end for what nobody waits for.

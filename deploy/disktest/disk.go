@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -17,7 +18,8 @@ type Disk struct {
 	calls  *rpc.Client
 }
 
-// New mounts an empty disk until the test ends. Where no file system can be mounted the test is skipped, and says why.
+// New mounts an empty disk until the test ends. Where the machine has no FUSE, or this user may not mount, the test is skipped, and says why; any
+// other failure to mount fails it.
 func New(tb testing.TB) *Disk {
 	tb.Helper()
 	d := &Disk{tb: tb, folder: filepath.Join(tb.TempDir(), "disk")}
@@ -50,11 +52,34 @@ func New(tb testing.TB) *Disk {
 	err = d.calls.Call("Disk.Erase", Nothing{}, &Nothing{})
 	switch refused := rpc.ServerError(""); {
 	case errors.As(err, &refused):
-		tb.Skip("no disk can be mounted here: " + err.Error())
+		if why := cannotMount(d.folder); why != nil {
+			tb.Skipf("no disk can be mounted here (%v): %v", why, err)
+		}
+		tb.Fatalf("this machine has FUSE, and no disk can be mounted: %v", err)
 	case err != nil:
 		tb.Fatal(err)
 	}
 	return d
+}
+
+// cannotMount says why somebody may be unable to mount a file system on a folder: there is no /dev/fuse that can be opened, this user is not root,
+// for whom fusermount3 may do nothing, or root may not mount either, as in most containers. The kernel looks for that right before it looks at what
+// is to be mounted, which here is nothing.
+func cannotMount(folder string) error {
+	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if err := device.Close(); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("this user is not root")
+	}
+	if err := syscall.Mount("none", folder, "no-such-file-system", 0, ""); errors.Is(err, syscall.EPERM) {
+		return err
+	}
+	return nil
 }
 
 func (d *Disk) call(method string, in, out any) {

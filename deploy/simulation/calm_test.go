@@ -2,11 +2,15 @@ package simulation
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	"amanat.example/services/custody"
+	kitfacts "amanat.example/services/kit/facts"
 )
 
 // agree holds what must be so when all has been calm for long: all know the same, and nothing waits.
@@ -63,7 +67,7 @@ func (c *country) reconcile() {
 		return
 	}
 	client := federalv1.NewFiguresServiceClient(h.federal.Server.From("operator", h.token()))
-	facts := uint64(0)
+	count, kept := uint64(0), map[string]*federalv1.FlowDay{}
 	for token := ""; ; {
 		page, err := client.ListDays(context.Background(), &federalv1.ListDaysRequest{PageSize: 500, PageToken: token})
 		if err != nil {
@@ -71,7 +75,8 @@ func (c *country) reconcile() {
 			return
 		}
 		for _, d := range page.GetDays() {
-			facts += uint64(d.GetKept().GetFacts())
+			count += uint64(d.GetKept().GetFacts())
+			kept[d.GetNode()+"/"+d.GetService()+" "+d.GetKept().GetDay()] = d.GetKept()
 			if d.GetDifferTime() != nil {
 				c.breaks("FEDERAL (days): of %s the cell has %d facts of %s and was told of %d", d.GetNode(), d.GetKept().GetFacts(), d.GetKept().GetDay(), d.GetTold().GetFacts())
 			}
@@ -80,10 +85,44 @@ func (c *country) reconcile() {
 			break
 		}
 	}
-	c.did["facts reconciled"] = int(facts)
+	c.did["facts reconciled"] = int(count)
 	submitted := slices.ContainsFunc(c.people, func(n *child) bool { return n.referral != "" })
-	if submitted && facts == 0 {
+	if submitted && count == 0 {
 		c.breaks("FEDERAL (days): nobody has told anything")
+	}
+	c.compareDays(kept)
+}
+
+// compareDays holds what the cell has of each day against what the service itself has of it, whatever either believes that it told or was told.
+// What happened lately is under way.
+func (c *country) compareDays(kept map[string]*federalv1.FlowDay) {
+	lately := kitfacts.Day(c.now.Add(-24 * time.Hour))
+	own := map[string]*federalv1.FlowDay{}
+	for _, h := range c.houses {
+		if h.service != "referral" && h.service != "protection" {
+			continue
+		}
+		err := h.engine.In("flow_days", func(_, payload []byte) {
+			m := &federalv1.FlowDayMark{}
+			if err := proto.Unmarshal(payload, m); err != nil {
+				c.breaks("STORE: %s: %v", h, err)
+			}
+			own[h.name+" "+m.GetDay().GetDay()] = m.GetDay()
+		})
+		if err != nil {
+			c.breaks("STORE: %s: %v", h, err)
+		}
+	}
+	for _, of := range slices.Sorted(maps.Keys(own)) {
+		if own[of].GetDay() < lately && !kitfacts.Same(own[of], kept[of]) {
+			c.breaks("FEDERAL (facts): %s: the service has %d facts, and the cell %d", of, own[of].GetFacts(), kept[of].GetFacts())
+		}
+		c.did["days compared"]++
+	}
+	for _, of := range slices.Sorted(maps.Keys(kept)) {
+		if own[of] == nil && kept[of].GetDay() < lately && kept[of].GetFacts() > 0 {
+			c.breaks("FEDERAL (facts): %s: the service has none, and the cell %d", of, kept[of].GetFacts())
+		}
 	}
 }
 

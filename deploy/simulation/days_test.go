@@ -83,9 +83,12 @@ func planOf(seed, usual int, soak bool) plan {
 
 // storms are what must have been there in all the countries together, and what must have been judged.
 var storms = []string{
-	"messages lost", "cuts", "cut ins", "cut outs", "slow links", "crashes", "commits not synced", "restores", "rollbacks", "found rolled back", "hub wipes",
+	"messages lost", "messages doubled", "messages late", "cuts", "cut ins", "cut outs", "slow links", "crashes", "commits not synced", "restores", "rollbacks", "found rolled back", "hub wipes",
 	"hub rollbacks", "clock jumps", "illegal", "letters applied", "submits (done)", "submits together (done)", "completes", "facts reconciled",
-	"judged while all knew what they knew", "judged whether siblings were parted", "offers seen for which no bed was free", "dossiers received",
+	"judged while all knew what they knew", "judged whether siblings were parted", "offers seen for which no bed was free", "dossiers received", "dossiers closed", "days compared",
+
+	"confirms a hold by an older fence", "accepts what has ended", "asks about what has ended", "sends whom it does not own", "sends where nobody has promised",
+	"calls off what it does not own", "begins a service for whom it does not own", "asks another by an old etag", "sends without a role", "chooses who has not accepted",
 }
 
 // Countries live for days in a storm and then in calm: all invariants hold as they go, and in the end all agree. Two live beside each other.
@@ -145,6 +148,43 @@ func TestDaysRepeat(t *testing.T) {
 			}
 		}
 		t.Errorf("seed %d: the second trace is longer", seed)
+	}
+}
+
+// A referral service that is put back to an older copy, without a crash or a word, is found out: a chain that was seen there has become shorter, or
+// is gone.
+func TestWhatIsUndoneIsSeen(t *testing.T) {
+	keys := countryKeys(t)
+	p := newPlan(2, 1, 2)
+	p.mishaps = nil
+	for events, want := range map[int]string{0: "KEPT (acknowledged)", 1: "I8 (nothing is undone)"} {
+		c := newCountry(t, p, keys)
+		h := c.house(p.arrivals[0].origin, "referral")
+		seen := func() (n int) {
+			if len(c.people) == 0 || c.people[0].referral == "" {
+				return 0
+			}
+			if f := c.chain(h.node, c.people[0].referral); f != nil {
+				n = len(f.chain.Links())
+			}
+			return n
+		}
+		for seen() < events {
+			c.run(time.Minute)
+		}
+		old := h.engine.Clone()
+		c.run(p.arrivals[0].at + 24*time.Hour)
+		c.judgeAll()
+		if c.broken != "" {
+			t.Fatal(c.broken)
+		}
+		h.close()
+		h.engine, h.promised = old, nil
+		h.open()
+		c.judge(c.people[0])
+		if name := c.invariant(); name != want {
+			t.Errorf("with a copy of at least %d events, %q is broken, want %q", events, name, want)
+		}
 	}
 }
 

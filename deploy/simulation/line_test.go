@@ -72,12 +72,14 @@ func (l *line) Publish(_ context.Context, subject string, data []byte, done func
 			_, _ = fmt.Fprintln(c.trace, "lost", h, c.now)
 		case x < 0.05:
 			copies = 2
+			c.did["messages doubled"]++
 		}
 	}
 	for range copies {
 		wait := 5*time.Millisecond + about(h.chance, 300*time.Millisecond)
 		if !c.calm && h.chance.Float64() < 0.05 {
 			wait += about(h.chance, 10*time.Minute)
+			c.did["messages late"]++
 		}
 		if c.now.Before(c.hub.slow[h.node]) {
 			wait += about(h.chance, 4*time.Hour)

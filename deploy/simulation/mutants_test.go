@@ -25,6 +25,7 @@ func TestMutants(t *testing.T) {
 	for _, m := range []struct{ rule, scenario, broken string }{
 		{"ready", "one offer", "READY (sent)"},
 		{"watch", "one offer", "I7 (deadline)"},
+		{"one transaction", "one offer", "I1 (one writer)"},
 		{"arr", "the child goes first", "STUCK (letter)"},
 		{"ret", "return", "I6 (care)"},
 		{"notify", "referred on", "TOLD (chain)"},

@@ -67,6 +67,7 @@ type Stepped struct {
 	referrals referralv1.ReferralServiceClient
 
 	woken      bool
+	begun      bool   // to tell the federal cell
 	rolledBack uint64 // the incarnation that a peer knows; zero for none
 }
 
@@ -107,9 +108,6 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	}
 	one.Post, one.Commands, one.Follower = letters, commands, newFollower(a, "referral", s.Referral, nil)
 	a.Post, a.Commands, a.Wake = letters, outbox.Unwaiting{Outbox: commands}, func() { one.woken = true }
-	if err := a.Flows().BeginLife(ctx); err != nil {
-		return nil, err
-	}
 	policy := server.Policy()
 	policy[events.ListEventsMethod] = rpc.Row{Callers: []string{rpc.AnyCaller}, Early: true}
 	one.Server = rpc.NewLocal("protection", policy, nil)
@@ -143,6 +141,12 @@ func (s *Stepped) Compare(ctx context.Context) (whole bool, err error) {
 
 // Tell tells the federal cell what flows and what is late.
 func (s *Stepped) Tell(ctx context.Context) error {
+	if !s.begun {
+		if err := s.app.Flows().BeginLife(ctx); err != nil {
+			return err
+		}
+		s.begun = true
+	}
 	if _, err := s.app.Flows().Report(ctx); err != nil {
 		return err
 	}

@@ -69,6 +69,7 @@ type Stepped struct {
 
 	listens             *listener
 	deadlines, recovery bool   // woken
+	begun               bool   // to tell the federal cell
 	rolledBack          uint64 // the incarnation that a peer knows; zero for none
 }
 
@@ -104,7 +105,7 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	one.Post, one.Commands, one.Follower = letters, commands, newFollower(a, s.Shelter, nil)
 	a.Post, a.Commands = letters, outbox.Unwaiting{Outbox: commands}
 	a.Wake, a.WakeRecovery = func() { one.deadlines = true }, func() { one.recovery = true }
-	if err := errors.Join(a.BeginRecovery(ctx), a.Flows().BeginLife(ctx)); err != nil {
+	if err := a.BeginRecovery(ctx); err != nil {
 		return nil, err
 	}
 	policy := server.Policy()
@@ -150,6 +151,12 @@ func (s *Stepped) Incarnation() uint64 { return s.db.Incarnation() }
 
 // Tell tells the federal cell what flows and what is late.
 func (s *Stepped) Tell(ctx context.Context) error {
+	if !s.begun {
+		if err := s.app.Flows().BeginLife(ctx); err != nil {
+			return err
+		}
+		s.begun = true
+	}
 	_, err := s.app.Flows().Report(ctx)
 	_, late := s.app.Late().Report(ctx)
 	return errors.Join(err, late)

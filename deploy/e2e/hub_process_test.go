@@ -163,7 +163,7 @@ func TestAccidentsOfNATSServer(t *testing.T) {
 			must(t, os.CopyFS(h.store, os.DirFS(old(h))))
 			h.start()
 		}},
-		"its stream deleted": {nil, func(t *testing.T, h *hubProcess) {
+		"without its stream": {nil, func(t *testing.T, h *hubProcess) {
 			must(t, h.js.DeleteStream(t.Context(), "POST"))
 			h.provision()
 		}},
@@ -210,6 +210,7 @@ func TestAccidentsOfNATSServer(t *testing.T) {
 			if !slices.Equal(lane("b"), there) || !slices.Equal(lane("u"), urgent) || !slices.Equal(sindh.Received(), back) {
 				t.Errorf("letters were lost, doubled or out of order: %d, %d and %d", len(lane("b")), len(lane("u")), len(sindh.Received()))
 			}
+			t.Logf("the hub was %s once, while %d letters went one way and %d the other", name, len(there)+len(urgent), len(back))
 		})
 	}
 }
@@ -263,9 +264,11 @@ func TestHandoverOverNATSServer(t *testing.T) {
 		provision()
 		deleted <- n
 	})
-	if n := <-deleted; n < 2 {
+	n := <-deleted
+	if n < 2 {
 		t.Errorf("%d streams of the hub were deleted", n)
 	}
+	t.Logf("all %d streams of the hub were deleted once, with children under way", n)
 	c.examine(ctx, t, names)
 	c.stop()
 	c.sound(t)

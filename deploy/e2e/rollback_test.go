@@ -54,6 +54,7 @@ func TestRolledBackUnannounced(t *testing.T) {
 	if !result.Kept() || result.Referrals != 6 {
 		t.Errorf("a promise broke: %+v", result)
 	}
+	t.Logf("a store was put back once, from life %d, after %d of %d referrals", before, len(names)-1, result.Referrals)
 	c.whole(ctx, t)
 	c.stop()
 	c.sound(t)

@@ -3,7 +3,8 @@
 //
 // A service that has facts declares the tables, tells each fact in the transaction that makes it true, and runs one [Teller]. Where the federal
 // cell finds that a day differs, it asks for it: the service tells its facts of that day again and takes back those that it has lost
-// itself, in a restore for example. After that both have all that either had.
+// itself, in a restore for example. After that both have all that either had. A day that a service has lost whole it cannot tell: so in a new life,
+// and where it is asked for all days, it tells those that it knows and that it knows no others.
 //
 // Invariants:
 //

@@ -8,7 +8,10 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	federalv1 "amanat.example/proto/amanat/federal/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
 	kitfacts "amanat.example/services/kit/facts"
 )
@@ -37,10 +40,39 @@ func (c *country) agree() {
 			c.atRest(h)
 		}
 	}
+	for _, node := range c.nodes {
+		c.bedsInUse(node)
+	}
 	if c.plan.cases {
 		c.agreeCases()
 	}
 	c.reconcile()
+}
+
+// bedsInUse: no bed is kept for an offer that is over, or that nobody knows.
+func (c *country) bedsInUse(node string) {
+	h := c.house(node, "shelter")
+	client, offers := shelterv1.NewShelterServiceClient(h.shelter.Server.From("gateway", h.token())), c.client(node, "gateway")
+	for token := ""; ; {
+		page, err := client.ListHolds(context.Background(), &shelterv1.ListHoldsRequest{Parent: "nodes/" + node, PageSize: 500, PageToken: token})
+		if err != nil {
+			c.breaks("BED (in use): %s: %v", h, err)
+			return
+		}
+		for _, one := range page.GetHolds() {
+			if !held(one) || one.GetOffer() == "" {
+				continue
+			}
+			c.did["beds in use"]++
+			o, err := offers.GetOffer(context.Background(), &referralv1.GetOfferRequest{Name: one.GetOffer()})
+			if err != nil || !liveOffer(o.GetState()) && o.GetState() != custodyv1.OfferState_OFFER_STATE_FULFILLED {
+				c.breaks("BED (in use): %s keeps a bed (%s) for an offer that is %s: %v", h, one.GetState(), custody.OfferStateName(o.GetState()), err)
+			}
+		}
+		if token = page.GetNextPageToken(); token == "" {
+			return
+		}
+	}
 }
 
 // atRest: nothing waits at a service.

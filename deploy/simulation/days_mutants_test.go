@@ -30,6 +30,7 @@ func TestDaysMutants(t *testing.T) {
 		{"beds", "a bed is held that is not free"},
 		{"ahead", "a store that was rolled back does not mind that a peer knows more of it"},
 		{"all ready", "those who go together are sent when one of them has a promise"},
+		{"given up", "a bed is not given back when its offer ends, nor when live offers and holds are compared"},
 		{"given back", "facts that a service has told and lost are not taken back from the federal cell"},
 	} {
 		name, seeds := missed(t, keys, m.rule, 1)

@@ -85,7 +85,7 @@ func planOf(seed, usual int, soak bool) plan {
 var storms = []string{
 	"messages lost", "messages doubled", "messages late", "cuts", "cut ins", "cut outs", "slow links", "crashes", "commits not synced", "restores", "rollbacks", "found rolled back", "hub wipes",
 	"hub rollbacks", "clock jumps", "illegal", "letters applied", "submits (done)", "submits together (done)", "completes", "facts reconciled",
-	"judged while all knew what they knew", "judged whether siblings were parted", "offers seen for which no bed was free", "dossiers received", "dossiers closed", "days compared",
+	"judged while all knew what they knew", "judged whether siblings were parted", "offers seen for which no bed was free", "dossiers received", "dossiers closed", "days compared", "beds in use",
 
 	"confirms a hold by an older fence", "accepts what has ended", "asks about what has ended", "sends whom it does not own", "sends where nobody has promised",
 	"calls off what it does not own", "begins a service for whom it does not own", "asks another by an old etag", "sends without a role", "chooses who has not accepted",

@@ -12,6 +12,7 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
@@ -190,7 +191,7 @@ func (o *received) release() error {
 	if used, err := lead.usedBut(o); used || err != nil {
 		return err
 	}
-	if err := o.holdOver(); err != nil {
+	if err := o.holdOver(); err != nil || mutant.Off("given up") {
 		return err
 	}
 	return o.Commands.Queue(o.tx, outbox.Command{

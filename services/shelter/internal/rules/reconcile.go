@@ -56,7 +56,7 @@ func Reconcile(h *shelterv1.Hold, stage shelterv1.LiveOffer_Stage, restored bool
 			return RenewStay
 		}
 	default:
-		if live {
+		if live && !mutant.Off("given up") {
 			return GiveBack
 		}
 	}

@@ -22,7 +22,6 @@ import (
 	"amanat.example/deploy/network"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/post/posttest"
-	"amanat.example/services/kit/soaktest"
 	kitstore "amanat.example/services/kit/store"
 )
 
@@ -340,6 +339,9 @@ func (r *rotting) inRows(t *testing.T, done func() bool) {
 	r.supervisor.Release(r.part)
 }
 
+// bitsAtRest are turned around in each file.
+const bitsAtRest = 20
+
 // rotAtRest turns bits around, one after the other, in copies of the files of the node, which does not run: check finds each, or there is nothing
 // that reads differently.
 func (b *badDisk) rotAtRest(t *testing.T) {
@@ -354,7 +356,7 @@ func (b *badDisk) rotAtRest(t *testing.T) {
 		for _, file := range []string{service + ".db", "keys.db"} {
 			path := filepath.Join(folder, file)
 			sound := sumOfRows(t, path)
-			for range soaktest.Count(t, 20, 1000) {
+			for range bitsAtRest {
 				bit := b.random.Int64N(usedBits(t, path))
 				flip(t, path, bit)
 				switch {

@@ -203,11 +203,10 @@ func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, err
 	}
 	links := w.chain.Links()[w.stored:]
 	s := w.chain.State()
-	kept := !mutant.Off("one transaction") || len(links) == 0 || !w.handsOver(links[len(links)-1]) // else it leaves, and is not kept
+	if mutant.Off("one transaction") && len(links) > 0 && links[len(links)-1].Event.GetDispatched().GetToNode() == s.Owner && s.Owner != w.Node {
+		return record.GetReferral(), w.send()
+	}
 	for _, l := range links {
-		if !kept {
-			break
-		}
 		if err := store.Links.Insert(w.tx, kitstore.K(s.Referral, l.Event.GetSequence()), l.Signed); err != nil {
 			return nil, err
 		}
@@ -230,10 +229,8 @@ func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, err
 	}
 	w.request = record.GetRequest().GetRequestId()
 	key := kitstore.K(s.Referral)
-	if kept {
-		if err := store.Referrals.Put(w.tx, key, record); err != nil {
-			return nil, err
-		}
+	if err := store.Referrals.Put(w.tx, key, record); err != nil {
+		return nil, err
 	}
 	if err := w.send(); err != nil {
 		return nil, err
@@ -257,11 +254,6 @@ func (w *work) end(record *referralv1.ReferralRecord) (*referralv1.Referral, err
 		return nil, err
 	}
 	return w.show(w.tx, kitstore.Row[*referralv1.ReferralRecord]{Key: key, Value: record, Version: version})
-}
-
-// handsOver says that an event is this node's, and hands ownership over.
-func (w *work) handsOver(l custody.Link) bool {
-	return l.Event.GetOwner() == w.Node && l.Event.GetDispatched() != nil
 }
 
 // close is end for what nobody waits for.

@@ -40,7 +40,8 @@
 //   - What the protection service reports (reading has ended, consent was withdrawn) stands in the chain once, whoever owns it.
 //   - Another node is believed no further than it must be: it gives no name that is not its own to give, sets no time beyond the longest
 //     allowed, makes no chain so long that it cannot be sent, and has no annex kept of a referral in which it has no part.
-//   - A word about a person reaches the owner with its annex, also through a former owner, and also before the handover came there.
+//   - A word about a person reaches the owner with its annex, also through a former owner, and also before the handover came there; and where
+//     its writer is that owner by then, it writes the word down itself.
 //   - What people write (notes, escort, receiving worker, agency outside the network) lies in sealed annexes and travels in
 //     sealed letters alone; chain, events and errors hold codes, ids and commitments.
 //

@@ -64,10 +64,11 @@ func (o *received) reply(r *custodyv1.Reply) error {
 	if err != nil {
 		return err
 	}
-	o.record.Replies++
-	if err := store.Replies.Insert(o.tx, kitstore.K(o.name, o.record.GetReplies()), signed); err != nil {
+	number, err := keepReply(o.tx, o.name, signed)
+	if err != nil {
 		return err
 	}
+	o.record.Replies = max(o.record.GetReplies(), number)
 	err = o.mail(o.tx, post.Outgoing{
 		To: referralAt(o.event.GetOwner()), Lane: lane(o.event.GetOffered().GetUrgency()), Kind: kindReply,
 		Subject: o.event.GetReferral(), Body: &custodyv1.ReplyLetter{Reply: signed},

@@ -124,7 +124,8 @@ func TestTakenBackAndForgotten(t *testing.T) {
 	for name, c := range map[string]struct {
 		quiet, answered bool // the asked unit did not hear of the choice; it had time to promise
 		released        bool
-	}{"asked": {quiet: true}, "chosen": {}, "promised": {answered: true, released: true}} {
+		lost            bool // by the asked unit, what it answers
+	}{"asked": {quiet: true}, "chosen": {}, "promised": {answered: true, released: true}, "promised, and answered in a lost life": {answered: true, released: true, lost: true}} {
 		t.Run(name, func(t *testing.T) {
 			net := newNetwork(t)
 			ctx := context.Background()
@@ -143,13 +144,17 @@ func TestTakenBackAndForgotten(t *testing.T) {
 			must(t, origin.withdraw(offer, "NOT_NEEDED"))
 			net.settle()
 			punjab.silent = false
+			before := punjab.copy()
 			origin.restore(old, true, false)
 			net.heal()
 			o := origin.get(v.GetName()).GetOffers()[0]
 			if asked := o.GetReleaseReason() != ""; asked != c.released || !asked && o.GetState() != custodyv1.OfferState_OFFER_STATE_LAPSED {
 				t.Errorf("the owner knows the offer as %v; it is asked to let go: %v", o.GetState(), asked)
 			}
-			punjab.restore(punjab.copy(), true, false)
+			if !c.lost {
+				before = punjab.copy()
+			}
+			punjab.restore(before, true, false)
 			net.heal() // the promise comes in the owner's chain, and has ended here before
 			for _, e := range punjab.eventsOf("referral.referral.ready.v1") {
 				told = append(told, e.(*referralv1.ReferralChanged).GetOfferOver())

@@ -196,7 +196,10 @@ func (a *App) recallOffer(tx *kitstore.Tx, offered step, steps []step) error {
 			}
 		}
 	}
-	return nil
+	if !lost {
+		return nil
+	}
+	return o.put() // its replies count those that came back
 }
 
 // recalled stores what was recalled of an offer. A bed that nobody needs any more is given back, and what waits for an answer of this node

@@ -339,36 +339,47 @@ func TestWhatBeginsToWaitMeanwhile(t *testing.T) {
 }
 
 // A bed that is lost while the referral stands still is told to its owner when it goes on, and not before: what this node said of the offer
-// it may have forgotten.
+// it may have forgotten. The beds of those who go together are in one hold, and each of them goes on at its own time.
 func TestALostBedWaits(t *testing.T) {
-	net := newNetwork(t)
-	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
-	origin.AutoConfirm = false
-	v := net.walk(submitted)
-	offer := v.GetOffers()[0].GetName()
-	punjab.accept(offer)
-	net.settle()
-	punjab.restore(punjab.copy(), true, false)
-	var hold string
-	must(t, punjab.DB.View(background, func(r kitstore.Reader) error {
-		o, err := store.Offers.Get(r, store.OfferKey(offer))
-		hold = o.GetHold()
-		return err
-	}))
-	data, err := anypb.New(&shelterv1.HoldChanged{Hold: hold, Offer: offer})
-	must(t, err)
-	punjab.holds[hold].State = shelterv1.Hold_STATE_EXPIRED
-	must(t, punjab.DB.Update(background, func(tx *kitstore.Tx) error {
-		return punjab.FollowShelter(tx, &eventsv1.Event{Type: "shelter.hold.expired.v1", Data: data})
-	}))
-	for _, m := range net.sent {
-		if m.from == "punjab" && m.out.Kind == "custody.reply.v1" {
-			t.Error("it answers while it stands still")
+	for _, together := range []bool{false, true} {
+		net := newNetwork(t)
+		origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+		origin.AutoConfirm = together // then the place is promised
+		var family []*referralv1.Referral
+		if together {
+			family = net.family()
+			net.acceptAll(punjab, family)
+		} else {
+			family = append(family, net.walk(submitted))
+			punjab.accept(family[0].GetOffers()[0].GetName())
+			net.settle()
 		}
-	}
-	net.heal()
-	if state := origin.get(v.GetName()).GetOffers()[0].GetState(); state != custodyv1.OfferState_OFFER_STATE_LAPSED || len(net.refused) > 0 {
-		t.Errorf("the owner knows the offer as %v; refused: %q", state, net.refused)
+		offer := family[0].GetOffers()[0].GetName()
+		punjab.restore(punjab.copy(), true, false)
+		var hold string
+		must(t, punjab.DB.View(background, func(r kitstore.Reader) error {
+			o, err := store.Offers.Get(r, store.OfferKey(offer))
+			hold = o.GetHold()
+			return err
+		}))
+		data, err := anypb.New(&shelterv1.HoldChanged{Hold: hold, Offer: offer})
+		must(t, err)
+		punjab.holds[hold].State = shelterv1.Hold_STATE_EXPIRED
+		must(t, punjab.DB.Update(background, func(tx *kitstore.Tx) error {
+			return punjab.FollowShelter(tx, &eventsv1.Event{Type: "shelter.hold.expired.v1", Data: data})
+		}))
+		for _, m := range net.sent {
+			if m.from == "punjab" && m.out.Kind == "custody.reply.v1" {
+				t.Error("it answers while it stands still")
+			}
+		}
+		net.heal()
+		for _, v := range family {
+			o := origin.get(v.GetName()).GetOffers()[0]
+			if told := o.GetState() == custodyv1.OfferState_OFFER_STATE_LAPSED || o.GetReleaseReason() != ""; !told || len(net.refused) > 0 {
+				t.Errorf("together %t: the owner knows the offer as %v; refused: %q", together, o, net.refused)
+			}
+		}
 	}
 }
 

@@ -473,11 +473,22 @@ func (a *App) endRecovery(ctx context.Context) error {
 	return err
 }
 
-// waitShelter puts an event of the shelter off that is about an offer which stands still.
+// waitShelter puts an event of the shelter off that is about a bed of an offer which stands still, or of one whose bed is in the same hold.
 func (o *received) waitShelter(event *eventsv1.Event) (bool, error) {
-	still, err := o.still()
-	if !still || err != nil {
+	stands := ""
+	look := func(one *received) error {
+		still, err := one.still()
+		if still && stands == "" {
+			stands = one.event.GetReferral()
+		}
+		return err
+	}
+	if err := look(o); err != nil {
 		return false, err
 	}
-	return true, o.waitFor(o.tx, &referralv1.WaitingRecord{FromNode: o.Node, Referral: o.event.GetReferral() + "#shelter", ShelterEvent: event})
+	if err := o.eachWith(look); err != nil || stands == "" {
+		return false, err
+	}
+	o.tx.AfterCommit(o.WakeRecovery)
+	return true, o.waitFor(o.tx, &referralv1.WaitingRecord{FromNode: o.Node, Referral: stands + "#shelter", ShelterEvent: event})
 }

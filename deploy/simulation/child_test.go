@@ -28,6 +28,7 @@ type child struct {
 	where    string
 	travels  bool
 	over     bool
+	again    bool     // it was over once, and a restore took that away
 	file     string   // the case, where there are cases; empty while it is not known
 	siblings []*child // who go together with this one, this one among them; nil for none
 }
@@ -225,7 +226,7 @@ func (c *country) goOn() {
 			continue
 		}
 		if r, err := client.GetReferral(context.Background(), &referralv1.GetReferralRequest{Name: n.referral}); err == nil && !over(r) {
-			n.over = false
+			n.over, n.again = false, true
 			c.did["ends that were lost"]++
 			c.tell("the life of child %d goes on", n.number)
 			c.after(about(n.chance, 2*time.Hour), func() { c.live(n) })

@@ -132,11 +132,11 @@ func (c *country) judge(n *child) {
 }
 
 // judgeTogether holds that those who go together were sent to one place, and by who sends them in one transaction: nobody goes alone. A node
-// that was restored may have lost one of them.
+// that was restored may have lost one of them, or that one goes no more: the others have left by then.
 func (c *country) judgeTogether(n *child, h *house, f *chainFacts) {
 	to, by := sentTo(f.chain)
 	for _, other := range n.siblings {
-		if other == n || to == "" || other.referral == "" {
+		if other == n || to == "" || other.referral == "" || n.again || other.again {
 			continue
 		}
 		o := c.chain(h.node, other.referral)

@@ -489,6 +489,5 @@ func (o *received) waitShelter(event *eventsv1.Event) (bool, error) {
 	if err := o.eachWith(look); err != nil || stands == "" {
 		return false, err
 	}
-	o.tx.AfterCommit(o.WakeRecovery)
 	return true, o.waitFor(o.tx, &referralv1.WaitingRecord{FromNode: o.Node, Referral: stands + "#shelter", ShelterEvent: event})
 }

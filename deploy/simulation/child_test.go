@@ -234,20 +234,18 @@ func (c *country) goOn() {
 	}
 }
 
-// forgotten: a referral service was restored from before a referral that nobody else had heard of. Who referred the child refers it again.
+// forgotten: a referral service was restored from before a referral that nobody else had heard of. Who referred the child refers it again, and those who
+// were to go with it, where their referrals are lost too.
 // (Where there are protection services, they do.)
 func (c *country) forgotten(n *child) bool {
-	if c.house(n.origin, "referral").life == 0 || !c.steady() {
+	if c.house(n.origin, "referral").life == 0 || !c.nowhere(n) {
 		return false
 	}
-	for _, node := range c.nodes {
-		_, err := c.client(node, "gateway").GetReferral(context.Background(), &referralv1.GetReferralRequest{Name: n.referral})
-		if status.Code(err) != codes.NotFound {
-			return false
-		}
-	}
 	all := []*child{n}
-	if n.siblings != nil {
+	switch {
+	case slices.ContainsFunc(n.siblings, func(one *child) bool { return !c.nowhere(one) }):
+		c.goesAlone(n)
+	case n.siblings != nil:
 		all = n.siblings
 	}
 	c.did["referrals lost and made again"]++

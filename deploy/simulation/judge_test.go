@@ -366,7 +366,7 @@ func (c *country) judgeBelieved(h *house) {
 	}
 }
 
-// judgeQuarantine: no letter of an honest node is refused.
+// judgeQuarantine: no letter of an honest node is refused, but for what is said of a person in a referral that all have lost: a person must read that.
 func (c *country) judgeQuarantine(h *house) {
 	err := h.engine.In("post_quarantine", func(_, payload []byte) {
 		q, r := &postv1.QuarantinedLetter{}, &postv1.Refusal{}
@@ -382,6 +382,10 @@ func (c *country) judgeQuarantine(h *house) {
 			if n.referral == q.GetLetter().GetSubject() {
 				about = fmt.Sprint("child ", n.number)
 			}
+		}
+		if about == "nobody" && h.life > 0 && aboutPerson(q.GetLetter()) {
+			c.did["words of referrals that all have lost"]++
+			return
 		}
 		c.breaks("REFUSED (letter): %s has refused %s of %s (%s): %s, %v", h, tellLetter(q.GetLetter()), q.GetLink().GetFrom().GetNode(), about, r.GetReason(), q.GetTime().AsTime())
 	})

@@ -55,6 +55,12 @@ func (w *World) Start() (s State) {
 	return s
 }
 
+// aboutPerson says that a letter is a reply which answers no offer, but says something of the person.
+func aboutPerson(l *postv1.Letter) bool {
+	b, r := &custodyv1.ReplyLetter{}, &custodyv1.Reply{}
+	return l.GetKind() == "custody.reply.v1" && proto.Unmarshal(l.GetBody(), b) == nil && proto.Unmarshal(b.GetReply().GetReply(), r) == nil && !custody.AboutOffer(r)
+}
+
 // tellLetter says what a letter says.
 func tellLetter(l *postv1.Letter) string {
 	switch l.GetKind() {

@@ -136,7 +136,7 @@ func TestDaysRepeat(t *testing.T) {
 		p := newPlan(seed, soaktest.Alone(10, 2), soaktest.Alone(3, 1))
 		p.real = seed == earnestFirst
 		first, second := live(t, p, keys, 100000), live(t, p, keys, 100000)
-		if first.broken != "" || len(first.last) < 20 {
+		if first.broken != "" || len(first.last) < 10 {
 			t.Errorf("seed %d: broken %q after %d lines", seed, first.broken, len(first.last))
 		}
 		if bytes.Equal(first.trace.Sum(nil), second.trace.Sum(nil)) {

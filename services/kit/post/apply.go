@@ -127,6 +127,16 @@ func (p *Post) openBodies(in *parcelIn) error {
 	return nil
 }
 
+// tookOther says that who sent a parcel has taken in a letter of this life that this store has not queued.
+func (p *Post) tookOther(r store.Reader, a *attempt) (bool, error) {
+	sent, err := p.sendingState(r, a.from)
+	if err != nil {
+		return false, err
+	}
+	atMark, err := p.atMark(r, a.from, a.header.GetTakenSequence())
+	return err == nil && protocol.TookOther(sent, a.header, atMark), err
+}
+
 func (p *Post) applyIn(tx *store.Tx, a *attempt) error {
 	before, err := p.receivingState(tx, a.from)
 	if err != nil {
@@ -135,6 +145,10 @@ func (p *Post) applyIn(tx *store.Tx, a *attempt) error {
 	if p.anew && a.header.GetReceiverIncarnation() > 0 && a.header.GetReceiverIncarnation() < p.incarnation {
 		a.applied.verdict = protocol.Overtaken // whoever sent this has known a store before this one: all of it is lost
 		return nil
+	}
+	if other, err := p.tookOther(tx, a); other || err != nil {
+		a.applied.verdict = protocol.Overtaken
+		return err
 	}
 	var accepted protocol.Accepted
 	a.state, accepted = protocol.Accept(before, p.incarnation, a.header, a.now)

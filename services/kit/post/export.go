@@ -87,7 +87,7 @@ func (p *Post) exportLink(ctx context.Context, w *carriedWriter, state *postv1.S
 		var letters []*postv1.Letter
 		var err error
 		if first > last {
-			header, err = p.header(state, first, 0)
+			header, err = p.header(ctx, state, first, 0)
 		} else {
 			header, letters, err = p.pack(ctx, to, first)
 		}

@@ -173,11 +173,8 @@ func (p *Post) count(ctx context.Context, by end, receipt *postv1.Receipt, now t
 		if err != nil {
 			return err
 		}
-		var atMark []byte
-		letter, err := p.tables.outbox.Get(tx, by.row(receipt.GetMark()))
-		if err == nil {
-			atMark = letter.GetLetterId()
-		} else if !errors.Is(err, store.ErrNotFound) {
+		atMark, err := p.atMark(tx, by, receipt.GetMark())
+		if err != nil {
 			return err
 		}
 		next, out = protocol.Count(state, receipt, atMark, now)
@@ -216,6 +213,15 @@ func (p *Post) count(ctx context.Context, by end, receipt *postv1.Receipt, now t
 		p.note(by, protocol.Moved{Receipted: next.GetReceiptedSequence(), Reset: out.Reset, Resend: out.Resend})
 	}
 	return out.Verdict, nil
+}
+
+// atMark is the id of the letter in the outbox at a sequence; nil when there is no such row.
+func (p *Post) atMark(r store.Reader, to end, sequence uint64) ([]byte, error) {
+	letter, err := p.tables.outbox.Get(r, to.row(sequence))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return letter.GetLetterId(), err
 }
 
 func (p *Post) learnRefusal(tx *store.Tx, by end, open *postv1.OpenRefusal) error {

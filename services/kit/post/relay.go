@@ -122,12 +122,12 @@ func (p *Post) pack(ctx context.Context, to end, first uint64) (*postv1.ParcelHe
 	if err != nil {
 		return nil, nil, err
 	}
-	header, err := p.header(state, first, uint64(len(letters)))
+	header, err := p.header(ctx, state, first, uint64(len(letters)))
 	return header, letters, err
 }
 
 // header writes the header of a parcel of n letters.
-func (p *Post) header(state *postv1.SendingState, first, n uint64) (*postv1.ParcelHeader, error) {
+func (p *Post) header(ctx context.Context, state *postv1.SendingState, first, n uint64) (*postv1.ParcelHeader, error) {
 	header := &postv1.ParcelHeader{
 		Link:                state.GetLink(),
 		SenderIncarnation:   p.incarnation,
@@ -140,7 +140,12 @@ func (p *Post) header(state *postv1.SendingState, first, n uint64) (*postv1.Parc
 		FloorSequence:     min(state.GetFloorSequence(), first),
 	}
 	header.FloorSequence = min(header.GetFloorSequence(), header.GetReceiptedSequence()+1)
-	return header, p.random(header.GetParcelId())
+	err := p.db.View(ctx, func(r store.Reader) error {
+		back, err := p.receivingState(r, endOf(state.GetLink().GetTo(), state.GetLink().GetLane()))
+		header.TakenSequence, header.TakenIncarnation, header.TakenLetterId = back.GetMark(), back.GetPeerIncarnation(), back.GetMarkLetterId()
+		return err
+	})
+	return header, errors.Join(err, p.random(header.GetParcelId()))
 }
 
 // send seals, signs and publishes a parcel.

@@ -60,7 +60,7 @@ func (p *Post) compare(ctx context.Context, now time.Time) error {
 	}
 	for _, s := range idle {
 		to := endOf(s.GetLink().GetTo(), s.GetLink().GetLane())
-		header, err := p.header(s, s.GetNextSequence(), 0)
+		header, err := p.header(ctx, s, s.GetNextSequence(), 0)
 		if err == nil {
 			err = p.send(ctx, to, header, nil)
 		}

@@ -322,6 +322,13 @@ type ParcelHeader struct {
 	// Lowest sequence the sender still keeps, never above receipted_sequence + 1. A receiver that was
 	// restored from a copy older than what is kept goes on from here.
 	FloorSequence uint64 `protobuf:"varint,8,opt,name=floor_sequence,json=floorSequence,proto3" json:"floor_sequence,omitempty"`
+	// Highest sequence that the sender has taken in of the link the other way, in the same lane. A receiver that runs in that incarnation and has
+	// not queued it, or another letter there, was put back to an older copy, and learns that before it takes in a letter.
+	TakenSequence uint64 `protobuf:"varint,9,opt,name=taken_sequence,json=takenSequence,proto3" json:"taken_sequence,omitempty"`
+	// Incarnation of the receiver that queued it.
+	TakenIncarnation uint64 `protobuf:"varint,10,opt,name=taken_incarnation,json=takenIncarnation,proto3" json:"taken_incarnation,omitempty"`
+	// Id of the letter there; empty when the sender holds none.
+	TakenLetterId []byte `protobuf:"bytes,11,opt,name=taken_letter_id,json=takenLetterId,proto3" json:"taken_letter_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -410,6 +417,27 @@ func (x *ParcelHeader) GetFloorSequence() uint64 {
 		return x.FloorSequence
 	}
 	return 0
+}
+
+func (x *ParcelHeader) GetTakenSequence() uint64 {
+	if x != nil {
+		return x.TakenSequence
+	}
+	return 0
+}
+
+func (x *ParcelHeader) GetTakenIncarnation() uint64 {
+	if x != nil {
+		return x.TakenIncarnation
+	}
+	return 0
+}
+
+func (x *ParcelHeader) GetTakenLetterId() []byte {
+	if x != nil {
+		return x.TakenLetterId
+	}
+	return nil
 }
 
 // Letters is the sealed content of a parcel.
@@ -1529,7 +1557,7 @@ const file_amanat_post_v1_post_proto_rawDesc = "" +
 	"\x04body\x18\x05 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x18R\x04body\x129\n" +
 	"\n" +
 	"queue_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tqueueTime\x12\x16\n" +
-	"\x06sealed\x18\a \x01(\bR\x06sealed\"\xea\x02\n" +
+	"\x06sealed\x18\a \x01(\bR\x06sealed\"\xef\x03\n" +
 	"\fParcelHeader\x120\n" +
 	"\x04link\x18\x01 \x01(\v2\x14.amanat.post.v1.LinkB\x06\xbaH\x03\xc8\x01\x01R\x04link\x12-\n" +
 	"\x12sender_incarnation\x18\x02 \x01(\x04R\x11senderIncarnation\x121\n" +
@@ -1538,7 +1566,11 @@ const file_amanat_post_v1_post_proto_rawDesc = "" +
 	"\rlast_sequence\x18\x05 \x01(\x04R\flastSequence\x12$\n" +
 	"\tparcel_id\x18\x06 \x01(\fB\a\xbaH\x04z\x02h\x10R\bparcelId\x12-\n" +
 	"\x12receipted_sequence\x18\a \x01(\x04R\x11receiptedSequence\x12%\n" +
-	"\x0efloor_sequence\x18\b \x01(\x04R\rfloorSequence\"F\n" +
+	"\x0efloor_sequence\x18\b \x01(\x04R\rfloorSequence\x12%\n" +
+	"\x0etaken_sequence\x18\t \x01(\x04R\rtakenSequence\x12+\n" +
+	"\x11taken_incarnation\x18\n" +
+	" \x01(\x04R\x10takenIncarnation\x12/\n" +
+	"\x0ftaken_letter_id\x18\v \x01(\fB\a\xbaH\x04z\x02\x18\x10R\rtakenLetterId\"F\n" +
 	"\aLetters\x12;\n" +
 	"\aletters\x18\x01 \x03(\v2\x16.amanat.post.v1.LetterB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\aletters\"x\n" +
 	"\x06Parcel\x12\"\n" +

@@ -45,19 +45,24 @@ type Receipted struct {
 	LostFrom, LostTo uint64
 }
 
+// notQueued says that this end has queued no letter at a mark, or another one.
+func notQueued(state *postv1.SendingState, mark uint64, id, atMark []byte) bool {
+	return mark >= state.GetNextSequence() || len(id) > 0 && atMark != nil && !bytes.Equal(id, atMark)
+}
+
 // Count takes a verified receipt into the sending end and returns the new state. The state given
 // is not changed. The id of the outbox letter at the receipt's mark is atMark, nil when there is no
 // such row.
 func Count(state *postv1.SendingState, receipt *postv1.Receipt, atMark []byte, now time.Time) (*postv1.SendingState, Receipted) {
 	current := receipt.GetSenderIncarnation() == state.GetOwnIncarnation()
-	other := len(receipt.GetMarkLetterId()) > 0 && atMark != nil && !bytes.Equal(receipt.GetMarkLetterId(), atMark)
+	unknown := notQueued(state, receipt.GetMark(), receipt.GetMarkLetterId(), atMark)
 	switch {
 	case state.GetOvertaken():
 		return state, Receipted{Verdict: Overtaken}
-	case mutant.Off("life") && current && (receipt.GetMark() >= state.GetNextSequence() || other):
+	case mutant.Off("life") && current && unknown:
 		return state, Receipted{Verdict: Stale}
 	case receipt.GetSenderIncarnation() > state.GetOwnIncarnation(),
-		current && (receipt.GetMark() >= state.GetNextSequence() || other):
+		current && unknown:
 		next := proto.CloneOf(state)
 		next.Overtaken = true
 		return next, Receipted{Verdict: Overtaken}

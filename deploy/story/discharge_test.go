@@ -6,10 +6,8 @@ import (
 
 	"google.golang.org/grpc"
 
-	"amanat.example/deploy/network"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
-	"amanat.example/services/kit/identity"
 )
 
 // beds is a shelter service that learns late of who has come.
@@ -37,17 +35,7 @@ func (b *beds) DischargeStay(_ context.Context, r *shelterv1.DischargeStayReques
 
 // Whoever leaves frees a bed, also when the shelter learns only afterwards that they had come.
 func TestDischarge(t *testing.T) {
-	l, err := network.Free(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Init(); err != nil {
-		t.Fatal(err)
-	}
-	gateway, err := identity.Load(l.Root, "punjab", network.Gateway)
-	if err != nil {
-		t.Fatal(err)
-	}
+	gateway := gatewayOf(t, "punjab")
 	for name, shelter := range map[string]*beds{"at once": {}, "late": {looks: 5}, "before": {ended: true}} {
 		p := &Player{desks: map[string]*desk{"punjab": {node: "punjab", gateway: gateway, shelter: shelter}}}
 		err := p.discharge(&hand{ctx: t.Context()}, &member{}, &referralv1.Offer{Name: lateOffer, ToNode: "punjab"}, "REUNIFIED")

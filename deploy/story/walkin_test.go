@@ -52,9 +52,9 @@ func saying(t *testing.T, code codes.Code, reason fault.Reason, metadata map[str
 	return s.Err()
 }
 
-// Who came after all gets a bed though the first one that was free is taken a moment later; and who was admitted before the year was broken off is
-// found again, also where no bed is free by then.
-func TestWalkIn(t *testing.T) {
+// gatewayOf is the identity of a node's gateway, in a network of its own.
+func gatewayOf(t *testing.T, node string) *identity.Service {
+	t.Helper()
 	l, err := network.Free(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -62,10 +62,17 @@ func TestWalkIn(t *testing.T) {
 	if err := l.Init(); err != nil {
 		t.Fatal(err)
 	}
-	gateway, err := identity.Load(l.Root, "punjab", network.Gateway)
+	gateway, err := identity.Load(l.Root, node, network.Gateway)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return gateway
+}
+
+// Who came after all gets a bed though the first one that was free is taken a moment later; and who was admitted before the year was broken off is
+// found again, also where no bed is free by then.
+func TestWalkIn(t *testing.T) {
+	gateway := gatewayOf(t, "punjab")
 	const a, b = "nodes/punjab/shelters/one/groups/a", "nodes/punjab/shelters/two/groups/b"
 	full := saying(t, codes.FailedPrecondition, fault.NoCapacity, nil)
 	known := saying(t, codes.AlreadyExists, fault.IdempotencyMismatch, map[string]string{"made": "nodes/punjab/stays/of-before"})

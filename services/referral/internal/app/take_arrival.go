@@ -101,14 +101,12 @@ func (w *work) takeWord(signed *custodyv1.SignedReply, r *custodyv1.Reply) error
 	if err != nil {
 		return err
 	}
-	if len(r.GetAnnexCommitment()) == len(custody.Hash{}) {
-		annex, err := optional(w.Annexes.Get(w.tx, r.GetReferral(), custody.Hash(r.GetAnnexCommitment()).String()))
-		if err != nil {
-			return err
-		}
-		if err := w.attach(annex, w.lane(), w.others()...); err != nil {
-			return err
-		}
+	annex, err := w.annexBeside(w.tx, r)
+	if err != nil {
+		return err
+	}
+	if err := w.attach(annex, w.lane(), w.others()...); err != nil {
+		return err
 	}
 	return w.consequences(r)
 }
@@ -136,7 +134,7 @@ func (g *asserted) write() error {
 	if err != nil {
 		return err
 	}
-	annex, err := g.annex()
+	annex, err := g.annexBeside(g.tx, g.reply)
 	if err != nil {
 		return err
 	}
@@ -150,12 +148,12 @@ func (g *asserted) write() error {
 	return g.announce("taken")
 }
 
-// annex is what was written beside it; nil for nothing, or when it was erased.
-func (g *asserted) annex() (*custodyv1.AnnexLetter, error) {
-	if len(g.reply.GetAnnexCommitment()) != len(custody.Hash{}) {
+// annexBeside is what was written beside a reply; nil for nothing, or when it was erased.
+func (a *App) annexBeside(r kitstore.Reader, reply *custodyv1.Reply) (*custodyv1.AnnexLetter, error) {
+	if len(reply.GetAnnexCommitment()) != len(custody.Hash{}) {
 		return nil, nil
 	}
-	return optional(g.Annexes.Get(g.tx, g.referral, custody.Hash(g.reply.GetAnnexCommitment()).String()))
+	return optional(a.Annexes.Get(r, reply.GetReferral(), custody.Hash(reply.GetAnnexCommitment()).String()))
 }
 
 // assertAgain repeats an arrival that nobody has followed yet.

@@ -29,6 +29,7 @@ var (
 type writer struct {
 	id           uint32
 	acked, tried int
+	seen         int // how many updates a reader has found, and may have told others
 	told         int // updates acknowledged in all, whatever came of them
 }
 
@@ -86,8 +87,8 @@ func (w *writer) verify(r store.Reader) error {
 	if err != nil {
 		return err
 	}
-	if count < w.acked || count > w.tried {
-		return fmt.Errorf("writer %d: of %d acknowledged updates and %d tried, %d are there", w.id, w.acked, w.tried, count)
+	if count < max(w.acked, w.seen) || count > w.tried {
+		return fmt.Errorf("writer %d: of %d acknowledged updates, %d read and %d tried, %d are there", w.id, w.acked, w.seen, w.tried, count)
 	}
 	want := map[string]*typepb.Field{}
 	for n := 1; n <= count; n++ {
@@ -105,8 +106,20 @@ func (w *writer) verify(r store.Reader) error {
 	if len(found) != len(want) {
 		return fmt.Errorf("writer %d: after update %d there are %d rows and not %d", w.id, count, len(found), len(want))
 	}
-	w.acked, w.tried = count, count
+	w.acked, w.tried, w.seen = count, count, count
 	return nil
+}
+
+// see notes how many updates are there.
+func (w *writer) see(r store.Reader) error {
+	count, err := rows.Get(r, store.K(w.id, uint32(0)))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		w.seen = max(w.seen, int(count.GetNumber()))
+	}
+	return err
 }
 
 // book is a store on a disk, and what it has promised.
@@ -150,18 +163,48 @@ func (b *book) write(updates int) error {
 		return err
 	}
 	errs := make([]error, len(b.writers))
-	var wait sync.WaitGroup
-	for i, w := range b.writers {
-		wait.Go(func() {
-			for range updates {
-				if errs[i] = w.update(db); errs[i] != nil {
-					return
+	b.readBeside(db, func() {
+		var wait sync.WaitGroup
+		for i, w := range b.writers {
+			wait.Go(func() {
+				for range updates {
+					if errs[i] = w.update(db); errs[i] != nil {
+						return
+					}
 				}
-			}
-		})
-	}
-	wait.Wait()
+			})
+		}
+		wait.Wait()
+	})
 	return errors.Join(append(errs, db.Close())...)
+}
+
+// readBeside reads while the writers write, until the power goes.
+func (b *book) readBeside(db *store.DB, write func()) {
+	done := make(chan struct{})
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			err := db.View(context.Background(), func(r store.Reader) error {
+				var errs []error
+				for _, w := range b.writers {
+					errs = append(errs, w.see(r))
+				}
+				return errors.Join(errs...)
+			})
+			if err != nil {
+				return
+			}
+		}
+	})
+	write()
+	close(done)
+	reader.Wait()
 }
 
 // restore brings the power back and says whether everything promised is there.
@@ -274,11 +317,13 @@ func (b *book) writeAlone(updates int) error {
 	if err != nil {
 		return err
 	}
-	for range updates {
-		if err = b.writers[0].update(db); err != nil {
-			break
+	b.readBeside(db, func() {
+		for range updates {
+			if err = b.writers[0].update(db); err != nil {
+				return
+			}
 		}
-	}
+	})
 	return errors.Join(err, db.Close())
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 
@@ -22,6 +23,11 @@ type boltEngine struct {
 	file   *os.File // bbolt's own handle, to free the file when bbolt itself cannot be trusted any more
 	fresh  bool     // being filled in key order: pages can be packed
 	broken bool     // bbolt panicked in a writable transaction, and may hold its locks for ever
+
+	mu      sync.Mutex
+	ended   *sync.Cond // a commit has
+	durable int        // the last transaction that is on disk
+	failed  error      // why a later one may not be
 }
 
 // boltOptions say how openBolt opens a file.
@@ -36,6 +42,7 @@ type boltOptions struct {
 // reads, and a damaged page can send it round in circles or to rows that were replaced long ago.
 func openBolt(path string, o boltOptions) (*boltEngine, error) {
 	e := &boltEngine{fresh: o.fresh}
+	e.ended = sync.NewCond(&e.mu)
 	opts := &bolt.Options{
 		Timeout:         o.lockWait,
 		FreelistType:    bolt.FreelistMapType,
@@ -56,8 +63,13 @@ func openBolt(path string, o boltOptions) (*boltEngine, error) {
 		},
 	}
 	err := guard(func() (err error) {
-		e.db, err = bolt.Open(path, 0o600, opts)
-		return err
+		if e.db, err = bolt.Open(path, 0o600, opts); err != nil {
+			return err
+		}
+		return e.db.View(func(tx *bolt.Tx) error {
+			e.durable = tx.ID()
+			return nil
+		})
 	})
 	if err == nil {
 		return e, nil
@@ -142,7 +154,36 @@ func (e *boltEngine) Begin(writable bool) (EngineTx, error) {
 		}
 		return nil, err
 	}
+	if !writable {
+		if err := e.await(t.tx.ID()); err != nil {
+			return nil, errors.Join(err, t.Rollback())
+		}
+	}
 	return t, nil
+}
+
+// await waits until the commit that a reader sees is on disk, since bbolt shows one while it is being synced: what is read is told on, to
+// other nodes too.
+func (e *boltEngine) await(commit int) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for e.durable < commit {
+		if e.failed != nil {
+			return e.failed
+		}
+		e.ended.Wait()
+	}
+	return nil
+}
+
+// committed notes how a commit ended.
+func (e *boltEngine) committed(commit int, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.failed = err; err == nil {
+		e.durable = commit
+	}
+	e.ended.Broadcast()
 }
 
 func (e *boltEngine) Close() error {
@@ -224,7 +265,10 @@ func (t *boltTx) Drop(bucket string) error {
 
 func (t *boltTx) Commit() error {
 	t.done = true
-	return t.write(t.tx.Commit)
+	commit := t.tx.ID()
+	err := t.write(t.tx.Commit)
+	t.engine.committed(commit, err)
+	return err
 }
 
 func (t *boltTx) Rollback() error {

@@ -4,7 +4,8 @@
 //
 //   - Update returns nil only when its changes are on disk. Updates that wait at the same moment share one commit; one that
 //     fails or panics leaves no trace and does not touch the others.
-//   - What a read returns is on disk too: Open syncs what a process that died may have left written and not synced.
+//   - What a read returns is on disk too: a read waits for the commit that it sees, and Open syncs what a process that died may have left
+//     written and not synced.
 //   - A read never returns a wrong value. Every row carries a checksum over its bucket, key and content, every key of a scan
 //     must come in order, and the pages that lead to the rows are verified before the file is opened.
 //   - A row that damage has made unreachable is found by Check: each bucket's row count and the sum of its rows' checksums

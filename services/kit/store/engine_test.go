@@ -3,10 +3,12 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"pgregory.net/rapid"
 )
@@ -54,6 +56,52 @@ func fill(t *testing.T, e Engine) {
 	}
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// bbolt shows a commit to readers before it has synced it: they wait until it is on disk, and fail with it.
+func TestReadersWaitForTheSync(t *testing.T) {
+	for _, fails := range []error{nil, errors.New("the disk is full")} {
+		path := filepath.Join(t.TempDir(), "rows.db")
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Test(t, func(t *testing.T) {
+			e, err := openBolt(path, boltOptions{fresh: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fill(t, e)
+			tx, err := e.Begin(true)
+			if err == nil {
+				err = tx.Put(engineBucket, engineKey(engineRowsN), []byte("one more"))
+			}
+			commit := tx.(*boltTx).tx.ID()
+			if err = errors.Join(err, tx.(*boltTx).tx.Commit()); err != nil { // readers see it, and nobody says yet that it is on disk
+				t.Fatal(err)
+			}
+			var answered error
+			read := false
+			go func() {
+				reader, err := e.Begin(false)
+				if err == nil {
+					err = reader.Rollback()
+				}
+				answered, read = err, true
+			}()
+			synctest.Wait()
+			if read {
+				t.Error("a reader sees what may not be on disk")
+			}
+			e.committed(commit, fails)
+			synctest.Wait()
+			if !read || !errors.Is(answered, fails) {
+				t.Errorf("the commit ends with %v; it is read: %t, with %v", fails, read, answered)
+			}
+			if err := e.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

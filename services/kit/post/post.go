@@ -111,8 +111,9 @@ type Post struct {
 	compareAt time.Time // when every receipt is written again
 	compared  int       // how often that was done since the last reconnection
 
-	askStandAt time.Time // when the senders of what lies in quarantine are asked next
-	standing   bool      // some may stand by what lies there
+	askStandAt    time.Time // when the senders of what lies in quarantine are asked next
+	askStandAfter store.Key // behind which row there; only while that is done
+	standing      bool      // some may stand by what lies there
 
 	wakeRelay, wakeSelf, wakeReceipts, wakeTend chan struct{} // capacity 1
 }

@@ -29,7 +29,7 @@ const (
 	// askStandEvery is how often the senders of what lies in quarantine are asked.
 	askStandEvery = 24 * time.Hour
 	// mostStandAsked bounds the letters of one question, as its message does, and mostStandQueries the questions of one round: who fills a
-	// quarantine fills no outbox.
+	// quarantine fills no outbox. The next round goes on from there, so that what stays bad keeps nothing else from being asked for.
 	mostStandAsked, mostStandQueries = 64, 64
 )
 
@@ -102,41 +102,44 @@ func (p *Post) Parked(r store.Reader, from *postv1.Address, subject string) (boo
 	return first != nil, err
 }
 
-// askStand queues a question for each sender and subject in quarantine.
+// askStand queues questions for each sender and subject in quarantine, from where the last round ended.
 func (p *Post) askStand(tx *store.Tx) error {
-	type group struct {
-		from    end
-		subject string
+	type question struct {
+		from *postv1.Address
+		*postv1.StandQuery
 	}
-	asked := map[group]*postv1.StandQuery{}
-	var order []group
-	err := p.tables.quarantine.Scan(tx, store.Range{}, func(_ store.Key, q *postv1.QuarantinedLetter) error {
-		g := group{endOf(q.GetLink().GetFrom(), postv1.Lane_LANE_URGENT), q.GetLetter().GetSubject()}
-		switch {
-		case q.GetLetter().GetKind() == kindChunk: // a file is asked for in its own way
+	var round []question
+	var last, next store.Key // asked for; after which the next round goes on, nil when all was
+	err := p.tables.quarantine.Scan(tx, store.Range{After: p.askStandAfter}, func(key store.Key, q *postv1.QuarantinedLetter) error {
+		from, l := q.GetLink().GetFrom(), q.GetLetter()
+		if l.GetKind() == kindChunk { // a file is asked for in its own way
 			return nil
-		case asked[g] == nil && len(order) == mostStandQueries:
-			return store.Stop
-		case asked[g] == nil:
-			asked[g] = &postv1.StandQuery{Subject: g.subject}
-			order = append(order, g)
 		}
-		if len(asked[g].GetLetters()) < mostStandAsked {
-			asked[g].Letters = append(asked[g].Letters, &postv1.AskedLetter{LetterId: q.GetLetter().GetLetterId(), SenderIncarnation: q.GetSenderIncarnation()})
+		n := len(round)
+		if n == 0 || !sameAddress(round[n-1].from, from) || round[n-1].GetSubject() != l.GetSubject() || len(round[n-1].GetLetters()) == mostStandAsked {
+			if n == mostStandQueries {
+				next = last
+				return store.Stop
+			}
+			round = append(round, question{from, &postv1.StandQuery{Subject: l.GetSubject()}})
+			n++
 		}
+		round[n-1].Letters = append(round[n-1].Letters, &postv1.AskedLetter{LetterId: l.GetLetterId(), SenderIncarnation: q.GetSenderIncarnation()})
+		last = key
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for _, g := range order {
-		if !p.keys.Active(g.from.node, g.from.service) {
+	for _, q := range round {
+		if !p.keys.Active(q.from.GetNode(), q.from.GetService()) {
 			continue
 		}
-		if err := p.Queue(tx, Outgoing{To: g.from.address(), Lane: g.from.lane, Kind: kindStandQuery, Body: asked[g]}); err != nil {
+		if err := p.Queue(tx, Outgoing{To: q.from, Lane: postv1.Lane_LANE_URGENT, Kind: kindStandQuery, Body: q.StandQuery}); err != nil {
 			return err
 		}
 	}
+	tx.AfterCommit(func() { p.askStandAfter = next })
 	return nil
 }
 

@@ -3,6 +3,7 @@ package posttest
 import (
 	"bytes"
 	"crypto/sha256"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -155,6 +156,26 @@ func TestQuarantineIsAskedForOnceADay(t *testing.T) {
 		}
 		return err
 	}))
+}
+
+// What is never applied, however much of it there is, about many things or about nothing, does not keep the sender of what can be from being
+// asked.
+func TestQuarantineOfMuchThatStaysBad(t *testing.T) {
+	r, sindh, punjab := newDesks(t)
+	for n := range 70 {
+		sindh.Queue(punjab.Office, bulk, kindPoison, "", "")
+		sindh.Queue(punjab.Office, bulk, kindPoison, fmt.Sprint("s", n), "")
+	}
+	sindh.Queue(punjab.Office, bulk, kindLater, "", "about nothing")
+	sindh.Queue(punjab.Office, bulk, kindLater, "t", "about t")
+	r.run(r.receipted)
+	punjab.upgraded = true
+	r.reopen(punjab)
+	for range 3 {
+		r.quiet(sindh, punjab)
+		r.now = r.now.Add(24 * time.Hour)
+	}
+	mustEqual(t, punjab.Received(), []string{"about nothing", "about t"})
 }
 
 // Questions and answers that are malformed are refused, and an answer reaches only what its writer sent.

@@ -127,14 +127,20 @@ func (p *Post) openBodies(in *parcelIn) error {
 	return nil
 }
 
-// tookOther says that who sent a parcel has taken in a letter of this life that this store has not queued.
+// tookOther says that who sent a parcel has taken in, by whatever lane, a letter of this life that this store has not queued.
 func (p *Post) tookOther(r store.Reader, a *attempt) (bool, error) {
-	sent, err := p.sendingState(r, a.from)
-	if err != nil {
-		return false, err
+	for _, mark := range taken(a.header) {
+		lane := end{a.from.node, a.from.service, mark.GetLane()}
+		sent, err := p.sendingState(r, lane)
+		if err != nil {
+			return false, err
+		}
+		atMark, err := p.atMark(r, lane, mark.GetSequence())
+		if other := err == nil && protocol.TookOther(sent, mark, atMark); other || err != nil {
+			return other, err
+		}
 	}
-	atMark, err := p.atMark(r, a.from, a.header.GetTakenSequence())
-	return err == nil && protocol.TookOther(sent, a.header, atMark), err
+	return false, nil
 }
 
 func (p *Post) applyIn(tx *store.Tx, a *attempt) error {

@@ -35,8 +35,8 @@
 //     and its writer must write it again.
 //   - Mail that is forged, cut, of another link or of the past changes nothing but a counter.
 //   - Behind a letter that does not open, since it is sealed to keys which the receiver has lost, nothing waits.
-//   - A parcel says, as a receipt does, up to which letter its sender has taken in what came the other way: an end that was put back to an older
-//     copy learns it before it takes in what may answer a letter that it has lost.
+//   - A parcel says, as a receipt does, up to which letter its sender has taken in what came the other way, on every lane: an end that was put
+//     back to an older copy learns it before it takes in what may answer a letter that it has lost.
 //   - An end that learns it was rolled back without being told, or lost and made anew, believes and applies nothing more on that link, and
 //     its service begins a new incarnation. What a peer says of this end's incarnation is not believed beyond a day ahead of the clock.
 //   - What an earlier life of a sender wrote counts on no lane any more once a later one was heard on any.

@@ -141,9 +141,14 @@ func (p *Post) header(ctx context.Context, state *postv1.SendingState, first, n 
 	}
 	header.FloorSequence = min(header.GetFloorSequence(), header.GetReceiptedSequence()+1)
 	err := p.db.View(ctx, func(r store.Reader) error {
-		back, err := p.receivingState(r, endOf(state.GetLink().GetTo(), state.GetLink().GetLane()))
-		header.TakenSequence, header.TakenIncarnation, header.TakenLetterId = back.GetMark(), back.GetPeerIncarnation(), back.GetMarkLetterId()
-		return err
+		for _, lane := range lanes {
+			back, err := p.receivingState(r, endOf(state.GetLink().GetTo(), lane))
+			if err != nil {
+				return err
+			}
+			putTaken(header, &postv1.TakenMark{Lane: lane, Sequence: back.GetMark(), Incarnation: back.GetPeerIncarnation(), LetterId: back.GetMarkLetterId()})
+		}
+		return nil
 	})
 	return header, errors.Join(err, p.random(header.GetParcelId()))
 }

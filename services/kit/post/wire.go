@@ -108,6 +108,25 @@ func checkLetters(h *postv1.ParcelHeader, letters []*postv1.Letter) error {
 	return nil
 }
 
+// putTaken writes into a header how far its sender has taken in a lane of the link the other way.
+func putTaken(h *postv1.ParcelHeader, mark *postv1.TakenMark) {
+	switch {
+	case mark.GetLane() == h.GetLink().GetLane():
+		h.TakenSequence, h.TakenIncarnation, h.TakenLetterId = mark.GetSequence(), mark.GetIncarnation(), mark.GetLetterId()
+	case mark.GetSequence() > 0:
+		h.TakenElsewhere = append(h.TakenElsewhere, mark)
+	}
+}
+
+// taken reads what putTaken wrote. Who writes more marks than there are lanes has the others not read.
+func taken(h *postv1.ParcelHeader) []*postv1.TakenMark {
+	own := &postv1.TakenMark{
+		Lane: h.GetLink().GetLane(), Sequence: h.GetTakenSequence(), Incarnation: h.GetTakenIncarnation(), LetterId: h.GetTakenLetterId(),
+	}
+	others := h.GetTakenElsewhere()
+	return append([]*postv1.TakenMark{own}, others[:min(len(others), len(lanes))]...)
+}
+
 // checkRefusals says whether the receiver signed each refusal of its receipt, for this link's
 // addresses.
 func checkRefusals(keys Keys, receipt *postv1.Receipt) error {

@@ -329,8 +329,10 @@ type ParcelHeader struct {
 	TakenIncarnation uint64 `protobuf:"varint,10,opt,name=taken_incarnation,json=takenIncarnation,proto3" json:"taken_incarnation,omitempty"`
 	// Id of the letter there; empty when the sender holds none.
 	TakenLetterId []byte `protobuf:"bytes,11,opt,name=taken_letter_id,json=takenLetterId,proto3" json:"taken_letter_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The same of the other lanes, where anything was taken in: a letter may answer one that went by another lane.
+	TakenElsewhere []*TakenMark `protobuf:"bytes,12,rep,name=taken_elsewhere,json=takenElsewhere,proto3" json:"taken_elsewhere,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ParcelHeader) Reset() {
@@ -440,6 +442,86 @@ func (x *ParcelHeader) GetTakenLetterId() []byte {
 	return nil
 }
 
+func (x *ParcelHeader) GetTakenElsewhere() []*TakenMark {
+	if x != nil {
+		return x.TakenElsewhere
+	}
+	return nil
+}
+
+// TakenMark says how far the sender of a parcel has taken in a lane of the link the other way.
+type TakenMark struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Lane.
+	Lane Lane `protobuf:"varint,1,opt,name=lane,proto3,enum=amanat.post.v1.Lane" json:"lane,omitempty"`
+	// Highest sequence taken in.
+	Sequence uint64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// Incarnation of the receiver that queued it.
+	Incarnation uint64 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Id of the letter there; empty when the sender holds none.
+	LetterId      []byte `protobuf:"bytes,4,opt,name=letter_id,json=letterId,proto3" json:"letter_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakenMark) Reset() {
+	*x = TakenMark{}
+	mi := &file_amanat_post_v1_post_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakenMark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakenMark) ProtoMessage() {}
+
+func (x *TakenMark) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_post_v1_post_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakenMark.ProtoReflect.Descriptor instead.
+func (*TakenMark) Descriptor() ([]byte, []int) {
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *TakenMark) GetLane() Lane {
+	if x != nil {
+		return x.Lane
+	}
+	return Lane_LANE_UNSPECIFIED
+}
+
+func (x *TakenMark) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *TakenMark) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *TakenMark) GetLetterId() []byte {
+	if x != nil {
+		return x.LetterId
+	}
+	return nil
+}
+
 // Letters is the sealed content of a parcel.
 type Letters struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -451,7 +533,7 @@ type Letters struct {
 
 func (x *Letters) Reset() {
 	*x = Letters{}
-	mi := &file_amanat_post_v1_post_proto_msgTypes[4]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -463,7 +545,7 @@ func (x *Letters) String() string {
 func (*Letters) ProtoMessage() {}
 
 func (x *Letters) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_post_v1_post_proto_msgTypes[4]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -476,7 +558,7 @@ func (x *Letters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Letters.ProtoReflect.Descriptor instead.
 func (*Letters) Descriptor() ([]byte, []int) {
-	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{4}
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Letters) GetLetters() []*Letter {
@@ -501,7 +583,7 @@ type Parcel struct {
 
 func (x *Parcel) Reset() {
 	*x = Parcel{}
-	mi := &file_amanat_post_v1_post_proto_msgTypes[5]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -513,7 +595,7 @@ func (x *Parcel) String() string {
 func (*Parcel) ProtoMessage() {}
 
 func (x *Parcel) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_post_v1_post_proto_msgTypes[5]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -526,7 +608,7 @@ func (x *Parcel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parcel.ProtoReflect.Descriptor instead.
 func (*Parcel) Descriptor() ([]byte, []int) {
-	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{5}
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Parcel) GetHeader() []byte {
@@ -577,7 +659,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_amanat_post_v1_post_proto_msgTypes[6]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +671,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_post_v1_post_proto_msgTypes[6]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +684,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{6}
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Receipt) GetLink() *Link {
@@ -682,7 +764,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_amanat_post_v1_post_proto_msgTypes[7]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -694,7 +776,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_post_v1_post_proto_msgTypes[7]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -707,7 +789,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{7}
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Refusal) GetLink() *Link {
@@ -765,7 +847,7 @@ type SignedRefusal struct {
 
 func (x *SignedRefusal) Reset() {
 	*x = SignedRefusal{}
-	mi := &file_amanat_post_v1_post_proto_msgTypes[8]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -777,7 +859,7 @@ func (x *SignedRefusal) String() string {
 func (*SignedRefusal) ProtoMessage() {}
 
 func (x *SignedRefusal) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_post_v1_post_proto_msgTypes[8]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -790,7 +872,7 @@ func (x *SignedRefusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedRefusal.ProtoReflect.Descriptor instead.
 func (*SignedRefusal) Descriptor() ([]byte, []int) {
-	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{8}
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SignedRefusal) GetRefusal() []byte {
@@ -820,7 +902,7 @@ type SignedReceipt struct {
 
 func (x *SignedReceipt) Reset() {
 	*x = SignedReceipt{}
-	mi := &file_amanat_post_v1_post_proto_msgTypes[9]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -832,7 +914,7 @@ func (x *SignedReceipt) String() string {
 func (*SignedReceipt) ProtoMessage() {}
 
 func (x *SignedReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_post_v1_post_proto_msgTypes[9]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -845,7 +927,7 @@ func (x *SignedReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedReceipt.ProtoReflect.Descriptor instead.
 func (*SignedReceipt) Descriptor() ([]byte, []int) {
-	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{9}
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SignedReceipt) GetReceipt() []byte {
@@ -878,7 +960,7 @@ type Mail struct {
 
 func (x *Mail) Reset() {
 	*x = Mail{}
-	mi := &file_amanat_post_v1_post_proto_msgTypes[10]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -890,7 +972,7 @@ func (x *Mail) String() string {
 func (*Mail) ProtoMessage() {}
 
 func (x *Mail) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_post_v1_post_proto_msgTypes[10]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -903,7 +985,7 @@ func (x *Mail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mail.ProtoReflect.Descriptor instead.
 func (*Mail) Descriptor() ([]byte, []int) {
-	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{10}
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Mail) GetContent() isMail_Content {
@@ -980,7 +1062,7 @@ type SendingState struct {
 
 func (x *SendingState) Reset() {
 	*x = SendingState{}
-	mi := &file_amanat_post_v1_post_proto_msgTypes[11]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -992,7 +1074,7 @@ func (x *SendingState) String() string {
 func (*SendingState) ProtoMessage() {}
 
 func (x *SendingState) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_post_v1_post_proto_msgTypes[11]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1005,7 +1087,7 @@ func (x *SendingState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendingState.ProtoReflect.Descriptor instead.
 func (*SendingState) Descriptor() ([]byte, []int) {
-	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{11}
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SendingState) GetLink() *Link {
@@ -1100,7 +1182,7 @@ type ReceivingState struct {
 
 func (x *ReceivingState) Reset() {
 	*x = ReceivingState{}
-	mi := &file_amanat_post_v1_post_proto_msgTypes[12]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1194,7 @@ func (x *ReceivingState) String() string {
 func (*ReceivingState) ProtoMessage() {}
 
 func (x *ReceivingState) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_post_v1_post_proto_msgTypes[12]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1207,7 @@ func (x *ReceivingState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceivingState.ProtoReflect.Descriptor instead.
 func (*ReceivingState) Descriptor() ([]byte, []int) {
-	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{12}
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReceivingState) GetLink() *Link {
@@ -1183,7 +1265,7 @@ type OpenRefusal struct {
 
 func (x *OpenRefusal) Reset() {
 	*x = OpenRefusal{}
-	mi := &file_amanat_post_v1_post_proto_msgTypes[13]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1277,7 @@ func (x *OpenRefusal) String() string {
 func (*OpenRefusal) ProtoMessage() {}
 
 func (x *OpenRefusal) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_post_v1_post_proto_msgTypes[13]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1290,7 @@ func (x *OpenRefusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRefusal.ProtoReflect.Descriptor instead.
 func (*OpenRefusal) Descriptor() ([]byte, []int) {
-	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{13}
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OpenRefusal) GetSequence() uint64 {
@@ -1236,7 +1318,7 @@ type KnownLetter struct {
 
 func (x *KnownLetter) Reset() {
 	*x = KnownLetter{}
-	mi := &file_amanat_post_v1_post_proto_msgTypes[14]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1330,7 @@ func (x *KnownLetter) String() string {
 func (*KnownLetter) ProtoMessage() {}
 
 func (x *KnownLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_post_v1_post_proto_msgTypes[14]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1343,7 @@ func (x *KnownLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KnownLetter.ProtoReflect.Descriptor instead.
 func (*KnownLetter) Descriptor() ([]byte, []int) {
-	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{14}
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *KnownLetter) GetRefusal() *SignedRefusal {
@@ -1292,7 +1374,7 @@ type QuarantinedLetter struct {
 
 func (x *QuarantinedLetter) Reset() {
 	*x = QuarantinedLetter{}
-	mi := &file_amanat_post_v1_post_proto_msgTypes[15]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1304,7 +1386,7 @@ func (x *QuarantinedLetter) String() string {
 func (*QuarantinedLetter) ProtoMessage() {}
 
 func (x *QuarantinedLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_post_v1_post_proto_msgTypes[15]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1317,7 +1399,7 @@ func (x *QuarantinedLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuarantinedLetter.ProtoReflect.Descriptor instead.
 func (*QuarantinedLetter) Descriptor() ([]byte, []int) {
-	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{15}
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *QuarantinedLetter) GetLink() *Link {
@@ -1375,7 +1457,7 @@ type StandQuery struct {
 
 func (x *StandQuery) Reset() {
 	*x = StandQuery{}
-	mi := &file_amanat_post_v1_post_proto_msgTypes[16]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1469,7 @@ func (x *StandQuery) String() string {
 func (*StandQuery) ProtoMessage() {}
 
 func (x *StandQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_post_v1_post_proto_msgTypes[16]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1482,7 @@ func (x *StandQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StandQuery.ProtoReflect.Descriptor instead.
 func (*StandQuery) Descriptor() ([]byte, []int) {
-	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{16}
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StandQuery) GetSubject() string {
@@ -1430,7 +1512,7 @@ type AskedLetter struct {
 
 func (x *AskedLetter) Reset() {
 	*x = AskedLetter{}
-	mi := &file_amanat_post_v1_post_proto_msgTypes[17]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +1524,7 @@ func (x *AskedLetter) String() string {
 func (*AskedLetter) ProtoMessage() {}
 
 func (x *AskedLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_post_v1_post_proto_msgTypes[17]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +1537,7 @@ func (x *AskedLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskedLetter.ProtoReflect.Descriptor instead.
 func (*AskedLetter) Descriptor() ([]byte, []int) {
-	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{17}
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AskedLetter) GetLetterId() []byte {
@@ -1487,7 +1569,7 @@ type StandAnswer struct {
 
 func (x *StandAnswer) Reset() {
 	*x = StandAnswer{}
-	mi := &file_amanat_post_v1_post_proto_msgTypes[18]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1499,7 +1581,7 @@ func (x *StandAnswer) String() string {
 func (*StandAnswer) ProtoMessage() {}
 
 func (x *StandAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_post_v1_post_proto_msgTypes[18]
+	mi := &file_amanat_post_v1_post_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1512,7 +1594,7 @@ func (x *StandAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StandAnswer.ProtoReflect.Descriptor instead.
 func (*StandAnswer) Descriptor() ([]byte, []int) {
-	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{18}
+	return file_amanat_post_v1_post_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StandAnswer) GetSubject() string {
@@ -1557,7 +1639,7 @@ const file_amanat_post_v1_post_proto_rawDesc = "" +
 	"\x04body\x18\x05 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x18R\x04body\x129\n" +
 	"\n" +
 	"queue_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tqueueTime\x12\x16\n" +
-	"\x06sealed\x18\a \x01(\bR\x06sealed\"\xef\x03\n" +
+	"\x06sealed\x18\a \x01(\bR\x06sealed\"\xbd\x04\n" +
 	"\fParcelHeader\x120\n" +
 	"\x04link\x18\x01 \x01(\v2\x14.amanat.post.v1.LinkB\x06\xbaH\x03\xc8\x01\x01R\x04link\x12-\n" +
 	"\x12sender_incarnation\x18\x02 \x01(\x04R\x11senderIncarnation\x121\n" +
@@ -1570,7 +1652,13 @@ const file_amanat_post_v1_post_proto_rawDesc = "" +
 	"\x0etaken_sequence\x18\t \x01(\x04R\rtakenSequence\x12+\n" +
 	"\x11taken_incarnation\x18\n" +
 	" \x01(\x04R\x10takenIncarnation\x12/\n" +
-	"\x0ftaken_letter_id\x18\v \x01(\fB\a\xbaH\x04z\x02\x18\x10R\rtakenLetterId\"F\n" +
+	"\x0ftaken_letter_id\x18\v \x01(\fB\a\xbaH\x04z\x02\x18\x10R\rtakenLetterId\x12L\n" +
+	"\x0ftaken_elsewhere\x18\f \x03(\v2\x19.amanat.post.v1.TakenMarkB\b\xbaH\x05\x92\x01\x02\x10\x02R\x0etakenElsewhere\"\x99\x01\n" +
+	"\tTakenMark\x12(\n" +
+	"\x04lane\x18\x01 \x01(\x0e2\x14.amanat.post.v1.LaneR\x04lane\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x12$\n" +
+	"\tletter_id\x18\x04 \x01(\fB\a\xbaH\x04z\x02\x18\x10R\bletterId\"F\n" +
 	"\aLetters\x12;\n" +
 	"\aletters\x18\x01 \x03(\v2\x16.amanat.post.v1.LetterB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\aletters\"x\n" +
 	"\x06Parcel\x12\"\n" +
@@ -1669,62 +1757,65 @@ func file_amanat_post_v1_post_proto_rawDescGZIP() []byte {
 }
 
 var file_amanat_post_v1_post_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_amanat_post_v1_post_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_amanat_post_v1_post_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_amanat_post_v1_post_proto_goTypes = []any{
 	(Lane)(0),                     // 0: amanat.post.v1.Lane
 	(*Address)(nil),               // 1: amanat.post.v1.Address
 	(*Link)(nil),                  // 2: amanat.post.v1.Link
 	(*Letter)(nil),                // 3: amanat.post.v1.Letter
 	(*ParcelHeader)(nil),          // 4: amanat.post.v1.ParcelHeader
-	(*Letters)(nil),               // 5: amanat.post.v1.Letters
-	(*Parcel)(nil),                // 6: amanat.post.v1.Parcel
-	(*Receipt)(nil),               // 7: amanat.post.v1.Receipt
-	(*Refusal)(nil),               // 8: amanat.post.v1.Refusal
-	(*SignedRefusal)(nil),         // 9: amanat.post.v1.SignedRefusal
-	(*SignedReceipt)(nil),         // 10: amanat.post.v1.SignedReceipt
-	(*Mail)(nil),                  // 11: amanat.post.v1.Mail
-	(*SendingState)(nil),          // 12: amanat.post.v1.SendingState
-	(*ReceivingState)(nil),        // 13: amanat.post.v1.ReceivingState
-	(*OpenRefusal)(nil),           // 14: amanat.post.v1.OpenRefusal
-	(*KnownLetter)(nil),           // 15: amanat.post.v1.KnownLetter
-	(*QuarantinedLetter)(nil),     // 16: amanat.post.v1.QuarantinedLetter
-	(*StandQuery)(nil),            // 17: amanat.post.v1.StandQuery
-	(*AskedLetter)(nil),           // 18: amanat.post.v1.AskedLetter
-	(*StandAnswer)(nil),           // 19: amanat.post.v1.StandAnswer
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*TakenMark)(nil),             // 5: amanat.post.v1.TakenMark
+	(*Letters)(nil),               // 6: amanat.post.v1.Letters
+	(*Parcel)(nil),                // 7: amanat.post.v1.Parcel
+	(*Receipt)(nil),               // 8: amanat.post.v1.Receipt
+	(*Refusal)(nil),               // 9: amanat.post.v1.Refusal
+	(*SignedRefusal)(nil),         // 10: amanat.post.v1.SignedRefusal
+	(*SignedReceipt)(nil),         // 11: amanat.post.v1.SignedReceipt
+	(*Mail)(nil),                  // 12: amanat.post.v1.Mail
+	(*SendingState)(nil),          // 13: amanat.post.v1.SendingState
+	(*ReceivingState)(nil),        // 14: amanat.post.v1.ReceivingState
+	(*OpenRefusal)(nil),           // 15: amanat.post.v1.OpenRefusal
+	(*KnownLetter)(nil),           // 16: amanat.post.v1.KnownLetter
+	(*QuarantinedLetter)(nil),     // 17: amanat.post.v1.QuarantinedLetter
+	(*StandQuery)(nil),            // 18: amanat.post.v1.StandQuery
+	(*AskedLetter)(nil),           // 19: amanat.post.v1.AskedLetter
+	(*StandAnswer)(nil),           // 20: amanat.post.v1.StandAnswer
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
 }
 var file_amanat_post_v1_post_proto_depIdxs = []int32{
 	1,  // 0: amanat.post.v1.Link.from:type_name -> amanat.post.v1.Address
 	1,  // 1: amanat.post.v1.Link.to:type_name -> amanat.post.v1.Address
 	0,  // 2: amanat.post.v1.Link.lane:type_name -> amanat.post.v1.Lane
-	20, // 3: amanat.post.v1.Letter.queue_time:type_name -> google.protobuf.Timestamp
+	21, // 3: amanat.post.v1.Letter.queue_time:type_name -> google.protobuf.Timestamp
 	2,  // 4: amanat.post.v1.ParcelHeader.link:type_name -> amanat.post.v1.Link
-	3,  // 5: amanat.post.v1.Letters.letters:type_name -> amanat.post.v1.Letter
-	2,  // 6: amanat.post.v1.Receipt.link:type_name -> amanat.post.v1.Link
-	14, // 7: amanat.post.v1.Receipt.refusals:type_name -> amanat.post.v1.OpenRefusal
-	20, // 8: amanat.post.v1.Receipt.time:type_name -> google.protobuf.Timestamp
-	2,  // 9: amanat.post.v1.Refusal.link:type_name -> amanat.post.v1.Link
-	20, // 10: amanat.post.v1.Refusal.time:type_name -> google.protobuf.Timestamp
-	6,  // 11: amanat.post.v1.Mail.parcel:type_name -> amanat.post.v1.Parcel
-	10, // 12: amanat.post.v1.Mail.receipt:type_name -> amanat.post.v1.SignedReceipt
-	2,  // 13: amanat.post.v1.SendingState.link:type_name -> amanat.post.v1.Link
-	20, // 14: amanat.post.v1.SendingState.checkpoint_time:type_name -> google.protobuf.Timestamp
-	20, // 15: amanat.post.v1.SendingState.heard_time:type_name -> google.protobuf.Timestamp
-	2,  // 16: amanat.post.v1.ReceivingState.link:type_name -> amanat.post.v1.Link
-	14, // 17: amanat.post.v1.ReceivingState.open_refusals:type_name -> amanat.post.v1.OpenRefusal
-	20, // 18: amanat.post.v1.ReceivingState.heard_time:type_name -> google.protobuf.Timestamp
-	9,  // 19: amanat.post.v1.OpenRefusal.refusal:type_name -> amanat.post.v1.SignedRefusal
-	9,  // 20: amanat.post.v1.KnownLetter.refusal:type_name -> amanat.post.v1.SignedRefusal
-	2,  // 21: amanat.post.v1.QuarantinedLetter.link:type_name -> amanat.post.v1.Link
-	3,  // 22: amanat.post.v1.QuarantinedLetter.letter:type_name -> amanat.post.v1.Letter
-	9,  // 23: amanat.post.v1.QuarantinedLetter.refusal:type_name -> amanat.post.v1.SignedRefusal
-	20, // 24: amanat.post.v1.QuarantinedLetter.time:type_name -> google.protobuf.Timestamp
-	18, // 25: amanat.post.v1.StandQuery.letters:type_name -> amanat.post.v1.AskedLetter
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	5,  // 5: amanat.post.v1.ParcelHeader.taken_elsewhere:type_name -> amanat.post.v1.TakenMark
+	0,  // 6: amanat.post.v1.TakenMark.lane:type_name -> amanat.post.v1.Lane
+	3,  // 7: amanat.post.v1.Letters.letters:type_name -> amanat.post.v1.Letter
+	2,  // 8: amanat.post.v1.Receipt.link:type_name -> amanat.post.v1.Link
+	15, // 9: amanat.post.v1.Receipt.refusals:type_name -> amanat.post.v1.OpenRefusal
+	21, // 10: amanat.post.v1.Receipt.time:type_name -> google.protobuf.Timestamp
+	2,  // 11: amanat.post.v1.Refusal.link:type_name -> amanat.post.v1.Link
+	21, // 12: amanat.post.v1.Refusal.time:type_name -> google.protobuf.Timestamp
+	7,  // 13: amanat.post.v1.Mail.parcel:type_name -> amanat.post.v1.Parcel
+	11, // 14: amanat.post.v1.Mail.receipt:type_name -> amanat.post.v1.SignedReceipt
+	2,  // 15: amanat.post.v1.SendingState.link:type_name -> amanat.post.v1.Link
+	21, // 16: amanat.post.v1.SendingState.checkpoint_time:type_name -> google.protobuf.Timestamp
+	21, // 17: amanat.post.v1.SendingState.heard_time:type_name -> google.protobuf.Timestamp
+	2,  // 18: amanat.post.v1.ReceivingState.link:type_name -> amanat.post.v1.Link
+	15, // 19: amanat.post.v1.ReceivingState.open_refusals:type_name -> amanat.post.v1.OpenRefusal
+	21, // 20: amanat.post.v1.ReceivingState.heard_time:type_name -> google.protobuf.Timestamp
+	10, // 21: amanat.post.v1.OpenRefusal.refusal:type_name -> amanat.post.v1.SignedRefusal
+	10, // 22: amanat.post.v1.KnownLetter.refusal:type_name -> amanat.post.v1.SignedRefusal
+	2,  // 23: amanat.post.v1.QuarantinedLetter.link:type_name -> amanat.post.v1.Link
+	3,  // 24: amanat.post.v1.QuarantinedLetter.letter:type_name -> amanat.post.v1.Letter
+	10, // 25: amanat.post.v1.QuarantinedLetter.refusal:type_name -> amanat.post.v1.SignedRefusal
+	21, // 26: amanat.post.v1.QuarantinedLetter.time:type_name -> google.protobuf.Timestamp
+	19, // 27: amanat.post.v1.StandQuery.letters:type_name -> amanat.post.v1.AskedLetter
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_amanat_post_v1_post_proto_init() }
@@ -1732,7 +1823,7 @@ func file_amanat_post_v1_post_proto_init() {
 	if File_amanat_post_v1_post_proto != nil {
 		return
 	}
-	file_amanat_post_v1_post_proto_msgTypes[10].OneofWrappers = []any{
+	file_amanat_post_v1_post_proto_msgTypes[11].OneofWrappers = []any{
 		(*Mail_Parcel)(nil),
 		(*Mail_Receipt)(nil),
 	}
@@ -1742,7 +1833,7 @@ func file_amanat_post_v1_post_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_post_v1_post_proto_rawDesc), len(file_amanat_post_v1_post_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

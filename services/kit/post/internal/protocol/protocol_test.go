@@ -470,18 +470,18 @@ func TestOldIncarnationsAreNotBelieved(t *testing.T) {
 func TestWhoTookAnotherLetter(t *testing.T) {
 	sent := &postv1.SendingState{OwnIncarnation: 7, NextSequence: 4}
 	for name, c := range map[string]struct {
-		header *postv1.ParcelHeader
+		taken  *postv1.TakenMark
 		atMark []byte
 		other  bool
 	}{
-		"nothing":                 {&postv1.ParcelHeader{TakenIncarnation: 7}, nil, false},
-		"all that was queued":     {&postv1.ParcelHeader{TakenIncarnation: 7, TakenSequence: 3, TakenLetterId: []byte("c")}, []byte("c"), false},
-		"what is kept no longer":  {&postv1.ParcelHeader{TakenIncarnation: 7, TakenSequence: 2, TakenLetterId: []byte("b")}, nil, false},
-		"another letter":          {&postv1.ParcelHeader{TakenIncarnation: 7, TakenSequence: 3, TakenLetterId: []byte("d")}, []byte("c"), true},
-		"one more":                {&postv1.ParcelHeader{TakenIncarnation: 7, TakenSequence: 4, TakenLetterId: []byte("d")}, nil, true},
-		"one more of a past life": {&postv1.ParcelHeader{TakenIncarnation: 6, TakenSequence: 4, TakenLetterId: []byte("d")}, nil, false},
+		"nothing":                 {&postv1.TakenMark{Incarnation: 7}, nil, false},
+		"all that was queued":     {&postv1.TakenMark{Incarnation: 7, Sequence: 3, LetterId: []byte("c")}, []byte("c"), false},
+		"what is kept no longer":  {&postv1.TakenMark{Incarnation: 7, Sequence: 2, LetterId: []byte("b")}, nil, false},
+		"another letter":          {&postv1.TakenMark{Incarnation: 7, Sequence: 3, LetterId: []byte("d")}, []byte("c"), true},
+		"one more":                {&postv1.TakenMark{Incarnation: 7, Sequence: 4, LetterId: []byte("d")}, nil, true},
+		"one more of a past life": {&postv1.TakenMark{Incarnation: 6, Sequence: 4, LetterId: []byte("d")}, nil, false},
 	} {
-		if other := TookOther(sent, c.header, c.atMark); other != c.other {
+		if other := TookOther(sent, c.taken, c.atMark); other != c.other {
 			t.Errorf("%s: took another: %t", name, other)
 		}
 	}

@@ -68,10 +68,10 @@ func Accept(state *postv1.ReceivingState, own uint64, header *postv1.ParcelHeade
 }
 
 // TookOther says that the sender of a parcel has taken in, of the life in which this end runs, a letter that this end has not queued: this
-// end was put back to an older copy, and what the parcel holds may answer what it has lost. The id of the outbox letter at that sequence is
-// atMark, nil when there is no such row.
-func TookOther(sent *postv1.SendingState, header *postv1.ParcelHeader, atMark []byte) bool {
-	return header.GetTakenIncarnation() == sent.GetOwnIncarnation() && notQueued(sent, header.GetTakenSequence(), header.GetTakenLetterId(), atMark) && !mutant.Off("life")
+// end was put back to an older copy, and what the parcel holds may answer what it has lost. sent is of the mark's lane, which need not be the
+// parcel's. The id of the outbox letter at that sequence is atMark, nil when there is no such row.
+func TookOther(sent *postv1.SendingState, taken *postv1.TakenMark, atMark []byte) bool {
+	return taken.GetIncarnation() == sent.GetOwnIncarnation() && notQueued(sent, taken.GetSequence(), taken.GetLetterId(), atMark) && !mutant.Off("life")
 }
 
 // Full says whether no letter may be applied before the sender shows that it knows refusals.

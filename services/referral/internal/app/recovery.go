@@ -30,8 +30,9 @@ import (
 const (
 	// referenceGap is how many references may have been given in the time that a restore took away: they are not given again.
 	referenceGap = 1000
-	// askAgain is when a node is asked again whose answer contradicts another's.
-	askAgain = 10 * time.Second
+	// askAgain is when a node is asked again whose answer contradicts another's. Each answer tells all that it holds, and it cannot answer
+	// otherwise while a third, restored too, does not reach it: so the wait grows with the time that has passed, up to askSeldom.
+	askAgain, askSeldom = 10 * time.Second, 10 * time.Minute
 )
 
 // BeginRecovery looks whether the store was restored since it last ran, and if so begins to ask the others. Call it before anything
@@ -247,8 +248,9 @@ func (a *App) judgeAnswers(tx *kitstore.Tx, record *referralv1.RecoveryRecord) e
 		record.ThawTime = timestamppb.New(now)
 		a.Log.Info("all nodes have answered what this one lost; referrals go on")
 	} else if len(waiting) == 0 {
+		wait := min(max(askAgain, now.Sub(record.GetBeginTime().AsTime())/10), askSeldom)
 		for _, p := range disagree {
-			p.Answered, p.AskTime = false, timestamppb.New(now.Add(askAgain))
+			p.Answered, p.AskTime = false, timestamppb.New(now.Add(wait))
 		}
 	}
 	return nil

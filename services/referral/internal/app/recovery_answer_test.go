@@ -70,6 +70,32 @@ func TestAnswerOfWhoHasNotHeardOfARestore(t *testing.T) {
 	}
 }
 
+// It cannot hear of it while that other is away, for days perhaps, and each of its answers tells all that it holds: it is asked ever less often.
+func TestWhoCannotHearOfARestoreIsAskedSeldom(t *testing.T) {
+	net := newNetwork(t)
+	n := net.nodes["balochistan"]
+	n.restore(n.copy(), true, false)
+	own := life(n.Node, n.DB.Incarnation())
+	net.brings("sindh", n.Node, "custody.recovery.answer.v1", &custodyv1.RecoveryAnswer{Known: []*custodyv1.Incarnation{own, life("sindh", 5)}, Restored: true})
+	asked, end := 0, net.now.Add(6*time.Hour)
+	for net.now.Before(end) {
+		next, err := n.Recover(background)
+		must(t, err)
+		for _, m := range net.sent {
+			if m.out.To.GetNode() == "punjab" && m.out.Kind == "custody.recovery.query.v1" {
+				asked++
+				net.brings("punjab", n.Node, "custody.recovery.answer.v1", &custodyv1.RecoveryAnswer{Known: []*custodyv1.Incarnation{own, life("punjab", 3)}})
+			}
+		}
+		if net.sent = nil; next.After(net.now) {
+			net.now = next
+		}
+	}
+	if asked < 20 || asked > 100 {
+		t.Errorf("in six hours it is asked %d times", asked)
+	}
+}
+
 // A node that is suspended may hold what the restored one lost: it is asked once it is readmitted, and waited for unless it is excused.
 func TestASuspendedNodeIsAskedLater(t *testing.T) {
 	net := newNetwork(t)

@@ -10,6 +10,7 @@ import (
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/post"
@@ -125,10 +126,38 @@ func (a *App) askHead(tx *kitstore.Tx, referral string) error {
 	if err := w.sendChain(w.lane(), w.chain.State().Owner); err != nil {
 		return err
 	}
+	if err := w.repeatWords(); err != nil {
+		return err
+	}
 	return a.mail(tx, post.Outgoing{
 		To: referralAt(w.chain.State().Owner), Lane: w.lane(), Kind: kindHead, Subject: referral,
 		Body: &custodyv1.HeadQuery{Referral: referral},
 	})
+}
+
+// repeatWords says again what this node said of the referral as a whole and the chain does not hold: the owner may have taken no part in the
+// network then, and nothing was sent.
+func (w *work) repeatWords() error {
+	s := w.chain.State()
+	said, err := repliesTo(w.tx, s.Referral)
+	if err != nil {
+		return err
+	}
+	var annexes [][]byte
+	for _, signed := range said {
+		r := &custodyv1.Reply{}
+		if err := proto.Unmarshal(signed.GetReply(), r); err != nil {
+			return err
+		}
+		if custody.AboutOffer(r) || r.GetReturnRequested() != nil || w.chain.Holds(signed) { // see repeatReturn
+			continue
+		}
+		if err := w.sendWord(w.tx, s.Owner, signed, r); err != nil {
+			return err
+		}
+		annexes = append(annexes, r.GetAnnexCommitment())
+	}
+	return w.sendAnnexes(w.tx, s.Owner, s.Referral, annexes)
 }
 
 // ListDeadlines lists what is due at this node, the most overdue first.

@@ -7,6 +7,7 @@ import (
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
 )
 
@@ -27,6 +28,34 @@ func TestASuspendedNodeHoldsUpNobody(t *testing.T) {
 	origin.fire()
 	net.settle()
 	net.checkState(name, completed, "balochistan", "punjab")
+}
+
+// What is said of a person while the owner takes no part is said again when it does, with what was written beside it, until it stands in the
+// chain, and then no more.
+func TestAWordToASuspendedOwner(t *testing.T) {
+	net := newNetwork(t)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	name := net.walk(hasCome).GetName()
+	net.suspended["punjab"] = true
+	_, err := origin.WithdrawConsent(background, &referralv1.WithdrawConsentRequest{Name: name, Note: theNote}, actor)
+	must(t, err)
+	net.settle()
+	net.suspended["punjab"] = false
+	for _, want := range []int{1, 0} {
+		net.now = origin.get(name).GetNextDeadline().GetDueTime().AsTime()
+		origin.fire()
+		before := len(net.history)
+		net.settle()
+		words := slices.DeleteFunc(slices.Clone(net.history[before:]), func(m mail) bool { return m.from != origin.Node || m.out.Kind != "custody.reply.v1" })
+		if ended := origin.chain(name).State().ConsentEnded; !ended || len(words) != want || len(net.refused) > 0 {
+			t.Fatalf("consent has ended: %t; it is said %d times; refused %q", ended, len(words), net.refused)
+		}
+	}
+	for _, l := range punjab.chain(name).Links() {
+		if _, by := custody.Said(l); by == origin.Node && !slices.Contains(punjab.annexes(name), custody.Hash(l.Event.GetAnnexCommitment()).String()) {
+			t.Error("what was written beside it did not come")
+		}
+	}
 }
 
 // The slip names a node that is suspended: the arrival is asserted all the same, and said again until that node is back.

@@ -41,8 +41,8 @@
 //   - Another node is believed no further than it must be: it gives no name that is not its own to give, sets no time beyond the longest
 //     allowed, makes no chain so long that it cannot be sent, and has no annex kept of a referral in which it has no part.
 //   - A word about a person reaches the owner with its annex, also through a former owner, and also before the handover came there; and where
-//     its writer is that owner by then, it writes the word down itself. An owner that takes no part in the network just then hears it when the
-//     watch of its writer fires.
+//     its writer is that owner by then, it writes the word down itself. An owner that takes no part in the network just then hears it, and what
+//     was answered to its offers, when a deadline of the writer fires.
 //   - What people write (notes, escort, receiving worker, agency outside the network) lies in sealed annexes and travels in
 //     sealed letters alone; chain, events and errors hold codes, ids and commitments.
 //

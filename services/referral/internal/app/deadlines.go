@@ -73,7 +73,7 @@ func (a *App) fireDue(tx *kitstore.Tx) error {
 }
 
 // fire tells that a deadline was missed and moves it to its next step, or lets end what ends by itself by now. Whoever is not the
-// owner also asks the owner for the chain, and says again what is not answered.
+// owner also asks the owner for the chain, and says again what is not answered, or may not have been sent.
 func (a *App) fire(tx *kitstore.Tx, key kitstore.Key, record *referralv1.DeadlineRecord, now time.Time) error {
 	d := record.GetDeadline()
 	if at := record.GetExpireTime(); at != nil && !now.Before(at.AsTime()) {
@@ -110,7 +110,7 @@ func (a *App) fire(tx *kitstore.Tx, key kitstore.Key, record *referralv1.Deadlin
 	case d.GetOffer() == "":
 		return a.askHead(tx, d.GetReferral())
 	}
-	return nil
+	return a.repeatReplies(tx, d.GetOffer())
 }
 
 // askHead asks the owner of a referral for its chain, where that is another node, and shows its own: the owner may not have been reached by
@@ -158,6 +158,44 @@ func (w *work) repeatWords() error {
 		annexes = append(annexes, r.GetAnnexCommitment())
 	}
 	return w.sendAnnexes(w.tx, s.Owner, s.Referral, annexes)
+}
+
+// repeatReplies is repeatWords of an offer made to this node. Who was only asked does not see the chain, and says all again.
+func (a *App) repeatReplies(tx *kitstore.Tx, offer string) error {
+	o, _, err := a.getReceived(tx, offer)
+	if err != nil {
+		return err
+	}
+	owner, referral := o.event.GetOwner(), o.event.GetReferral()
+	if still, err := o.still(); still || err != nil || owner == a.Node {
+		return err
+	}
+	chain, err := chainOf(tx, referral)
+	if err != nil {
+		return err
+	}
+	said, err := repliesTo(tx, offer)
+	if err != nil {
+		return err
+	}
+	var annexes [][]byte
+	for _, signed := range said {
+		if chain != nil && chain.Holds(signed) {
+			continue
+		}
+		r := &custodyv1.Reply{}
+		if err := proto.Unmarshal(signed.GetReply(), r); err != nil {
+			return err
+		}
+		err := a.mail(tx, post.Outgoing{
+			To: referralAt(owner), Lane: lane(o.event.GetOffered().GetUrgency()), Kind: kindReply, Subject: referral, Body: &custodyv1.ReplyLetter{Reply: signed},
+		})
+		if err != nil {
+			return err
+		}
+		annexes = append(annexes, r.GetAnnexCommitment())
+	}
+	return a.sendAnnexes(tx, owner, referral, annexes)
 }
 
 // ListDeadlines lists what is due at this node, the most overdue first.

@@ -58,6 +58,37 @@ func TestAWordToASuspendedOwner(t *testing.T) {
 	}
 }
 
+// So is what was said to its offer: else the owner waits for a promise that was given, and the promised bed for the person.
+func TestAPromiseToASuspendedOwner(t *testing.T) {
+	for what, say := range map[string]func(n *node, offer string){
+		"acceptance": func(n *node, offer string) { n.accept(offer); n.net.settle() },
+		"promise":    func(n *node, _ string) { n.net.settle() },
+	} {
+		net := newNetwork(t)
+		origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+		v := net.walk(submitted)
+		offer := v.GetOffers()[0].GetName()
+		if what == "promise" {
+			punjab.accept(offer)
+			for len(net.sent) > 0 { // the shelter has not answered yet
+				net.deliver(0)
+			}
+		}
+		net.suspended["balochistan"] = true
+		say(punjab, offer)
+		net.suspended["balochistan"] = false
+		if got := origin.get(v.GetName()).GetState(); got == promised {
+			t.Fatalf("%s: the owner has heard all: the test tries nothing", what)
+		}
+		net.now = net.now.Add(36 * time.Hour)
+		punjab.fire()
+		net.settle()
+		if got := origin.get(v.GetName()); got.GetState() != promised || len(net.refused) > 0 {
+			t.Errorf("%s: at its owner the referral is %v, the offer %v; refused %q", what, got.GetState(), got.GetOffers()[0].GetState(), net.refused)
+		}
+	}
+}
+
 // The slip names a node that is suspended: the arrival is asserted all the same, and said again until that node is back.
 func TestAnArrivalFromASuspendedNode(t *testing.T) {
 	net := newNetwork(t)

@@ -55,6 +55,40 @@ func TestNothingOvertakesWhatIsOwed(t *testing.T) {
 	}
 }
 
+// What a rule refuses of all that waits, where none should, holds up nothing of another referral, and does not stop the service.
+func TestWhatIsRefusedInARecoveryHoldsUpNothingElse(t *testing.T) {
+	net := newNetwork(t)
+	punjab := net.nodes["punjab"]
+	old := punjab.copy()
+	jammed, request := net.submit(), submitRequest()
+	request.RequestId = "request-2"
+	other, err := net.nodes["balochistan"].SubmitReferral(background, request)
+	must(t, err)
+	for len(net.sent) > 0 && net.sent[0].from != punjab.Node { // what it says of the offers is lost
+		net.deliver(0)
+	}
+	punjab.restore(old, true, false)
+	row := kitstore.K(punjab.Node, jammed.GetName(), uint64(0)) // before what has the referral go on, and what is refused before that
+	must(t, punjab.DB.Update(background, func(tx *kitstore.Tx) error {
+		return store.Waiting.Insert(tx, row, &referralv1.WaitingRecord{FromNode: punjab.Node, Referral: jammed.GetName()})
+	}))
+	net.settle()
+	next, err := punjab.Recover(background)
+	if must(t, err); !punjab.Recovering() || !next.After(net.now) {
+		t.Errorf("it recovers: %t, and looks again at %v", punjab.Recovering(), next)
+	}
+	for v, want := range map[*referralv1.Referral]fault.Reason{jammed: fault.Recovering, other: 0} {
+		if _, err := punjab.AcceptOffer(background, acceptRequest(v.GetOffers()[0].GetName()), actor); fault.ReasonOf(err) != want {
+			t.Errorf("accepted: %v, want %v", err, want)
+		}
+	}
+	must(t, punjab.DB.Update(background, func(tx *kitstore.Tx) error { return store.Waiting.Delete(tx, row) }))
+	net.heal()
+	if _, err := punjab.AcceptOffer(background, acceptRequest(jammed.GetOffers()[0].GetName()), actor); err != nil || len(net.refused) > 0 {
+		t.Errorf("accepted in the end: %v; refused: %q", err, net.refused)
+	}
+}
+
 // A restored node that was chosen once, and is not any more, is told what became of its offer, without the chain.
 func TestRestoredNodeThatWasChosenOnce(t *testing.T) {
 	net := newNetwork(t)

@@ -16,6 +16,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/post"
@@ -149,24 +150,35 @@ func (a *App) recover(ctx context.Context) (next time.Time, err error) {
 	if !listened {
 		return a.Now().Add(time.Second), nil
 	}
+	blocked := map[group]bool{}
 	if record.GetThawTime() == nil {
-		return next, a.doWaiting(ctx, kitstore.Range{}, false)
+		_, err := a.doWaiting(ctx, kitstore.Range{}, false, blocked)
+		return next, err
 	}
 	if err := a.joinOffers(ctx); err != nil {
 		return next, err
 	}
 	// What this node owes goes first: before that the referral stands still for the others' letters too.
-	for _, whose := range []kitstore.Range{{Prefix: kitstore.K(a.Node)}, {}} {
-		if err := a.doWaiting(ctx, whose, true); err != nil {
-			return next, err
-		}
+	own, err := a.doWaiting(ctx, kitstore.Range{Prefix: kitstore.K(a.Node)}, true, blocked)
+	if err != nil {
+		return next, err
+	}
+	others, err := a.doWaiting(ctx, kitstore.Range{}, true, blocked)
+	if err != nil {
+		return next, err
+	}
+	if own || others {
+		return a.Now().Add(askSeldom), nil
 	}
 	return time.Time{}, a.endRecovery(ctx)
 }
 
-// doWaiting does what waited, in order for each node and referral. Before the thaw only what nothing stands in the way of.
-func (a *App) doWaiting(ctx context.Context, whose kitstore.Range, thawed bool) error {
-	blocked := map[[2]string]bool{}
+// group is what waits in order: of one node about one referral.
+type group struct{ node, referral string }
+
+// doWaiting does what waited, in order for each node and referral. Before the thaw only what nothing stands in the way of. What a rule refuses,
+// where none should, waits on, and what is behind it: a service that stopped by it would stop at every start.
+func (a *App) doWaiting(ctx context.Context, whose kitstore.Range, thawed bool, blocked map[group]bool) (refused bool, err error) {
 	for {
 		var rows []kitstore.Row[*referralv1.WaitingRecord]
 		var next kitstore.Key
@@ -175,21 +187,25 @@ func (a *App) doWaiting(ctx context.Context, whose kitstore.Range, thawed bool) 
 			return err
 		})
 		if err != nil {
-			return err
+			return refused, err
 		}
 		for _, row := range rows {
-			group := [2]string{row.Value.GetFromNode(), row.Value.GetReferral()}
-			if blocked[group] {
+			of := group{row.Value.GetFromNode(), row.Value.GetReferral()}
+			if blocked[of] {
 				continue
 			}
 			done, err := a.doOne(ctx, row, thawed)
-			if err != nil {
-				return err
+			if _, ok := errors.AsType[*fault.Error](err); ok {
+				a.Log.Error("what waited for the recovery is refused, which is a fault of this service; it waits on", logging.Referral(row.Value.GetReferral()), logging.Err(err))
+				done, err, refused = false, nil, true
 			}
-			blocked[group] = !done
+			if err != nil {
+				return refused, err
+			}
+			blocked[of] = !done
 		}
 		if next == nil {
-			return nil
+			return refused, nil
 		}
 		whose.After = next
 	}

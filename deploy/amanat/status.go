@@ -97,7 +97,8 @@ type serviceStatus struct {
 	HubReached        *bool      `json:"hub_reached,omitempty"`
 	MissedDeadlines   uint64     `json:"missed_deadlines"`
 	UnheededDeadlines uint64     `json:"unheeded_deadlines"`
-	AwaitedNodes      []string   `json:"awaited_nodes,omitempty"`  // after a restore
+	AwaitedNodes      []string   `json:"awaited_nodes,omitempty"` // after a restore
+	StuckInRecovery   uint64     `json:"stuck_in_recovery,omitempty"`
 	DifferingDays     []string   `json:"differing_days,omitempty"` // of the federal cell
 	// Of the federal cell, after a restore.
 	PublicationsWithheld bool `json:"publications_withheld,omitempty"`
@@ -146,6 +147,9 @@ func judge(node string, roster uint64, services []network.ServiceStatus, now tim
 			}
 			if shown.AwaitedNodes = told.GetAwaitedNodes(); len(shown.AwaitedNodes) > 0 {
 				needs("it was restored, and older referrals stand still until these have told what it lost, or were excused: %s", strings.Join(shown.AwaitedNodes, ", "))
+			}
+			if shown.StuckInRecovery = told.GetStuckInRecovery(); shown.StuckInRecovery > 0 {
+				needs("it was restored, and %d things that waited for what the others know cannot be done, by a fault of the program: their referrals stand still, and the service's log names them", shown.StuckInRecovery)
 			}
 			if shown.DifferingDays = told.GetDifferingDays(); len(shown.DifferingDays) > 0 {
 				needs("the figures are not whole: what these services told of these days is not what is kept here, and is asked for again: %s",

@@ -44,6 +44,7 @@ func TestStatusJudges(t *testing.T) {
 		"sindh/referral: the figures are not whole": func(s []network.ServiceStatus) {
 			s[1].Told.DifferingDays = []string{"punjab/referral 2026-11-26"}
 		},
+		"sindh/referral: it was restored, and 2 things":             func(s []network.ServiceStatus) { s[1].Told.StuckInRecovery = 2 },
 		"sindh/referral: it was restored, and publishes nothing":    func(s []network.ServiceStatus) { s[1].Told.PublicationsWithheld = true },
 		"sindh/referral: it was restored, and in 2 shelters nobody": func(s []network.ServiceStatus) { s[1].Told.UncountedShelters = 2 },
 		"sindh/referral: punjab/referral, urgent: the other end":    func(s []network.ServiceStatus) { s[1].Told.Links[1].Overtaken = true },

@@ -92,8 +92,10 @@ type Status struct {
 	PublicationsWithheld bool `protobuf:"varint,11,opt,name=publications_withheld,json=publicationsWithheld,proto3" json:"publications_withheld,omitempty"`
 	// Of the shelter service, after a restore: shelters in which not every group was counted since.
 	UncountedShelters uint64 `protobuf:"varint,12,opt,name=uncounted_shelters,json=uncountedShelters,proto3" json:"uncounted_shelters,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// After a restore, when all nodes have answered: what waited for that and is still not done, since a rule refuses it.
+	StuckInRecovery uint64 `protobuf:"varint,13,opt,name=stuck_in_recovery,json=stuckInRecovery,proto3" json:"stuck_in_recovery,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Status) Reset() {
@@ -206,6 +208,13 @@ func (x *Status) GetPublicationsWithheld() bool {
 func (x *Status) GetUncountedShelters() uint64 {
 	if x != nil {
 		return x.UncountedShelters
+	}
+	return 0
+}
+
+func (x *Status) GetStuckInRecovery() uint64 {
+	if x != nil {
+		return x.StuckInRecovery
 	}
 	return 0
 }
@@ -333,7 +342,7 @@ var File_amanat_status_v1_status_proto protoreflect.FileDescriptor
 const file_amanat_status_v1_status_proto_rawDesc = "" +
 	"\n" +
 	"\x1damanat/status/v1/status.proto\x12\x10amanat.status.v1\x1a\x19amanat/post/v1/post.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
-	"\x10GetStatusRequest\"\xd9\x04\n" +
+	"\x10GetStatusRequest\"\x8a\x05\n" +
 	"\x06Status\x12 \n" +
 	"\tnot_ready\x18\x01 \x01(\tB\x03\xe0A\x03R\bnotReady\x12>\n" +
 	"\n" +
@@ -349,7 +358,8 @@ const file_amanat_status_v1_status_proto_rawDesc = "" +
 	"\x0ediffering_days\x18\n" +
 	" \x03(\tB\x03\xe0A\x03R\rdifferingDays\x128\n" +
 	"\x15publications_withheld\x18\v \x01(\bB\x03\xe0A\x03R\x14publicationsWithheld\x122\n" +
-	"\x12uncounted_shelters\x18\f \x01(\x04B\x03\xe0A\x03R\x11uncountedSheltersB\x0e\n" +
+	"\x12uncounted_shelters\x18\f \x01(\x04B\x03\xe0A\x03R\x11uncountedShelters\x12/\n" +
+	"\x11stuck_in_recovery\x18\r \x01(\x04B\x03\xe0A\x03R\x0fstuckInRecoveryB\x0e\n" +
 	"\f_hub_reached\"\xb9\x03\n" +
 	"\n" +
 	"LinkStatus\x120\n" +

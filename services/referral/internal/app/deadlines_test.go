@@ -14,7 +14,6 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
-	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/soaktest"
@@ -103,14 +102,9 @@ func TestMissedDeadlinesAreCounted(t *testing.T) {
 	origin := net.nodes["balochistan"]
 	check := func(when string, missed, unheeded uint64) {
 		t.Helper()
-		must(t, origin.DB.View(t.Context(), func(r kitstore.Reader) error {
-			var s statusv1.Status
-			err := store.Status(r, &s)
-			if s.GetMissedDeadlines() != missed || s.GetUnheededDeadlines() != unheeded {
-				t.Errorf("%s: %v, want %d missed and %d unheeded", when, &s, missed, unheeded)
-			}
-			return err
-		}))
+		if s := origin.status(); s.GetMissedDeadlines() != missed || s.GetUnheededDeadlines() != unheeded {
+			t.Errorf("%s: %v, want %d missed and %d unheeded", when, s, missed, unheeded)
+		}
 	}
 	check("before its time", 0, 0)
 	net.now = v.GetOffers()[0].GetAnswerBy().AsTime()

@@ -16,13 +16,16 @@ import (
 	"amanat.example/services/referral/internal/store"
 )
 
-// awaited are the nodes whose answers a restored node still awaits.
-func (n *node) awaited() []string {
+// status is what an operator sees of the node.
+func (n *node) status() *statusv1.Status {
 	n.t.Helper()
-	var s statusv1.Status
-	must(n.t, n.DB.View(context.Background(), func(r kitstore.Reader) error { return store.Status(r, &s) }))
-	return s.GetAwaitedNodes()
+	s := &statusv1.Status{}
+	must(n.t, n.DB.View(context.Background(), func(r kitstore.Reader) error { return store.Status(r, s) }))
+	return s
 }
+
+// awaited are the nodes whose answers a restored node still awaits.
+func (n *node) awaited() []string { return n.status().GetAwaitedNodes() }
 
 // life is an incarnation as an answer names it.
 func life(node string, incarnation uint64) *custodyv1.Incarnation {

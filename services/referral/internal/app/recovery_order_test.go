@@ -74,8 +74,8 @@ func TestWhatIsRefusedInARecoveryHoldsUpNothingElse(t *testing.T) {
 	}))
 	net.settle()
 	next, err := punjab.Recover(background)
-	if must(t, err); !punjab.Recovering() || !next.After(net.now) {
-		t.Errorf("it recovers: %t, and looks again at %v", punjab.Recovering(), next)
+	if must(t, err); !punjab.Recovering() || !next.After(net.now) || punjab.status().GetStuckInRecovery() != 2 {
+		t.Errorf("it recovers: %t, looks again at %v, and says %v", punjab.Recovering(), next, punjab.status())
 	}
 	for v, want := range map[*referralv1.Referral]fault.Reason{jammed: fault.Recovering, other: 0} {
 		if _, err := punjab.AcceptOffer(background, acceptRequest(v.GetOffers()[0].GetName()), actor); fault.ReasonOf(err) != want {

@@ -6,9 +6,6 @@ import (
 	"testing"
 
 	referralv1 "amanat.example/proto/amanat/referral/v1"
-	statusv1 "amanat.example/proto/amanat/status/v1"
-	kitstore "amanat.example/services/kit/store"
-	"amanat.example/services/referral/internal/store"
 )
 
 // The operator sees whose answers a restored node awaits, and nobody any more once all have answered or were excused.
@@ -17,14 +14,9 @@ func TestStatusNamesTheAwaited(t *testing.T) {
 	n := net.nodes["balochistan"]
 	check := func(when string, want ...string) {
 		t.Helper()
-		must(t, n.DB.View(t.Context(), func(r kitstore.Reader) error {
-			var s statusv1.Status
-			err := store.Status(r, &s)
-			if !slices.Equal(s.GetAwaitedNodes(), want) {
-				t.Errorf("%s: %v are awaited, want %v", when, s.GetAwaitedNodes(), want)
-			}
-			return err
-		}))
+		if got := n.awaited(); !slices.Equal(got, want) {
+			t.Errorf("%s: %v are awaited, want %v", when, got, want)
+		}
 	}
 	old := n.copy()
 	net.submit()

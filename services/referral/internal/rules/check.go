@@ -5,10 +5,11 @@ import (
 	"strings"
 	"time"
 
-	custodyv1 "amanat.example/proto/amanat/custody/v1"
-	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
 
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"

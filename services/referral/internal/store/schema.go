@@ -227,8 +227,8 @@ func init() {
 	Schema.Migrate(2, "a case's referral has an index, which the store builds", func(context.Context, *store.Tx) error { return nil })
 }
 
-// Status adds to the service's status the deadlines that were missed, those of them of which the focal point was told, and whose
-// answers are awaited after a restore.
+// Status adds to the service's status the deadlines that were missed, those of them of which the focal point was told, and after a restore
+// whose answers are awaited, or what stays undone when all have answered.
 func Status(r store.Reader, into *statusv1.Status) error {
 	err := LateDeadlines.Scan(r, store.Range{}, func(_ store.Key, d *referralv1.DeadlineRecord) error {
 		into.MissedDeadlines++
@@ -243,6 +243,9 @@ func Status(r store.Reader, into *statusv1.Status) error {
 	recovery, err := Recovery.Get(r, RecoveryKey)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil // it has not begun to run yet
+	}
+	if err == nil && recovery.GetThawTime() != nil {
+		into.StuckInRecovery, err = Waiting.Count(r)
 	}
 	for _, p := range recovery.GetPeers() {
 		if recovery.GetEndTime() == nil && !p.GetAnswered() && p.GetPeer().GetExcusedBy() == nil {

@@ -87,9 +87,18 @@ func (h *house) failed() bool {
 		err = h.federal.Err()
 	}
 	if err != nil {
-		h.crash(h.chance.Float64() < 0.5, about(h.chance, 10*time.Minute))
+		h.loses(err)
 	}
 	return h.down()
+}
+
+// loses is a commit that was not synced, which ends the service. A store that fails for another reason has no excuse.
+func (h *house) loses(err error) {
+	if !errors.Is(err, errLost) {
+		h.c.breaks("STORE: %s has failed, with power: %v", h, err)
+	}
+	h.c.did["commits not synced"]++
+	h.crash(h.chance.Float64() < 0.5, about(h.chance, 10*time.Minute))
 }
 
 func (h *house) close() { h.referral, h.shelter, h.federal, h.protection = nil, nil, nil, nil }
@@ -106,7 +115,11 @@ func (h *house) open() {
 	if h.promised == nil {
 		h.promised, h.applied = map[promised]uint64{}, map[string]bool{}
 	}
-	if err := h.start(h.engine); err != nil {
+	switch err := h.start(h.engine); {
+	case errors.Is(err, errLost):
+		h.loses(err)
+		return
+	case err != nil:
 		c.breaks("OPEN: %s does not open: %v", h, err)
 		return
 	}

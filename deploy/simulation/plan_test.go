@@ -67,6 +67,7 @@ var weathers = []weather{
 	{"crash", 4 * 24 * time.Hour, []string{""}, time.Hour},
 	{"crash", 5 * 24 * time.Hour, []string{Federal}, time.Hour},
 	{"commit", 8 * time.Hour, []string{"referral", "referral", "shelter"}, 10 * time.Minute},
+	{"commit", 24 * time.Hour, []string{Federal}, 10 * time.Minute},
 	{"cut", 12 * time.Hour, []string{""}, 4 * time.Hour},
 	{"cut", 6 * 24 * time.Hour, []string{""}, 30 * time.Hour},
 	{"cut out", 36 * time.Hour, []string{""}, 3 * time.Hour},

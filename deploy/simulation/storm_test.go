@@ -19,10 +19,9 @@ func (c *country) strike(m mishap) {
 				h.crash(m.keeps, m.long)
 			}
 		}
-	case "commit": // the next commit is written, and power is lost before it is synced
+	case "commit": // one of the next commits is written, and power is lost before it is synced: also between two that follow from one cause
 		for _, h := range c.housesOf(m) {
-			h.engine.FailNextCommit(errLost)
-			c.did["commits not synced"]++
+			h.engine.FailCommitAfter(m.pick%6, errLost)
 		}
 	case "cut":
 		c.cut(m, cutOut|cutIn)

@@ -17,6 +17,7 @@ type Memory struct {
 	life    int // grows with every crash; transactions of an earlier life are void
 	commits int
 	failing error
+	spared  int // commits before the one that fails
 	lying   bool
 }
 
@@ -30,10 +31,13 @@ func NewMemory() *Memory { return &Memory{} }
 
 // FailNextCommit has the next commit write but fail to sync with this error. Whether its changes outlive a crash is then
 // Crash's to say, as on a disk.
-func (m *Memory) FailNextCommit(err error) {
+func (m *Memory) FailNextCommit(err error) { m.FailCommitAfter(0, err) }
+
+// FailCommitAfter is FailNextCommit of the commit that comes after so many others.
+func (m *Memory) FailCommitAfter(spared int, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.failing = err
+	m.failing, m.spared = err, spared
 }
 
 // LieAboutSync makes commits report success without syncing, as a disk with a bad cache does, until told otherwise.
@@ -173,7 +177,9 @@ func (t *memTx) Commit() error {
 	}
 	m.written = t.state
 	m.commits++
-	if err := m.failing; err != nil {
+	if err := m.failing; err != nil && m.spared > 0 {
+		m.spared--
+	} else if err != nil {
 		m.failing = nil
 		return err
 	}

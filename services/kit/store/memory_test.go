@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -55,5 +56,39 @@ func TestMemoryEach(t *testing.T) {
 	}
 	if show(one) == show(made("a1", "b2")) || one.Clone().Commits() != 0 {
 		t.Error("different rows look the same, or a copy has commits")
+	}
+}
+
+// A commit that is to fail later lets those before it be, and a crash forgets that one was to fail.
+func TestMemoryFailsALaterCommit(t *testing.T) {
+	schema := store.NewSchema("later", 1)
+	table := store.NewTable[*wrapperspb.StringValue](schema, "things")
+	m, lost := store.NewMemory(), errors.New("power was lost")
+	write := func(texts ...string) (err error) {
+		db, err := store.Open(t.Context(), store.Options{Engine: m, Inline: true, Schema: schema})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range texts {
+			if err == nil {
+				err = db.Update(context.Background(), func(tx *store.Tx) error { return table.Insert(tx, store.K(text), wrapperspb.String(text)) })
+			}
+		}
+		return err
+	}
+	if err := write("made"); err != nil {
+		t.Fatal(err)
+	}
+	m.FailCommitAfter(2, lost)
+	if err := write("a", "b"); err != nil {
+		t.Errorf("two are spared, and one fails: %v", err)
+	}
+	if err := write("c"); !errors.Is(err, lost) {
+		t.Errorf("the third does not fail: %v", err)
+	}
+	m.FailCommitAfter(1, lost)
+	m.Crash(false)
+	if err := write("c", "d", "e"); err != nil { // Insert: the third is gone
+		t.Errorf("after a crash: %v", err)
 	}
 }

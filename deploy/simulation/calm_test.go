@@ -31,6 +31,7 @@ func (c *country) agree() {
 			}
 			c.breaks("HEAL %s (child %d, %s)", wrong, n.number, n.referral)
 		}
+		c.hasBack(n)
 	}
 	for _, h := range c.houses {
 		if c.broken != "" {
@@ -42,6 +43,7 @@ func (c *country) agree() {
 	}
 	for _, node := range c.nodes {
 		c.bedsInUse(node)
+		c.nobodys(node)
 	}
 	if c.plan.cases {
 		c.agreeCases()
@@ -67,6 +69,63 @@ func (c *country) bedsInUse(node string) {
 			o, err := offers.GetOffer(context.Background(), &referralv1.GetOfferRequest{Name: one.GetOffer()})
 			if err != nil || !liveOffer(o.GetState()) && o.GetState() != custodyv1.OfferState_OFFER_STATE_FULFILLED {
 				c.breaks("BED (in use): %s keeps a bed (%s) for an offer that is %s: %v", h, one.GetState(), custody.OfferStateName(o.GetState()), err)
+			}
+		}
+		if token = page.GetNextPageToken(); token == "" {
+			return
+		}
+	}
+}
+
+// hasBack: a party that was restored has every event again that it once had and that anybody still has.
+func (c *country) hasBack(n *child) {
+	has, longest := map[string]int{}, &chainFacts{chain: &custody.Chain{}}
+	for _, node := range c.nodes {
+		f := c.chain(node, n.referral)
+		if f == nil {
+			continue
+		}
+		if has[node] = len(f.chain.Links()); has[node] > len(longest.chain.Links()) {
+			longest = f
+		}
+	}
+	all := longest.chain.Links()
+	for _, node := range c.nodes {
+		most := c.most[[2]string{node, n.referral}]
+		if most == nil || len(all) == 0 || !longest.state.Party(node) {
+			continue
+		}
+		had := 0
+		for i, l := range most.chain.Links() {
+			if i == len(all) || l.Hash != all[i].Hash {
+				break
+			}
+			had++
+		}
+		if c.house(node, "referral").life > 0 {
+			c.did["events had again"] += had
+		}
+		if has[node] < had {
+			c.breaks("BACK (events): of child %d %s once had %d events that are still somewhere, and has %d", n.number, node, had, has[node])
+		}
+	}
+}
+
+// nobodys: no referral goes on that is nobody's, since one was made twice for a child, or is there again that all had lost.
+func (c *country) nobodys(node string) {
+	for token := ""; ; {
+		page, err := c.client(node, "gateway").ListReferrals(context.Background(), &referralv1.ListReferralsRequest{Parent: "nodes/" + node, PageSize: 500, PageToken: token})
+		if !c.answered(err) {
+			c.breaks("ONCE (referral): %s does not say which referrals it has: %v", node, err)
+			return
+		}
+		for _, r := range page.GetReferrals() {
+			switch {
+			case over(r) || c.whose(r.GetName()) != "nobody":
+			case c.plan.cases && c.house(r.GetOriginNode(), "protection").life > 0: // its case was lost, and was taken in again: a person is told
+				c.did["referrals whose case was lost"]++
+			default:
+				c.breaks("ONCE (referral): at %s a referral goes on that is nobody's (%s)", node, r.GetName())
 			}
 		}
 		if token = page.GetNextPageToken(); token == "" {

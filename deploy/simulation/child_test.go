@@ -29,6 +29,7 @@ type child struct {
 	travels  bool
 	over     bool
 	again    bool     // it was over once, and a restore took that away
+	unheard  bool     // the answer to its submission was lost once
 	file     string   // the case, where there are cases; empty while it is not known
 	siblings []*child // who go together with this one, this one among them; nil for none
 }
@@ -122,7 +123,7 @@ func (c *country) refer(all []*child, to string) {
 	ctx := context.Background()
 	if len(all) == 1 {
 		r, err := client.SubmitReferral(ctx, c.submission(first, to))
-		if !c.said(first.origin, "submits", err) {
+		if !c.said(first.origin, "submits", err) || c.hearsNothing(first) {
 			again()
 			return
 		}
@@ -133,7 +134,7 @@ func (c *country) refer(all []*child, to string) {
 			request.Requests = append(request.Requests, c.submission(n, to))
 		}
 		r, err := client.SubmitReferrals(ctx, request)
-		if !c.said(first.origin, "submits together", err) {
+		if !c.said(first.origin, "submits together", err) || c.hearsNothing(first) {
 			again()
 			return
 		}
@@ -144,6 +145,16 @@ func (c *country) refer(all []*child, to string) {
 	for _, n := range all {
 		c.after(about(n.chance, 2*time.Hour), func() { c.live(n) })
 	}
+}
+
+// hearsNothing has the answer to a submission be lost, of one child in four, once.
+func (c *country) hearsNothing(n *child) bool {
+	if n.unheard || n.number%4 != 1 {
+		return false
+	}
+	n.unheard = true
+	c.did["answers to submissions lost"]++
+	return true
 }
 
 func (c *country) submission(n *child, to string) *referralv1.SubmitReferralRequest {

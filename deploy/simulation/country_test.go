@@ -32,6 +32,7 @@ type country struct {
 	acting int // number of the child about whom somebody acts
 	chains chains
 	seen   map[[2]string]sight
+	most   map[[2]string]*chainFacts // the longest chain that a node ever had of a referral, in any life
 	// receipts are the marks that were ever told.
 	receipts map[believed]uint64
 	files    files
@@ -93,7 +94,7 @@ func (c *country) tell(format string, values ...any) {
 func newCountry(t testing.TB, p plan, keys []*privacy.Keyring) *country {
 	c := &country{
 		t: t, plan: p, begin: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), nodes: nodesOf, trace: sha256.New(), did: map[string]int{},
-		skew: map[string]time.Duration{}, byName: map[[2]string]*house{}, seen: map[[2]string]sight{}, receipts: map[believed]uint64{},
+		skew: map[string]time.Duration{}, byName: map[[2]string]*house{}, seen: map[[2]string]sight{}, most: map[[2]string]*chainFacts{}, receipts: map[believed]uint64{},
 	}
 	c.now = c.begin
 	c.hub.cut, c.hub.slow = map[string]int{}, map[string]time.Time{}

@@ -84,7 +84,7 @@ func planOf(seed, usual int, soak bool) plan {
 // storms are what must have been there in all the countries together, and what must have been judged.
 var storms = []string{
 	"messages lost", "messages doubled", "messages late", "cuts", "cut ins", "cut outs", "slow links", "crashes", "commits not synced", "restores", "rollbacks", "found rolled back", "hub wipes",
-	"hub rollbacks", "clock jumps", "illegal", "letters applied", "submits (done)", "submits together (done)", "completes", "facts reconciled",
+	"hub rollbacks", "clock jumps", "illegal", "letters applied", "submits (done)", "submits together (done)", "answers to submissions lost", "events had again", "completes", "facts reconciled",
 	"judged while all knew what they knew", "judged whether siblings were parted", "offers seen for which no bed was free", "dossiers received", "dossiers closed", "days compared", "beds in use",
 
 	"confirms a hold by an older fence", "accepts what has ended", "asks about what has ended", "sends whom it does not own", "sends where nobody has promised",
@@ -152,7 +152,7 @@ func TestDaysRepeat(t *testing.T) {
 }
 
 // A referral service that is put back to an older copy, without a crash or a word, is found out: a chain that was seen there has become shorter, or
-// is gone.
+// is gone; and one that never has it back, too.
 func TestWhatIsUndoneIsSeen(t *testing.T) {
 	keys := countryKeys(t)
 	p := newPlan(2, 1, 2)
@@ -184,6 +184,10 @@ func TestWhatIsUndoneIsSeen(t *testing.T) {
 		c.judge(c.people[0])
 		if name := c.invariant(); name != want {
 			t.Errorf("with a copy of at least %d events, %q is broken, want %q", events, name, want)
+		}
+		c.broken = "" // as if it had been restored, and given nothing back
+		if c.hasBack(c.people[0]); c.invariant() != "BACK (events)" {
+			t.Errorf("with a copy of at least %d events, and no more ever after, %q is broken", events, c.invariant())
 		}
 	}
 }

@@ -82,6 +82,9 @@ func (c *country) sees(h *house, n *child) *chainFacts {
 		}
 	}
 	c.seen[key] = sight{h.life, f}
+	if most := c.most[key]; most == nil || len(most.chain.Links()) < len(f.chain.Links()) {
+		c.most[key] = f
+	}
 	return f
 }
 

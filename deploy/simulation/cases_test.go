@@ -372,7 +372,11 @@ func (c *country) hasCase(n *child) bool {
 		c.referAgain(n, n.key+"-again")
 		return false
 	}
-	if !c.calm && n.chance.Float64() < 0.02 {
+	often := 0.02
+	if file.GetReferralState() == ready { // the dossier is on its way then, or there
+		often = 0.15
+	}
+	if !c.calm && n.chance.Float64() < often {
 		c.withdrawConsent(n, file)
 	}
 	return true

@@ -16,26 +16,29 @@ import (
 // alone: TestMutants has it.
 func TestDaysMutants(t *testing.T) {
 	keys := countryKeys(t)
-	for _, m := range []struct{ rule, meaning string }{
-		{"receipt", "an outbox row is dead when the broker has it"},
-		{"hold fence", "a hold is confirmed by an older fence"},
-		{"window", "a duplicate is known for two minutes"},
-		{"gap", "what is missing is passed over"},
-		{"commit", "the receipt leaves before the commit"},
-		{"cancel", "the origin cancels after dispatch"},
-		{"ended", "an offer that was withdrawn is accepted"},
-		{"life", "a restored store keeps its incarnation, and its sequences"},
-		{"watch", "who handed over has no deadline of its own"},
-		{"hold", "a restored service takes in what a node wrote that has not answered"},
-		{"beds", "a bed is held that is not free"},
-		{"ahead", "a store that was rolled back does not mind that a peer knows more of it"},
-		{"all ready", "those who go together are sent when one of them has a promise"},
-		{"given up", "a bed is not given back when its offer ends, nor when live offers and holds are compared"},
-		{"given back", "facts that a service has told and lost are not taken back from the federal cell"},
+	for _, m := range []struct{ rule, meaning, broken string }{ // broken is empty where any may be, which is as the seed has it
+		{"receipt", "an outbox row is dead when the broker has it", ""},
+		{"hold fence", "a hold is confirmed by an older fence", ""},
+		{"window", "a duplicate is known for two minutes", ""},
+		{"gap", "what is missing is passed over", ""},
+		{"commit", "the receipt leaves before the commit", ""},
+		{"cancel", "the origin cancels after dispatch", ""},
+		{"ended", "an offer that was withdrawn is accepted", ""},
+		{"life", "a restored store keeps its incarnation, and its sequences", ""},
+		{"watch", "who handed over has no deadline of its own", ""},
+		{"hold", "a restored service takes in what a node wrote that has not answered", ""},
+		{"beds", "a bed is held that is not free", ""},
+		{"ahead", "a store that was rolled back does not mind that a peer knows more of it", ""},
+		{"all ready", "those who go together are sent when one of them has a promise", ""},
+		{"given up", "a bed is not given back when its offer ends, nor when live offers and holds are compared", ""},
+		{"given back", "facts that a service has told and lost are not taken back from the federal cell", ""},
+		{"once", "a submission that is repeated begins another referral", "ONCE (referral)"},
+		{"letterid", "a letter is known by its number alone", "JAM (mail)"},
+		{"beside", "what is written beside a deed is stored before the deed is judged", "REFUSED (whole)"},
 	} {
 		name, seeds := missed(t, keys, m.rule, 1)
-		if name == "" {
-			t.Errorf("nobody misses the rule %q (%s) in %d seeds", m.rule, m.meaning, seeds)
+		if name == "" || m.broken != "" && name != m.broken {
+			t.Errorf("without the rule %q (%s): %q in %d seeds, want %q", m.rule, m.meaning, name, seeds, m.broken)
 			continue
 		}
 		tellMutant(m.rule, name, fmt.Sprintf("%d seeds of TestDays: %s", seeds, m.meaning))
@@ -49,6 +52,11 @@ func TestCaseMutants(t *testing.T) {
 		{"doss", "a dossier is kept after its offer was taken back", "DOSSIER (duty)"},
 		{"consent", "a dossier is kept after consent was withdrawn", "DOSSIER (duty)"},
 		{"early", "a dossier is sent with CONFIRM, before READY", "DOSSIER (READY)"},
+		{"owed", "a dossier is sent to nobody", "DOSSIER (here)"},
+		{"tombstone", "nothing stands of a dossier that was closed", "DOSSIER (tombstone)"},
+		{"closed", "that a dossier was closed is told to nobody", "DOSSIER (told)"},
+		{"once", "a submission that is repeated begins another referral", "CASE (one referral)"},
+		{"again", "what a node said, and stands in the chain, is written into it again", "CHAIN"},
 	} {
 		name, seeds := missed(t, keys, m.rule, casesEvery)
 		if name != m.broken {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	"amanat.example/services/kit/mutant"
 )
 
 type kind int
@@ -181,7 +182,7 @@ func (c *Chain) Holds(signed *custodyv1.SignedReply) bool {
 		if recorded == nil {
 			continue
 		}
-		if bytes.Equal(recorded.GetReply(), signed.GetReply()) {
+		if bytes.Equal(recorded.GetReply(), signed.GetReply()) && !mutant.Off("again") {
 			return true
 		}
 		if other, err := decodeReply(recorded); err == nil && saidOnce(r, other) && !c.promisesAgain(r) {

@@ -11,6 +11,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/outbox"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/protection/internal/rules"
@@ -24,7 +25,9 @@ func (a *App) end(tx *kitstore.Tx, d *protectionv1.ReceivedDossier, offer, reaso
 	c := &protectionv1.ReceivedDossier_Closing{
 		Offer: offer, Reason: reason, CloseTime: timestamppb.New(now), Sequence: d.GetReferralSequence(), Case: d.GetCase(), FromNode: d.GetFromNode(),
 	}
-	d.Closings = append(d.Closings, c)
+	if !mutant.Off("tombstone") {
+		d.Closings = append(d.Closings, c)
+	}
 	if d.GetDuty() == rules.Over {
 		d.Arrived = false
 	}
@@ -78,6 +81,9 @@ func (a *App) tellClosed(tx *kitstore.Tx, d *protectionv1.ReceivedDossier, c *pr
 	})
 	if err != nil {
 		return err
+	}
+	if mutant.Off("closed") { // nobody is told
+		return nil
 	}
 	return a.Commands.Queue(tx, outbox.Command{
 		ID:     fmt.Sprintf("close-dossier-%s-%d", referral[strings.LastIndex(referral, "/")+1:], len(d.GetClosings())),

@@ -221,6 +221,9 @@ func Holder(e *referralv1.ReferralChanged) (node, offer string) {
 	if mutant.Off("early") && state == custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED { // it leaves with CONFIRM, which only asks for a place
 		state = custodyv1.ReferralState_REFERRAL_STATE_READY
 	}
+	if mutant.Off("owed") {
+		return "", ""
+	}
 	switch state {
 	case custodyv1.ReferralState_REFERRAL_STATE_READY:
 		if e.GetReturning() || e.GetToNode() == "" { // the way back, or to an agency outside the network

@@ -23,6 +23,7 @@ import (
 	"amanat.example/services/kit/events"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/post"
@@ -240,7 +241,10 @@ func (a *App) prepareAnnex(ctx context.Context, referral string, content *custod
 	if err != nil || !known {
 		return annex, err
 	}
-	return annex, a.Annexes.Prepare(ctx, referral)
+	if err = a.Annexes.Prepare(ctx, referral); err == nil && mutant.Off("beside") { // it is stored before what it stands beside is judged
+		err = a.DB.Update(ctx, func(tx *kitstore.Tx) error { return a.Annexes.Put(tx, annex) })
+	}
+	return annex, err
 }
 
 // commitment is what stands in the chain for an annex; nil for none.

@@ -16,6 +16,7 @@ import (
 	"amanat.example/services/kit/events"
 	"amanat.example/services/kit/flow"
 	"amanat.example/services/kit/late"
+	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/privacy"
@@ -135,14 +136,14 @@ var (
 	})
 	// ReferralsByRequest: the key of the call that submitted a referral here.
 	ReferralsByRequest = store.NewIndex(Referrals, "referrals_by_request", func(r *referralv1.ReferralRecord) []store.Key {
-		if r.GetRequest() == nil {
+		if r.GetRequest() == nil || mutant.Off("once") {
 			return nil
 		}
 		return []store.Key{store.K(r.GetRequest().GetRequestId())}
 	}, store.Unique)
 	// ReferralsByCase: (flow of the case) of those for whose sake the case is not referred again, see [Holds].
 	ReferralsByCase = store.NewIndex(Referrals, "referrals_by_case", func(r *referralv1.ReferralRecord) []store.Key {
-		if len(r.GetRequest().GetCaseFlowId()) == 0 || !Holds(r.GetReferral()) {
+		if len(r.GetRequest().GetCaseFlowId()) == 0 || !Holds(r.GetReferral()) || mutant.Off("once") {
 			return nil
 		}
 		return []store.Key{store.K(r.GetRequest().GetCaseFlowId())}

@@ -94,7 +94,8 @@ FUZZTIME ?= 10s
 fuzz: need-go ## Run every fuzz target for FUZZTIME=10s, and say how many inputs it tried
 	@mkdir -p $(TMP)
 	@for package in $$(grep -rlE --include='*_test.go' '^func Fuzz' $(MODULES) | xargs -n 1 dirname | sort -u); do \
-		for target in $$(go test -list '^Fuzz' ./$$package | grep '^Fuzz'); do \
+		targets=$$(go test -list '^Fuzz' ./$$package) || { echo "$$targets"; exit 1; }; \
+		for target in $$(echo "$$targets" | grep '^Fuzz'); do \
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./$$package >$(TMP)/fuzz.log 2>&1 || { cat $(TMP)/fuzz.log; exit 1; }; \
 			echo "$$package $$target: $$(sed -n 's/.*execs: \([0-9]*\).*/\1/p' $(TMP)/fuzz.log | tail -1) inputs"; \
 		done; \

@@ -10,12 +10,14 @@ import (
 	"syscall"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"amanat.example/deploy/disktest"
 )
 
 func TestMain(m *testing.M) {
 	disktest.Serve()
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // put writes a whole file, and syncs it where told to.

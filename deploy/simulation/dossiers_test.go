@@ -126,8 +126,8 @@ func (c *country) judgeDossiers(node string) {
 	for _, referral := range slices.Sorted(maps.Keys(read)) {
 		f := c.chain(node, referral)
 		c.did["dossiers judged"]++
-		if f == nil && (read[referral] != "" || c.house(node, "referral").life > 0) {
-			continue // it has overtaken the chain, or nobody has that any more
+		if f == nil && (read[referral] != "" || c.house(node, "referral").life > 0 || c.has(node, referral)) {
+			continue // it has overtaken the chain, also of who went first and is there, or nobody has that any more
 		}
 		if f == nil || !c.mayRead(node, f) {
 			c.breaks("DOSSIER (duty): %s can read what came of %s, has not the duty of care, and has not promised a place (%s)", p, c.whose(referral), referral)

@@ -306,6 +306,37 @@ func TestPromisedAnewWithTheEndUnheard(t *testing.T) {
 	}
 }
 
+// A place is promised anew after one whose end was heard, and what is heard first of the new promise says that consent has ended: the dossier that came
+// on it meanwhile is closed, and one that comes later too.
+func TestPromisedAnewWhenConsentHasEnded(t *testing.T) {
+	ended := steps[confirmed]
+	ended.seq, ended.offer, ended.ended = 20, referral+"/offers/cc", true
+	second := aDossier()
+	second.Offer, second.Sequence = ended.offer, 21
+	for name, early := range map[string]bool{"it came before": true, "it comes later": false} {
+		t.Run(name, func(t *testing.T) {
+			b := newApp(t, away)
+			b.referral.set(func(proto.Message) (proto.Message, error) { return &referralv1.Told{}, nil })
+			b.upTo(confirmed)
+			b.event("referral.offer.withdrawn.v1", &referralv1.OfferChanged{Offer: theOffer, Referral: referral, FromNode: home, ToNode: away})
+			if early {
+				must(t, b.deliver(fromHome, second))
+			}
+			b.tell(ended)
+			if !early {
+				must(t, b.deliver(fromHome, second))
+			}
+			b.unreadable()
+			if got := b.reports(); !slices.Equal(got, []string{"CONSENT_ENDED"}) {
+				t.Errorf("the referral service is told %v", got)
+			}
+			if all := b.dossier().GetClosings(); len(all) != 2 || all[1].GetOffer() != ended.offer {
+				t.Errorf("the tombstones are %v", all)
+			}
+		})
+	}
+}
+
 // What is promised here by the chain has ended here, whatever was promised before it: the dossier that comes on it, of when its giver held the place
 // for promised, is not kept.
 func TestAPromiseThatIsOverHere(t *testing.T) {

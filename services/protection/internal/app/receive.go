@@ -72,7 +72,7 @@ func (a *App) followReceived(tx *kitstore.Tx, e *referralv1.ReferralChanged) err
 	}
 	before := d.GetPromisedOffer()
 	closing, heard := rules.Hear(d, e, a.Node)
-	if e.GetOfferOver() {
+	if e.GetOfferOver() || closing == codes.DossierClosingConsentEnded {
 		before = d.GetPromisedOffer()
 	}
 	if !heard {

@@ -47,6 +47,9 @@ func Hear(d *protectionv1.ReceivedDossier, e *referralv1.ReferralChanged, own st
 	case duty == Over && was != Care && fellHere(e) && !closedOn(d, e.GetOffer()):
 		d.PromisedOffer = e.GetOffer() // also where another was promised before it: nothing that comes on it is kept
 		return codes.DossierClosingOfferEnded, true
+	case duty == Over && isPromise(e.GetState()) && why == codes.DossierClosingConsentEnded && !closedOn(d, e.GetOffer()):
+		d.PromisedOffer = e.GetOffer() // likewise
+		return why, true
 	case duty == Over && was != Over:
 		return why, true
 	case duty == Promised && e.GetOffer() != d.GetPromisedOffer():

@@ -21,6 +21,9 @@ FINISH_OPENAPI = $(TOOLS_GO) run ./finishopenapi
 RACE := $(if $(shell command -v gcc || command -v clang),-race)
 export GORACE ?= atexit_sleep_ms=10
 
+# What the tests keep in memory is small, and processors are what they wait for: fewer collections.
+test test-networks test-alone: export GOGC ?= 400
+
 # Tests that are one goroutine's work do a part of it under the race detector (soaktest.Alone), and all of it in a run without.
 ALONE := Explore|TestDays|EveryReachable|RandomPrograms|RestoredAtEveryMoment|RestoredInOtherLives|DeadlinesOfFamilies|ADeadlineOnRandomWalks|EveryByteOfAFile|ASearchIsExact|NothingNarrower|EveryYearIsTaken|TestMarginals|TheSameOptionsMakeTheSameYear|SurgeOfAnyYear|WhatIsOverCostsNothing|PowerIsCut|BitsTurnAround|ADiskThatFails
 
@@ -46,13 +49,14 @@ test: need-go ## Run every test with the race detector, and build each module al
 	go test $(RACE) -count=1 -p $(AT_A_TIME) -timeout 25m $$(go list work | grep -v /deploy/e2e)
 	@$(MAKE) --no-print-directory -j 3 test-networks test-alone test-builds
 
-# Whole networks of processes wait most; beside them goes what one goroutine does, so that two processors have work to the end.
+# Whole networks of processes wait most; beside them goes what one goroutine does, so that two processors have work to the end. The mutants
+# go one after the other, so they are not what is left at the end.
 test-networks:
 	go test $(RACE) -count=1 -parallel $(AT_A_TIME) -timeout 25m ./deploy/e2e
 
 test-alone:
-	go test -count=1 -vet=off -timeout 25m -run '$(ALONE)' $$(grep -rl --include='*_test.go' 'soaktest\.Alone(' $(MODULES) | xargs -n 1 dirname | sort -u | sed 's|^|./|')
 	go test -count=1 -vet=off -v -tags mutants -run Mutants ./deploy/simulation ./services/protection/internal/app
+	go test -count=1 -vet=off -timeout 25m -run '$(ALONE)' $$(grep -rl --include='*_test.go' 'soaktest\.Alone(' $(MODULES) | xargs -n 1 dirname | sort -u | sed 's|^|./|')
 
 test-builds:
 	@for module in $(MODULES); do \

@@ -101,6 +101,52 @@ func TestAReferralNobodyHoldsAnyMore(t *testing.T) {
 	c.sound(t)
 }
 
+// The files of Lahore's shelter service are put back to a copy in which beds are free that are taken, and nobody says so. The referral service has
+// read more of it: the shelter begins a new life, promises no bed before it has compared them, and heads are counted.
+func TestShelterRolledBackUnannounced(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs real processes for some time; run without -short")
+	}
+	t.Parallel()
+	c := startCountry(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	const all, kept = 5, 2
+	must(t, c.stage.Furnish(ctx, all)) // no bed more than there are children
+	old := older{part: network.Part{Node: "punjab", Name: "shelter"}, copied: filepath.Join(t.TempDir(), "old")}
+	var names []string
+	before := uint64(0)
+	for number := range all {
+		switch number {
+		case kept:
+			old.keep(t, c)
+		case all - 1:
+			before = old.life(ctx, t, c)
+			old.putBack(t, c)
+		}
+		name, err := c.stage.Handover(ctx, number+1)
+		must(t, err)
+		names = append(names, name)
+	}
+	if after := old.life(ctx, t, c); after <= before {
+		t.Errorf("the store was put back, and lives on as %d after %d", after, before)
+	}
+	more, err := c.stage.CountHeads(ctx, all)
+	must(t, err)
+	if more != 0 {
+		t.Errorf("%d more girls are in the beds than the stays say", more)
+	}
+	result, err := c.stage.Examine(ctx, names)
+	must(t, err)
+	if !result.Kept() || result.Referrals != all {
+		t.Errorf("a promise broke: %+v", result)
+	}
+	t.Logf("a shelter's store was put back once, to before %d of %d referrals", all-1-kept, all)
+	c.whole(ctx, t)
+	c.stop()
+	c.sound(t)
+}
+
 // older is a copy of a service's files.
 type older struct {
 	part   network.Part

@@ -257,6 +257,8 @@ func (h *house) learns() bool {
 		one = h.protection
 	case h.federal != nil:
 		one = h.federal
+	case h.shelter != nil:
+		one = h.shelter
 	}
 	if one == nil || one.RolledBack() == 0 {
 		return false

@@ -12,6 +12,7 @@ import (
 
 	identityv1 "amanat.example/proto/amanat/identity/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/kit/events"
 )
 
 // hubbub is the hub: what it has taken it brings, sooner or later, once or more often; what it forgets, nobody tells.
@@ -204,7 +205,7 @@ type unsteady struct {
 
 func (u unsteady) Invoke(ctx context.Context, method string, request, reply any, options ...grpc.CallOption) error {
 	c, to := u.house.c, u.house.c.house(u.house.node, u.to)
-	if to.down() || to.unsure || !c.calm && u.house.chance.Float64() < 0.01 {
+	if to.down() || to.unsure && method != events.ListEventsMethod || !c.calm && u.house.chance.Float64() < 0.01 {
 		return errAway
 	}
 	err := to.server().From(u.house.service, nil).Invoke(ctx, method, request, reply, options...)

@@ -203,7 +203,7 @@ func (h *house) restore(m mishap) {
 	h.open()
 }
 
-// rollBack puts an older copy in its place and tells nobody. Until a peer does, nobody works there. Its link is up: who does not
+// rollBack puts an older copy in its place and tells nobody. Until a peer or a service that follows it does, nobody works there. Its link is up: who does not
 // hear its peers can write what contradicts its lost life, and nobody can know (DESIGN I2: a person decides).
 func (h *house) rollBack(m mishap) {
 	if h.c.hub.cut[h.node] != 0 || h.c.now.Before(h.c.hub.slow[h.node]) || h.down() {

@@ -112,7 +112,7 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	policy[events.ListEventsMethod] = rpc.Row{Callers: []string{rpc.AnyCaller}, Early: true}
 	one.Server = rpc.NewLocal("protection", policy, nil)
 	protectionv1.RegisterProtectionServiceServer(one.Server, server.New(a))
-	eventsv1.RegisterEventServiceServer(one.Server, events.NewServer(db, store.Events))
+	eventsv1.RegisterEventServiceServer(one.Server, events.NewServer(db, store.Events, func() { one.rolledBack = max(one.rolledBack, db.Incarnation()) }))
 	return one, nil
 }
 
@@ -174,7 +174,7 @@ func (s *Stepped) Dossiers(ctx context.Context, each func(d *protectionv1.Receiv
 // Err says why the store has failed; nil while it has not. Then the service must not be used any more.
 func (s *Stepped) Err() error { return s.db.Err() }
 
-// RolledBack is an incarnation that a peer knows of this store, which has none so great: the service is to be opened anew after
+// RolledBack is an incarnation in which a peer, or a service that follows this one, knows more of the store than that holds: the service is to be opened anew after
 // Raise. Zero while nobody does.
 func (s *Stepped) RolledBack() uint64 { return s.rolledBack }
 

@@ -2,11 +2,15 @@ package shelter_test
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	eventsv1 "amanat.example/proto/amanat/events/v1"
@@ -14,14 +18,15 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/config"
 	"amanat.example/services/kit/identity"
+	"amanat.example/services/kit/process"
 	"amanat.example/services/kit/rpc"
 	"amanat.example/services/shelter"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// start runs the service as its program does, without a NATS to reach, and stops it at the end.
-func start(t *testing.T, root string) (address string, stop func()) {
+// start runs the service as its program does, without a NATS to reach, and stops it at the end; ended says why it ends by itself before.
+func start(t *testing.T, root string) (address string, stop func(), ended <-chan error) {
 	t.Helper()
 	s, err := shelter.New(t.Context(), shelter.Config{Service: config.Service{
 		Data: root, Node: "punjab", Listen: "127.0.0.1:0", Admin: "127.0.0.1:0",
@@ -31,17 +36,17 @@ func start(t *testing.T, root string) (address string, stop func()) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
+	why := make(chan error, 1)
+	go func() { why <- s.Run(ctx); close(why) }()
 	return s.Address().String(), func() {
 		cancel()
-		if err := <-ended; err != nil {
+		if err := <-why; err != nil {
 			t.Error(err)
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-	}
+	}, why
 }
 
 func dial(t *testing.T, root, as, address string, options ...grpc.DialOption) *grpc.ClientConn {
@@ -58,7 +63,8 @@ func dial(t *testing.T, root, as, address string, options ...grpc.DialOption) *g
 	return conn
 }
 
-// A hold and its events outlive a restart, and holds run out by themselves, with NATS away.
+// A hold and its events outlive a restart, and holds run out by themselves, with NATS away. Where somebody has read more events than there are,
+// the store was put back to an older copy: the service ends, and in its next life promises no bed before it was compared.
 func TestRestartAndExpiry(t *testing.T) {
 	root := t.TempDir()
 	if err := identity.InitNetwork(identity.Options{
@@ -66,7 +72,7 @@ func TestRestartAndExpiry(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	address, stop := start(t, root)
+	address, stop, _ := start(t, root)
 	gateway, err := identity.Load(root, "punjab", "gateway")
 	if err != nil {
 		t.Fatal(err)
@@ -98,8 +104,7 @@ func TestRestartAndExpiry(t *testing.T) {
 	}
 	stop()
 
-	address, stop = start(t, root)
-	defer stop()
+	address, stop, ended := start(t, root)
 	conn := dial(t, root, "referral", address)
 	client := shelterv1.NewShelterServiceClient(conn)
 	again, err := client.PlaceHold(t.Context(), request, grpc.WaitForReady(true))
@@ -115,5 +120,21 @@ func TestRestartAndExpiry(t *testing.T) {
 	}
 	if remaining := time.Until(again.GetExpireTime().AsTime()); remaining <= 0 || remaining > 90*time.Minute {
 		t.Fatalf("the hold ends in %v", remaining)
+	}
+
+	_, err = eventsv1.NewEventServiceClient(conn).ListEvents(t.Context(), &eventsv1.ListEventsRequest{StoreId: listed.GetStoreId(), After: 3, SeenPosition: 3})
+	if ended := <-ended; status.Code(err) != codes.Unavailable || !errors.Is(ended, process.ErrRolledBack) {
+		t.Fatalf("who has read more is told %v, and the service ends with %v", err, ended)
+	}
+	stop()
+	address, stop, _ = start(t, root)
+	defer stop()
+	conn = dial(t, root, "referral", address)
+	request.RequestId = "request-2"
+	if _, err := shelterv1.NewShelterServiceClient(conn).PlaceHold(t.Context(), request); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "restored") {
+		t.Errorf("a bed is promised by an older copy: %v", err)
+	}
+	if anew, err := eventsv1.NewEventServiceClient(conn).ListEvents(t.Context(), &eventsv1.ListEventsRequest{}); err != nil || anew.GetStoreId() == listed.GetStoreId() {
+		t.Errorf("it lives on as %v, %v", anew.GetStoreId(), err)
 	}
 }

@@ -34,9 +34,10 @@ type Stepped struct {
 	// Server takes the service's RPCs.
 	Server *rpc.Local
 
-	db    *kitstore.DB
-	app   *app.App
-	woken bool
+	db         *kitstore.DB
+	app        *app.App
+	woken      bool
+	rolledBack uint64 // the incarnation in which a follower has read more; zero for none
 }
 
 // OpenStepped opens the service over its store. Nothing needs to be closed.
@@ -58,7 +59,7 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	policy[events.ListEventsMethod] = rpc.Row{Callers: []string{rpc.AnyCaller}, Early: true}
 	one.Server = rpc.NewLocal("shelter", policy, a.Gate.Closed)
 	register(one.Server, a)
-	eventsv1.RegisterEventServiceServer(one.Server, events.NewServer(db, store.Events))
+	eventsv1.RegisterEventServiceServer(one.Server, events.NewServer(db, store.Events, func() { one.rolledBack = db.Incarnation() }))
 	return one, nil
 }
 
@@ -73,6 +74,15 @@ func (s *Stepped) EndDue(ctx context.Context) (next time.Time, err error) {
 
 // Woken says that EndDue is to be called again although its time has not come: something has changed since.
 func (s *Stepped) Woken() bool { return s.woken }
+
+// RolledBack is the incarnation in which a follower of its events has read more than the store holds: the service is to be opened anew after
+// Raise. Zero while nobody has.
+func (s *Stepped) RolledBack() uint64 { return s.rolledBack }
+
+// Raise begins a new incarnation, greater than above. The service must not be used any more.
+func (s *Stepped) Raise(ctx context.Context, above uint64) error {
+	return s.db.RaiseIncarnation(ctx, above)
+}
 
 // RestoreTo writes what the store holds into an empty engine, as a restore from its backup does: with a new incarnation.
 func (s *Stepped) RestoreTo(ctx context.Context, into kitstore.Engine, clock func() time.Time) error {

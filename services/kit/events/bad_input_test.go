@@ -26,12 +26,18 @@ func TestBadRequestsForEvents(t *testing.T) {
 	policy := rpc.Policy{events.ListEventsMethod: {Callers: []string{"referral"}}}
 	s := &rpctest.Suite{
 		Place: place, Descriptor: &eventsv1.EventService_ServiceDesc, Policy: policy, Writes: rpctest.Watch(db),
-		Address: place.Serve(t, policy, nil, func(r grpc.ServiceRegistrar) { eventsv1.RegisterEventServiceServer(r, events.NewServer(db, ownerLog)) }),
+		Address: place.Serve(t, policy, nil, func(r grpc.ServiceRegistrar) {
+			eventsv1.RegisterEventServiceServer(r, events.NewServer(db, ownerLog, func() {}))
+		}),
 		Calls: map[string]rpctest.Call{"ListEvents": {
 			Requests: func(testing.TB) []proto.Message {
-				return []proto.Message{&eventsv1.ListEventsRequest{After: 1, PageSize: 1}}
+				return []proto.Message{&eventsv1.ListEventsRequest{After: 1, PageSize: 1, StoreId: events.StoreID(db), SeenPosition: 1}}
 			},
-			Except: map[string]rpctest.Exception{"after absurd": rpctest.Accepted("after the last there is nothing")},
+			Except: map[string]rpctest.Exception{
+				"after absurd":         rpctest.Accepted("after the last there is nothing"),
+				"store_id unknown":     rpctest.Accepted("of another life of the store, or of another store"),
+				"seen_position absurd": rpctest.Accepted("the store was put back to an older copy"),
+			},
 		}},
 	}
 	t.Run("input", s.BadInput)

@@ -1,7 +1,6 @@
 package events
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -72,12 +71,12 @@ func (f *Follower) Step(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	page, same, err := f.read(ctx, mark)
-	if err == nil && !same {
-		f.c.Logger.Error("the store followed has changed, or was put back to an older copy: reading it again from the start",
+	page, err := f.read(ctx, mark)
+	if err == nil && mark.GetPosition() > 0 && page.GetStoreId() != mark.GetStoreId() {
+		f.c.Logger.Warn("the store followed lives another life: reading it again from the start",
 			logging.Peer(f.c.Node, f.c.From), logging.Count("position", mark.GetPosition()))
 		mark = &eventsv1.EventMark{}
-		page, _, err = f.read(ctx, mark)
+		page, err = f.read(ctx, mark)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("read the events of %s: %w", f.c.From, err)
@@ -96,26 +95,11 @@ func (f *Follower) Step(ctx context.Context) (int, error) {
 	return f.applyPage(ctx, page)
 }
 
-// read reads a page behind a mark, and whether the store is still the one in which the mark was made. The event at the mark is read once more,
-// where the mark knows what it said: another there tells that the store was rolled back and has written since.
-func (f *Follower) read(ctx context.Context, mark *eventsv1.EventMark) (page *eventsv1.ListEventsResponse, same bool, err error) {
-	after := mark.GetPosition()
-	if len(mark.GetDigest()) > 0 {
-		after--
-	}
-	page, err = f.c.Source.ListEvents(ctx, &eventsv1.ListEventsRequest{After: after})
-	switch {
-	case err != nil || mark.GetPosition() == 0:
-		return page, err == nil, err
-	case page.GetStoreId() != mark.GetStoreId() || page.GetLastPosition() < mark.GetPosition():
-		return nil, false, nil
-	case len(mark.GetDigest()) == 0:
-		return page, true, nil
-	case len(page.GetEvents()) == 0 || !bytes.Equal(digest(page.GetEvents()[0]), mark.GetDigest()):
-		return nil, false, nil
-	}
-	page.Events = page.GetEvents()[1:]
-	return page, true, nil
+// read reads a page behind a mark, and says what was read there last: who does not hold that was put back to an older copy, and learns it.
+func (f *Follower) read(ctx context.Context, mark *eventsv1.EventMark) (*eventsv1.ListEventsResponse, error) {
+	return f.c.Source.ListEvents(ctx, &eventsv1.ListEventsRequest{
+		After: mark.GetPosition(), StoreId: mark.GetStoreId(), SeenPosition: mark.GetPosition(), SeenDigest: mark.GetDigest(),
+	})
 }
 
 // digest is of what an event says; its position and id say nothing of that.

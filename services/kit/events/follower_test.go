@@ -15,6 +15,7 @@ import (
 	eventsv1 "amanat.example/proto/amanat/events/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/store"
 )
@@ -71,7 +72,7 @@ func drain(t *testing.T, step func(context.Context) (int, error)) {
 
 func TestFollowerAppliesEachEventOnceAndGoesOnAfterARestart(t *testing.T) {
 	owner := openFile(t, ownerSchema)
-	from := &source{server: events.NewServer(owner, ownerLog)}
+	from := &source{server: events.NewServer(owner, ownerLog, func() {})}
 	add(t, owner, 1, 600)
 	path := filepath.Join(t.TempDir(), "referral.db")
 	db := open(t, store.Options{Path: path, Schema: followerSchema})
@@ -97,7 +98,7 @@ func TestAnEventThatFailsKeepsItsPlaceAndUndoesNoOther(t *testing.T) {
 			owner, db := openFile(t, ownerSchema), openFile(t, followerSchema)
 			add(t, owner, 1, 5)
 			failing := true
-			f := follow(db, &source{server: events.NewServer(owner, ownerLog)}, func(tx *store.Tx, event *eventsv1.Event) error {
+			f := follow(db, &source{server: events.NewServer(owner, ownerLog, func() {})}, func(tx *store.Tx, event *eventsv1.Event) error {
 				if err := note(tx, event); err != nil {
 					return err
 				}
@@ -124,14 +125,14 @@ func TestAnEventThatFailsKeepsItsPlaceAndUndoesNoOther(t *testing.T) {
 }
 
 // A store that was restored lives another life, of another name: what it says is read from the start. One that was put back to an older copy
-// without a new incarnation is noticed by what it holds, whether it has written less since than was read, as much or more: else what it says
-// in place of what it has lost would be passed over for ever.
+// without a new incarnation learns it by what it holds, whether it has written less since than was read, as much or more: else what it says
+// in place of what it has lost would be passed over for ever, and what it has lost would be promised again.
 func TestAStoreThatWasPutBackIsReadAgainFromTheStart(t *testing.T) {
 	for _, restored := range []bool{true, false} {
 		for _, since := range []int{0, 1, 4, 6, 300} {
 			engine := store.NewMemory()
 			owner := open(t, store.Options{Engine: engine, Schema: ownerSchema})
-			from := &source{server: events.NewServer(owner, ownerLog)}
+			from := &source{server: events.NewServer(owner, ownerLog, func() {})}
 			add(t, owner, 1, 3)
 			old := engine.Clone()
 			add(t, owner, 4, 4)
@@ -146,7 +147,16 @@ func TestAStoreThatWasPutBackIsReadAgainFromTheStart(t *testing.T) {
 				}
 			}
 			add(t, back, 100, since)
-			from.set(events.NewServer(back, ownerLog), nil)
+			learned := 0
+			from.set(events.NewServer(back, ownerLog, func() { learned++ }), nil)
+			if !restored {
+				if n, err := f.Step(t.Context()); fault.ReasonOf(err) != fault.Unavailable || n > 0 || learned != 1 {
+					t.Errorf("with %d events since, its follower is told %v, and it has learned %d times that it was put back", since, err, learned)
+				}
+				if err := back.RaiseIncarnation(t.Context(), back.Incarnation()); err != nil {
+					t.Fatal(err)
+				}
+			}
 			drain(t, f.Step)
 			drain(t, f.Step) // it is told once
 			want := slices.Concat(names(1, 7), names(1, 3), names(100, 99+since))
@@ -180,7 +190,7 @@ func TestFollowerIsWokenElsePolls(t *testing.T) {
 		db := open(t, store.Options{Engine: store.NewMemory(), Schema: followerSchema})
 		w := &waker{}
 		logger, log := logged(t)
-		from := &source{server: events.NewServer(owner, ownerLog)}
+		from := &source{server: events.NewServer(owner, ownerLog, func() {})}
 		f := events.NewFollower(events.FollowerConfig{
 			DB: db, Log: followerLog, Node: "sindh", From: "shelter", Source: from, Handle: note, Waker: w, Logger: logger,
 		})
@@ -216,7 +226,7 @@ func TestFollowerIsWokenElsePolls(t *testing.T) {
 			t.Errorf("it was said %d times", n)
 		}
 		add(t, owner, 3, 1)
-		from.set(events.NewServer(owner, ownerLog), nil)
+		from.set(events.NewServer(owner, ownerLog, func() {}), nil)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if got := noted(t, db); !slices.Equal(got, names(1, 3)) {

@@ -1,7 +1,9 @@
 package events
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -92,6 +94,18 @@ func (l *Log) Append(tx *store.Tx, typ, subject string, now time.Time, data prot
 		return err
 	}
 	return l.events.Insert(tx, positionKey(last+1), event)
+}
+
+// holds says whether an event stands at a position, and says what somebody has read there.
+func (l *Log) holds(r store.Reader, position uint64, said []byte) (bool, error) {
+	if position == 0 {
+		return true, nil
+	}
+	event, err := l.events.Get(r, positionKey(position))
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && (len(said) == 0 || bytes.Equal(digest(event), said)), err
 }
 
 func positionKey(position uint64) store.Key { return store.K(position) }

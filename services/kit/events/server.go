@@ -2,23 +2,31 @@ package events
 
 import (
 	"context"
+	"errors"
 
 	eventsv1 "amanat.example/proto/amanat/events/v1"
+	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/store"
 )
 
 // ListEventsMethod is the method a policy row is for: the services that follow this one.
 const ListEventsMethod = eventsv1.EventService_ListEvents_FullMethodName
 
+var errRolledBack = fault.New(fault.Unavailable, "The store was put back to an older copy than the caller has read. The service begins a new life; read again.")
+
 // Server answers EventService from a log.
 type Server struct {
 	eventsv1.UnsafeEventServiceServer
-	db  *store.DB
-	log *Log
+	db         *store.DB
+	log        *Log
+	rolledBack func()
 }
 
-// NewServer serves a log that is kept in db.
-func NewServer(db *store.DB, log *Log) *Server { return &Server{db: db, log: log} }
+// NewServer serves a log that is kept in db. rolledBack is called when somebody has read an event that the store does not hold: it was put back
+// to an older copy without a word, and its service has to begin a new incarnation. Until it does, nobody reads.
+func NewServer(db *store.DB, log *Log, rolledBack func()) *Server {
+	return &Server{db: db, log: log, rolledBack: rolledBack}
+}
 
 // ListEvents lists committed events after a position, oldest first. A page may be shorter than
 // asked for; the caller is at the end when it has last_position.
@@ -29,9 +37,19 @@ func (s *Server) ListEvents(ctx context.Context, request *eventsv1.ListEventsReq
 	}
 	reply := &eventsv1.ListEventsResponse{StoreId: StoreID(s.db)}
 	err := s.db.View(ctx, func(r store.Reader) (err error) {
+		if request.GetStoreId() == reply.GetStoreId() {
+			if holds, err := s.log.holds(r, request.GetSeenPosition(), request.GetSeenDigest()); err != nil {
+				return err
+			} else if !holds {
+				return errRolledBack
+			}
+		}
 		reply.Events, reply.LastPosition, err = s.log.read(r, reply.StoreId, request.GetAfter(), min(limit, maxPage))
 		return err
 	})
+	if errors.Is(err, errRolledBack) {
+		s.rolledBack()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -35,12 +35,7 @@ func (p *Process) OpenPost(tables *post.Tables, handlers map[string]post.Handler
 		Node: p.Config.Node, Service: p.Identity.Name(), DB: p.DB, Tables: tables,
 		Keys: p.Identity.Keys(), Transport: transport, Handlers: handlers, Log: p.Log,
 		OnReconnected: reconnected,
-		OnRolledBack: func(above uint64) {
-			select {
-			case p.rolledBack <- above:
-			default: // one such word is enough
-			}
-		},
+		OnRolledBack:  p.learns,
 	})
 	if err != nil {
 		return nil, err

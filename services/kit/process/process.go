@@ -158,7 +158,7 @@ func (p *Process) serve(o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	eventsv1.RegisterEventServiceServer(p.Server, events.NewServer(p.DB, o.Events))
+	eventsv1.RegisterEventServiceServer(p.Server, events.NewServer(p.DB, o.Events, func() { p.learns(p.DB.Incarnation()) }))
 	backupv1.RegisterBackupServiceServer(p.Server, backup.NewServer(backup.Config{
 		Data: p.Config.Data, Node: p.Config.Node, Service: o.Name, Schema: o.Schema, DB: p.DB, Keys: p.Keys, Log: p.Log,
 	}))
@@ -209,6 +209,14 @@ func (p *Process) Run(ctx context.Context, tasks ...func(context.Context) error)
 // ErrRolledBack ends Run when a peer knows more of the service's store than the store itself: it was put back to an older copy, or lost. Its
 // incarnation is raised, so that at its next start it asks the others what it lost.
 var ErrRolledBack = errors.New("the store was rolled back to an older copy, or lost; start the service again, and it asks the other nodes what it lost")
+
+// learns that the store was rolled back, and must be greater than above.
+func (p *Process) learns(above uint64) {
+	select {
+	case p.rolledBack <- above:
+	default: // one such word is enough
+	}
+}
 
 func (p *Process) awaitRolledBack(ctx context.Context) error {
 	select {

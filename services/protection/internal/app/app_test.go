@@ -27,7 +27,7 @@ import (
 
 var errAway = status.Error(codes.Unavailable, "away")
 
-func newEventServer(b *bench) *events.Server { return events.NewServer(b.DB, store.Events) }
+func newEventServer(b *bench) *events.Server { return events.NewServer(b.DB, store.Events, func() {}) }
 
 const (
 	ready     = custodyv1.ReferralState_REFERRAL_STATE_READY

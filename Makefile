@@ -82,7 +82,8 @@ soak: need-go ## Repeat the random tests for MINUTES=n each: programs, histories
 	cat $(TMP)/soak-*.log | sed -nE 's/^(--- (PASS|FAIL|SKIP): .*)/\1/p; s/^ +[a-z_]+_test\.go:[0-9]+: /    /p; / inputs$$/p'; \
 	exit $$failed
 
-# What has goroutines of its own, or processes, goes on under the race detector, where there is one; beside it what is one goroutine's work.
+# What has goroutines of its own goes on under the race detector, where there is one (not the processes it starts); beside it what is one
+# goroutine's work.
 soak-race:
 	cd services && $(SOAK) $(RACE) -run 'AreLinearizable|KilledUnderLoad|OneBed' ./shelter/... ./referral/internal/server | tee -a $(TMP)/soak-race.log
 	cd deploy && $(SOAK) $(RACE) -run 'DemoUnderFaults|AccidentsOfNATS|LineOfANamespace' ./e2e | tee -a $(TMP)/soak-race.log

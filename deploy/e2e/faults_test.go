@@ -5,12 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"amanat.example/deploy/faults"
+	"amanat.example/deploy/network"
 	"amanat.example/deploy/story"
 	"amanat.example/services/kit/soaktest"
 )
@@ -25,6 +27,36 @@ func TestDemoUnderFaults(t *testing.T) {
 	for n := range soaktest.Rounds(t, 1, 1) {
 		yearUnderFaults(t, 13+uint64(n))
 	}
+}
+
+// A year of the whole network in one process, under the race detector, which does not look into the processes that the other tests start.
+func TestAYearInOneProcess(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the command under the race detector; run without -short")
+	}
+	if _, err := exec.LookPath("gcc"); err != nil {
+		t.Skip("no C compiler, so no race detector: apt-get install gcc libc6-dev")
+	}
+	t.Parallel()
+	amanat := build(t, "amanat-race", "amanat.example/deploy/amanat", "-race")
+	layout, err := network.Free(filepath.Join(t.TempDir(), "data"))
+	must(t, err)
+	must(t, layout.Init())
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	demo := exec.CommandContext(ctx, amanat, "demo", "--data", layout.Root, "--once", "--json", "--in-process", "--referrals", "10", "--pace", "max")
+	var told bytes.Buffer
+	demo.Stderr = &told
+	out, err := demo.Output() // a race that was found is an exit code of its own
+	if err != nil {
+		t.Fatalf("%v\n%s%s", err, out, told.String())
+	}
+	var result story.YearResult
+	must(t, json.Unmarshal(out, &result))
+	if result.Referrals < 8 || !result.Kept() {
+		t.Errorf("a promise broke: %s", out)
+	}
+	t.Logf("%d referrals, and no race", result.Referrals)
 }
 
 func yearUnderFaults(t *testing.T, seed uint64) {

@@ -15,8 +15,8 @@
 //   - A hold's fence grows with every hold of the store and carries the store's incarnation, so
 //     that a restored store's promises are not mistaken for those before (DESIGN section 4).
 //   - Holds that serve offers are compared with the referral service's list of live offers: none keeps a bed for an offer that is
-//     over, and a store that was restored promises nothing, and shows no bed as free, before it has the whole list; it then keeps promises and
-//     people, and no tentative hold of an offer. Who stands at the door is let in meanwhile, and what people see and count is put down.
+//     over, and a store that was restored, or put back without a word, which its followers show, promises nothing, and shows no bed as free,
+//     before it has the whole list; it then keeps promises and people, and no tentative hold of an offer. Who stands at the door is let in meanwhile, and what people see and count is put down.
 //   - After a restore whoever came on a referral is there, also where the referral is over or nobody knows the group any more (then a bed is
 //     taken that fits): a bed too few is mended by a headcount, one promised twice is not. Each shelter asks for one until all its groups
 //     are counted.

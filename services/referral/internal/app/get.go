@@ -123,6 +123,15 @@ func (a *App) holds(r kitstore.Reader, referral string) (bool, error) {
 	return store.Referrals.Has(r, kitstore.K(referral))
 }
 
+// has says that this node holds a referral, or an offer made to it there.
+func (a *App) has(r kitstore.Reader, referral string) (bool, error) {
+	if held, err := a.holds(r, referral); held || err != nil {
+		return held, err
+	}
+	offers, err := offersOf(r, referral)
+	return len(offers) > 0, err
+}
+
 // offersOf are the offers made to this node in one referral.
 func offersOf(r kitstore.Reader, referral string) (offers []*referralv1.OfferRecord, err error) {
 	err = store.Offers.Scan(r, kitstore.Range{Prefix: kitstore.K(referral)}, func(_ kitstore.Key, o *referralv1.OfferRecord) error {

@@ -55,6 +55,31 @@ func TestNothingOvertakesWhatIsOwed(t *testing.T) {
 	}
 }
 
+// What people wrote beside a letter that waits, of a life that its writer has lost, goes with it where nobody has the referral any more: no fault is
+// seen in it, and it lies in no quarantine.
+func TestAnAnnexThatWaitsOfALostReferral(t *testing.T) {
+	net := newNetwork(t)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	oldPunjab, oldOrigin := punjab.copy(), origin.copy()
+	net.submit()
+	punjab.restore(oldPunjab, true, false)
+	came := 0
+	for i := 0; i < len(net.sent); i++ {
+		if m := net.sent[i]; m.from == origin.Node && m.out.To.GetNode() == punjab.Node {
+			if m.out.Kind == "custody.annex.v1" {
+				came++
+			}
+			net.deliver(i) // it waits
+			i--
+		}
+	}
+	origin.restore(oldOrigin, true, false)
+	net.heal()
+	if came == 0 || len(net.refused) > 0 || punjab.Recovering() {
+		t.Errorf("%d came beside letters; refused: %q; it recovers still: %t", came, net.refused, punjab.Recovering())
+	}
+}
+
 // What a rule refuses of all that waits, where none should, holds up nothing of another referral, and does not stop the service.
 func TestWhatIsRefusedInARecoveryHoldsUpNothingElse(t *testing.T) {
 	net := newNetwork(t)

@@ -256,14 +256,20 @@ func letterOf(w *referralv1.WaitingRecord) *postv1.Letter {
 }
 
 // ofEarlierLife says that a letter's writer was restored after it wrote it. What this node told the writer, in this life or one that it
-// has lost itself, is all that the writer will hear of that life: what is applied later would contradict what it writes since.
+// has lost itself, is all that the writer will hear of that life: what is applied later would contradict what it writes since. An annex contradicts
+// nothing, where there is still something to which it belongs.
 func (a *App) ofEarlierLife(tx *kitstore.Tx, w *referralv1.WaitingRecord) (bool, error) {
-	if w.GetKind() == "" || w.GetKind() == kindAnnex || mutant.Off("earlier life") { // an annex contradicts nothing
+	if w.GetKind() == "" || mutant.Off("earlier life") {
 		return false, nil
 	}
 	known, err := a.known(tx)
 	if err != nil || w.GetIncarnation() >= known[w.GetFromNode()] {
 		return false, err
+	}
+	if w.GetKind() == kindAnnex {
+		if has, err := a.has(tx, w.GetReferral()); has || err != nil {
+			return false, err
+		}
 	}
 	a.Log.Warn("a letter that waited is of a life that its writer has lost", logging.Referral(w.GetReferral()), logging.Peer(w.GetFromNode(), "referral"))
 	return true, nil
@@ -281,13 +287,12 @@ func (a *App) mayGo(tx *kitstore.Tx, w *referralv1.WaitingRecord) (bool, error) 
 	if w.GetKind() != kindReply && w.GetKind() != kindAnnex {
 		return true, nil
 	}
+	if w.GetKind() == kindAnnex { // it is kept where its referral is known
+		return a.has(tx, w.GetReferral())
+	}
 	held, err := optional(store.Referrals.Get(tx, kitstore.K(w.GetReferral())))
 	if err != nil {
 		return false, err
-	}
-	if w.GetKind() == kindAnnex { // it is kept where its referral is known
-		offers, err := offersOf(tx, w.GetReferral())
-		return held != nil || len(offers) > 0, err
 	}
 	still, err := a.still(tx, w.GetReferral(), held.GetNewIn())
 	return !still, err

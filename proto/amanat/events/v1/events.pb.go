@@ -10,6 +10,7 @@ package eventsv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	anypb "google.golang.org/protobuf/types/known/anypb"
@@ -462,22 +463,22 @@ var File_amanat_events_v1_events_proto protoreflect.FileDescriptor
 
 const file_amanat_events_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1damanat/events/v1/events.proto\x12\x10amanat.events.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\x01\n" +
+	"\x1damanat/events/v1/events.proto\x12\x10amanat.events.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\x01\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\x04R\bposition\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x03 \x01(\tR\x04type\x12\x18\n" +
 	"\asubject\x18\x04 \x01(\tR\asubject\x12.\n" +
 	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12(\n" +
-	"\x04data\x18\x06 \x01(\v2\x14.google.protobuf.AnyR\x04data\"\xc8\x01\n" +
+	"\x04data\x18\x06 \x01(\v2\x14.google.protobuf.AnyR\x04data\"\xd3\x01\n" +
 	"\x11ListEventsRequest\x12\x14\n" +
 	"\x05after\x18\x01 \x01(\x04R\x05after\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\"\n" +
-	"\bstore_id\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18dR\astoreId\x12#\n" +
-	"\rseen_position\x18\x04 \x01(\x04R\fseenPosition\x12+\n" +
-	"\vseen_digest\x18\x05 \x01(\fB\n" +
-	"\xbaH\a\xd8\x01\x01z\x02h R\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12%\n" +
+	"\bstore_id\x18\x03 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18dR\astoreId\x12(\n" +
+	"\rseen_position\x18\x04 \x01(\x04B\x03\xe0A\x01R\fseenPosition\x12.\n" +
+	"\vseen_digest\x18\x05 \x01(\fB\r\xe0A\x01\xbaH\a\xd8\x01\x01z\x02h R\n" +
 	"seenDigest\"\x85\x01\n" +
 	"\x12ListEventsResponse\x12/\n" +
 	"\x06events\x18\x01 \x03(\v2\x17.amanat.events.v1.EventR\x06events\x12#\n" +

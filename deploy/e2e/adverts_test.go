@@ -245,6 +245,7 @@ func TestHubWipedAndRolledBack(t *testing.T) {
 	if got := p.says(); got != "FULL" || !p.heard().Equal(before) {
 		t.Errorf("after an old advert Quetta says %s, heard of at %s and then %s", got, before, p.heard())
 	}
+	t.Logf("the hub was wiped once and rolled back once; adverts that were superseded: %s before that, and then %s", superseded, p.counted(advert.Superseded))
 }
 
 // forgetReaders has a copy of the hub's files deliver everything again.

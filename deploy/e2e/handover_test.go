@@ -263,6 +263,7 @@ func TestHubAwayForTheFirstHalf(t *testing.T) {
 	})
 	must(t, waiting.Wait())
 	c.examine(ctx, t, names)
+	t.Logf("the hub was away once, while the first 4 of %d referrals were submitted", len(names))
 	c.operated(t)
 	c.stop()
 	c.sound(t)

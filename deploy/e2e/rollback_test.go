@@ -96,6 +96,7 @@ func TestAReferralNobodyHoldsAnyMore(t *testing.T) {
 	if !result.Kept() || result.Referrals != 2 {
 		t.Errorf("a promise broke: %+v", result)
 	}
+	t.Logf("a store was put back once, to before a referral of which nobody else had heard; %d were handed on", result.Referrals)
 	c.whole(ctx, t)
 	c.stop()
 	c.sound(t)
@@ -238,6 +239,7 @@ func TestFederalCellRolledBack(t *testing.T) {
 	post("/v1/publications:revise", revision, "publications:resume", http.StatusBadRequest)
 	post("/v1/publications:resume", `{"lost":["publications/2020-01-e1"]}`, "2020-01", http.StatusOK)
 	post("/v1/publications:revise", revision, "{", http.StatusOK)
+	t.Logf("the federal cell was put back once, and had again what was told of %d persons", before.GetTotal().GetIdentified())
 	c.stop()
 	c.sound(t)
 }

@@ -22,7 +22,7 @@ RACE := $(if $(shell command -v gcc || command -v clang),-race)
 export GORACE ?= atexit_sleep_ms=10
 
 # What the tests keep in memory is small, and processors are what they wait for: fewer collections.
-test test-networks test-alone: export GOGC ?= 400
+test test-networks test-alone soak soak-race soak-alone: export GOGC ?= 400
 
 # Tests that are one goroutine's work do a part of it under the race detector (soaktest.Alone), and all of it in a run without.
 ALONE := Explore|TestDays|EveryReachable|RandomPrograms|RestoredAtEveryMoment|RestoredInOtherLives|DeadlinesOfFamilies|ADeadlineOnRandomWalks|EveryByteOfAFile|ASearchIsExact|NothingNarrower|EveryYearIsTaken|TestMarginals|TheSameOptionsMakeTheSameYear|SurgeOfAnyYear|WhatIsOverCostsNothing|PowerIsCut|BitsTurnAround|ADiskThatFails

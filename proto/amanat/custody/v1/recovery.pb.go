@@ -205,6 +205,7 @@ type RecoveryStep struct {
 	//
 	//	*RecoveryStep_Event
 	//	*RecoveryStep_Reply
+	//	*RecoveryStep_Refused
 	Step          isRecoveryStep_Step `protobuf_oneof:"step"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -265,6 +266,15 @@ func (x *RecoveryStep) GetReply() *SignedReply {
 	return nil
 }
 
+func (x *RecoveryStep) GetRefused() *RefusedHandover {
+	if x != nil {
+		if x, ok := x.Step.(*RecoveryStep_Refused); ok {
+			return x.Refused
+		}
+	}
+	return nil
+}
+
 type isRecoveryStep_Step interface {
 	isRecoveryStep_Step()
 }
@@ -279,9 +289,71 @@ type RecoveryStep_Reply struct {
 	Reply *SignedReply `protobuf:"bytes,2,opt,name=reply,proto3,oneof"`
 }
 
+type RecoveryStep_Refused struct {
+	// A handover that the asker refused.
+	Refused *RefusedHandover `protobuf:"bytes,3,opt,name=refused,proto3,oneof"`
+}
+
 func (*RecoveryStep_Event) isRecoveryStep_Step() {}
 
 func (*RecoveryStep_Reply) isRecoveryStep_Step() {}
+
+func (*RecoveryStep_Refused) isRecoveryStep_Step() {}
+
+// RefusedHandover is a handover that was refused. Who refused it is no party to the chain by it, and is told it alone.
+type RefusedHandover struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Hash of the Offered event on which the person was handed on.
+	Offer []byte `protobuf:"bytes,1,opt,name=offer,proto3" json:"offer,omitempty"`
+	// The refusal.
+	Refusal       *SignedReply `protobuf:"bytes,2,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefusedHandover) Reset() {
+	*x = RefusedHandover{}
+	mi := &file_amanat_custody_v1_recovery_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefusedHandover) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefusedHandover) ProtoMessage() {}
+
+func (x *RefusedHandover) ProtoReflect() protoreflect.Message {
+	mi := &file_amanat_custody_v1_recovery_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefusedHandover.ProtoReflect.Descriptor instead.
+func (*RefusedHandover) Descriptor() ([]byte, []int) {
+	return file_amanat_custody_v1_recovery_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RefusedHandover) GetOffer() []byte {
+	if x != nil {
+		return x.Offer
+	}
+	return nil
+}
+
+func (x *RefusedHandover) GetRefusal() *SignedReply {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
 
 // RecoveryAnswer ends an answer: every part went before it.
 type RecoveryAnswer struct {
@@ -296,7 +368,7 @@ type RecoveryAnswer struct {
 
 func (x *RecoveryAnswer) Reset() {
 	*x = RecoveryAnswer{}
-	mi := &file_amanat_custody_v1_recovery_proto_msgTypes[4]
+	mi := &file_amanat_custody_v1_recovery_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -308,7 +380,7 @@ func (x *RecoveryAnswer) String() string {
 func (*RecoveryAnswer) ProtoMessage() {}
 
 func (x *RecoveryAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_recovery_proto_msgTypes[4]
+	mi := &file_amanat_custody_v1_recovery_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -321,7 +393,7 @@ func (x *RecoveryAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoveryAnswer.ProtoReflect.Descriptor instead.
 func (*RecoveryAnswer) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_recovery_proto_rawDescGZIP(), []int{4}
+	return file_amanat_custody_v1_recovery_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RecoveryAnswer) GetKnown() []*Incarnation {
@@ -351,7 +423,7 @@ type OfferVoid struct {
 
 func (x *OfferVoid) Reset() {
 	*x = OfferVoid{}
-	mi := &file_amanat_custody_v1_recovery_proto_msgTypes[5]
+	mi := &file_amanat_custody_v1_recovery_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -363,7 +435,7 @@ func (x *OfferVoid) String() string {
 func (*OfferVoid) ProtoMessage() {}
 
 func (x *OfferVoid) ProtoReflect() protoreflect.Message {
-	mi := &file_amanat_custody_v1_recovery_proto_msgTypes[5]
+	mi := &file_amanat_custody_v1_recovery_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -376,7 +448,7 @@ func (x *OfferVoid) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferVoid.ProtoReflect.Descriptor instead.
 func (*OfferVoid) Descriptor() ([]byte, []int) {
-	return file_amanat_custody_v1_recovery_proto_rawDescGZIP(), []int{5}
+	return file_amanat_custody_v1_recovery_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *OfferVoid) GetReferral() string {
@@ -406,11 +478,15 @@ const file_amanat_custody_v1_recovery_proto_rawDesc = "" +
 	"\fRecoveryPart\x12$\n" +
 	"\breferral\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\breferral\x12.\n" +
 	"\x05chain\x18\x02 \x01(\v2\x18.amanat.custody.v1.ChainR\x05chain\x125\n" +
-	"\x05steps\x18\x03 \x03(\v2\x1f.amanat.custody.v1.RecoveryStepR\x05steps\"\x86\x01\n" +
+	"\x05steps\x18\x03 \x03(\v2\x1f.amanat.custody.v1.RecoveryStepR\x05steps\"\xc6\x01\n" +
 	"\fRecoveryStep\x126\n" +
 	"\x05event\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedEventH\x00R\x05event\x126\n" +
-	"\x05reply\x18\x02 \x01(\v2\x1e.amanat.custody.v1.SignedReplyH\x00R\x05replyB\x06\n" +
-	"\x04step\"m\n" +
+	"\x05reply\x18\x02 \x01(\v2\x1e.amanat.custody.v1.SignedReplyH\x00R\x05reply\x12>\n" +
+	"\arefused\x18\x03 \x01(\v2\".amanat.custody.v1.RefusedHandoverH\x00R\arefusedB\x06\n" +
+	"\x04step\"j\n" +
+	"\x0fRefusedHandover\x12\x1d\n" +
+	"\x05offer\x18\x01 \x01(\fB\a\xbaH\x04z\x02h R\x05offer\x128\n" +
+	"\arefusal\x18\x02 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\arefusal\"m\n" +
 	"\x0eRecoveryAnswer\x12?\n" +
 	"\x05known\x18\x01 \x03(\v2\x1e.amanat.custody.v1.IncarnationB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05known\x12\x1a\n" +
 	"\brestored\x18\x02 \x01(\bR\brestored\"P\n" +
@@ -430,30 +506,33 @@ func file_amanat_custody_v1_recovery_proto_rawDescGZIP() []byte {
 	return file_amanat_custody_v1_recovery_proto_rawDescData
 }
 
-var file_amanat_custody_v1_recovery_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_amanat_custody_v1_recovery_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_amanat_custody_v1_recovery_proto_goTypes = []any{
-	(*Incarnation)(nil),    // 0: amanat.custody.v1.Incarnation
-	(*RecoveryQuery)(nil),  // 1: amanat.custody.v1.RecoveryQuery
-	(*RecoveryPart)(nil),   // 2: amanat.custody.v1.RecoveryPart
-	(*RecoveryStep)(nil),   // 3: amanat.custody.v1.RecoveryStep
-	(*RecoveryAnswer)(nil), // 4: amanat.custody.v1.RecoveryAnswer
-	(*OfferVoid)(nil),      // 5: amanat.custody.v1.OfferVoid
-	(*Chain)(nil),          // 6: amanat.custody.v1.Chain
-	(*SignedEvent)(nil),    // 7: amanat.custody.v1.SignedEvent
-	(*SignedReply)(nil),    // 8: amanat.custody.v1.SignedReply
+	(*Incarnation)(nil),     // 0: amanat.custody.v1.Incarnation
+	(*RecoveryQuery)(nil),   // 1: amanat.custody.v1.RecoveryQuery
+	(*RecoveryPart)(nil),    // 2: amanat.custody.v1.RecoveryPart
+	(*RecoveryStep)(nil),    // 3: amanat.custody.v1.RecoveryStep
+	(*RefusedHandover)(nil), // 4: amanat.custody.v1.RefusedHandover
+	(*RecoveryAnswer)(nil),  // 5: amanat.custody.v1.RecoveryAnswer
+	(*OfferVoid)(nil),       // 6: amanat.custody.v1.OfferVoid
+	(*Chain)(nil),           // 7: amanat.custody.v1.Chain
+	(*SignedEvent)(nil),     // 8: amanat.custody.v1.SignedEvent
+	(*SignedReply)(nil),     // 9: amanat.custody.v1.SignedReply
 }
 var file_amanat_custody_v1_recovery_proto_depIdxs = []int32{
 	0, // 0: amanat.custody.v1.RecoveryQuery.known:type_name -> amanat.custody.v1.Incarnation
-	6, // 1: amanat.custody.v1.RecoveryPart.chain:type_name -> amanat.custody.v1.Chain
+	7, // 1: amanat.custody.v1.RecoveryPart.chain:type_name -> amanat.custody.v1.Chain
 	3, // 2: amanat.custody.v1.RecoveryPart.steps:type_name -> amanat.custody.v1.RecoveryStep
-	7, // 3: amanat.custody.v1.RecoveryStep.event:type_name -> amanat.custody.v1.SignedEvent
-	8, // 4: amanat.custody.v1.RecoveryStep.reply:type_name -> amanat.custody.v1.SignedReply
-	0, // 5: amanat.custody.v1.RecoveryAnswer.known:type_name -> amanat.custody.v1.Incarnation
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	8, // 3: amanat.custody.v1.RecoveryStep.event:type_name -> amanat.custody.v1.SignedEvent
+	9, // 4: amanat.custody.v1.RecoveryStep.reply:type_name -> amanat.custody.v1.SignedReply
+	4, // 5: amanat.custody.v1.RecoveryStep.refused:type_name -> amanat.custody.v1.RefusedHandover
+	9, // 6: amanat.custody.v1.RefusedHandover.refusal:type_name -> amanat.custody.v1.SignedReply
+	0, // 7: amanat.custody.v1.RecoveryAnswer.known:type_name -> amanat.custody.v1.Incarnation
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_amanat_custody_v1_recovery_proto_init() }
@@ -465,6 +544,7 @@ func file_amanat_custody_v1_recovery_proto_init() {
 	file_amanat_custody_v1_recovery_proto_msgTypes[3].OneofWrappers = []any{
 		(*RecoveryStep_Event)(nil),
 		(*RecoveryStep_Reply)(nil),
+		(*RecoveryStep_Refused)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -472,7 +552,7 @@ func file_amanat_custody_v1_recovery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_amanat_custody_v1_recovery_proto_rawDesc), len(file_amanat_custody_v1_recovery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

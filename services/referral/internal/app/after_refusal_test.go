@@ -81,3 +81,39 @@ func (n *node) loseOffer(offer string) {
 	n.t.Helper()
 	must(n.t, n.DB.Update(background, func(tx *kitstore.Tx) error { return store.Offers.Delete(tx, store.OfferKey(offer)) }))
 }
+
+// Who refused a handover is put back to when it had promised to take it, and the chain that it refused comes once more: it has its refusal again,
+// owns nothing, and keeps no bed.
+func TestARefusedHandoverStaysRefusedAfterARestore(t *testing.T) {
+	for _, heard := range []bool{true, false} {
+		net := newNetwork(t)
+		origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+		v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
+		referral, offer := v.GetName(), v.GetOffers()[0].GetName()
+		old := punjab.copy()
+		punjab.spoilt = true // it has lost its promise
+		must(t, punjab.DB.Update(background, func(tx *kitstore.Tx) error {
+			record, err := store.Offers.Get(tx, store.OfferKey(offer))
+			if err != nil {
+				return err
+			}
+			record.State = custodyv1.OfferState_OFFER_STATE_LAPSED
+			return store.Offers.Put(tx, store.OfferKey(offer), record)
+		}))
+		_, err := origin.DispatchReferral(background, net.dispatchRequest(referral), actor)
+		must(t, err)
+		net.settle()
+		if got := origin.get(referral); got.GetOwnerNode() != origin.Node {
+			t.Fatalf("it was not refused: %v", got)
+		}
+		punjab.spoilt = false
+		punjab.restore(old, true, heard)
+		net.heal()
+		if s := punjab.chain(referral).State(); s.Owner == punjab.Node || len(net.refused) > 0 {
+			t.Errorf("the chain again: %t; by who refused, %s owns it; refused %q", heard, s.Owner, net.refused)
+		}
+		if o := punjab.maybeOffer(offer); o.GetState() != custodyv1.OfferState_OFFER_STATE_LAPSED || punjab.calls[len(punjab.calls)-1] != "ReleaseHold" {
+			t.Errorf("the chain again: %t; the offer is %v, and the shelter was asked %v", heard, o.GetState(), punjab.calls)
+		}
+	}
+}

@@ -41,7 +41,13 @@ func (a *App) takeChain(tx *kitstore.Tx, from string, letter *custodyv1.ChainLet
 			return err
 		}
 		if still || recalled { // what this node promised may be among what it lost
-			return w.recall(held)
+			known, err := w.refusedBefore()
+			if err != nil {
+				return err
+			}
+			if !known {
+				return w.recall(held)
+			}
 		}
 		if refused, err := w.refuseHandover(); refused || err != nil {
 			return err

@@ -62,6 +62,17 @@ func stepsOf(chain *custody.Chain, node string) (steps []step) {
 	return steps
 }
 
+// refusalsOf are the handovers that a node refused, each with the offer on which it was made.
+func refusalsOf(chain *custody.Chain, node string) (all []*custodyv1.RefusedHandover) {
+	links := chain.Links()
+	for i, l := range links {
+		if _, by := custody.Said(l); l.Event.GetHandoverRefused() != nil && by == node {
+			all = append(all, &custodyv1.RefusedHandover{Offer: links[i-1].Event.GetDispatched().GetOffer(), Refusal: l.Event.GetHandoverRefused().GetRefusal()})
+		}
+	}
+	return all
+}
+
 // receivePart takes in what another node still knows of a referral. It only adds: what this store knows it keeps.
 func (a *App) receivePart(tx *kitstore.Tx, from string, part *custodyv1.RecoveryPart) error {
 	record, err := a.recovery(tx)
@@ -90,7 +101,45 @@ func (a *App) receivePart(tx *kitstore.Tx, from string, part *custodyv1.Recovery
 			return err
 		}
 	}
+	for _, m := range part.GetSteps() {
+		if err := a.recallRefusal(tx, part.GetReferral(), m.GetRefused()); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// recallRefusal writes down again that this node refused a handover, which its writer has acted on: it stays refused, and the offer on which it
+// was made is over. nil for none.
+func (a *App) recallRefusal(tx *kitstore.Tx, referral string, h *custodyv1.RefusedHandover) error {
+	if h == nil {
+		return nil
+	}
+	reply, err := custody.OpenReply(a.Roster, h.GetRefusal())
+	dispatched := reply.GetRefused().GetDispatched()
+	if err != nil || reply.GetNode() != a.Node || reply.GetReferral() != referral || len(dispatched) != len(custody.Hash{}) || len(h.GetOffer()) != len(custody.Hash{}) {
+		return refuse(reasonChain)
+	}
+	key := kitstore.K(referral, custody.Hash(dispatched).String())
+	if known, err := store.Refusals.Has(tx, key); known || err != nil {
+		return err
+	}
+	if err := store.Refusals.Insert(tx, key, h.GetRefusal()); err != nil {
+		return err
+	}
+	name := store.OfferName(referral, custody.Hash(h.GetOffer()).String())
+	record, err := optional(store.Offers.Get(tx, store.OfferKey(name)))
+	if err != nil || record == nil || !rules.Open(record.GetState()) {
+		return err
+	}
+	o, err := a.openReceived(tx, name, record)
+	if err != nil {
+		return err
+	}
+	if err := o.lapse(reply.GetRefused().GetReason()); err != nil {
+		return err
+	}
+	return o.put()
 }
 
 // openSteps verifies what stands alone: each event by its owner, each reply by this node.
@@ -123,6 +172,11 @@ func (w *work) recall(held *custody.Chain) error {
 			continue
 		}
 		if err := w.recallOffer(w.tx, s, steps[i:]); err != nil {
+			return err
+		}
+	}
+	for _, refused := range refusalsOf(w.chain, w.Node) {
+		if err := w.recallRefusal(w.tx, w.chain.State().Referral, refused); err != nil {
 			return err
 		}
 	}

@@ -132,6 +132,9 @@ func (a *App) tellChain(tx *kitstore.Tx, node, referral string) error {
 				part.Steps = append(part.Steps, step.message())
 			}
 		}
+		for _, refused := range refusalsOf(chain, node) {
+			part.Steps = append(part.Steps, &custodyv1.RecoveryStep{Step: &custodyv1.RecoveryStep_Refused{Refused: refused}})
+		}
 	default:
 		return nil
 	}

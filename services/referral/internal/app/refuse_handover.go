@@ -55,6 +55,15 @@ func (w *work) refuseHandover() (bool, error) {
 	return true, nil
 }
 
+// refusedBefore says that this node has refused the handover with which a chain ends.
+func (w *work) refusedBefore() (bool, error) {
+	s := w.chain.State()
+	if s.Handover == nil || s.Owner != w.Node || s.Handover.By == w.Node {
+		return false, nil
+	}
+	return store.Refusals.Has(w.tx, kitstore.K(s.Referral, s.Handover.Event.String()))
+}
+
 // newRefusal signs a refusal and keeps it; nil where the handover is one that this node has promised to take.
 func (w *work) newRefusal(key kitstore.Key) (*custodyv1.SignedReply, error) {
 	s := w.chain.State()

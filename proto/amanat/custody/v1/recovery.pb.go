@@ -306,7 +306,10 @@ type RefusedHandover struct {
 	// Hash of the Offered event on which the person was handed on.
 	Offer []byte `protobuf:"bytes,1,opt,name=offer,proto3" json:"offer,omitempty"`
 	// The refusal.
-	Refusal       *SignedReply `protobuf:"bytes,2,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	Refusal *SignedReply `protobuf:"bytes,2,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	// Position of the Dispatched event, and the node that wrote it.
+	Sequence      uint64 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	FromNode      string `protobuf:"bytes,4,opt,name=from_node,json=fromNode,proto3" json:"from_node,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -353,6 +356,20 @@ func (x *RefusedHandover) GetRefusal() *SignedReply {
 		return x.Refusal
 	}
 	return nil
+}
+
+func (x *RefusedHandover) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *RefusedHandover) GetFromNode() string {
+	if x != nil {
+		return x.FromNode
+	}
+	return ""
 }
 
 // RecoveryAnswer ends an answer: every part went before it.
@@ -483,10 +500,12 @@ const file_amanat_custody_v1_recovery_proto_rawDesc = "" +
 	"\x05event\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedEventH\x00R\x05event\x126\n" +
 	"\x05reply\x18\x02 \x01(\v2\x1e.amanat.custody.v1.SignedReplyH\x00R\x05reply\x12>\n" +
 	"\arefused\x18\x03 \x01(\v2\".amanat.custody.v1.RefusedHandoverH\x00R\arefusedB\x06\n" +
-	"\x04step\"j\n" +
+	"\x04step\"\xac\x01\n" +
 	"\x0fRefusedHandover\x12\x1d\n" +
 	"\x05offer\x18\x01 \x01(\fB\a\xbaH\x04z\x02h R\x05offer\x128\n" +
-	"\arefusal\x18\x02 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\arefusal\"m\n" +
+	"\arefusal\x18\x02 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\arefusal\x12\x1a\n" +
+	"\bsequence\x18\x03 \x01(\x04R\bsequence\x12$\n" +
+	"\tfrom_node\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18(R\bfromNode\"m\n" +
 	"\x0eRecoveryAnswer\x12?\n" +
 	"\x05known\x18\x01 \x03(\v2\x1e.amanat.custody.v1.IncarnationB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05known\x12\x1a\n" +
 	"\brestored\x18\x02 \x01(\bR\brestored\"P\n" +

@@ -112,6 +112,9 @@ func TestARefusedHandoverStaysRefusedAfterARestore(t *testing.T) {
 		if s := punjab.chain(referral).State(); s.Owner == punjab.Node || len(net.refused) > 0 {
 			t.Errorf("the chain again: %t; by who refused, %s owns it; refused %q", heard, s.Owner, net.refused)
 		}
+		if told := punjab.eventsOf("referral.handover.refused.v1"); len(told) != 2 { // who follows may have lost it too
+			t.Errorf("the chain again: %t; who follows is told %d times", heard, len(told))
+		}
 		if o := punjab.maybeOffer(offer); o.GetState() != custodyv1.OfferState_OFFER_STATE_LAPSED || punjab.calls[len(punjab.calls)-1] != "ReleaseHold" {
 			t.Errorf("the chain again: %t; the offer is %v, and the shelter was asked %v", heard, o.GetState(), punjab.calls)
 		}

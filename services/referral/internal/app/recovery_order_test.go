@@ -135,6 +135,9 @@ func TestRestoredNodeThatWasChosenOnce(t *testing.T) {
 	if o.GetState() != custodyv1.OfferState_OFFER_STATE_WITHDRAWN || len(net.refused) > 0 {
 		t.Errorf("the offer is %v; refused: %q", o.GetState(), net.refused)
 	}
+	if told := punjab.eventsOf("referral.offer.withdrawn.v1"); len(told) != 2 { // who follows this node may have lost it too
+		t.Errorf("that it was taken back is told %d times", len(told))
+	}
 }
 
 // A letter that waits at a restored node is of an earlier life of its writer once that was restored too: it is not applied behind the

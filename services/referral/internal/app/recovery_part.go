@@ -67,7 +67,10 @@ func refusalsOf(chain *custody.Chain, node string) (all []*custodyv1.RefusedHand
 	links := chain.Links()
 	for i, l := range links {
 		if _, by := custody.Said(l); l.Event.GetHandoverRefused() != nil && by == node {
-			all = append(all, &custodyv1.RefusedHandover{Offer: links[i-1].Event.GetDispatched().GetOffer(), Refusal: l.Event.GetHandoverRefused().GetRefusal()})
+			handover := links[i-1].Event
+			all = append(all, &custodyv1.RefusedHandover{
+				Offer: handover.GetDispatched().GetOffer(), Refusal: l.Event.GetHandoverRefused().GetRefusal(), Sequence: handover.GetSequence(), FromNode: handover.GetOwner(),
+			})
 		}
 	}
 	return all
@@ -127,16 +130,21 @@ func (a *App) recallRefusal(tx *kitstore.Tx, referral string, h *custodyv1.Refus
 	if err := store.Refusals.Insert(tx, key, h.GetRefusal()); err != nil {
 		return err
 	}
-	name := store.OfferName(referral, custody.Hash(h.GetOffer()).String())
+	reason, name := reply.GetRefused().GetReason(), store.OfferName(referral, custody.Hash(h.GetOffer()).String())
 	record, err := optional(store.Offers.Get(tx, store.OfferKey(name)))
-	if err != nil || record == nil || !rules.Open(record.GetState()) {
+	if err != nil || record == nil {
 		return err
 	}
 	o, err := a.openReceived(tx, name, record)
 	if err != nil {
 		return err
 	}
-	if err := o.lapse(reply.GetRefused().GetReason()); err != nil {
+	if err := a.tellRefused(tx, &referralv1.HandoverRefused{
+		Referral: referral, FromNode: h.GetFromNode(), Node: a.Node, Reason: reason, Unit: o.event.GetOffered().GetToUnit(), Sequence: h.GetSequence(),
+	}); err != nil || !rules.Open(record.GetState()) {
+		return err
+	}
+	if err := o.lapse(reason); err != nil {
 		return err
 	}
 	return o.put()
@@ -241,6 +249,14 @@ func (a *App) recallOffer(tx *kitstore.Tx, offered step, steps []step) error {
 	if isNew || lost && rules.Recallable(record.GetState()) {
 		before := record.GetState()
 		rules.Recall(record, said)
+		for _, s := range said {
+			if s.Event.GetOfferWithdrawn() == nil && s.Event.GetOfferExpired() == nil || s.Event.GetOwner() == a.Node {
+				continue
+			}
+			if err := a.tellHeard(tx, a.Now(), s.Event, o.changed(0)); err != nil { // who follows this service may have lost it too
+				return err
+			}
+		}
 		return o.recalled(before)
 	}
 	for _, s := range said {

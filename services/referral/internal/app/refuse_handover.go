@@ -136,7 +136,11 @@ func (w *work) handoverRefused(r *custodyv1.Reply, letter *custodyv1.ReplyLetter
 
 func (w *work) tellRefused(from, by, reason, unit string) error {
 	s := w.chain.State()
-	return w.Events.Append(w.tx, "referral.handover.refused.v1", s.Referral, w.now, &referralv1.HandoverRefused{
+	return w.App.tellRefused(w.tx, &referralv1.HandoverRefused{
 		Referral: s.Referral, FromNode: from, Node: by, Reason: reason, Unit: unit, Sequence: s.Sequence,
 	})
+}
+
+func (a *App) tellRefused(tx *kitstore.Tx, e *referralv1.HandoverRefused) error {
+	return a.Events.Append(tx, "referral.handover.refused.v1", e.GetReferral(), a.Now(), e)
 }

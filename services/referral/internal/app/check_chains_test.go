@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -88,5 +89,21 @@ func TestCheckChainsBites(t *testing.T) {
 	}))
 	if found := strings.Join(origin.broken(), "; "); !strings.Contains(found, "nothing is to be done") {
 		t.Errorf("a deadline too many: %q", found)
+	}
+}
+
+// Damage can hide rows from a scan: a chain that ends before its referral's head is served to nobody.
+func TestAShortenedChainIsNotServed(t *testing.T) {
+	net := newNetwork(t)
+	origin := net.nodes["balochistan"]
+	name := net.walk(custodyv1.ReferralState_REFERRAL_STATE_COMPLETED).GetName()
+	whole, err := origin.GetCustodyChain(background, name)
+	must(t, err)
+	origin.spoilt = true
+	must(t, origin.DB.Update(background, func(tx *kitstore.Tx) error {
+		return store.Links.Delete(tx, kitstore.K(name, uint64(len(whole.GetEvents()))))
+	}))
+	if short, err := origin.GetCustodyChain(background, name); !errors.Is(err, kitstore.ErrDamaged) {
+		t.Errorf("of %d events %d are served: %v", len(whole.GetEvents()), len(short.GetEvents()), err)
 	}
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,13 @@ func (a *App) GetCustodyChain(ctx context.Context, name string) (chain *custodyv
 		}
 		if c == nil {
 			return fault.NotFound("referral")
+		}
+		row, err := getReferral(r, name)
+		if err != nil {
+			return err
+		}
+		if links := c.Links(); !bytes.Equal(links[len(links)-1].Hash.Bytes(), row.Value.GetReferral().GetHead()) {
+			return fmt.Errorf("the chain of %s does not end where its referral says: %w", name, kitstore.ErrDamaged) // damage can hide rows from a scan
 		}
 		chain = c.Message()
 		return nil

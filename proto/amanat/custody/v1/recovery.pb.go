@@ -307,8 +307,9 @@ type RefusedHandover struct {
 	Offer []byte `protobuf:"bytes,1,opt,name=offer,proto3" json:"offer,omitempty"`
 	// The refusal.
 	Refusal *SignedReply `protobuf:"bytes,2,opt,name=refusal,proto3" json:"refusal,omitempty"`
-	// Position of the Dispatched event, and the node that wrote it.
-	Sequence      uint64 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// Position of the Dispatched event.
+	Sequence uint64 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// Node that wrote it.
 	FromNode      string `protobuf:"bytes,4,opt,name=from_node,json=fromNode,proto3" json:"from_node,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

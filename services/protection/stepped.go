@@ -174,8 +174,8 @@ func (s *Stepped) Dossiers(ctx context.Context, each func(d *protectionv1.Receiv
 // Err says why the store has failed; nil while it has not. Then the service must not be used any more.
 func (s *Stepped) Err() error { return s.db.Err() }
 
-// RolledBack is an incarnation in which a peer, or a service that follows this one, knows more of the store than that holds: the service is to be opened anew after
-// Raise. Zero while nobody does.
+// RolledBack is an incarnation in which a peer, or a service that follows this one, knows more of the store than that holds: the service is to
+// be opened anew after Raise. Zero while nobody does.
 func (s *Stepped) RolledBack() uint64 { return s.rolledBack }
 
 // Raise begins a new incarnation, greater than above. The service must not be used any more.

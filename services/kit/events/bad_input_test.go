@@ -31,12 +31,11 @@ func TestBadRequestsForEvents(t *testing.T) {
 		}),
 		Calls: map[string]rpctest.Call{"ListEvents": {
 			Requests: func(testing.TB) []proto.Message {
-				return []proto.Message{&eventsv1.ListEventsRequest{After: 1, PageSize: 1, StoreId: events.StoreID(db), SeenPosition: 1}}
+				return []proto.Message{&eventsv1.ListEventsRequest{After: 1, PageSize: 1, StoreId: events.StoreID(db)}}
 			},
 			Except: map[string]rpctest.Exception{
-				"after absurd":         rpctest.Accepted("after the last there is nothing"),
-				"store_id unknown":     rpctest.Accepted("of another life of the store, or of another store"),
-				"seen_position absurd": rpctest.Accepted("the store was put back to an older copy"),
+				"after absurd":     rpctest.Accepted("the store was put back to an older copy"),
+				"store_id unknown": rpctest.Accepted("of another life of the store, or of another store"),
 			},
 		}},
 	}

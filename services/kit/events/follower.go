@@ -97,9 +97,7 @@ func (f *Follower) Step(ctx context.Context) (int, error) {
 
 // read reads a page behind a mark, and says what was read there last: who does not hold that was put back to an older copy, and learns it.
 func (f *Follower) read(ctx context.Context, mark *eventsv1.EventMark) (*eventsv1.ListEventsResponse, error) {
-	return f.c.Source.ListEvents(ctx, &eventsv1.ListEventsRequest{
-		After: mark.GetPosition(), StoreId: mark.GetStoreId(), SeenPosition: mark.GetPosition(), SeenDigest: mark.GetDigest(),
-	})
+	return f.c.Source.ListEvents(ctx, &eventsv1.ListEventsRequest{After: mark.GetPosition(), StoreId: mark.GetStoreId(), AfterDigest: mark.GetDigest()})
 }
 
 // digest is of what an event says; its position and id say nothing of that.

@@ -38,7 +38,7 @@ func (s *Server) ListEvents(ctx context.Context, request *eventsv1.ListEventsReq
 	reply := &eventsv1.ListEventsResponse{StoreId: StoreID(s.db)}
 	err := s.db.View(ctx, func(r store.Reader) (err error) {
 		if request.GetStoreId() == reply.GetStoreId() {
-			if holds, err := s.log.holds(r, request.GetSeenPosition(), request.GetSeenDigest()); err != nil {
+			if holds, err := s.log.holds(r, request.GetAfter(), request.GetAfterDigest()); err != nil {
 				return err
 			} else if !holds {
 				return errRolledBack

@@ -303,14 +303,10 @@ func (*RecoveryStep_Refused) isRecoveryStep_Step() {}
 // RefusedHandover is a handover that was refused. Who refused it is no party to the chain by it, and is told it alone.
 type RefusedHandover struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Hash of the Offered event on which the person was handed on.
-	Offer []byte `protobuf:"bytes,1,opt,name=offer,proto3" json:"offer,omitempty"`
+	// The Dispatched event, whose hash the refusal names.
+	Dispatched *SignedEvent `protobuf:"bytes,1,opt,name=dispatched,proto3" json:"dispatched,omitempty"`
 	// The refusal.
-	Refusal *SignedReply `protobuf:"bytes,2,opt,name=refusal,proto3" json:"refusal,omitempty"`
-	// Position of the Dispatched event.
-	Sequence uint64 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// Node that wrote it.
-	FromNode      string `protobuf:"bytes,4,opt,name=from_node,json=fromNode,proto3" json:"from_node,omitempty"`
+	Refusal       *SignedReply `protobuf:"bytes,2,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -345,9 +341,9 @@ func (*RefusedHandover) Descriptor() ([]byte, []int) {
 	return file_amanat_custody_v1_recovery_proto_rawDescGZIP(), []int{4}
 }
 
-func (x *RefusedHandover) GetOffer() []byte {
+func (x *RefusedHandover) GetDispatched() *SignedEvent {
 	if x != nil {
-		return x.Offer
+		return x.Dispatched
 	}
 	return nil
 }
@@ -357,20 +353,6 @@ func (x *RefusedHandover) GetRefusal() *SignedReply {
 		return x.Refusal
 	}
 	return nil
-}
-
-func (x *RefusedHandover) GetSequence() uint64 {
-	if x != nil {
-		return x.Sequence
-	}
-	return 0
-}
-
-func (x *RefusedHandover) GetFromNode() string {
-	if x != nil {
-		return x.FromNode
-	}
-	return ""
 }
 
 // RecoveryAnswer ends an answer: every part went before it.
@@ -501,12 +483,12 @@ const file_amanat_custody_v1_recovery_proto_rawDesc = "" +
 	"\x05event\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedEventH\x00R\x05event\x126\n" +
 	"\x05reply\x18\x02 \x01(\v2\x1e.amanat.custody.v1.SignedReplyH\x00R\x05reply\x12>\n" +
 	"\arefused\x18\x03 \x01(\v2\".amanat.custody.v1.RefusedHandoverH\x00R\arefusedB\x06\n" +
-	"\x04step\"\xac\x01\n" +
-	"\x0fRefusedHandover\x12\x1d\n" +
-	"\x05offer\x18\x01 \x01(\fB\a\xbaH\x04z\x02h R\x05offer\x128\n" +
-	"\arefusal\x18\x02 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\arefusal\x12\x1a\n" +
-	"\bsequence\x18\x03 \x01(\x04R\bsequence\x12$\n" +
-	"\tfrom_node\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18(R\bfromNode\"m\n" +
+	"\x04step\"\x8b\x01\n" +
+	"\x0fRefusedHandover\x12>\n" +
+	"\n" +
+	"dispatched\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedEventR\n" +
+	"dispatched\x128\n" +
+	"\arefusal\x18\x02 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\arefusal\"m\n" +
 	"\x0eRecoveryAnswer\x12?\n" +
 	"\x05known\x18\x01 \x03(\v2\x1e.amanat.custody.v1.IncarnationB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05known\x12\x1a\n" +
 	"\brestored\x18\x02 \x01(\bR\brestored\"P\n" +
@@ -546,13 +528,14 @@ var file_amanat_custody_v1_recovery_proto_depIdxs = []int32{
 	8, // 3: amanat.custody.v1.RecoveryStep.event:type_name -> amanat.custody.v1.SignedEvent
 	9, // 4: amanat.custody.v1.RecoveryStep.reply:type_name -> amanat.custody.v1.SignedReply
 	4, // 5: amanat.custody.v1.RecoveryStep.refused:type_name -> amanat.custody.v1.RefusedHandover
-	9, // 6: amanat.custody.v1.RefusedHandover.refusal:type_name -> amanat.custody.v1.SignedReply
-	0, // 7: amanat.custody.v1.RecoveryAnswer.known:type_name -> amanat.custody.v1.Incarnation
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	8, // 6: amanat.custody.v1.RefusedHandover.dispatched:type_name -> amanat.custody.v1.SignedEvent
+	9, // 7: amanat.custody.v1.RefusedHandover.refusal:type_name -> amanat.custody.v1.SignedReply
+	0, // 8: amanat.custody.v1.RecoveryAnswer.known:type_name -> amanat.custody.v1.Incarnation
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_amanat_custody_v1_recovery_proto_init() }

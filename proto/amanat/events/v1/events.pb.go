@@ -253,12 +253,11 @@ type ListEventsRequest struct {
 	After uint64 `protobuf:"varint,1,opt,name=after,proto3" json:"after,omitempty"`
 	// At most this many; 0 means 256.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// Store that the caller has read, by the name that a response gave it; empty for none.
+	// Store in which the caller has read as far as that, by the name that a response gave it; empty for none. A store that goes by that name, and
+	// does not hold what was read, was put back to an older copy.
 	StoreId string `protobuf:"bytes,3,opt,name=store_id,json=storeId,proto3" json:"store_id,omitempty"`
-	// Last position it has read there. A store that goes by that name, and does not hold it, was put back to an older copy.
-	SeenPosition uint64 `protobuf:"varint,4,opt,name=seen_position,json=seenPosition,proto3" json:"seen_position,omitempty"`
-	// SHA-256 of what the event there says, by which another one at its place is known; empty where the caller does not know.
-	SeenDigest    []byte `protobuf:"bytes,5,opt,name=seen_digest,json=seenDigest,proto3" json:"seen_digest,omitempty"`
+	// SHA-256 of what the event at `after` says, by which another one at its place is known; empty where the caller does not know.
+	AfterDigest   []byte `protobuf:"bytes,4,opt,name=after_digest,json=afterDigest,proto3" json:"after_digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -314,16 +313,9 @@ func (x *ListEventsRequest) GetStoreId() string {
 	return ""
 }
 
-func (x *ListEventsRequest) GetSeenPosition() uint64 {
+func (x *ListEventsRequest) GetAfterDigest() []byte {
 	if x != nil {
-		return x.SeenPosition
-	}
-	return 0
-}
-
-func (x *ListEventsRequest) GetSeenDigest() []byte {
-	if x != nil {
-		return x.SeenDigest
+		return x.AfterDigest
 	}
 	return nil
 }
@@ -470,16 +462,14 @@ const file_amanat_events_v1_events_proto_rawDesc = "" +
 	"\x04type\x18\x03 \x01(\tR\x04type\x12\x18\n" +
 	"\asubject\x18\x04 \x01(\tR\asubject\x12.\n" +
 	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12(\n" +
-	"\x04data\x18\x06 \x01(\v2\x14.google.protobuf.AnyR\x04data\"\xd3\x01\n" +
+	"\x04data\x18\x06 \x01(\v2\x14.google.protobuf.AnyR\x04data\"\xab\x01\n" +
 	"\x11ListEventsRequest\x12\x14\n" +
 	"\x05after\x18\x01 \x01(\x04R\x05after\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12%\n" +
 	"\bstore_id\x18\x03 \x01(\tB\n" +
-	"\xe0A\x01\xbaH\x04r\x02\x18dR\astoreId\x12(\n" +
-	"\rseen_position\x18\x04 \x01(\x04B\x03\xe0A\x01R\fseenPosition\x12.\n" +
-	"\vseen_digest\x18\x05 \x01(\fB\r\xe0A\x01\xbaH\a\xd8\x01\x01z\x02h R\n" +
-	"seenDigest\"\x85\x01\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18dR\astoreId\x120\n" +
+	"\fafter_digest\x18\x04 \x01(\fB\r\xe0A\x01\xbaH\a\xd8\x01\x01z\x02h R\vafterDigest\"\x85\x01\n" +
 	"\x12ListEventsResponse\x12/\n" +
 	"\x06events\x18\x01 \x03(\v2\x17.amanat.events.v1.EventR\x06events\x12#\n" +
 	"\rlast_position\x18\x02 \x01(\x04R\flastPosition\x12\x19\n" +

@@ -108,6 +108,16 @@ func TestARefusedHandoverStaysRefusedAfterARestore(t *testing.T) {
 		}
 		punjab.spoilt = false
 		punjab.restore(old, true, heard)
+		links := origin.chain(referral).Links()
+		net.brings("sindh", punjab.Node, "custody.recovery.part.v1", &custodyv1.RecoveryPart{Referral: referral, Steps: []*custodyv1.RecoveryStep{{
+			Step: &custodyv1.RecoveryStep_Refused{Refused: &custodyv1.RefusedHandover{ // another than punjab refused
+				Dispatched: links[0].Signed, Refusal: links[len(links)-1].Event.GetHandoverRefused().GetRefusal(),
+			}},
+		}}})
+		if o := punjab.maybeOffer(offer); len(net.refused) != 1 || o.GetState() != custodyv1.OfferState_OFFER_STATE_READY {
+			t.Errorf("a word that proves nothing: refused %q, and the offer is %v", net.refused, o.GetState())
+		}
+		net.refused = nil
 		net.heal()
 		if s := punjab.chain(referral).State(); s.Owner == punjab.Node || len(net.refused) > 0 {
 			t.Errorf("the chain again: %t; by who refused, %s owns it; refused %q", heard, s.Owner, net.refused)

@@ -187,10 +187,7 @@ func (a *App) repeatReplies(tx *kitstore.Tx, offer string) error {
 		if err := proto.Unmarshal(signed.GetReply(), r); err != nil {
 			return err
 		}
-		err := a.mail(tx, post.Outgoing{
-			To: referralAt(owner), Lane: lane(o.event.GetOffered().GetUrgency()), Kind: kindReply, Subject: referral, Body: &custodyv1.ReplyLetter{Reply: signed},
-		})
-		if err != nil {
+		if err := o.send(signed); err != nil {
 			return err
 		}
 		annexes = append(annexes, r.GetAnnexCommitment())

@@ -51,6 +51,14 @@ func (o *received) put() error {
 	return o.putDeadline(o.tx, key, held, rules.NextOffer(o.name, o.event, o.record, held, now, o.Limits))
 }
 
+// send sends a signed reply to the offer's owner.
+func (o *received) send(signed *custodyv1.SignedReply) error {
+	return o.mail(o.tx, post.Outgoing{
+		To: referralAt(o.event.GetOwner()), Lane: lane(o.event.GetOffered().GetUrgency()), Kind: kindReply,
+		Subject: o.event.GetReferral(), Body: &custodyv1.ReplyLetter{Reply: signed},
+	})
+}
+
 // reply signs a reply, keeps it, sends it to the owner and says so. The caller fills body, actor
 // and annex commitment.
 func (o *received) reply(r *custodyv1.Reply) error {
@@ -69,11 +77,7 @@ func (o *received) reply(r *custodyv1.Reply) error {
 		return err
 	}
 	o.record.Replies = max(o.record.GetReplies(), number)
-	err = o.mail(o.tx, post.Outgoing{
-		To: referralAt(o.event.GetOwner()), Lane: lane(o.event.GetOffered().GetUrgency()), Kind: kindReply,
-		Subject: o.event.GetReferral(), Body: &custodyv1.ReplyLetter{Reply: signed},
-	})
-	if err != nil {
+	if err := o.send(signed); err != nil {
 		return err
 	}
 	return o.tellOffer(o.tx, now, r, o.changed(0))

@@ -31,7 +31,8 @@ const (
 	// referenceGap is how many references may have been given in the time that a restore took away: they are not given again.
 	referenceGap = 1000
 	// askAgain is when a node is asked again whose answer contradicts another's. Each answer tells all that it holds, and it cannot answer
-	// otherwise while a third, restored too, does not reach it: so the wait grows with the time that has passed, up to askSeldom.
+	// otherwise while a third, restored too, does not reach it: so the wait grows with the time that has passed, up to askSeldom. What a rule refused is
+	// tried again as seldom.
 	askAgain, askSeldom = 10 * time.Second, 10 * time.Minute
 )
 

@@ -62,15 +62,12 @@ func stepsOf(chain *custody.Chain, node string) (steps []step) {
 	return steps
 }
 
-// refusalsOf are the handovers that a node refused, each with the offer on which it was made.
+// refusalsOf are the handovers that a node refused.
 func refusalsOf(chain *custody.Chain, node string) (all []*custodyv1.RefusedHandover) {
 	links := chain.Links()
 	for i, l := range links {
 		if _, by := custody.Said(l); l.Event.GetHandoverRefused() != nil && by == node {
-			handover := links[i-1].Event
-			all = append(all, &custodyv1.RefusedHandover{
-				Offer: handover.GetDispatched().GetOffer(), Refusal: l.Event.GetHandoverRefused().GetRefusal(), Sequence: handover.GetSequence(), FromNode: handover.GetOwner(),
-			})
+			all = append(all, &custodyv1.RefusedHandover{Dispatched: links[i-1].Signed, Refusal: l.Event.GetHandoverRefused().GetRefusal()})
 		}
 	}
 	return all
@@ -105,6 +102,9 @@ func (a *App) receivePart(tx *kitstore.Tx, from string, part *custodyv1.Recovery
 		}
 	}
 	for _, m := range part.GetSteps() {
+		if m.GetRefused() == nil {
+			continue
+		}
 		if err := a.recallRefusal(tx, part.GetReferral(), m.GetRefused()); err != nil {
 			return err
 		}
@@ -113,24 +113,22 @@ func (a *App) receivePart(tx *kitstore.Tx, from string, part *custodyv1.Recovery
 }
 
 // recallRefusal writes down again that this node refused a handover, which its writer has acted on: it stays refused, and the offer on which it
-// was made is over. nil for none.
+// was made is over. Whoever tells it, this node has signed which handover that was.
 func (a *App) recallRefusal(tx *kitstore.Tx, referral string, h *custodyv1.RefusedHandover) error {
-	if h == nil {
-		return nil
-	}
 	reply, err := custody.OpenReply(a.Roster, h.GetRefusal())
-	dispatched := reply.GetRefused().GetDispatched()
-	if err != nil || reply.GetNode() != a.Node || reply.GetReferral() != referral || len(dispatched) != len(custody.Hash{}) || len(h.GetOffer()) != len(custody.Hash{}) {
+	handover, hash := &custodyv1.Event{}, custody.HashOf(h.GetDispatched().GetEvent())
+	if err != nil || reply.GetNode() != a.Node || reply.GetReferral() != referral || !bytes.Equal(reply.GetRefused().GetDispatched(), hash.Bytes()) ||
+		proto.Unmarshal(h.GetDispatched().GetEvent(), handover) != nil || len(handover.GetDispatched().GetOffer()) != len(custody.Hash{}) {
 		return refuse(reasonChain)
 	}
-	key := kitstore.K(referral, custody.Hash(dispatched).String())
+	key := refusalKey(referral, hash)
 	if known, err := store.Refusals.Has(tx, key); known || err != nil {
 		return err
 	}
 	if err := store.Refusals.Insert(tx, key, h.GetRefusal()); err != nil {
 		return err
 	}
-	reason, name := reply.GetRefused().GetReason(), store.OfferName(referral, custody.Hash(h.GetOffer()).String())
+	reason, name := reply.GetRefused().GetReason(), store.OfferName(referral, custody.Hash(handover.GetDispatched().GetOffer()).String())
 	record, err := optional(store.Offers.Get(tx, store.OfferKey(name)))
 	if err != nil || record == nil {
 		return err
@@ -140,7 +138,7 @@ func (a *App) recallRefusal(tx *kitstore.Tx, referral string, h *custodyv1.Refus
 		return err
 	}
 	if err := a.tellRefused(tx, &referralv1.HandoverRefused{
-		Referral: referral, FromNode: h.GetFromNode(), Node: a.Node, Reason: reason, Unit: o.event.GetOffered().GetToUnit(), Sequence: h.GetSequence(),
+		Referral: referral, FromNode: handover.GetOwner(), Node: a.Node, Reason: reason, Unit: o.event.GetOffered().GetToUnit(), Sequence: handover.GetSequence(),
 	}); err != nil || !rules.Open(record.GetState()) {
 		return err
 	}

@@ -21,15 +21,15 @@ import (
 // not taken in. What was refused stays refused, with the same words, for its writer may act on them: also when the person stands at
 // the door meanwhile. But a person who was here first outranks the refusal.
 func (w *work) refuseHandover() (bool, error) {
-	s := w.chain.State()
-	if s.Handover == nil || s.Owner != w.Node || s.Handover.By == w.Node {
+	if !w.handedOnHere() {
 		return false, nil
 	}
+	s := w.chain.State()
 	g, err := w.waiting()
 	if err != nil {
 		return false, err
 	}
-	key := kitstore.K(s.Referral, s.Handover.Event.String())
+	key := refusalKey(s.Referral, s.Handover.Event)
 	kept, err := optional(store.Refusals.Get(w.tx, key))
 	if err != nil {
 		return false, err
@@ -57,11 +57,21 @@ func (w *work) refuseHandover() (bool, error) {
 
 // refusedBefore says that this node has refused the handover with which a chain ends.
 func (w *work) refusedBefore() (bool, error) {
-	s := w.chain.State()
-	if s.Handover == nil || s.Owner != w.Node || s.Handover.By == w.Node {
+	if !w.handedOnHere() {
 		return false, nil
 	}
-	return store.Refusals.Has(w.tx, kitstore.K(s.Referral, s.Handover.Event.String()))
+	s := w.chain.State()
+	return store.Refusals.Has(w.tx, refusalKey(s.Referral, s.Handover.Event))
+}
+
+// handedOnHere says that a chain ends with a handover of another node to this one.
+func (w *work) handedOnHere() bool {
+	s := w.chain.State()
+	return s.Handover != nil && s.Owner == w.Node && s.Handover.By != w.Node
+}
+
+func refusalKey(referral string, dispatched custody.Hash) kitstore.Key {
+	return kitstore.K(referral, dispatched.String())
 }
 
 // newRefusal signs a refusal and keeps it; nil where the handover is one that this node has promised to take.

@@ -10,7 +10,6 @@ import (
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
-
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
 )

@@ -20,6 +20,25 @@ import (
 // the service begins a new life, asks all what it lost, and has it again: every referral is there at both ends, no bed is promised twice,
 // and the next child is handed on as ever.
 func TestRolledBackUnannounced(t *testing.T) {
+	putBackUnannounced(t, network.Referral, 6, func(context.Context, *country) {})
+}
+
+// The files of Lahore's shelter service are put back to a copy in which beds are free that are taken, and nobody says so. The referral service has
+// read more of it: the shelter begins a new life, promises no bed before it has compared them, and heads are counted.
+func TestShelterRolledBackUnannounced(t *testing.T) {
+	const all = 5 // and no bed more
+	putBackUnannounced(t, network.Shelter, all, func(ctx context.Context, c *country) {
+		more, err := c.stage.CountHeads(ctx, all)
+		must(t, err)
+		if more != 0 {
+			t.Errorf("%d more girls are in the beds than the stays say", more)
+		}
+	})
+}
+
+// putBackUnannounced hands so many children on to Lahore, and puts a service there back before the last, to a copy of when two had come.
+func putBackUnannounced(t *testing.T, service string, all int, then func(ctx context.Context, c *country)) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("needs real processes for some time; run without -short")
 	}
@@ -27,34 +46,33 @@ func TestRolledBackUnannounced(t *testing.T) {
 	c := startCountry(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	must(t, c.stage.Furnish(ctx, 6))
+	must(t, c.stage.Furnish(ctx, int32(all)))
+	old := older{part: network.Part{Node: "punjab", Name: service}, copied: filepath.Join(t.TempDir(), "old")}
+	const kept = 2
 	var names []string
-	play := func(numbers ...int) {
-		t.Helper()
-		for _, number := range numbers {
-			name, err := c.stage.Handover(ctx, number)
-			must(t, err)
-			names = append(names, name)
+	before := uint64(0)
+	for number := range all {
+		switch number {
+		case kept:
+			old.keep(t, c)
+		case all - 1:
+			before = old.life(ctx, t, c)
+			old.putBack(t, c)
 		}
+		name, err := c.stage.Handover(ctx, number+1)
+		must(t, err)
+		names = append(names, name)
 	}
-	old := older{part: network.Part{Node: "punjab", Name: "referral"}, copied: filepath.Join(t.TempDir(), "old")}
-
-	play(1, 2)
-	old.keep(t, c)
-	play(3, 4, 5)
-	before := old.life(ctx, t, c)
-	old.putBack(t, c)
-
-	play(6)
 	if after := old.life(ctx, t, c); after <= before {
 		t.Errorf("the store was put back, and lives on as %d after %d", after, before)
 	}
+	then(ctx, c)
 	result, err := c.stage.Examine(ctx, names)
 	must(t, err)
-	if !result.Kept() || result.Referrals != 6 {
+	if !result.Kept() || result.Referrals != all {
 		t.Errorf("a promise broke: %+v", result)
 	}
-	t.Logf("a store was put back once, from life %d, after %d of %d referrals", before, len(names)-1, result.Referrals)
+	t.Logf("the %s service's store was put back once, from life %d to before %d of %d referrals", service, before, all-1-kept, all)
 	c.whole(ctx, t)
 	c.stop()
 	c.sound(t)
@@ -97,52 +115,6 @@ func TestAReferralNobodyHoldsAnyMore(t *testing.T) {
 		t.Errorf("a promise broke: %+v", result)
 	}
 	t.Logf("a store was put back once, to before a referral of which nobody else had heard; %d were handed on", result.Referrals)
-	c.whole(ctx, t)
-	c.stop()
-	c.sound(t)
-}
-
-// The files of Lahore's shelter service are put back to a copy in which beds are free that are taken, and nobody says so. The referral service has
-// read more of it: the shelter begins a new life, promises no bed before it has compared them, and heads are counted.
-func TestShelterRolledBackUnannounced(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs real processes for some time; run without -short")
-	}
-	t.Parallel()
-	c := startCountry(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	const all, kept = 5, 2
-	must(t, c.stage.Furnish(ctx, all)) // no bed more than there are children
-	old := older{part: network.Part{Node: "punjab", Name: "shelter"}, copied: filepath.Join(t.TempDir(), "old")}
-	var names []string
-	before := uint64(0)
-	for number := range all {
-		switch number {
-		case kept:
-			old.keep(t, c)
-		case all - 1:
-			before = old.life(ctx, t, c)
-			old.putBack(t, c)
-		}
-		name, err := c.stage.Handover(ctx, number+1)
-		must(t, err)
-		names = append(names, name)
-	}
-	if after := old.life(ctx, t, c); after <= before {
-		t.Errorf("the store was put back, and lives on as %d after %d", after, before)
-	}
-	more, err := c.stage.CountHeads(ctx, all)
-	must(t, err)
-	if more != 0 {
-		t.Errorf("%d more girls are in the beds than the stays say", more)
-	}
-	result, err := c.stage.Examine(ctx, names)
-	must(t, err)
-	if !result.Kept() || result.Referrals != all {
-		t.Errorf("a promise broke: %+v", result)
-	}
-	t.Logf("a shelter's store was put back once, to before %d of %d referrals", all-1-kept, all)
 	c.whole(ctx, t)
 	c.stop()
 	c.sound(t)

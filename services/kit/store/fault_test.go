@@ -128,6 +128,16 @@ func TestAPanickingHookIsFatal(t *testing.T) {
 	mustFail(t, err, store.ErrFatal)
 }
 
+// Rows that contradict each other are damage, whoever finds it.
+func TestMissingRowsAreFatal(t *testing.T) {
+	db := open(t, memoryDisk{store.NewMemory()}.options())
+	defer db.Close()
+	update(t, db, putOne(1))
+	err := db.View(context.Background(), func(r store.Reader) error { return store.Damaged(r, "a house has lost its beds") })
+	mustFail(t, err, store.ErrDamaged)
+	mustFail(t, db.Update(context.Background(), putOne(2)), store.ErrFatal)
+}
+
 func TestTheFileIsOneProcess(t *testing.T) {
 	o := fileDisk{filepath.Join(t.TempDir(), "beds.db")}.options()
 	o.LockWait = time.Millisecond

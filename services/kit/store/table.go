@@ -170,6 +170,10 @@ func judge(r Reader, err error) error {
 	return r.store().fail(err)
 }
 
+// Damaged says that rows which are whole contradict each other as only damage can explain: rows are missing. It is fatal to the store, as
+// damage is that the store finds by itself.
+func Damaged(r Reader, what string) error { return judge(r, damaged("%s", what)) }
+
 func (t *tableDef) belongs(r Reader) error {
 	if s := r.store().schema; s != t.schema {
 		return fmt.Errorf("table %s is declared by schema %s and not by %s: %w", t.name, t.schema.name, s.name, ErrWrongStore)

@@ -4,6 +4,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -159,11 +160,7 @@ func capital(sentence string) string {
 
 // chainOf reads a referral's chain; nil when this node holds none.
 func chainOf(r kitstore.Reader, referral string) (*custody.Chain, error) {
-	var events []*custodyv1.SignedEvent
-	err := store.Links.Scan(r, kitstore.Range{Prefix: kitstore.K(referral)}, func(_ kitstore.Key, e *custodyv1.SignedEvent) error {
-		events = append(events, e)
-		return nil
-	})
+	events, err := linksOf(r, referral)
 	if err != nil || len(events) == 0 {
 		return nil, err
 	}
@@ -172,6 +169,31 @@ func chainOf(r kitstore.Reader, referral string) (*custody.Chain, error) {
 		return nil, fmt.Errorf("load the chain of %s: %w", referral, err)
 	}
 	return c, nil
+}
+
+// linksOf reads the signed events of a referral; none when this node does not hold it. They end where the referral says: damage under a
+// running service can hide rows from a scan, and nothing is decided by half a chain, nor served.
+func linksOf(r kitstore.Reader, referral string) ([]*custodyv1.SignedEvent, error) {
+	record, err := optional(store.Referrals.Get(r, kitstore.K(referral)))
+	if err != nil {
+		return nil, err
+	}
+	var events []*custodyv1.SignedEvent
+	err = store.Links.Scan(r, kitstore.Range{Prefix: kitstore.K(referral)}, func(_ kitstore.Key, e *custodyv1.SignedEvent) error {
+		events = append(events, e)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var head []byte
+	if len(events) > 0 {
+		head = custody.HashOf(events[len(events)-1].GetEvent()).Bytes()
+	}
+	if !bytes.Equal(head, record.GetReferral().GetHead()) {
+		return nil, kitstore.Damaged(r, "a chain does not end where its referral says")
+	}
+	return events, nil
 }
 
 // show completes a stored referral for a reader.

@@ -259,23 +259,17 @@ func TestStaleOrdinalIsSaidAnew(t *testing.T) {
 func (n *node) forget(referral string) {
 	n.t.Helper()
 	must(n.t, n.DB.Update(background, func(tx *kitstore.Tx) error {
-		var keys []kitstore.Key
-		err := store.Links.Scan(tx, kitstore.Range{Prefix: kitstore.K(referral)}, func(key kitstore.Key, _ *custodyv1.SignedEvent) error {
-			keys = append(keys, slices.Clone(key))
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		for _, key := range keys {
-			if err := store.Links.Delete(tx, key); err != nil {
-				return err
-			}
-		}
 		return errors.Join(
+			dropLinks(tx, referral),
 			drop(tx, store.Referrals, kitstore.K(referral)), drop(tx, store.Deadlines, kitstore.K(referral)), drop(tx, store.Arrivals, kitstore.K(referral)),
 		)
 	}))
+}
+
+func dropLinks(tx *kitstore.Tx, referral string) error {
+	return store.Links.Scan(tx, kitstore.Range{Prefix: kitstore.K(referral)}, func(key kitstore.Key, _ *custodyv1.SignedEvent) error {
+		return store.Links.Delete(tx, key)
+	})
 }
 
 func drop[M proto.Message](tx *kitstore.Tx, table *kitstore.Table[M], key kitstore.Key) error {

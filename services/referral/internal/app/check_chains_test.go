@@ -6,7 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/app"
@@ -92,18 +95,41 @@ func TestCheckChainsBites(t *testing.T) {
 	}
 }
 
-// Damage can hide rows from a scan: a chain that ends before its referral's head is served to nobody.
-func TestAShortenedChainIsNotServed(t *testing.T) {
+// Damage under a running service can hide rows from a scan. By half a chain nothing is decided, and it is neither served nor called sound:
+// the service stops.
+func TestByHalfAChainNothingIsDecided(t *testing.T) {
 	net := newNetwork(t)
 	origin := net.nodes["balochistan"]
-	name := net.walk(custodyv1.ReferralState_REFERRAL_STATE_COMPLETED).GetName()
-	whole, err := origin.GetCustodyChain(background, name)
-	must(t, err)
+	name := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY).GetName()
 	origin.spoilt = true
-	must(t, origin.DB.Update(background, func(tx *kitstore.Tx) error {
-		return store.Links.Delete(tx, kitstore.K(name, uint64(len(whole.GetEvents()))))
-	}))
-	if short, err := origin.GetCustodyChain(background, name); !errors.Is(err, kitstore.ErrDamaged) {
-		t.Errorf("of %d events %d are served: %v", len(whole.GetEvents()), len(short.GetEvents()), err)
+	const kind = "custody.chain.v1"
+	letter, err := proto.Marshal(&custodyv1.ChainLetter{Referral: name, Chain: net.chain(origin, name).Message()})
+	must(t, err)
+	for what, hidden := range map[string]func(tx *kitstore.Tx) error{
+		"the last event": func(tx *kitstore.Tx) error {
+			return eachLink(tx, name, true, func(key kitstore.Key, _ *custodyv1.SignedEvent) error { return store.Links.Delete(tx, key) })
+		},
+		"all events": func(tx *kitstore.Tx) error { return dropLinks(tx, name) },
+		"the view":   func(tx *kitstore.Tx) error { return store.Referrals.Delete(tx, kitstore.K(name)) },
+	} {
+		for does, do := range map[string]func() error{
+			"serves":  func() error { _, err := origin.GetCustodyChain(background, name); return err },
+			"calls":   func() error { _, err := origin.VerifyReferral(background, name); return err },
+			"decides": func() error { return origin.cancel(name) },
+			"takes in": func() error {
+				return origin.DB.Update(background, func(tx *kitstore.Tx) error {
+					return origin.Handlers()[kind](tx, &postv1.Address{Node: "punjab", Service: "referral"}, &postv1.Letter{Kind: kind, Subject: name, Body: letter})
+				})
+			},
+		} {
+			whole := origin.engine.Clone()
+			must(t, origin.DB.Update(background, hidden))
+			if err := do(); !errors.Is(err, kitstore.ErrDamaged) || !errors.Is(origin.DB.Err(), kitstore.ErrFatal) {
+				t.Errorf("%s is hidden, and the service %s: %v", what, does, err)
+			}
+			must(t, origin.DB.Close())
+			origin.engine = whole
+			origin.open()
+		}
 	}
 }

@@ -8,17 +8,14 @@ import (
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
 	kitstore "amanat.example/services/kit/store"
-	"amanat.example/services/referral/internal/store"
 )
 
 // VerifyReferral verifies a chain as if it had come from outside: nothing that was verified before is believed.
 func (a *App) VerifyReferral(ctx context.Context, name string) (*referralv1.VerifyReferralResponse, error) {
 	var events []*custodyv1.SignedEvent
-	err := a.DB.View(ctx, func(r kitstore.Reader) error {
-		return store.Links.Scan(r, kitstore.Range{Prefix: kitstore.K(name)}, func(_ kitstore.Key, e *custodyv1.SignedEvent) error {
-			events = append(events, e)
-			return nil
-		})
+	err := a.DB.View(ctx, func(r kitstore.Reader) (err error) {
+		events, err = linksOf(r, name)
+		return err
 	})
 	if err != nil {
 		return nil, err

@@ -95,6 +95,26 @@ func (d *drill) begin(ctx context.Context, from, to int) (end func() ([]string, 
 	return func() ([]string, error) { return all, group.Wait() }
 }
 
+// send has children set out, one after the other.
+func (d *drill) send(ctx context.Context, t *testing.T, from, to int) (names []string) {
+	t.Helper()
+	for number := from; number < to; number++ {
+		name, err := d.stage.Send(ctx, number)
+		must(t, err)
+		names = append(names, name)
+	}
+	return names
+}
+
+// receive has children who are on the way arrive, all at once; it waits for the end only when it is asked for.
+func (d *drill) receive(ctx context.Context, names []string) (end func() error) {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, name := range names {
+		group.Go(func() error { return d.stage.Receive(ctx, name) })
+	}
+	return group.Wait
+}
+
 // recovered waits until no service of the node waits for another's answer.
 func (d *drill) recovered(ctx context.Context, t *testing.T) map[string]uint64 {
 	t.Helper()
@@ -128,7 +148,7 @@ func (d *drill) holdings(ctx context.Context, t *testing.T, names []string) stor
 	return h
 }
 
-// A province and the federal cell, with the hub, are backed up while children are handed on, go on, and are lost with all their files while two
+// A province and the federal cell, with the hub, are backed up while children are on the way and others are handed on, go on, and are lost with all their files while two
 // girls are on the way. Restored, each is the node it was in a new life. While one node has not answered what was lost, the province takes children
 // in, refers them, and lets in who stands at the door; its beds are promised to nobody, since none may be promised twice. At the end it has
 // every referral that it shared, the same as the other end, a case and a bed for each; it has forked nothing, and the federal figures are whole. Its
@@ -141,25 +161,22 @@ func TestRestoreDrill(t *testing.T) {
 	d := newDrill(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	const known, load, since, way, next = 2, 4, 4, 2, 2
+	const known, road, load, since, way, next = 2, 2, 2, 4, 2, 2
 	back := d.route(t, story.Route{From: story.Lahore, To: story.Hub})
 	must(t, back.Furnish(ctx, next))
-	must(t, d.stage.Furnish(ctx, known+load+since+way+next+1))
+	must(t, d.stage.Furnish(ctx, known+road+load+since+way+next+1))
 	names := d.play(ctx, t, 0, known)
-	loading := d.begin(ctx, known, known+load)
+	names = append(names, d.send(ctx, t, len(names), known+road)...)
+	loading := d.begin(ctx, len(names), len(names)+load)
 	files := append(d.backUp(ctx, t, drilled), d.backUp(ctx, t, network.FederalNode)...)
+	must(t, d.receive(ctx, names[known:])())
 	loaded, err := loading()
 	must(t, err)
 	names = append(names, loaded...)
-	names = append(names, d.play(ctx, t, known+load, known+load+since)...)
+	names = append(names, d.play(ctx, t, len(names), len(names)+since)...)
 	d.whole(ctx, t)
 	lives, over := d.recovered(ctx, t), d.holdings(ctx, t, names)
-	var sent []string
-	for number := range way {
-		name, err := d.stage.Send(ctx, len(names)+number)
-		must(t, err)
-		sent = append(sent, name)
-	}
+	sent := d.send(ctx, t, len(names), len(names)+way)
 
 	silent := network.Part{Node: "sindh", Name: network.Referral}
 	d.supervisor.Hold(silent)
@@ -169,10 +186,7 @@ func TestRestoreDrill(t *testing.T) {
 		d.release(node)
 	}
 	restored := d.holdings(ctx, t, names)
-	arriving, group := make(chan error, way), ctx
-	for _, name := range sent {
-		go func() { arriving <- d.stage.Receive(group, name) }()
-	}
+	arriving := d.receive(ctx, sent)
 
 	if waits := d.awaited(ctx, t); !slices.Equal(waits, []string{silent.Node}) {
 		t.Errorf("the node waits for %v", waits)
@@ -195,9 +209,7 @@ func TestRestoreDrill(t *testing.T) {
 		}
 	}
 	posttest.Wait(t, "the node has every referral again that it shared", func() bool { return d.holdings(ctx, t, names).Same == over.Same })
-	for range way {
-		must(t, <-arriving)
-	}
+	must(t, arriving())
 	names = append(names, sent...)
 
 	names = append(names, d.play(ctx, t, len(names), len(names)+next)...)
@@ -223,9 +235,10 @@ func TestRestoreDrill(t *testing.T) {
 	d.settled(ctx, t, "federal/federal: it was restored, and publishes nothing")
 	d.stop()
 	d.sound(t)
-	t.Logf("%d files were written under load. Before the loss %d referrals were over, right after the restore %d of them were known; %d girls were on the way. "+
+	t.Logf("%d files were written while %d girls were on the way and %d were being handed on. Before the loss %d referrals were over, right after the restore %d of them were known; "+
+		"%d more girls were on the way. "+
 		"While %s was silent %d new ones were referred from here to their end, and one was let in. At the end %d of %d are the same at both ends, with a case and a bed for each.",
-		files, over.Same, restored.Same, way, silent.Node, len(local), have.Same, len(names))
+		files, road, load, over.Same, restored.Same, way, silent.Node, len(local), have.Same, len(names))
 }
 
 // settled waits until no letter waits for a receipt, and all that amanat status wants of a person is what is given.

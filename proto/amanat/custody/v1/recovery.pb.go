@@ -306,7 +306,9 @@ type RefusedHandover struct {
 	// The Dispatched event, whose hash the refusal names.
 	Dispatched *SignedEvent `protobuf:"bytes,1,opt,name=dispatched,proto3" json:"dispatched,omitempty"`
 	// The refusal.
-	Refusal       *SignedReply `protobuf:"bytes,2,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	Refusal *SignedReply `protobuf:"bytes,2,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	// The HandoverRefused event by which the writer of the handover acted on it: a chain of the refuser that ends with the handover goes on with it.
+	TakenBack     *SignedEvent `protobuf:"bytes,3,opt,name=taken_back,json=takenBack,proto3" json:"taken_back,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -351,6 +353,13 @@ func (x *RefusedHandover) GetDispatched() *SignedEvent {
 func (x *RefusedHandover) GetRefusal() *SignedReply {
 	if x != nil {
 		return x.Refusal
+	}
+	return nil
+}
+
+func (x *RefusedHandover) GetTakenBack() *SignedEvent {
+	if x != nil {
+		return x.TakenBack
 	}
 	return nil
 }
@@ -483,12 +492,14 @@ const file_amanat_custody_v1_recovery_proto_rawDesc = "" +
 	"\x05event\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedEventH\x00R\x05event\x126\n" +
 	"\x05reply\x18\x02 \x01(\v2\x1e.amanat.custody.v1.SignedReplyH\x00R\x05reply\x12>\n" +
 	"\arefused\x18\x03 \x01(\v2\".amanat.custody.v1.RefusedHandoverH\x00R\arefusedB\x06\n" +
-	"\x04step\"\x8b\x01\n" +
+	"\x04step\"\xca\x01\n" +
 	"\x0fRefusedHandover\x12>\n" +
 	"\n" +
 	"dispatched\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedEventR\n" +
 	"dispatched\x128\n" +
-	"\arefusal\x18\x02 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\arefusal\"m\n" +
+	"\arefusal\x18\x02 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\arefusal\x12=\n" +
+	"\n" +
+	"taken_back\x18\x03 \x01(\v2\x1e.amanat.custody.v1.SignedEventR\ttakenBack\"m\n" +
 	"\x0eRecoveryAnswer\x12?\n" +
 	"\x05known\x18\x01 \x03(\v2\x1e.amanat.custody.v1.IncarnationB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05known\x12\x1a\n" +
 	"\brestored\x18\x02 \x01(\bR\brestored\"P\n" +
@@ -522,20 +533,21 @@ var file_amanat_custody_v1_recovery_proto_goTypes = []any{
 	(*SignedReply)(nil),     // 9: amanat.custody.v1.SignedReply
 }
 var file_amanat_custody_v1_recovery_proto_depIdxs = []int32{
-	0, // 0: amanat.custody.v1.RecoveryQuery.known:type_name -> amanat.custody.v1.Incarnation
-	7, // 1: amanat.custody.v1.RecoveryPart.chain:type_name -> amanat.custody.v1.Chain
-	3, // 2: amanat.custody.v1.RecoveryPart.steps:type_name -> amanat.custody.v1.RecoveryStep
-	8, // 3: amanat.custody.v1.RecoveryStep.event:type_name -> amanat.custody.v1.SignedEvent
-	9, // 4: amanat.custody.v1.RecoveryStep.reply:type_name -> amanat.custody.v1.SignedReply
-	4, // 5: amanat.custody.v1.RecoveryStep.refused:type_name -> amanat.custody.v1.RefusedHandover
-	8, // 6: amanat.custody.v1.RefusedHandover.dispatched:type_name -> amanat.custody.v1.SignedEvent
-	9, // 7: amanat.custody.v1.RefusedHandover.refusal:type_name -> amanat.custody.v1.SignedReply
-	0, // 8: amanat.custody.v1.RecoveryAnswer.known:type_name -> amanat.custody.v1.Incarnation
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	0,  // 0: amanat.custody.v1.RecoveryQuery.known:type_name -> amanat.custody.v1.Incarnation
+	7,  // 1: amanat.custody.v1.RecoveryPart.chain:type_name -> amanat.custody.v1.Chain
+	3,  // 2: amanat.custody.v1.RecoveryPart.steps:type_name -> amanat.custody.v1.RecoveryStep
+	8,  // 3: amanat.custody.v1.RecoveryStep.event:type_name -> amanat.custody.v1.SignedEvent
+	9,  // 4: amanat.custody.v1.RecoveryStep.reply:type_name -> amanat.custody.v1.SignedReply
+	4,  // 5: amanat.custody.v1.RecoveryStep.refused:type_name -> amanat.custody.v1.RefusedHandover
+	8,  // 6: amanat.custody.v1.RefusedHandover.dispatched:type_name -> amanat.custody.v1.SignedEvent
+	9,  // 7: amanat.custody.v1.RefusedHandover.refusal:type_name -> amanat.custody.v1.SignedReply
+	8,  // 8: amanat.custody.v1.RefusedHandover.taken_back:type_name -> amanat.custody.v1.SignedEvent
+	0,  // 9: amanat.custody.v1.RecoveryAnswer.known:type_name -> amanat.custody.v1.Incarnation
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_amanat_custody_v1_recovery_proto_init() }

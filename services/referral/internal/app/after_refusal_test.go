@@ -82,6 +82,20 @@ func (n *node) loseOffer(offer string) {
 	must(n.t, n.DB.Update(background, func(tx *kitstore.Tx) error { return store.Offers.Delete(tx, store.OfferKey(offer)) }))
 }
 
+// losePromise has an offer be over that the node has promised a place on, as an older copy of another order of events has it.
+func (n *node) losePromise(offer string) {
+	n.t.Helper()
+	n.spoilt = true
+	must(n.t, n.DB.Update(background, func(tx *kitstore.Tx) error {
+		record, err := store.Offers.Get(tx, store.OfferKey(offer))
+		if err != nil {
+			return err
+		}
+		record.State = custodyv1.OfferState_OFFER_STATE_LAPSED
+		return store.Offers.Put(tx, store.OfferKey(offer), record)
+	}))
+}
+
 // Who refused a handover is put back to when it had promised to take it, and the chain that it refused comes once more: it has its refusal again,
 // owns nothing, and keeps no bed.
 func TestARefusedHandoverStaysRefusedAfterARestore(t *testing.T) {
@@ -91,15 +105,7 @@ func TestARefusedHandoverStaysRefusedAfterARestore(t *testing.T) {
 		v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY)
 		referral, offer := v.GetName(), v.GetOffers()[0].GetName()
 		old := punjab.copy()
-		punjab.spoilt = true // it has lost its promise
-		must(t, punjab.DB.Update(background, func(tx *kitstore.Tx) error {
-			record, err := store.Offers.Get(tx, store.OfferKey(offer))
-			if err != nil {
-				return err
-			}
-			record.State = custodyv1.OfferState_OFFER_STATE_LAPSED
-			return store.Offers.Put(tx, store.OfferKey(offer), record)
-		}))
+		punjab.losePromise(offer)
 		_, err := origin.DispatchReferral(background, net.dispatchRequest(referral), actor)
 		must(t, err)
 		net.settle()
@@ -128,5 +134,63 @@ func TestARefusedHandoverStaysRefusedAfterARestore(t *testing.T) {
 		if o := punjab.maybeOffer(offer); o.GetState() != custodyv1.OfferState_OFFER_STATE_LAPSED || punjab.calls[len(punjab.calls)-1] != "ReleaseHold" {
 			t.Errorf("the chain again: %t; the offer is %v, and the shelter was asked %v", heard, o.GetState(), punjab.calls)
 		}
+	}
+}
+
+// Who refused a handover is put back, and hears the handover of a node that does not know yet that it was refused, or of its writer, who was put
+// back as well: whoever tells the refusal later, and whenever, one node owns the referral.
+func TestARefusedHandoverIsTakenBackWhoeverTellsItLast(t *testing.T) {
+	from := func(node, to string) func(mail) bool {
+		return func(m mail) bool { return m.from == node && (to == "" || m.out.To.GetNode() == to) }
+	}
+	for _, both := range []bool{false, true} {
+		net := newNetwork(t)
+		punjab, sindh := net.nodes["punjab"], net.nodes["sindh"]
+		referral := net.walk(hasCome).GetName()
+		_, err := punjab.ask(referral, karachi)
+		must(t, err)
+		net.settle()
+		offer := punjab.lastOffer(referral).GetName()
+		sindh.accept(offer)
+		net.settle()
+		promised := sindh.copy()
+		sindh.losePromise(offer)
+		must(t, punjab.dispatch(referral))
+		net.settleBut(from("sindh", ""))
+		handedOn := punjab.copy()
+		late, unheard := from("punjab", ""), from("punjab", "balochistan")
+		if both {
+			late, unheard = from("balochistan", ""), func(mail) bool { return false }
+		}
+		net.settleBut(unheard)
+		if owner := punjab.chain(referral).State().Owner; owner != "punjab" {
+			t.Fatalf("it was not refused: %s owns it", owner)
+		}
+		if both {
+			punjab.restore(handedOn, true, false)
+		}
+		sindh.restore(promised, true, false)
+		sindh.spoilt = false
+		net.settleBut(late)
+		if owner := sindh.chain(referral).State().Owner; owner != "sindh" {
+			t.Fatalf("the handover did not come again: %s owns it", owner)
+		}
+		net.heal()
+		for _, n := range net.nodes {
+			if owner := n.chain(referral).State().Owner; owner != "punjab" {
+				t.Errorf("the writer put back too: %t; by %s, %s owns the referral", both, n.Node, owner)
+			}
+		}
+		if len(net.refused) > 0 {
+			t.Errorf("the writer put back too: %t; refused %q", both, net.refused)
+		}
+		_, err = punjab.ask(referral, karachi) // and goes on from there
+		must(t, err)
+		net.settle()
+		sindh.accept(punjab.lastOffer(referral).GetName())
+		net.settle()
+		must(t, punjab.dispatch(referral))
+		net.settle()
+		net.checkState(referral, inTransit, "punjab", "sindh")
 	}
 }

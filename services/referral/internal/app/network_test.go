@@ -333,17 +333,24 @@ func mayNeed(o *referralv1.OfferRecord) bool {
 // settle carries letters and answers commands until there is nothing left to do.
 func (net *network) settle() {
 	net.t.Helper()
+	net.settleBut(func(mail) bool { return false })
+}
+
+// settleBut is settle while some letters are late.
+func (net *network) settleBut(late func(mail) bool) {
+	net.t.Helper()
+	next := func() int { return slices.IndexFunc(net.sent, func(m mail) bool { return !late(m) }) }
 	for worked := true; worked; {
-		worked = len(net.sent) > 0
-		for len(net.sent) > 0 {
-			net.deliver(0)
+		worked = next() >= 0
+		for i := next(); i >= 0; i = next() {
+			net.deliver(i)
 		}
 		for _, n := range net.nodes {
 			worked = n.runCommands() || worked
 			_, err := n.Recover(context.Background())
 			must(net.t, err)
 		}
-		worked = worked || len(net.sent) > 0
+		worked = worked || next() >= 0
 	}
 }
 

@@ -67,7 +67,9 @@ func refusalsOf(chain *custody.Chain, node string) (all []*custodyv1.RefusedHand
 	links := chain.Links()
 	for i, l := range links {
 		if _, by := custody.Said(l); l.Event.GetHandoverRefused() != nil && by == node {
-			all = append(all, &custodyv1.RefusedHandover{Dispatched: links[i-1].Signed, Refusal: l.Event.GetHandoverRefused().GetRefusal()})
+			all = append(all, &custodyv1.RefusedHandover{
+				Dispatched: links[i-1].Signed, Refusal: l.Event.GetHandoverRefused().GetRefusal(), TakenBack: l.Signed,
+			})
 		}
 	}
 	return all
@@ -108,8 +110,25 @@ func (a *App) receivePart(tx *kitstore.Tx, from string, part *custodyv1.Recovery
 		if err := a.recallRefusal(tx, part.GetReferral(), m.GetRefused()); err != nil {
 			return err
 		}
+		if err := a.takenBack(tx, part.GetReferral(), m.GetRefused()); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// takenBack writes behind a handover that this node refused that its writer took it back, where a node that had not heard so told the chain
+// before. Else two would own the referral: nobody sends the chain to who refused, and is no party to it.
+func (a *App) takenBack(tx *kitstore.Tx, referral string, h *custodyv1.RefusedHandover) error {
+	held, err := chainOf(tx, referral)
+	if err != nil || held == nil || h.GetTakenBack() == nil || held.State().Head != custody.HashOf(h.GetDispatched().GetEvent()) {
+		return err
+	}
+	done, err := a.continueWith(tx, held, h.GetTakenBack())
+	if !done && err == nil {
+		return refuse(reasonChain)
+	}
+	return err
 }
 
 // recallRefusal writes down again that this node refused a handover, which its writer has acted on: it stays refused, and the offer on which it
@@ -349,7 +368,7 @@ func (a *App) recallMade(tx *kitstore.Tx, from string, offered *custodyv1.Signed
 	return a.waitFor(tx, &referralv1.WaitingRecord{FromNode: from, Referral: event.GetReferral(), Offered: offered})
 }
 
-// continueWith writes an event of this node's own behind the chain it follows; false where it does not follow.
+// continueWith writes an event that came back from another node behind the chain it follows; false where it does not follow.
 func (a *App) continueWith(tx *kitstore.Tx, held *custody.Chain, signed *custodyv1.SignedEvent) (bool, error) {
 	if held == nil {
 		return false, nil
@@ -358,7 +377,7 @@ func (a *App) continueWith(tx *kitstore.Tx, held *custody.Chain, signed *custody
 	if err != nil {
 		return false, nil
 	}
-	a.Log.Info("an event of this node came back from another", logging.Referral(came.State().Referral))
+	a.Log.Info("an event came back from another node", logging.Referral(came.State().Referral))
 	w := &work{App: a, tx: tx, now: a.Now(), chain: came, recalled: true}
 	return true, w.recall(held)
 }

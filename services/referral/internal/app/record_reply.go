@@ -55,11 +55,27 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	case w.chain.Holds(letter.GetReply()):
 		return w.answerRepeated(reply)
 	}
-	_, err = w.append(a.self(), reply.GetAnnexCommitment(), &custodyv1.Event{
-		Body: &custodyv1.Event_ReplyRecorded{ReplyRecorded: &custodyv1.ReplyRecorded{Reply: letter.GetReply()}},
-	})
-	if _, illegal := errors.AsType[*custody.Illegal](err); illegal {
-		return w.answerLate(reply)
+	recorded := func() (illegal bool, err error) {
+		_, err = w.append(a.self(), reply.GetAnnexCommitment(), &custodyv1.Event{
+			Body: &custodyv1.Event_ReplyRecorded{ReplyRecorded: &custodyv1.ReplyRecorded{Reply: letter.GetReply()}},
+		})
+		if _, illegal = errors.AsType[*custody.Illegal](err); illegal {
+			return true, nil
+		}
+		return false, err
+	}
+	illegal, err := recorded()
+	if illegal {
+		answered, err := w.answeredBefore(reply)
+		if err != nil {
+			return err
+		}
+		if !answered {
+			return w.answerLate(reply)
+		}
+		if illegal, err = recorded(); illegal { // nothing of this is stored
+			return errors.Join(err, refuse(reasonReply))
+		}
 	}
 	if err != nil {
 		return err
@@ -138,6 +154,23 @@ func (w *work) knows(r *custodyv1.Reply, signed *custodyv1.SignedReply) error {
 		return refuse(reasonSender)
 	}
 	return nil
+}
+
+// answeredBefore writes that a question was answered, where its unit goes on to what it can say only after that: this node, which was restored,
+// has lost its answer, and the unit alone knows of it. false where that is not so.
+func (w *work) answeredBefore(r *custodyv1.Reply) (bool, error) {
+	o := w.chain.State().Offer(r.GetOffer())
+	if o == nil || o.State != custodyv1.OfferState_OFFER_STATE_INFORMATION_REQUESTED {
+		return false, nil
+	}
+	restored, err := w.wasRestored(w.tx)
+	if _, could := custody.Answer(custodyv1.OfferState_OFFER_STATE_RECEIVED, r); !could || !restored || err != nil {
+		return false, err
+	}
+	_, err = w.append(w.self(), nil, &custodyv1.Event{Body: &custodyv1.Event_Answered{
+		Answered: &custodyv1.Answered{Offer: o.Hash.Bytes(), Question: o.Asked},
+	}})
+	return err == nil, err
 }
 
 // answerRepeated: who asserts an arrival again has not seen what became of it.

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	referralv1 "amanat.example/proto/amanat/referral/v1"
 	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
@@ -268,4 +269,43 @@ func TestPartsThatAreNotTrue(t *testing.T) {
 
 func stepOf(signed *custodyv1.SignedEvent) *custodyv1.RecoveryStep {
 	return &custodyv1.RecoveryStep{Step: &custodyv1.RecoveryStep_Event{Event: signed}}
+}
+
+// The owner is put back to before it answered a question, or before it was asked: what the unit has said since stands in its chain all the same.
+func TestAUnitGoesOnFromAnAnswerThatItsOwnerHasLost(t *testing.T) {
+	for name, known := range map[string]bool{"the question is known": true, "the question is lost": false} {
+		for when, later := range map[string]bool{"it had accepted": false, "it accepts later": true} {
+			t.Run(name+", "+when, func(t *testing.T) {
+				net := newNetwork(t)
+				origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+				referral, offer := net.asked()
+				old := origin.copy()
+				_, err := punjab.AskQuestion(background, &referralv1.AskQuestionRequest{Name: offer, Topic: "HEALTH"}, actor)
+				must(t, err)
+				net.settle()
+				if known {
+					old = origin.copy()
+				}
+				_, err = origin.AnswerQuestion(background, &referralv1.AnswerQuestionRequest{Name: offer, Note: theNote}, actor)
+				must(t, err)
+				net.settle()
+				if !later {
+					punjab.accept(offer)
+					net.settle()
+				}
+				origin.restore(old, true, false)
+				net.heal()
+				if later {
+					punjab.accept(offer)
+					net.settle()
+				}
+				if got := origin.get(referral).GetState(); got != custodyv1.ReferralState_REFERRAL_STATE_READY || len(net.refused) > 0 {
+					t.Errorf("it is %v; refused %q", got, net.refused)
+				}
+				must(t, origin.dispatch(referral))
+				net.settle()
+				net.checkState(referral, inTransit, "balochistan", "punjab")
+			})
+		}
+	}
 }

@@ -182,6 +182,95 @@ func (c *country) reconcile() {
 		c.breaks("FEDERAL (days): nobody has told anything")
 	}
 	c.compareDays(kept)
+	c.compareFlows(h)
+}
+
+// compareFlows holds what the cell has of each referral's flow against its chain: what happened was told, and nothing else, but for what a life
+// told that is lost: that did happen, and stays told. What a correction has taken the place of does not count.
+func (c *country) compareFlows(cell *house) {
+	var all []*federalv1.FactRecord
+	corrected := map[string]bool{}
+	err := cell.engine.In("facts", func(_, payload []byte) {
+		r := &federalv1.FactRecord{}
+		if err := proto.Unmarshal(payload, r); err != nil {
+			c.breaks("STORE: %s: %v", cell, err)
+		}
+		all = append(all, r)
+		corrected[string(r.GetFact().GetCorrects())] = true
+	})
+	if err != nil {
+		c.breaks("STORE: %s: %v", cell, err)
+	}
+	type of struct{ flow, kind string }
+	kept, lives := map[of]int{}, map[of]bool{}
+	for _, r := range all {
+		what := of{string(r.GetFact().GetFlowId()), r.GetFact().GetKind()}
+		if !corrected[string(r.GetFactId())] {
+			kept[what]++
+			lives[what] = lives[what] || c.house(r.GetSourceNode(), "referral").life > 0
+		}
+	}
+	for _, n := range c.people {
+		f := c.writerOf(n)
+		if f == nil || c.now.Sub(f.state.Last) < 24*time.Hour {
+			continue
+		}
+		c.did["flows compared"]++
+		times := happened(f.chain)
+		for _, kind := range slices.Sorted(maps.Keys(times)) {
+			what, want := of{string(f.state.Submitted.GetFlowId()), kind}, times[kind]
+			if has := kept[what]; has < want || has > want && !lives[what] {
+				c.breaks("FEDERAL (flows): of child %d %d times %s happened, and the cell has %d (%s)", n.number, want, kind, has, n.referral)
+			}
+		}
+	}
+}
+
+// happened is how often what the federal cell counts stands in a chain.
+func happened(chain *custody.Chain) map[string]int {
+	times := map[string]int{
+		kitfacts.Referred: 0, kitfacts.Dispatched: 0, kitfacts.Arrived: 0, kitfacts.NoShow: 0, kitfacts.Returned: 0, kitfacts.Completed: 0, kitfacts.Cancelled: 0, kitfacts.Expired: 0,
+	}
+	back := false // a way back to the origin is told as a return alone
+	for _, l := range chain.Links() {
+		switch b := l.Event.GetBody().(type) {
+		case *custodyv1.Event_Submitted:
+			times[kitfacts.Referred]++
+		case *custodyv1.Event_Dispatched:
+			if back = l.Event.GetOwner() != chain.State().Origin && b.Dispatched.GetToNode() == chain.State().Origin; !back {
+				times[kitfacts.Dispatched]++
+			}
+		case *custodyv1.Event_Arrived:
+			if !back {
+				times[kitfacts.Arrived]++
+			}
+		case *custodyv1.Event_ExternalAnswered:
+			if b.ExternalAnswered.GetArrived() != nil {
+				times[kitfacts.Arrived]++
+			}
+		case *custodyv1.Event_NoShow:
+			times[kitfacts.NoShow]++
+		case *custodyv1.Event_Returned:
+			times[kitfacts.Returned]++
+		case *custodyv1.Event_Completed:
+			times[kitfacts.Completed]++
+		case *custodyv1.Event_Cancelled:
+			times[kitfacts.Cancelled]++
+		case *custodyv1.Event_Expired:
+			times[kitfacts.Expired]++
+		}
+	}
+	return times
+}
+
+// writerOf is the chain of who owns a referral by its own; nil for nobody.
+func (c *country) writerOf(n *child) (writer *chainFacts) {
+	for _, node := range c.nodes {
+		if f := c.chain(node, n.referral); f != nil && f.state.Owner == node {
+			writer = f
+		}
+	}
+	return writer
 }
 
 // compareDays holds what the cell has of each day against what the service itself has of it, whatever either believes that it told or was told.
@@ -222,12 +311,7 @@ func (c *country) settled(n *child) string {
 	if n.referral == "" {
 		return "SUBMITTED: the referral was never made"
 	}
-	var writer *chainFacts
-	for _, node := range c.nodes {
-		if f := c.chain(node, n.referral); f != nil && f.state.Owner == node {
-			writer = f
-		}
-	}
+	writer := c.writerOf(n)
 	if writer == nil {
 		if n.over && n.where == n.origin && c.house(n.origin, "referral").life > 0 {
 			c.did["lost after they had ended"]++ // with the only copy; nobody else ever had the chain

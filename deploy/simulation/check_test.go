@@ -43,6 +43,8 @@ func (w *World) brokenAlone(p Place, id ID) string {
 		return "FORK: " + node + " holds a chain that contradicts its own"
 	case f.refused > 0:
 		return "REFUSED: " + node + " has a letter in quarantine (" + f.why + ")"
+	case f.stranger != "":
+		return "I7 (unit): at " + node + " " + f.stranger + " answers for a deadline"
 	}
 	for name, c := range f.chains {
 		if c.wrong != "" {

@@ -33,6 +33,8 @@ func TestDaysMutants(t *testing.T) {
 		{"given up", "a bed is not given back when its offer ends, nor when live offers and holds are compared", ""},
 		{"given back", "facts that a service has told and lost are not taken back from the federal cell", ""},
 		{"once", "a submission that is repeated begins another referral", "ONCE (referral)"},
+		{"told", "that a person arrived is not told to the federal cell", "FEDERAL (flows)"},
+		{"unit", "who watches is told to the unit of the owner", "I7 (unit)"},
 		{"letterid", "a letter is known by its number alone", "JAM (mail)"},
 		{"beside", "what is written beside a deed is stored before the deed is judged", "REFUSED (whole)"},
 	} {

@@ -59,12 +59,19 @@ func draw(n *child, deeds []deed) *deed {
 
 // refusedWhole does a deed; one that is refused changes nothing.
 func (c *country) refusedWhole(d *deed) error {
-	h := c.house(d.node, "referral")
-	before := h.told()
+	told := func() (n [2]int) {
+		for i, service := range []string{"referral", "shelter"} {
+			if h := c.house(d.node, service); !h.down() {
+				n[i] = h.told()
+			}
+		}
+		return n
+	}
+	before := told()
 	err := d.do()
 	switch status.Code(err) {
 	case codes.InvalidArgument, codes.FailedPrecondition, codes.Aborted, codes.NotFound, codes.PermissionDenied, codes.Unauthenticated:
-		if h.told() != before {
+		if told() != before {
 			c.breaks("REFUSED (whole): %s at %s was refused (%v) and has changed something", d.what, d.node, err)
 		}
 	}

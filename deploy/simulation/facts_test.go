@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -23,6 +24,7 @@ type facts struct {
 	recovering bool                   // it was restored, and what it knew before stands still
 	chains     map[string]*chainFacts // by referral
 	offers     map[string]*referralv1.Offer
+	stranger   string          // a deadline for which nobody of the node answers
 	deadlines  map[string]bool // of referrals and offers; of an arrival, the referral followed by "!"
 	waiting    int             // letters to nodes here that have no receipt
 	refused    int             // letters in quarantine
@@ -133,6 +135,9 @@ func (w *World) referralFacts(s *session, f *facts) {
 	due, err := client.ListDeadlines(ctx, &referralv1.ListDeadlinesRequest{Parent: parent, PageSize: 50})
 	must(err)
 	for _, d := range due.GetDeadlines() {
+		if !strings.HasPrefix(d.GetUnit(), parent+"/units/") {
+			f.stranger = d.GetUnit()
+		}
 		switch {
 		case d.GetKind() == referralv1.Deadline_KIND_FOLLOW_PERSON:
 			f.deadlines[d.GetReferral()+"!"] = true

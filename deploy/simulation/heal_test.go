@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -39,7 +40,7 @@ func (x *exploration) heal(s State) (broken string, steps []string) {
 				return w.stuck, steps
 			}
 			if len(steps) > 400 {
-				return "HEAL (rest): it never comes to rest", steps[:40]
+				return "HEAL " + cmp.Or(w.disagrees(s, x.sc.Children), "(rest): it never comes to rest"), steps[:40]
 			}
 			if broken := w.Broken(s, x.sc.Children); broken != "" {
 				return broken, steps

@@ -227,6 +227,9 @@ func (c *country) judgeDeadlines(h *house) {
 			return
 		}
 		for _, d := range page.GetDeadlines() {
+			if !strings.HasPrefix(d.GetUnit(), parent+"/units/") {
+				c.breaks("I7 (unit): at %s %q answers for a deadline (%s)", h.node, d.GetUnit(), c.whose(d.GetReferral()))
+			}
 			switch {
 			case d.GetKind() == referralv1.Deadline_KIND_FOLLOW_PERSON:
 				asserted[d.GetReferral()] = true

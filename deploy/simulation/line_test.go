@@ -62,6 +62,9 @@ func (l *line) Publish(_ context.Context, subject string, data []byte, done func
 		return
 	}
 	h.promise(data)
+	if c.plan.bytes {
+		_, _ = c.trace.Write(data)
+	}
 	c.did["parcels and receipts"]++
 	c.hub.take(c.now, subject, data)
 	copies := 1

@@ -14,6 +14,7 @@ type plan struct {
 	seed     uint64
 	days     int   // of storm; the calm comes behind them
 	real     bool  // letters are signed and sealed in earnest
+	bytes    bool  // each message that is sent stands in the trace
 	cases    bool  // children are taken in by protection services, which refer them
 	beds     int32 // of each node's shelter
 	arrivals []arrival

@@ -51,6 +51,9 @@ func (c *country) strike(m mishap) {
 			h.restore(m)
 		}
 	case "roll back":
+		if m.service == "" {
+			c.did["rollbacks of whole nodes"]++
+		}
 		for _, h := range c.housesOf(m) {
 			h.rollBack(m)
 		}
@@ -178,6 +181,7 @@ func (h *house) restore(m mishap) {
 		return
 	}
 	h.c.did["restores"]++
+	h.c.did["restores of "+h.service]++
 	h.c.tell("%s is restored", h)
 	into := store.NewMemory()
 	h.close()
@@ -214,6 +218,7 @@ func (h *house) rollBack(m mishap) {
 		return
 	}
 	h.c.did["rollbacks"]++
+	h.c.did["rollbacks of "+h.service]++
 	h.c.tell("%s is rolled back", h)
 	h.close()
 	h.engine = old

@@ -55,10 +55,14 @@ func Next(s *custody.State, node string, asked bool, held *referralv1.DeadlineRe
 	if !ok {
 		return nil
 	}
+	answers := node
+	if mutant.Off("unit") {
+		answers = s.Owner
+	}
 	record := &referralv1.DeadlineRecord{
 		Urgency: s.Submitted.GetUrgency(), FirstDueTime: timestamppb.New(next.due), Reference: s.Submitted.GetReference(),
 		Deadline: &referralv1.Deadline{
-			Referral: s.Referral, Kind: next.kind, DueTime: timestamppb.New(next.due), Unit: s.UnitAt(node),
+			Referral: s.Referral, Kind: next.kind, DueTime: timestamppb.New(next.due), Unit: s.UnitAt(answers),
 		},
 	}
 	if !next.agreed.IsZero() {

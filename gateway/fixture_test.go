@@ -130,19 +130,21 @@ func (r *referral) WatchReferrals(q *referralv1.WatchReferralsRequest, stream gr
 
 func serveShelter(t testing.TB, impl *shelter) (address string, stop func()) {
 	t.Helper()
-	return serve(t, "shelter", &shelterv1.ShelterService_ServiceDesc, func(s *rpc.Server) { shelterv1.RegisterShelterServiceServer(s, impl) })
+	return serve(t, "shelter", func(s *rpc.Server) { shelterv1.RegisterShelterServiceServer(s, impl) }, &shelterv1.ShelterService_ServiceDesc)
 }
 
 // serve runs a real gRPC server that asks for the role shelter-manager.
-func serve(t testing.TB, name string, service *grpc.ServiceDesc, register func(*rpc.Server)) (address string, stop func()) {
+func serve(t testing.TB, name string, register func(*rpc.Server), services ...*grpc.ServiceDesc) (address string, stop func()) {
 	t.Helper()
 	policy := rpc.Policy{}
 	row := rpc.Row{Callers: []string{"gateway"}, Roles: []string{"shelter-manager"}}
-	for _, m := range service.Methods {
-		policy["/"+service.ServiceName+"/"+m.MethodName] = row
-	}
-	for _, m := range service.Streams {
-		policy["/"+service.ServiceName+"/"+m.StreamName] = row
+	for _, service := range services {
+		for _, m := range service.Methods {
+			policy["/"+service.ServiceName+"/"+m.MethodName] = row
+		}
+		for _, m := range service.Streams {
+			policy["/"+service.ServiceName+"/"+m.StreamName] = row
+		}
 	}
 	server, err := rpc.NewServer(rpc.Config{
 		Identity: load(t, name), Policy: policy, Log: logging.Discard(),

@@ -1,10 +1,14 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,44 +19,58 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
-	federalv1 "amanat.example/proto/amanat/federal/v1"
-	protectionv1 "amanat.example/proto/amanat/protection/v1"
-	referralv1 "amanat.example/proto/amanat/referral/v1"
-	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/gateway/openapi"
 	"amanat.example/services/kit/fuzztest"
 	"amanat.example/services/kit/rpc"
 )
 
-// route is one of the gateway's, with the message that its request is read into.
+// annotated are the services whose contracts have routes, by the node's service that has them: `make gen` makes the gateway's handlers, and the
+// description for programs, of the same contracts.
+func annotated() map[string][]protoreflect.ServiceDescriptor {
+	all := map[string][]protoreflect.ServiceDescriptor{}
+	protoregistry.GlobalFiles.RangeFiles(func(file protoreflect.FileDescriptor) bool {
+		for i := range file.Services().Len() {
+			service := file.Services().Get(i)
+			if len(routesOf(service)) > 0 {
+				name := strings.Split(string(service.FullName()), ".")[1] // amanat.shelter.v1.AdvertService
+				all[name] = append(all[name], service)
+			}
+		}
+		return true
+	})
+	for _, services := range all {
+		slices.SortFunc(services, func(a, b protoreflect.ServiceDescriptor) int { return cmp.Compare(a.FullName(), b.FullName()) })
+	}
+	return all
+}
+
+// route is one of the gateway's, with the RPC that it calls.
 type route struct {
-	method, path string
-	body         bool
-	input        protoreflect.MessageType
+	verb, path string
+	body       bool
+	method     protoreflect.MethodDescriptor
+}
+
+// rpc is the name of the RPC, as the log has it.
+func (r route) rpc() string {
+	return fmt.Sprintf("/%s/%s", r.method.Parent().FullName(), r.method.Name())
 }
 
 var pattern = regexp.MustCompile(`\{[a-z_.]+(?:=([^}]*))?\}`)
 
-// routesOf are the routes of a service's unary methods, with names in their places.
-func routesOf(tb testing.TB, service *grpc.ServiceDesc) (all []route) {
-	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service.ServiceName))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for _, m := range service.Methods {
-		method := found.(protoreflect.ServiceDescriptor).Methods().ByName(protoreflect.Name(m.MethodName))
+// routesOf are the routes of a service's methods, those that stream among them, with names in their places.
+func routesOf(service protoreflect.ServiceDescriptor) (all []route) {
+	for i := range service.Methods().Len() {
+		method := service.Methods().Get(i)
 		rule, _ := proto.GetExtension(method.Options(), annotations.E_Http).(*annotations.HttpRule)
 		if rule == nil {
 			continue
 		}
-		input, err := protoregistry.GlobalTypes.FindMessageByName(method.Input().FullName())
-		if err != nil {
-			tb.Fatal(err)
-		}
 		for _, r := range append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...) {
-			one := route{body: r.GetBody() != "", input: input}
+			one := route{body: r.GetBody() != "", method: method}
 			for verb, path := range map[string]string{"GET": r.GetGet(), "POST": r.GetPost(), "PATCH": r.GetPatch(), "PUT": r.GetPut(), "DELETE": r.GetDelete()} {
 				if path != "" {
-					one.method = verb
+					one.verb = verb
 					one.path = strings.ReplaceAll(pattern.ReplaceAllStringFunc(path, func(name string) string {
 						if within := pattern.FindStringSubmatch(name)[1]; within != "" {
 							return within
@@ -67,32 +85,45 @@ func routesOf(tb testing.TB, service *grpc.ServiceDesc) (all []route) {
 	return all
 }
 
-// yes answers every call of a service that its rules let through with an empty message; its streams are empty.
-func yes(tb testing.TB, service *grpc.ServiceDesc) *grpc.ServiceDesc {
-	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service.ServiceName))
+// message is an empty one of a type.
+func message(tb testing.TB, of protoreflect.MessageDescriptor) proto.Message {
+	found, err := protoregistry.GlobalTypes.FindMessageByName(of.FullName())
 	if err != nil {
 		tb.Fatal(err)
 	}
-	answering := &grpc.ServiceDesc{ServiceName: service.ServiceName, HandlerType: (*any)(nil), Metadata: service.Metadata}
-	for _, m := range service.Methods {
-		method := found.(protoreflect.ServiceDescriptor).Methods().ByName(protoreflect.Name(m.MethodName))
-		input, err := protoregistry.GlobalTypes.FindMessageByName(method.Input().FullName())
-		if err != nil {
-			tb.Fatal(err)
+	return found.New().Interface()
+}
+
+// yes answers every call of a service that its rules let through with an empty message. Its streams have one, which stands where their reader
+// says that it had stopped.
+func yes(tb testing.TB, service protoreflect.ServiceDescriptor) *grpc.ServiceDesc {
+	answering := &grpc.ServiceDesc{ServiceName: string(service.FullName()), HandlerType: (*any)(nil), Metadata: service.ParentFile().Path()}
+	for i := range service.Methods().Len() {
+		method := service.Methods().Get(i)
+		name, input, output := string(method.Name()), message(tb, method.Input()), message(tb, method.Output())
+		if method.IsStreamingServer() {
+			after, position := method.Input().Fields().ByName("after"), method.Output().Fields().ByName("position")
+			answering.Streams = append(answering.Streams, grpc.StreamDesc{StreamName: name, ServerStreams: true, Handler: func(_ any, stream grpc.ServerStream) error {
+				in, out := input.ProtoReflect().New(), output.ProtoReflect().New()
+				if err := stream.RecvMsg(in.Interface()); err != nil {
+					return err
+				}
+				if after != nil && position != nil {
+					out.Set(position, in.Get(after))
+				}
+				return stream.SendMsg(out.Interface())
+			}})
+			continue
 		}
-		output, err := protoregistry.GlobalTypes.FindMessageByName(method.Output().FullName())
-		if err != nil {
-			tb.Fatal(err)
-		}
-		full := "/" + service.ServiceName + "/" + m.MethodName
+		full := "/" + answering.ServiceName + "/" + name
 		answering.Methods = append(answering.Methods, grpc.MethodDesc{
-			MethodName: m.MethodName,
+			MethodName: name,
 			Handler: func(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
-				in := input.New().Interface()
+				in := input.ProtoReflect().New().Interface()
 				if err := decode(in); err != nil {
 					return nil, err
 				}
-				answer := func(context.Context, any) (any, error) { return output.New().Interface(), nil }
+				answer := func(context.Context, any) (any, error) { return output.ProtoReflect().New().Interface(), nil }
 				if interceptor == nil {
 					return answer(ctx, in)
 				}
@@ -100,45 +131,97 @@ func yes(tb testing.TB, service *grpc.ServiceDesc) *grpc.ServiceDesc {
 			},
 		})
 	}
-	for _, m := range service.Streams {
-		m.Handler = func(any, grpc.ServerStream) error { return nil } // it ends before it has begun
-		answering.Streams = append(answering.Streams, m)
-	}
 	return answering
+}
+
+// openWide is a gateway before a node whose services let everything through, with all its routes.
+func openWide(tb testing.TB) (*door, []route) {
+	addresses, routes, services := map[string]string{}, []route{}, annotated()
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		var answering []*grpc.ServiceDesc
+		for _, service := range services[name] {
+			answering = append(answering, yes(tb, service))
+			routes = append(routes, routesOf(service)...)
+		}
+		addresses[name], _ = serve(tb, name, func(s *rpc.Server) {
+			for _, service := range answering {
+				s.RegisterService(service, struct{}{})
+			}
+		}, answering...)
+	}
+	return openDoor(tb, nil, func(c *Config) {
+		c.ProtectionAddress, c.ReferralAddress, c.ShelterAddress, c.FederalAddress = addresses["protection"], addresses["referral"], addresses["shelter"], addresses["federal"]
+		c.AddressRate, c.TokenRate = 1e6, 1e6
+	}), routes
+}
+
+// What FuzzRequest goes through are all routes of which programs are told, and a request on each comes to the RPC that is named there.
+func TestEveryRouteIsFuzzed(t *testing.T) {
+	var document struct {
+		Paths map[string]map[string]struct {
+			Operation string `json:"operationId"`
+		} `json:"paths"`
+	}
+	if err := json.Unmarshal(openapi.Document, &document); err != nil {
+		t.Fatal(err)
+	}
+	var told, fuzzed []string
+	for _, verbs := range document.Paths {
+		for verb, described := range verbs {
+			told = append(told, strings.ToUpper(verb)+" "+described.Operation)
+		}
+	}
+	d, routes := openWide(t)
+	streams := 0
+	for _, r := range routes {
+		fuzzed = append(fuzzed, fmt.Sprintf("%s %s_%s", r.verb, r.method.Parent().Name(), r.method.Name()))
+		if r.method.IsStreamingServer() {
+			streams++
+		}
+		before := len(d.log.all())
+		if a := d.ask(r.verb, r.path, ""); a.status != http.StatusOK && a.status != http.StatusBadRequest {
+			t.Errorf("%s %s: %d: %s", r.verb, r.path, a.status, a.body)
+		}
+		eventually(t, r.verb+" "+r.path+" comes to "+r.rpc(), func() bool { return strings.Contains(d.log.all()[before:], `"`+r.rpc()+`"`) })
+	}
+	slices.Sort(told)
+	slices.Sort(fuzzed)
+	if !slices.Equal(fuzzed, told) {
+		t.Errorf("%d routes are fuzzed, and programs are told of %d:\n%q\n%q", len(fuzzed), len(told), fuzzed, told)
+	}
+	if streams == 0 {
+		t.Error("no route streams")
+	}
 }
 
 // Whatever a client sends on any route, in address, headers or body, the answer is none of a fault in here, a refusal is a problem that
 // says what to do, and no answer repeats what stands in a body.
 func FuzzRequest(f *testing.F) {
-	services := map[string]*grpc.ServiceDesc{
-		"protection": &protectionv1.ProtectionService_ServiceDesc, "referral": &referralv1.ReferralService_ServiceDesc,
-		"shelter": &shelterv1.ShelterService_ServiceDesc, "federal": &federalv1.FederalService_ServiceDesc,
-	}
-	addresses, routes := map[string]string{}, []route{}
-	for _, name := range []string{"federal", "protection", "referral", "shelter"} {
-		addresses[name], _ = serve(f, name, services[name], func(s *rpc.Server) { s.RegisterService(yes(f, services[name]), struct{}{}) })
-		routes = append(routes, routesOf(f, services[name])...)
-	}
-	d := openDoor(f, nil, func(c *Config) {
-		c.ProtectionAddress, c.ReferralAddress, c.ShelterAddress, c.FederalAddress = addresses["protection"], addresses["referral"], addresses["shelter"], addresses["federal"]
-		c.AddressRate, c.TokenRate = 1e6, 1e6
-	})
+	d, routes := openWide(f)
 	for i := range routes {
 		f.Add(uint16(i), "", "", "", "", []byte{0, byte(i), 1, 2, 0, 5, 3, 1, 0, 7, 2, 2})
 	}
 	f.Add(uint16(0), "?page_token="+strings.Repeat("A", 90), "If-None-Match", `W/"5", "6"`, "", []byte{})
-	f.Add(uint16(1), "%2e%2e/%00?filter.x=1&filter.x=2", "If-Match", `"5"`, `{"name":1e999}`, []byte{})
-	f.Add(uint16(2), "/../v1:x", "Idempotency-Key", `"a b"`, `{"a":{"a":{"a":[[[[`, []byte{})
-	f.Add(uint16(3), "", "Content-Type", "text/plain; charset=", "\xff\xfe", []byte{})
+	written := func(verb string) uint16 {
+		return uint16(slices.IndexFunc(routes, func(r route) bool { return r.verb == verb }))
+	}
+	f.Add(written("PATCH"), "%2e%2e/%00?filter.x=1&filter.x=2", "If-Match", `"5"`, `{"name":1e999}`, []byte{})
+	f.Add(written("POST"), "/../v1:x", "Idempotency-Key", `"a b"`, `{"a":{"a":{"a":[[[[`, []byte{})
+	f.Add(written("POST"), "", "Content-Type", "text/plain; charset=", "\xff\xfe", []byte{})
 	f.Add(uint16(4), "", "Authorization", "Bearer amanat_"+strings.Repeat("A", 43), "", []byte{})
 	f.Add(uint16(5), "", "Accept-Encoding", "gzip;q=1e9,*;q=-1", "", []byte{})
-	f.Add(uint16(6), "", "Last-Event-ID", "x-1", "", []byte{})
+	for i, r := range routes {
+		if r.method.IsStreamingServer() {
+			f.Add(uint16(i), "", "Last-Event-ID", "x-1", "", []byte{})
+			f.Add(uint16(i), "?after=x-1", "Last-Event-ID", "x\xff-1", "", []byte{})
+		}
+	}
 	f.Fuzz(func(t *testing.T, which uint16, more, header, value, body string, choices []byte) {
 		d.t = t
 		defer func() { d.t = f }()
 		r := routes[int(which)%len(routes)]
 		if len(choices) > 0 && r.body {
-			m := r.input.New().Interface()
+			m := message(t, r.method.Input())
 			fuzztest.Mutate(m, fuzztest.NewChoices(choices))
 			raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
 			if err != nil {
@@ -146,7 +229,7 @@ func FuzzRequest(f *testing.F) {
 			}
 			body = string(raw)
 		}
-		request, err := http.NewRequestWithContext(t.Context(), r.method, d.url+r.path+more, strings.NewReader(body))
+		request, err := http.NewRequestWithContext(t.Context(), r.verb, d.url+r.path+more, strings.NewReader(body))
 		if err != nil {
 			return // no client can send it
 		}
@@ -164,14 +247,14 @@ func FuzzRequest(f *testing.F) {
 		}
 		a := readAll(t, response)
 		if a.status >= 500 && a.status != http.StatusServiceUnavailable {
-			t.Errorf("%s %s: %d: %s", r.method, r.path+more, a.status, a.body)
+			t.Errorf("%s %s: %d: %s", r.verb, r.path+more, a.status, a.body)
 		}
 		if a.status >= 400 && strings.HasPrefix(request.URL.Path, "/v1/") && a.header.Get("Content-Encoding") == "" {
 			a.problem(t)
 		}
 		if strings.Contains(body, fuzztest.Canary) && !strings.Contains(r.path+more+value, fuzztest.Canary) &&
 			strings.Contains(fmt.Sprintf("%s %v", a.body, a.header), fuzztest.Canary) {
-			t.Errorf("%s %s repeats what it was sent: %s", r.method, r.path, a.body)
+			t.Errorf("%s %s repeats what it was sent: %s", r.verb, r.path, a.body)
 		}
 	})
 }

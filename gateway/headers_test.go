@@ -136,7 +136,7 @@ func (f *figures) GetFigures(context.Context, *federalv1.GetFiguresRequest) (*fe
 // What was counted anew and is the same need not go out again, though it would say another time.
 func TestFiguresAskedAgain(t *testing.T) {
 	f := &figures{etag: strings.Repeat("0a", 16)}
-	address, _ := serve(t, "federal", &federalv1.FiguresService_ServiceDesc, func(s *rpc.Server) { federalv1.RegisterFiguresServiceServer(s, f) })
+	address, _ := serve(t, "federal", func(s *rpc.Server) { federalv1.RegisterFiguresServiceServer(s, f) }, &federalv1.FiguresService_ServiceDesc)
 	d := openDoor(t, nil, func(c *Config) { c.FederalAddress = address })
 	const path = "/v1/figures/all"
 	tag := d.ask("GET", path, "").header.Get("ETag")

@@ -245,7 +245,7 @@ func TestAStreamEndsBeforeItsToken(t *testing.T) {
 // what the address said at first.
 func TestStreamGoesOnWhereItsReaderStopped(t *testing.T) {
 	var asked []string
-	address, _ := serve(t, "referral", &referralv1.ReferralService_ServiceDesc, func(s *rpc.Server) {
+	address, _ := serve(t, "referral", func(s *rpc.Server) {
 		referralv1.RegisterReferralServiceServer(s, &referral{watch: func(r *referralv1.WatchReferralsRequest, to grpc.ServerStreamingServer[referralv1.ReferralNews]) error {
 			asked = append(asked, r.GetAfter())
 			after, _ := strconv.Atoi(strings.TrimPrefix(r.GetAfter(), "life-"))
@@ -256,7 +256,7 @@ func TestStreamGoesOnWhereItsReaderStopped(t *testing.T) {
 			}
 			return to.Send(&referralv1.ReferralNews{Position: "life\nevent: problem", ReadAnew: true})
 		}})
-	})
+	}, &referralv1.ReferralService_ServiceDesc)
 	d := openDoor(t, &shelter{watch: func(_ *shelterv1.WatchCapacityRequest, to capacityStream) error { return to.Send(free(1)) }}, func(c *Config) { c.ReferralAddress = address })
 	const path = "/v1/nodes/sindh/referrals:watch"
 	for _, c := range []struct{ path, header, want, first string }{

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	federalv1 "amanat.example/proto/amanat/federal/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
@@ -41,6 +42,9 @@ func FuzzRequest(f *testing.F) {
 	messages := []proto.Message{
 		&shelterv1.PlaceHoldRequest{}, &shelterv1.CreateShelterRequest{}, &protectionv1.CreateCaseRequest{}, &protectionv1.RecordConsentRequest{},
 		&referralv1.SubmitReferralRequest{}, &referralv1.AcceptOfferRequest{}, &referralv1.DispatchReferralRequest{},
+		&federalv1.ListCorridorsRequest{}, &federalv1.ListLateReportsRequest{}, &federalv1.GetFiguresRequest{}, &federalv1.ListDaysRequest{}, &federalv1.ListLinksRequest{},
+		&federalv1.ListPublicationsRequest{}, &federalv1.GetPublicationRequest{}, &federalv1.ExportPublicationRequest{}, &federalv1.RevisePublicationsRequest{},
+		&federalv1.ResumePublicationsRequest{},
 	}
 	var inputs []protoreflect.MessageDescriptor
 	for i, m := range messages {

@@ -27,6 +27,10 @@ test test-networks test-alone soak soak-race soak-alone: export GOGC ?= 400
 # Tests that are one goroutine's work do a part of it under the race detector (soaktest.Alone), and all of it in a run without.
 ALONE := Explore|TestDays|EveryReachable|RandomPrograms|RestoredAtEveryMoment|RestoredInOtherLives|DeadlinesOfFamilies|ADeadlineOnRandomWalks|EveryByteOfAFile|ASearchIsExact|NothingNarrower|EveryYearIsTaken|TestMarginals|TheSameOptionsMakeTheSameYear|SurgeOfAnyYear|WhatIsOverCostsNothing|PowerIsCut|BitsTurnAround|ADiskThatFails
 
+# What go test prints goes through another program; the end is go test's.
+test test-networks test-alone quick soak soak-race soak-alone: SHELL := bash
+test test-networks test-alone quick soak soak-race soak-alone: .SHELLFLAGS := -o pipefail -c
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-networks test-alone test-builds quick soak soak-race soak-alone fuzz bench check check-format check-vet check-proto check-breaking check-generated \
 	check-tidy check-imports gen clean-data need-go need-git
@@ -43,20 +47,23 @@ run: need-go ## Run the demo: three provinces and the federal cell, and a year o
 # processors: make test AT_A_TIME=8.
 AT_A_TIME := 3
 
+# go test hides that a test was skipped, and what it logged, until it fails.
+TOLD := awk -f .ci/told.awk
+
 test: need-go ## Run every test with the race detector, and build each module alone
 	@test -n "$(RACE)" || echo 'no C compiler, so no race detector: apt-get install gcc libc6-dev'
 	@command -v chromium >/dev/null || echo 'no chromium, so no browser looks at the page /docs/try: apt-get install chromium'
-	go test $(RACE) -count=1 -p $(AT_A_TIME) -timeout 25m $$(go list work | grep -v /deploy/e2e)
+	go test $(RACE) -count=1 -v -p $(AT_A_TIME) -timeout 25m $$(go list work | grep -v /deploy/e2e) | $(TOLD)
 	@$(MAKE) --no-print-directory -j 3 test-networks test-alone test-builds
 
 # Whole networks of processes wait most; beside them goes what one goroutine does, so that two processors have work to the end. The mutants
 # go one after the other, so they are not what is left at the end.
 test-networks:
-	go test $(RACE) -count=1 -parallel $(AT_A_TIME) -timeout 25m ./deploy/e2e
+	go test $(RACE) -count=1 -v -parallel $(AT_A_TIME) -timeout 25m ./deploy/e2e | $(TOLD)
 
 test-alone:
 	go test -count=1 -vet=off -v -tags mutants -run Mutants ./deploy/simulation ./services/protection/internal/app
-	go test -count=1 -vet=off -timeout 25m -run '$(ALONE)' $$(grep -rl --include='*_test.go' 'soaktest\.Alone(' $(MODULES) | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+	go test -count=1 -vet=off -v -timeout 25m -run '$(ALONE)' $$(grep -rl --include='*_test.go' 'soaktest\.Alone(' $(MODULES) | xargs -n 1 dirname | sort -u | sed 's|^|./|') | $(TOLD)
 
 test-builds:
 	@for module in $(MODULES); do \
@@ -65,15 +72,12 @@ test-builds:
 	done
 
 quick: need-go ## Run the short tests, in less than a minute
-	go test -short work
+	go test -short -v work | $(TOLD)
 
 # Each test goes on for this long; those that must do many rounds, such as 200 kills, go on until they are done.
 MINUTES ?= 5
 
 SOAK := SOAK_MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -p 1
-
-soak soak-race soak-alone: SHELL := bash
-soak soak-race soak-alone: .SHELLFLAGS := -o pipefail -c
 
 soak: need-go ## Repeat the random tests for MINUTES=n each: programs, histories, kills, cuts of power, callers for one bed, published countries, years under faults; explore chains further, live ten thousand countries, fuzz; and say what was done
 	@mkdir -p $(TMP) && rm -f $(TMP)/soak-*.log; begun=$$(date +%s); \

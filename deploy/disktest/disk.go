@@ -18,8 +18,8 @@ type Disk struct {
 	calls  *rpc.Client
 }
 
-// New mounts an empty disk until the test ends. Where the machine has no FUSE, or this user may not mount, the test is skipped, and says why; any
-// other failure to mount fails it.
+// New mounts an empty disk until the test ends. Where the machine has no FUSE, or nothing by which this user could mount, the test is skipped, and
+// says why; any other failure to mount fails it.
 func New(tb testing.TB) *Disk {
 	tb.Helper()
 	d := &Disk{tb: tb, folder: filepath.Join(tb.TempDir(), "disk")}
@@ -62,9 +62,9 @@ func New(tb testing.TB) *Disk {
 	return d
 }
 
-// cannotMount says why somebody may be unable to mount a file system on a folder: there is no /dev/fuse that can be opened, this user is not root,
-// for whom fusermount3 may do nothing, or root may not mount either, as in most containers. The kernel looks for that right before it looks at what
-// is to be mounted, which here is nothing.
+// cannotMount says why nobody could mount a file system on a folder: there is no /dev/fuse that can be opened, or this user is not root and there is
+// no fusermount3, or this is a root who may mount nothing, as in most containers. The kernel looks for that right before it looks at what is to be
+// mounted, which here is nothing.
 func cannotMount(folder string) error {
 	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
 	if err != nil {
@@ -74,7 +74,8 @@ func cannotMount(folder string) error {
 		return err
 	}
 	if os.Geteuid() != 0 {
-		return errors.New("this user is not root")
+		_, err := exec.LookPath("fusermount3")
+		return err
 	}
 	if err := syscall.Mount("none", folder, "no-such-file-system", 0, ""); errors.Is(err, syscall.EPERM) {
 		return err

@@ -120,7 +120,7 @@ func (n *eventNode) run() {
 		Policy: rpc.Policy{events.ListEventsMethod: {Callers: []string{"referral"}}},
 	})
 	must(n.t, err)
-	eventsv1.RegisterEventServiceServer(s, events.NewServer(n.shelter, shelterLog, func() {}))
+	eventsv1.RegisterEventServiceServer(s, events.NewServer(n.shelter, shelterLog, func(uint64) {}))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(n.t, err)
 	conn, err := rpc.Dial(l.Addr().String(), n.load("referral").ClientTLS("shelter"))

@@ -112,7 +112,7 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 	policy[events.ListEventsMethod] = rpc.Row{Callers: []string{rpc.AnyCaller}, Early: true}
 	one.Server = rpc.NewLocal("protection", policy, nil)
 	protectionv1.RegisterProtectionServiceServer(one.Server, server.New(a))
-	eventsv1.RegisterEventServiceServer(one.Server, events.NewServer(db, store.Events, func() { one.rolledBack = max(one.rolledBack, db.Incarnation()) }))
+	eventsv1.RegisterEventServiceServer(one.Server, events.NewServer(db, store.Events, func(above uint64) { one.rolledBack = max(one.rolledBack, above) }))
 	return one, nil
 }
 

@@ -27,7 +27,7 @@ func TestBadRequestsForEvents(t *testing.T) {
 	s := &rpctest.Suite{
 		Place: place, Descriptor: &eventsv1.EventService_ServiceDesc, Policy: policy, Writes: rpctest.Watch(db),
 		Address: place.Serve(t, policy, nil, func(r grpc.ServiceRegistrar) {
-			eventsv1.RegisterEventServiceServer(r, events.NewServer(db, ownerLog, func() {}))
+			eventsv1.RegisterEventServiceServer(r, events.NewServer(db, ownerLog, func(uint64) {}))
 		}),
 		Calls: map[string]rpctest.Call{"ListEvents": {
 			Requests: func(testing.TB) []proto.Message {

@@ -13,8 +13,8 @@
 //     the stream drops its oldest rather than stop anybody.
 //   - A follower applies each event of a store's life in order; effect and mark commit together.
 //     When the owner's store was restored it starts again from 0, so its handler must take an event twice without harm.
-//   - A store that was put back to an older copy, and nobody has said so, learns it by the first follower that has read more of it: its service
-//     begins a new incarnation, and says nothing of the old one any more.
+//   - A store that was put back to an older copy, and nobody has said so, learns it by the first follower that has read more of it, or a later life:
+//     its service begins a new incarnation, and says nothing of the old one any more.
 //   - A reader of a feed gets every event behind its own position, in order, or is told to read all anew. Readers cost no
 //     polling, and nobody waits for a slow one.
 package events

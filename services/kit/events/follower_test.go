@@ -72,7 +72,7 @@ func drain(t *testing.T, step func(context.Context) (int, error)) {
 
 func TestFollowerAppliesEachEventOnceAndGoesOnAfterARestart(t *testing.T) {
 	owner := openFile(t, ownerSchema)
-	from := &source{server: events.NewServer(owner, ownerLog, func() {})}
+	from := &source{server: events.NewServer(owner, ownerLog, func(uint64) {})}
 	add(t, owner, 1, 600)
 	path := filepath.Join(t.TempDir(), "referral.db")
 	db := open(t, store.Options{Path: path, Schema: followerSchema})
@@ -98,7 +98,7 @@ func TestAnEventThatFailsKeepsItsPlaceAndUndoesNoOther(t *testing.T) {
 			owner, db := openFile(t, ownerSchema), openFile(t, followerSchema)
 			add(t, owner, 1, 5)
 			failing := true
-			f := follow(db, &source{server: events.NewServer(owner, ownerLog, func() {})}, func(tx *store.Tx, event *eventsv1.Event) error {
+			f := follow(db, &source{server: events.NewServer(owner, ownerLog, func(uint64) {})}, func(tx *store.Tx, event *eventsv1.Event) error {
 				if err := note(tx, event); err != nil {
 					return err
 				}
@@ -132,7 +132,7 @@ func TestAStoreThatWasPutBackIsReadAgainFromTheStart(t *testing.T) {
 		for _, since := range []int{0, 1, 4, 6, 300} {
 			engine := store.NewMemory()
 			owner := open(t, store.Options{Engine: engine, Schema: ownerSchema})
-			from := &source{server: events.NewServer(owner, ownerLog, func() {})}
+			from := &source{server: events.NewServer(owner, ownerLog, func(uint64) {})}
 			add(t, owner, 1, 3)
 			old := engine.Clone()
 			add(t, owner, 4, 4)
@@ -148,7 +148,7 @@ func TestAStoreThatWasPutBackIsReadAgainFromTheStart(t *testing.T) {
 			}
 			add(t, back, 100, since)
 			learned := 0
-			from.set(events.NewServer(back, ownerLog, func() { learned++ }), nil)
+			from.set(events.NewServer(back, ownerLog, func(uint64) { learned++ }), nil)
 			if !restored {
 				if n, err := f.Step(t.Context()); fault.ReasonOf(err) != fault.Unavailable || n > 0 || learned != 1 {
 					t.Errorf("with %d events since, its follower is told %v, and it has learned %d times that it was put back", since, err, learned)
@@ -163,6 +163,35 @@ func TestAStoreThatWasPutBackIsReadAgainFromTheStart(t *testing.T) {
 			if got := noted(t, db); !slices.Equal(got, want) {
 				t.Errorf("restored %t, with %d events since: got %d, want %d: %v", restored, since, len(got), len(want), got[:min(len(got), 20)])
 			}
+		}
+	}
+}
+
+// A follower that has read a life of a store which begins after that of the copy tells of it, however little it has read: the copy was put
+// back once more. One that lies days ahead of the clock is not believed, and is not taken for another store's either.
+func TestACopyThatIsPutBackAgainLearnsItFromItsLaterLife(t *testing.T) {
+	for ahead, believed := range map[time.Duration]bool{time.Second: true, 49 * time.Hour: false} {
+		now := start
+		options := store.Options{Engine: store.NewMemory(), Schema: ownerSchema, Clock: func() time.Time { return now }}
+		owner := open(t, options)
+		add(t, owner, 1, 3)
+		copied := options.Engine.(*store.Memory).Clone()
+		if err := owner.RaiseIncarnation(t.Context(), uint64(start.Add(ahead).UnixNano())); err != nil {
+			t.Fatal(err)
+		}
+		later := owner.Incarnation()
+		db, from := openFile(t, followerSchema), &source{server: events.NewServer(owner, ownerLog, func(uint64) {})}
+		f := follow(db, from, note)
+		drain(t, f.Step)
+
+		var learned []uint64
+		options.Engine = copied
+		from.set(events.NewServer(open(t, options), ownerLog, func(above uint64) { learned = append(learned, above) }), nil)
+		if n, err := f.Step(t.Context()); fault.ReasonOf(err) != fault.Unavailable || n > 0 {
+			t.Errorf("%v ahead: its follower reads %d events, and is told %v", ahead, n, err)
+		}
+		if believed != slices.Equal(learned, []uint64{later}) || !believed && len(learned) > 0 {
+			t.Errorf("%v ahead: it learns that it must rise above %v, of a life in %d", ahead, learned, later)
 		}
 	}
 }
@@ -190,7 +219,7 @@ func TestFollowerIsWokenElsePolls(t *testing.T) {
 		db := open(t, store.Options{Engine: store.NewMemory(), Schema: followerSchema})
 		w := &waker{}
 		logger, log := logged(t)
-		from := &source{server: events.NewServer(owner, ownerLog, func() {})}
+		from := &source{server: events.NewServer(owner, ownerLog, func(uint64) {})}
 		f := events.NewFollower(events.FollowerConfig{
 			DB: db, Log: followerLog, Node: "sindh", From: "shelter", Source: from, Handle: note, Waker: w, Logger: logger,
 		})
@@ -226,7 +255,7 @@ func TestFollowerIsWokenElsePolls(t *testing.T) {
 			t.Errorf("it was said %d times", n)
 		}
 		add(t, owner, 3, 1)
-		from.set(events.NewServer(owner, ownerLog, func() {}), nil)
+		from.set(events.NewServer(owner, ownerLog, func(uint64) {}), nil)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if got := noted(t, db); !slices.Equal(got, names(1, 3)) {

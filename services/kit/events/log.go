@@ -116,6 +116,16 @@ func StoreID(db *store.DB) string {
 	return db.ID() + "." + strconv.FormatUint(db.Incarnation(), 36)
 }
 
+// lifeOf is the incarnation in the name of a life of this store; zero in a name of another.
+func lifeOf(db *store.DB, storeID string) uint64 {
+	life, own := strings.CutPrefix(storeID, db.ID()+".")
+	incarnation, err := strconv.ParseUint(life, 36, 64)
+	if !own || err != nil {
+		return 0
+	}
+	return incarnation
+}
+
 // read gives up to limit events after a position, complete with position and id, and the last
 // position there is.
 func (l *Log) read(r store.Reader, storeID string, after uint64, limit int) (found []*eventsv1.Event, last uint64, err error) {

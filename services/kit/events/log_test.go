@@ -19,7 +19,7 @@ import (
 
 func list(t *testing.T, db *store.DB, after uint64, size int32) *eventsv1.ListEventsResponse {
 	t.Helper()
-	page, err := events.NewServer(db, ownerLog, func() {}).ListEvents(t.Context(), &eventsv1.ListEventsRequest{After: after, PageSize: size})
+	page, err := events.NewServer(db, ownerLog, func(uint64) {}).ListEvents(t.Context(), &eventsv1.ListEventsRequest{After: after, PageSize: size})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,19 +12,23 @@ import (
 // ListEventsMethod is the method a policy row is for: the services that follow this one.
 const ListEventsMethod = eventsv1.EventService_ListEvents_FullMethodName
 
-var errRolledBack = fault.New(fault.Unavailable, "The store was put back to an older copy than the caller has read. The service begins a new life; read again.")
+var (
+	errRolledBack = fault.New(fault.Unavailable, "The store was put back to an older copy than the caller has read. The service begins a new life; read again.")
+	errAhead      = fault.New(fault.Unavailable, "The caller has read a life of the store that lies days ahead of the clock. Set the clock of the service's machine.")
+)
 
 // Server answers EventService from a log.
 type Server struct {
 	eventsv1.UnsafeEventServiceServer
 	db         *store.DB
 	log        *Log
-	rolledBack func()
+	rolledBack func(above uint64)
 }
 
-// NewServer serves a log that is kept in db. rolledBack is called when somebody has read an event that the store does not hold: it was put back
-// to an older copy without a word, and its service has to begin a new incarnation. Until it does, nobody reads.
-func NewServer(db *store.DB, log *Log, rolledBack func()) *Server {
+// NewServer serves a log that is kept in db. rolledBack is called when somebody has read an event that the store does not hold, or a life
+// of it that is yet to come: it was put back to an older copy without a word, and its service has to begin an incarnation greater than above.
+// Until it does, nobody reads.
+func NewServer(db *store.DB, log *Log, rolledBack func(above uint64)) *Server {
 	return &Server{db: db, log: log, rolledBack: rolledBack}
 }
 
@@ -36,8 +40,15 @@ func (s *Server) ListEvents(ctx context.Context, request *eventsv1.ListEventsReq
 		limit = defaultPage
 	}
 	reply := &eventsv1.ListEventsResponse{StoreId: StoreID(s.db)}
+	own, named := s.db.Incarnation(), lifeOf(s.db, request.GetStoreId())
+	if named > own && !s.db.MayHaveLived(named) {
+		return nil, errAhead
+	}
 	err := s.db.View(ctx, func(r store.Reader) (err error) {
-		if request.GetStoreId() == reply.GetStoreId() {
+		switch {
+		case named > own:
+			return errRolledBack
+		case named == own:
 			if holds, err := s.log.holds(r, request.GetAfter(), request.GetAfterDigest()); err != nil {
 				return err
 			} else if !holds {
@@ -48,7 +59,7 @@ func (s *Server) ListEvents(ctx context.Context, request *eventsv1.ListEventsReq
 		return err
 	})
 	if errors.Is(err, errRolledBack) {
-		s.rolledBack()
+		s.rolledBack(max(own, named))
 	}
 	if err != nil {
 		return nil, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"time"
 
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/logging"
@@ -98,14 +97,10 @@ func (p *Post) AllHeard(ctx context.Context) (all bool, err error) {
 	return all, err
 }
 
-// maxAhead bounds how far a peer's word about this store's incarnation may lie in the future: incarnations are times, and a hostile
-// peer must not use them up.
-const maxAhead = 24 * time.Hour
-
 // overtaken is called when a peer knows more of this store than it does itself, up to an incarnation.
 func (p *Post) overtaken(by end, above uint64) {
 	peer := logging.Peer(by.node, by.service)
-	if limit := p.clock().Add(maxAhead); above > p.incarnation && above > uint64(limit.UnixNano()) {
+	if above > p.incarnation && !p.db.MayHaveLived(above) {
 		p.log.Error("a peer names an incarnation of this store that lies days ahead of this clock; it is not believed, and its mail does not count: set the clock, or ask that node", peer)
 		return
 	}

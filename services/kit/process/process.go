@@ -158,7 +158,7 @@ func (p *Process) serve(o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	eventsv1.RegisterEventServiceServer(p.Server, events.NewServer(p.DB, o.Events, func() { p.learns(p.DB.Incarnation()) }))
+	eventsv1.RegisterEventServiceServer(p.Server, events.NewServer(p.DB, o.Events, p.learns))
 	backupv1.RegisterBackupServiceServer(p.Server, backup.NewServer(backup.Config{
 		Data: p.Config.Data, Node: p.Config.Node, Service: o.Name, Schema: o.Schema, DB: p.DB, Keys: p.Keys, Log: p.Log,
 	}))

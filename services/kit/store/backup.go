@@ -135,7 +135,7 @@ func Restore(ctx context.Context, r io.Reader, o Options, replace bool) error {
 	}
 	o = o.withDefaults()
 	fill := func(e Engine) error {
-		w := &rowWriter{engine: e, whole: o.Engine != nil, schema: o.Schema, incarnation: uint64(o.Clock().UnixNano())}
+		w := &rowWriter{engine: e, whole: o.Engine != nil, schema: o.Schema, incarnation: incarnationAt(o.Clock())}
 		if err := readBackup(ctx, r, w); err != nil {
 			return errors.Join(err, w.abandon())
 		}

@@ -73,6 +73,22 @@ func TestIncarnationsOnlyGrow(t *testing.T) {
 	})
 }
 
+// Who tells that a copy was put back may know no more than the life of the copy: the one that began with it before must not come again.
+func TestACopyThatIsPutBackTwiceBeginsTwoLives(t *testing.T) {
+	engine := store.NewMemory()
+	o := memoryDisk{engine}.options()
+	o.Clock = at(1000)
+	closeChecked(t, open(t, o))
+	for _, now := range []int64{2000, 3000} {
+		o := memoryDisk{engine.Clone()}.options()
+		o.Clock = at(now)
+		db := openChecked(t, o)
+		if err := db.RaiseIncarnation(context.Background(), db.Incarnation()); err != nil || db.Incarnation() != uint64(now) {
+			t.Errorf("put back at %d it lives in %d, %v", now, db.Incarnation(), err)
+		}
+	}
+}
+
 // TestBackupUnderLoad takes backups while rows are written two by two, and finds no half pair in any.
 func TestBackupUnderLoad(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, d disk) {

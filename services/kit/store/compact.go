@@ -18,7 +18,7 @@ func Compact(ctx context.Context, path string) error {
 // verified and with a new incarnation: to its peers the store is one restored from an older copy. On any other damage it
 // fails and the file stays; then a backup is what is left.
 func Recover(ctx context.Context, path string, clock func() time.Time) error {
-	return rewrite(ctx, path, boltOptions{oneHead: true}, uint64(clock().UnixNano()))
+	return rewrite(ctx, path, boltOptions{oneHead: true}, incarnationAt(clock()))
 }
 
 func rewrite(ctx context.Context, path string, o boltOptions, incarnation uint64) (err error) {

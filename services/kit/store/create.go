@@ -47,7 +47,7 @@ func syncAsLeft(f *os.File, path string) error {
 // initialise writes a new store: its file row and an empty count for every bucket.
 func initialise(e Engine, o Options) error {
 	now := o.Clock()
-	m := fileMeta{incarnation: uint64(now.UnixNano()), created: now.UnixNano(), schema: o.Schema.version, name: o.Schema.name}
+	m := fileMeta{incarnation: incarnationAt(now), created: now.UnixNano(), schema: o.Schema.version, name: o.Schema.name}
 	if _, err := io.ReadFull(o.Rand, m.id[:]); err != nil {
 		return fmt.Errorf("make a store id: %w", err)
 	}

@@ -29,7 +29,7 @@ type Options struct {
 	// OnFatal is called once, when the store has failed: the process should say why and stop. It runs where the failure was
 	// met, possibly inside Update or View, and must not call the store. Optional; without it the callers' errors tell.
 	OnFatal func(error)
-	// Clock is read when a store is made or restored. Default time.Now.
+	// Clock is read where an incarnation begins or is judged. Default time.Now.
 	Clock func() time.Time
 	// Rand gives the store's id when it is made. Default crypto/rand.
 	Rand io.Reader
@@ -57,6 +57,7 @@ type DB struct {
 	path    string
 	inline  bool
 	onFatal func(error)
+	clock   func() time.Time
 
 	queue    chan *call
 	stop     chan struct{}
@@ -93,7 +94,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		}
 	}
 	db := &DB{
-		schema: o.Schema, engine: engine, path: o.Path, inline: o.Inline, onFatal: o.OnFatal,
+		schema: o.Schema, engine: engine, path: o.Path, inline: o.Inline, onFatal: o.OnFatal, clock: o.Clock,
 		queue: make(chan *call, maxBatch), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if err := db.prepare(ctx, o); err != nil {
@@ -272,27 +273,40 @@ func (db *DB) Created() time.Time {
 	return time.Unix(0, db.meta.created).UTC()
 }
 
-// Incarnation tells the lives of a store apart: the unix nanoseconds of its making or of its last Restore, whichever is later,
-// and more when it was raised. It only grows.
+// Incarnation tells the lives of a store apart: the unix nanoseconds of its making, of its last Restore, or of when it was last raised, and
+// more where a greater one was known. It only grows.
 func (db *DB) Incarnation() uint64 {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	return db.meta.incarnation
 }
 
-// RaiseIncarnation makes the incarnation greater than above, durably, if it is not already: a peer has seen that one.
+// maxAhead bounds how far what is said of an incarnation may lie in the future: incarnations are times, and a hostile caller must not use
+// them up.
+const maxAhead = 24 * time.Hour
+
+// MayHaveLived says that the store may have lived in an incarnation that it does not know: it is no more than 24 h ahead of the clock.
+func (db *DB) MayHaveLived(incarnation uint64) bool {
+	return incarnation <= incarnationAt(db.clock().Add(maxAhead))
+}
+
+// RaiseIncarnation makes the incarnation greater than above, durably, if it is not already: a peer has seen that one. It takes the clock's
+// where that is greater still: the lives that began with the same copy before may not be known to who has told of above.
 func (db *DB) RaiseIncarnation(ctx context.Context, above uint64) error {
 	if above == 1<<64-1 {
 		return errors.New("no incarnation is greater than this one")
 	}
-	return db.Update(ctx, raise(above))
+	return db.Update(ctx, raise(above, incarnationAt(db.clock())))
 }
 
-func raise(above uint64) func(*Tx) error {
+// incarnationAt is the one that begins at a time.
+func incarnationAt(now time.Time) uint64 { return uint64(now.UnixNano()) }
+
+func raise(above, now uint64) func(*Tx) error {
 	return func(tx *Tx) error {
 		m := tx.fileMeta()
 		if m.incarnation <= above {
-			m.incarnation = above + 1
+			m.incarnation = max(above+1, now)
 			tx.meta = &m
 		}
 		return nil

@@ -16,7 +16,7 @@
 //     stop. There is no mode without sync.
 //   - A file appears whole or not at all, is opened by one process, is brought forward by migrations one commit each, and is
 //     refused when a newer program has written it.
-//   - An incarnation never repeats: it comes from the clock at making and restoring, never from a copy.
+//   - An incarnation never repeats: it comes from the clock at making, restoring and raising, never from a copy alone.
 //
 // A service declares its Schema, tables and indexes at package level in schema.go. Keys are made by K. Messages are
 // marshalled protobuf.

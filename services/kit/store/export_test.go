@@ -9,8 +9,8 @@ import (
 // Waiting is how many Updates the committer has not taken yet.
 func (db *DB) Waiting() int { return len(db.queue) }
 
-// RaiseIn is what RaiseIncarnation runs in its Update.
-func RaiseIn(above uint64) func(*Tx) error { return raise(above) }
+// RaiseIn is what RaiseIncarnation runs in its Update, at the beginning of time.
+func RaiseIn(above uint64) func(*Tx) error { return raise(above, 0) }
 
 // OnSync has fn told of each file and folder that creation syncs, until the function it answers is called.
 func OnSync(fn func(name string)) (undo func()) {

@@ -27,7 +27,9 @@ import (
 
 var errAway = status.Error(codes.Unavailable, "away")
 
-func newEventServer(b *bench) *events.Server { return events.NewServer(b.DB, store.Events, func() {}) }
+func newEventServer(b *bench) *events.Server {
+	return events.NewServer(b.DB, store.Events, func(uint64) {})
+}
 
 const (
 	ready     = custodyv1.ReferralState_REFERRAL_STATE_READY

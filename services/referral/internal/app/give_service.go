@@ -9,7 +9,8 @@ import (
 	"amanat.example/services/kit/fault"
 )
 
-// GiveService says that services were given in a referral for a service. It is said again for every visit.
+// GiveService says that services were given in a referral for a service. It is said again for every visit, some 110 times: then it
+// is refused, and the outcome is to be reported.
 func (a *App) GiveService(ctx context.Context, request *referralv1.GiveServiceRequest, actor *custodyv1.Actor) (*referralv1.Offer, error) {
 	if err := codes.CheckFields("services", codes.Service, request.GetServices()); err != nil {
 		return nil, err

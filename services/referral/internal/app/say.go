@@ -57,6 +57,9 @@ func (a *App) say(ctx context.Context, actor *custodyv1.Actor, s answer) (*refer
 		if err := o.replyWith(s.reply, annex); err != nil {
 			return err
 		}
+		if err := a.checkSaid(tx, s.reply, leftOfSaid); err != nil {
+			return err
+		}
 		return o.put()
 	})
 	if err != nil {

@@ -81,6 +81,9 @@ func (a *App) tellOwner(ctx context.Context, request tagged, note string, r *cus
 		if _, err := keepReply(tx, name, signed); err != nil {
 			return err
 		}
+		if err := a.checkSaid(tx, r, 0); err != nil {
+			return err
+		}
 		if err := a.sendWord(tx, owner, signed, r); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
@@ -113,54 +114,60 @@ func (a *App) fire(tx *kitstore.Tx, key kitstore.Key, record *referralv1.Deadlin
 	return a.repeatReplies(tx, d.GetOffer())
 }
 
-// askHead asks the owner of a referral for its chain, where that is another node, and shows its own: the owner may not have been reached by
-// the handover yet, and would not know what it is asked for.
+// askHead asks the owner of a referral for its chain, where that is another node, shows its own, and says again what that does not hold. The
+// chain goes ahead, once, in the lane of all that names it: the owner may not have been reached by the handover yet, and would not know what
+// it is asked for.
 func (a *App) askHead(tx *kitstore.Tx, referral string) error {
 	w, err := a.begin(tx, referral)
 	if err != nil || w.chain.State().Owner == a.Node {
 		return err
 	}
-	if err := w.repeatReturn(); err != nil {
-		return err
-	}
-	if err := w.sendChain(w.lane(), w.chain.State().Owner); err != nil {
-		return err
-	}
-	if err := w.repeatWords(); err != nil {
-		return err
-	}
-	return a.mail(tx, post.Outgoing{
-		To: referralAt(w.chain.State().Owner), Lane: w.lane(), Kind: kindHead, Subject: referral,
-		Body: &custodyv1.HeadQuery{Referral: referral},
-	})
-}
-
-// repeatWords says again what this node said of the referral as a whole and the chain does not hold: the owner may have taken no part in the
-// network then, and nothing was sent.
-func (w *work) repeatWords() error {
-	s := w.chain.State()
-	said, err := repliesTo(w.tx, s.Referral)
+	words, annexes, lane, err := w.unrecorded()
 	if err != nil {
 		return err
 	}
-	var annexes [][]byte
+	owner := w.chain.State().Owner
+	if err := w.sendChain(lane, owner); err != nil {
+		return err
+	}
+	if err := w.repeatReturn(lane); err != nil {
+		return err
+	}
+	for _, signed := range words {
+		if err := w.sendAlone(lane, signed); err != nil {
+			return err
+		}
+	}
+	if err := w.sendAnnexes(tx, owner, referral, annexes); err != nil {
+		return err
+	}
+	return a.mail(tx, post.Outgoing{
+		To: referralAt(owner), Lane: lane, Kind: kindHead, Subject: referral, Body: &custodyv1.HeadQuery{Referral: referral},
+	})
+}
+
+// unrecorded is what this node said of the referral as a whole and the chain does not hold, with the annexes beside it and the lane for all of
+// it: the owner may have taken no part in the network then, and nothing was sent.
+func (w *work) unrecorded() (words []*custodyv1.SignedReply, annexes [][]byte, lane postv1.Lane, err error) {
+	lane = w.lane()
+	said, err := repliesTo(w.tx, w.chain.State().Referral)
+	if err != nil {
+		return nil, nil, lane, err
+	}
 	for _, signed := range said {
 		r := &custodyv1.Reply{}
 		if err := proto.Unmarshal(signed.GetReply(), r); err != nil {
-			return err
+			return nil, nil, lane, err
 		}
 		if custody.AboutOffer(r) || r.GetReturnRequested() != nil || w.chain.Holds(signed) { // see repeatReturn
 			continue
 		}
-		if err := w.sendWord(w.tx, s.Owner, signed, r); err != nil {
-			return err
-		}
-		annexes = append(annexes, r.GetAnnexCommitment())
+		words, annexes, lane = append(words, signed), append(annexes, r.GetAnnexCommitment()), laneOfReply(r, lane)
 	}
-	return w.sendAnnexes(w.tx, s.Owner, s.Referral, annexes)
+	return words, annexes, lane, nil
 }
 
-// repeatReplies is repeatWords of an offer made to this node. Who was only asked does not see the chain, and says all again.
+// repeatReplies says again what this node said to an offer and the chain does not hold. Who was only asked does not see the chain, and says all again.
 func (a *App) repeatReplies(tx *kitstore.Tx, offer string) error {
 	o, _, err := a.getReceived(tx, offer)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"amanat.example/services/custody"
 )
 
-// onTheWayBack takes a referral of a medium risk, whose letters take the bulk lane, to punjab, and back on the road to the origin.
-func (net *network) onTheWayBack() (name string) {
+// arrivedInBulk takes a referral of a medium risk, whose letters take the bulk lane, to punjab.
+func (net *network) arrivedInBulk() (name string) {
 	net.t.Helper()
 	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
 	request := submitRequest()
@@ -30,6 +30,14 @@ func (net *network) onTheWayBack() (name string) {
 	net.settle()
 	must(net.t, punjab.arrive(name))
 	net.settle()
+	return name
+}
+
+// onTheWayBack takes one to punjab, and back on the road to the origin.
+func (net *network) onTheWayBack() (name string) {
+	net.t.Helper()
+	name = net.arrivedInBulk()
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
 	must(net.t, origin.askBack(name))
 	net.settle()
 	must(net.t, punjab.confirm(punjab.lastOffer(name).GetName()))

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
@@ -95,8 +95,14 @@ func (w *work) sendReply(signed *custodyv1.SignedReply, r *custodyv1.Reply) erro
 			return err
 		}
 	}
+	return w.sendAlone(laneOfReply(r, w.lane()), signed)
+}
+
+// sendAlone sends a reply to the owner, whom the chain reaches in the same lane ahead of it where the reply names what is in it.
+func (w *work) sendAlone(lane postv1.Lane, signed *custodyv1.SignedReply) error {
+	s := w.chain.State()
 	return w.mail(w.tx, post.Outgoing{
-		To: referralAt(s.Owner), Lane: laneOfReply(r, w.lane()), Kind: kindReply, Subject: s.Referral, Body: &custodyv1.ReplyLetter{Reply: signed},
+		To: referralAt(s.Owner), Lane: lane, Kind: kindReply, Subject: s.Referral, Body: &custodyv1.ReplyLetter{Reply: signed},
 	})
 }
 
@@ -150,18 +156,15 @@ func (w *work) sayReady(record *referralv1.ReferralRecord) error {
 	return err
 }
 
-// repeatReturn says again what the owner has not answered: the request for return, or the promise of the place.
-func (w *work) repeatReturn() error {
+// repeatReturn says again what the owner has not answered: the request for return, or the promise of the place. The chain has gone ahead in
+// the lane.
+func (w *work) repeatReturn(lane postv1.Lane) error {
 	row, err := getReferral(w.tx, w.chain.State().Referral)
 	if err != nil {
 		return err
 	}
 	if signed := row.Value.GetReturnRequest(); signed != nil {
-		reply := &custodyv1.Reply{}
-		if err := proto.Unmarshal(signed.GetReply(), reply); err != nil {
-			return err
-		}
-		return w.sendReply(signed, reply)
+		return w.sendAlone(lane, signed)
 	}
 	before := row.Value.GetReplies()
 	if err := w.sayReady(row.Value); err != nil || row.Value.GetReplies() == before {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
@@ -55,6 +56,51 @@ func TestAWordToASuspendedOwner(t *testing.T) {
 		if _, by := custody.Said(l); by == origin.Node && !slices.Contains(punjab.annexes(name), custody.Hash(l.Event.GetAnnexCommitment()).String()) {
 			t.Error("what was written beside it did not come")
 		}
+	}
+}
+
+// However much was said, the chain that says what it is about is sent but once, ahead of it all in one lane, which is that of what never waits.
+func TestTheChainIsSentOnceWithAllThatIsSaidAgain(t *testing.T) {
+	net := newNetwork(t)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	name := net.arrivedInBulk()
+	net.suspended["punjab"] = true
+	must(t, origin.askBack(name))
+	wrong := origin.chain(name).Links()[0].Hash.Bytes()
+	for range 2 {
+		net.now = net.now.Add(time.Minute)
+		_, err := origin.RequestCorrection(background, &referralv1.RequestCorrectionRequest{Name: name, Event: wrong, Note: theNote}, actor)
+		must(t, err)
+	}
+	_, err := origin.ReportSafety(background, &referralv1.ReportSafetyRequest{Name: name, Code: "THREAT", Note: theNote}, actor)
+	must(t, err)
+	net.settle()
+	net.suspended["punjab"] = false
+	net.now = origin.get(name).GetNextDeadline().GetDueTime().AsTime()
+	origin.fire()
+	var kinds []string
+	for _, m := range net.sent {
+		if m.from != origin.Node || m.out.Sealed {
+			continue
+		}
+		if m.out.Lane != postv1.Lane_LANE_URGENT {
+			t.Errorf("%s goes in the lane %v", m.out.Kind, m.out.Lane)
+		}
+		kinds = append(kinds, m.out.Kind)
+	}
+	reply := "custody.reply.v1"
+	if want := []string{"custody.chain.v1", reply, reply, reply, reply, "custody.head.v1"}; !slices.Equal(kinds, want) {
+		t.Errorf("it sends %q", kinds)
+	}
+	net.settle()
+	said := 0
+	for _, l := range punjab.chain(name).Links() {
+		if _, by := custody.Said(l); by == origin.Node && l.Event.GetReplyRecorded() != nil {
+			said++
+		}
+	}
+	if said != 4 || len(net.refused) > 0 {
+		t.Errorf("the owner has recorded %d replies, and refused %q", said, net.refused)
 	}
 }
 

@@ -158,6 +158,11 @@ func capital(sentence string) string {
 	return strings.ToUpper(sentence[:1]) + sentence[1:]
 }
 
+// stops says that an error ends work which is done for one after the other: it is of the store, or ctx has ended. Any other is of that one alone.
+func stops(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, kitstore.ErrFatal) || errors.Is(err, kitstore.ErrClosed)
+}
+
 // chainOf reads a referral's chain; nil when this node holds none.
 func chainOf(r kitstore.Reader, referral string) (*custody.Chain, error) {
 	events, err := linksOf(r, referral)

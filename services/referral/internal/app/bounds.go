@@ -22,6 +22,9 @@ const (
 	leftOfSaid = 8 << 10
 	// aroundReply is what an event takes besides the reply that it records, at most, in bytes.
 	aroundReply = 320
+	// maxAnnex is the longest content of an annex that is taken from another node, in bytes, as custody.proto has it (Annex.content). A longer one
+	// might come here, and not go on: sealed for its next reader it would be no letter any more.
+	maxAnnex = 128 << 10
 )
 
 // saidTooMuch says that a reply is too long, or that its node has said enough. What can be said but once, as that a person has come, can

@@ -137,19 +137,22 @@ func (a *App) ImportHandover(ctx context.Context, request *referralv1.ImportHand
 	return a.GetReferral(ctx, f.GetReferral())
 }
 
-// openAnnexes opens what was sealed to this node. An annex that the chain does not name, or that does not open, spoils the file.
+// openAnnexes opens what was sealed to this node. An annex that the chain does not name, that does not open or is not sound spoils the file.
 func (a *App) openAnnexes(chain *custody.Chain, f *referralv1.HandoverFile) (annexes []*custodyv1.AnnexLetter, err error) {
 	if f.GetToNode() != a.Node {
 		return nil, nil
 	}
-	spoilt := fault.InvalidField("file", "holds an annex that its chain does not name, or that is not for this node")
+	spoilt := fault.InvalidField("file", "holds an annex that its chain does not name, that is too long, or that is not for this node")
 	for _, box := range f.GetSealedAnnexes() {
 		plain, err := a.Opener.Open(handoverInfo, []byte(f.GetReferral()), box)
 		if err != nil {
 			return nil, spoilt
 		}
 		letter := &custodyv1.AnnexLetter{}
-		if err := proto.Unmarshal(plain, letter); err != nil || letter.GetReferral() != f.GetReferral() || !names(chain, letter.GetAnnex()) {
+		if err := proto.Unmarshal(plain, letter); err != nil {
+			return nil, spoilt
+		}
+		if letter = soundAnnex(letter); letter.GetReferral() != f.GetReferral() || !names(chain, letter.GetAnnex()) {
 			return nil, spoilt
 		}
 		annexes = append(annexes, letter)

@@ -150,6 +150,27 @@ func TestHandoverFilesThatAreRefused(t *testing.T) {
 	}
 }
 
+// A giver that means harm seals an annex that its receiver could not send on to the next place.
+func TestAHandoverFileWithALongAnnex(t *testing.T) {
+	net := newNetwork(t)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	request := submitRequest()
+	request.Note = strings.Repeat("x", 131072)
+	v, err := origin.SubmitReferral(background, request)
+	must(t, err)
+	net.settle()
+	punjab.accept(v.GetOffers()[0].GetName())
+	net.settle()
+	must(t, origin.dispatch(v.GetName()))
+	net.sent = nil
+	before := punjab.dump()
+	_, err = punjab.imports(origin.export(v.GetName()))
+	wrong(t, err, fault.Field, "too long")
+	if !bytes.Equal(before, punjab.dump()) {
+		t.Error("something has changed")
+	}
+}
+
 // Who verifies sees how far the chain is sound, and what is wrong behind that.
 func TestVerifyFindsTheFault(t *testing.T) {
 	net := newNetwork(t)

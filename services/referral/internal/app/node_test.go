@@ -15,6 +15,7 @@ import (
 	postv1 "amanat.example/proto/amanat/post/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
@@ -42,6 +43,7 @@ type node struct {
 	released map[string]bool
 	placed   map[string]placing          // by request id, as the shelter knows them for ever
 	parked   map[string][]*postv1.Letter // in quarantine, by sender and subject
+	stuck    func(post.Outgoing) bool    // what the post fails to take; nil for nothing
 }
 
 // placing is a hold that was placed, and what asked for it.
@@ -72,8 +74,15 @@ func (p poster) Queue(tx *kitstore.Tx, o post.Outgoing) error {
 	if err != nil {
 		return err
 	}
-	if len(raw) > post.MaxBody {
+	size := len(raw)
+	if o.Sealed {
+		size += identity.SealOverhead
+	}
+	if size > post.MaxBody {
 		return errors.New("field body: it has too many bytes")
+	}
+	if p.n.stuck != nil && p.n.stuck(o) {
+		return errors.New("the post does not take this letter")
 	}
 	tx.AfterCommit(func() {
 		p.n.net.sent = append(p.n.net.sent, mail{from: p.n.Node, out: o, body: raw, life: p.n.DB.Incarnation()})

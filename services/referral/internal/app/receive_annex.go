@@ -12,14 +12,24 @@ import (
 	"amanat.example/services/referral/internal/store"
 )
 
+// soundAnnex is a letter of another node with what its annex's commitment covers: what else stands in it proves nothing, and has no bound. Nil
+// for an annex that cannot be read, or is too long.
+func soundAnnex(letter *custodyv1.AnnexLetter) *custodyv1.AnnexLetter {
+	salt, content := letter.GetAnnex().GetSalt(), letter.GetAnnex().GetContent()
+	if len(salt) != 32 || len(content) > maxAnnex || proto.Unmarshal(content, &custodyv1.AnnexContent{}) != nil {
+		return nil
+	}
+	return &custodyv1.AnnexLetter{Referral: letter.GetReferral(), Annex: &custodyv1.Annex{Salt: salt, Content: content}}
+}
+
 // receiveAnnex keeps an annex under its own commitment: whatever it is, it can stand for nothing but what the chain, an offer or a reply
 // names. It is kept from whoever has a part in the referral, and where the chain names it: nobody else can fill this node's file. One that
 // belongs to a word that was passed on follows that to the owner.
 func (a *App) receiveAnnex(tx *kitstore.Tx, from string, letter *custodyv1.AnnexLetter) error {
-	annex, referral := letter.GetAnnex(), letter.GetReferral()
-	if len(annex.GetSalt()) != 32 || proto.Unmarshal(annex.GetContent(), &custodyv1.AnnexContent{}) != nil {
+	if letter = soundAnnex(letter); letter == nil {
 		return refuse(reasonAnnex)
 	}
+	annex, referral := letter.GetAnnex(), letter.GetReferral()
 	chain, err := chainOf(tx, referral)
 	if err != nil {
 		return err

@@ -2,13 +2,17 @@ package app_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/post"
+	kitstore "amanat.example/services/kit/store"
 )
 
 func note(t testing.TB, referral string) *custodyv1.AnnexLetter {
@@ -39,6 +43,37 @@ func TestAnnexesOfNobody(t *testing.T) {
 	net.brings("punjab", "balochistan", "custody.annex.v1", note(t, v.GetName()))
 	if string(before) != string(origin.dump()) || len(net.refused)+len(net.sent) > 0 {
 		t.Errorf("an annex of nothing was kept or refused: %v", net.refused)
+	}
+}
+
+// What a node keeps of another it can send on sealed, to whoever is to read it: what the proto forbids is refused, and what the commitment does
+// not cover is left away.
+func TestAnnexesThatCannotBeSentOn(t *testing.T) {
+	net := newNetwork(t)
+	name := net.walk(hasCome).GetName()
+	punjab := net.nodes["punjab"]
+	withContent := func(size int) *custodyv1.AnnexLetter {
+		letter := note(t, name)
+		raw, err := proto.Marshal(&custodyv1.AnnexContent{Note: strings.Repeat("x", size-4)}) // a tag and a length
+		must(t, err)
+		letter.Annex.Content = raw
+		return letter
+	}
+	net.unmoved(punjab, "custody.annex.v1: annex-not-valid", func() { net.brings("balochistan", "punjab", "custody.annex.v1", withContent(131073)) })
+	longest := withContent(131072)
+	padded := proto.CloneOf(longest)
+	padding := protowire.AppendBytes(protowire.AppendTag(nil, 999, protowire.BytesType), make([]byte, post.MaxBody-140000))
+	padded.ProtoReflect().SetUnknown(padding)
+	net.brings("balochistan", "punjab", "custody.annex.v1", padded)
+	must(t, punjab.DB.View(background, func(r kitstore.Reader) error {
+		kept, err := punjab.Annexes.Get(r, name, custody.Commit(longest.GetAnnex()).String())
+		if !proto.Equal(kept, longest) {
+			t.Errorf("of the longest annex %d bytes are kept", proto.Size(kept))
+		}
+		return err
+	}))
+	if len(net.refused) > 0 {
+		t.Errorf("refused %v", net.refused)
 	}
 }
 

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	statusv1 "amanat.example/proto/amanat/status/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/store"
 )
@@ -52,6 +54,47 @@ func TestAnswerToAnEarlierLife(t *testing.T) {
 	wrong(t, n.dispatch(v.GetName()), fault.Recovering, "restored")
 	net.heal()
 	must(t, n.dispatch(v.GetName()))
+}
+
+// All were restored, and punjab's post fails to take what it is to tell the first: the others are told, and its own recovery ends. The first is told
+// when that can be.
+func TestOneDebtKeepsNoOtherWaiting(t *testing.T) {
+	net := newNetwork(t)
+	punjab := net.nodes["punjab"]
+	net.walk(hasCome)
+	for _, n := range net.nodes {
+		n.restore(n.copy(), true, false)
+	}
+	punjab.stuck = func(o post.Outgoing) bool {
+		return o.To.GetNode() == "balochistan" && o.Kind == "custody.recovery.part.v1"
+	}
+	for range 20 {
+		net.settle()
+		net.now = net.now.Add(11 * time.Second)
+	}
+	if punjab.Recovering() || slices.Contains(net.nodes["sindh"].awaited(), "punjab") || !slices.Equal(net.nodes["balochistan"].awaited(), []string{"punjab"}) {
+		t.Errorf("punjab recovers still: %t; sindh awaits %v, balochistan %v", punjab.Recovering(), net.nodes["sindh"].awaited(), net.nodes["balochistan"].awaited())
+	}
+	next, err := punjab.Recover(background)
+	must(t, err)
+	if !next.After(net.now) {
+		t.Fatal("what could not be told is not told later")
+	}
+	punjab.stuck, net.now = nil, next
+	net.heal()
+}
+
+// A store that has failed is no answer that cannot be given now: the service stops.
+func TestADebtOfAStoreThatHasFailed(t *testing.T) {
+	net := newNetwork(t)
+	punjab := net.nodes["punjab"]
+	net.brings("sindh", "punjab", "custody.recovery.query.v1", &custodyv1.RecoveryQuery{})
+	punjab.engine.FailNextCommit(errors.New("no space left"))
+	if _, err := punjab.Recover(background); !errors.Is(err, kitstore.ErrFatal) {
+		t.Errorf("%v", err)
+	}
+	_ = punjab.DB.Close() // it says again why it failed
+	punjab.open()
 }
 
 // Whoever has not heard of a node that was restored too may yet take in what an earlier life of that one wrote: it is asked again.

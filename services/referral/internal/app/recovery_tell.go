@@ -29,8 +29,8 @@ func (a *App) receiveQuery(tx *kitstore.Tx, from string, _ *custodyv1.RecoveryQu
 	return store.Debts.Put(tx, kitstore.K(from), &referralv1.DebtRecord{Node: from})
 }
 
-// payDebts tells restored nodes what this one holds, a page in each transaction. later is when to come again for one that takes no part
-// now; zero for no such.
+// payDebts tells restored nodes what this one holds. later is when to come again for one that takes no part now, or could not be told; zero
+// for no such. One that cannot be told keeps no other waiting, nor what this node has lost itself.
 func (a *App) payDebts(ctx context.Context) (later time.Time, err error) {
 	var owed []string
 	err = a.DB.View(ctx, func(r kitstore.Reader) error {
@@ -45,22 +45,41 @@ func (a *App) payDebts(ctx context.Context) (later time.Time, err error) {
 			return nil
 		})
 	})
+	if err != nil {
+		return later, err
+	}
 	for _, node := range owed {
-		for paid := false; !paid && err == nil; {
-			err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-				d, err := store.Debts.Get(tx, kitstore.K(node))
-				if err != nil {
-					return err
-				}
-				if err := a.pay(tx, node, d); err != nil {
-					return err
-				}
-				paid = d.GetPaid()
-				return store.Debts.Put(tx, kitstore.K(node), d)
-			})
+		err := a.payDebt(ctx, node)
+		switch {
+		case err == nil:
+			continue
+		case stops(ctx, err):
+			return later, err
+		}
+		a.Log.Error("a node that was restored cannot be told what this one holds; it is tried again", logging.Peer(node, "referral"), logging.Err(err))
+		if later.IsZero() {
+			later = a.Now().Add(askSeldom)
 		}
 	}
-	return later, err
+	return later, nil
+}
+
+// payDebt tells one node all, a page in each transaction. What was told stays told when it fails.
+func (a *App) payDebt(ctx context.Context, node string) (err error) {
+	for paid := false; !paid && err == nil; {
+		err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+			d, err := store.Debts.Get(tx, kitstore.K(node))
+			if err != nil {
+				return err
+			}
+			if err := a.pay(tx, node, d); err != nil {
+				return err
+			}
+			paid = d.GetPaid()
+			return store.Debts.Put(tx, kitstore.K(node), d)
+		})
+	}
+	return err
 }
 
 // pay tells one page: the chains in which the node takes part, then the offers it made to this one, then that this is all.

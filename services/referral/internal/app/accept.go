@@ -14,7 +14,6 @@ import (
 	eventsv1 "amanat.example/proto/amanat/events/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
-	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/outbox"
@@ -224,7 +223,7 @@ func (a *App) held(tx *kitstore.Tx, r outbox.Result) error {
 	if err != nil {
 		return err
 	}
-	annex, err := optional(a.Annexes.Get(tx, o.event.GetReferral(), custody.Hash(o.record.GetAnnexCommitment()).String()))
+	annex, err := a.annexBeside(tx, o.event.GetReferral(), o.record.GetAnnexCommitment())
 	if err != nil {
 		return err
 	}

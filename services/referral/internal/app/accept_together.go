@@ -10,7 +10,6 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
-	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/outbox"
 	kitstore "amanat.example/services/kit/store"
@@ -136,7 +135,7 @@ func (o *received) heldWith(lead *received, hold *shelterv1.Hold) error {
 	if err != nil {
 		return err
 	}
-	annex, err := optional(o.Annexes.Get(o.tx, o.event.GetReferral(), custody.Hash(o.record.GetAnnexCommitment()).String()))
+	annex, err := o.annexBeside(o.tx, o.event.GetReferral(), o.record.GetAnnexCommitment())
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/privacy"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/store"
@@ -54,6 +55,20 @@ func (s Annexes) List(r kitstore.Reader, referral string) (all []string, err err
 		return err
 	})
 	return all, err
+}
+
+// annexBeside is what was written beside an event or a reply, to be sent; nil for nothing, when it was erased, never came here or does not open,
+// because the key file is an older copy: what it stands beside does not wait for it.
+func (a *App) annexBeside(r kitstore.Reader, referral string, commitment []byte) (*custodyv1.AnnexLetter, error) {
+	if len(commitment) != len(custody.Hash{}) {
+		return nil, nil
+	}
+	annex, err := optional(a.Annexes.Get(r, referral, custody.Hash(commitment).String()))
+	if errors.Is(err, privacy.ErrUnreadable) {
+		a.Log.Error("an annex does not open, and is not sent", logging.Referral(referral), logging.Err(err))
+		return nil, nil
+	}
+	return annex, err
 }
 
 // lastPart is the second part of a key (referral, text): what stands between the first part and

@@ -64,6 +64,19 @@ func (net *network) came(referral, at string) {
 	}
 }
 
+// What was written beside does not open, at the owner or at who asserts, whose key file is an older copy: the arrival is taken without that.
+func TestAnArrivalWithAnOlderKeyFile(t *testing.T) {
+	for _, at := range []string{"punjab", "sindh"} {
+		net := newNetwork(t)
+		name := net.walk(hasCome).GetName()
+		_, err := net.nodes["sindh"].assert(name)
+		must(t, err)
+		net.nodes[at].loseKeys()
+		net.settle()
+		net.came(name, "sindh")
+	}
+}
+
 // A person comes to a node, in every state that the referral can be in, to a node that was asked and to one that was not.
 func TestArrivalOutranksEveryState(t *testing.T) {
 	for state := custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED; state <= custodyv1.ReferralState_REFERRAL_STATE_COMPLETED; state++ {

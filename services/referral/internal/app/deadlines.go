@@ -13,6 +13,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
@@ -20,17 +21,17 @@ import (
 	"amanat.example/services/referral/internal/store"
 )
 
-// sweep bounds how many deadlines one transaction fires.
+// sweep bounds how many rows one transaction reads of what is due.
 const sweep = 64
 
 // FireDeadlines fires the deadlines that have passed, once each, and says when the next one is
-// due; zero when there is none.
+// due; zero when there is none. One that cannot be fired whole keeps no other waiting.
 func (a *App) FireDeadlines(ctx context.Context) (next time.Time, err error) {
 	for {
 		if next, err = a.nextDue(ctx); err != nil || next.IsZero() || next.After(a.Now()) {
 			return next, err
 		}
-		if err = a.DB.Update(ctx, a.fireDue); err != nil {
+		if err = a.fireDue(ctx); err != nil {
 			return time.Time{}, err
 		}
 	}
@@ -48,9 +49,13 @@ func (a *App) nextDue(ctx context.Context) (next time.Time, err error) {
 	return next, err
 }
 
-func (a *App) fireDue(tx *kitstore.Tx) error {
+func (a *App) fireDue(ctx context.Context) error {
 	now := a.Now()
-	rows, _, err := store.DeadlinesByTime.Page(tx, kitstore.Range{}, sweep)
+	var rows []kitstore.Row[*referralv1.DeadlineRecord]
+	err := a.DB.View(ctx, func(r kitstore.Reader) (err error) {
+		rows, _, err = store.DeadlinesByTime.Page(r, kitstore.Range{}, sweep)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -58,15 +63,13 @@ func (a *App) fireDue(tx *kitstore.Tx) error {
 		if now.Before(store.DueTime(row.Value)) {
 			break
 		}
-		// One that fires may end another: an offer made to this node itself, or for those who go together.
-		stands, err := optional(store.Deadlines.Get(tx, row.Key))
-		switch {
-		case err != nil:
-			return err
-		case stands == nil || now.Before(store.DueTime(stands)):
-			continue
+		err := a.DB.Update(ctx, func(tx *kitstore.Tx) error { return a.fire(tx, row.Key, now, true) })
+		if err != nil && !stops(ctx, err) {
+			a.Log.Error("a deadline cannot be fired whole; it is told, and the rest is tried at its next step",
+				logging.Referral(row.Value.GetDeadline().GetReferral()), logging.Err(err))
+			err = a.DB.Update(ctx, func(tx *kitstore.Tx) error { return a.fire(tx, row.Key, now, false) })
 		}
-		if err := a.fire(tx, row.Key, stands, now); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -74,20 +77,52 @@ func (a *App) fireDue(tx *kitstore.Tx) error {
 }
 
 // fire tells that a deadline was missed and moves it to its next step, or lets end what ends by itself by now. Whoever is not the
-// owner also asks the owner for the chain, and says again what is not answered, or may not have been sent.
-func (a *App) fire(tx *kitstore.Tx, key kitstore.Key, record *referralv1.DeadlineRecord, now time.Time) error {
+// owner also asks the owner for the chain, and says again what is not answered, or may not have been sent. When that has failed, whole is
+// false: a person is told, and nothing is sent or ended before the next step.
+func (a *App) fire(tx *kitstore.Tx, key kitstore.Key, now time.Time, whole bool) error {
+	// One that fires may end another: an offer made to this node itself, or for those who go together.
+	record, err := optional(store.Deadlines.Get(tx, key))
+	if err != nil || record == nil || now.Before(store.DueTime(record)) {
+		return err
+	}
 	d := record.GetDeadline()
 	if at := record.GetExpireTime(); at != nil && !now.Before(at.AsTime()) {
-		w, err := a.begin(tx, d.GetReferral())
-		if err != nil {
+		again := now.Add(askAgain) // what ends by itself ends when the referral goes on
+		if !whole {
+			again = now.Add(askSeldom)
+		} else if ended, err := a.endByItself(tx, d.GetReferral()); ended || err != nil {
 			return err
 		}
-		if still, err := w.still(); err != nil || !still {
-			return errors.Join(err, w.expire())
-		}
-		record.ExpireTime = timestamppb.New(now.Add(askAgain)) // what ends by itself ends when the referral goes on
+		record.ExpireTime = timestamppb.New(again)
 		return store.Deadlines.Put(tx, key, record)
 	}
+	if err := a.miss(tx, key, record, now); err != nil || !whole {
+		return err
+	}
+	switch {
+	case d.GetKind() == referralv1.Deadline_KIND_FOLLOW_PERSON:
+		return a.assertAgain(tx, d.GetReferral())
+	case d.GetOffer() == "":
+		return a.askHead(tx, d.GetReferral())
+	}
+	return a.repeatReplies(tx, d.GetOffer())
+}
+
+// endByItself lets end what ends by itself by now; false where the referral stands still.
+func (a *App) endByItself(tx *kitstore.Tx, referral string) (bool, error) {
+	w, err := a.begin(tx, referral)
+	if err != nil {
+		return false, err
+	}
+	if still, err := w.still(); still || err != nil {
+		return false, err
+	}
+	return true, w.expire()
+}
+
+// miss tells that a deadline was missed, and moves it to its next step.
+func (a *App) miss(tx *kitstore.Tx, key kitstore.Key, record *referralv1.DeadlineRecord, now time.Time) error {
+	d := record.GetDeadline()
 	subject := d.GetReferral()
 	if d.GetOffer() != "" {
 		subject = d.GetOffer()
@@ -101,17 +136,8 @@ func (a *App) fire(tx *kitstore.Tx, key kitstore.Key, record *referralv1.Deadlin
 	if err != nil {
 		return err
 	}
-	if err := store.Deadlines.Put(tx, key, record); err != nil {
-		return err
-	}
 	tx.AfterCommit(a.Wake) // the federal cell is told that something is late
-	switch {
-	case d.GetKind() == referralv1.Deadline_KIND_FOLLOW_PERSON:
-		return a.assertAgain(tx, d.GetReferral())
-	case d.GetOffer() == "":
-		return a.askHead(tx, d.GetReferral())
-	}
-	return a.repeatReplies(tx, d.GetOffer())
+	return store.Deadlines.Put(tx, key, record)
 }
 
 // askHead asks the owner of a referral for its chain, where that is another node, shows its own, and says again what that does not hold. The

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/soaktest"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/store"
@@ -116,6 +118,118 @@ func TestMissedDeadlinesAreCounted(t *testing.T) {
 	}
 	must(t, origin.cancel(v.GetName()))
 	check("after the end", 0, 0)
+}
+
+// twoOffers are made to punjab by one referral each; net.now is when they are not answered yet.
+func (net *network) twoOffers() (v, w *referralv1.Referral) {
+	net.t.Helper()
+	v = net.submit()
+	other := submitRequest()
+	other.RequestId = "request-2"
+	w, err := net.nodes["balochistan"].SubmitReferral(background, other)
+	must(net.t, err)
+	net.settle()
+	return v, w
+}
+
+// onTheWay counts the letters of a kind about a referral that are not delivered yet.
+func (net *network) onTheWay(kind string, about *referralv1.Referral) (n int) {
+	for _, m := range net.sent {
+		if m.out.Kind == kind && m.out.Subject == about.GetName() {
+			n++
+		}
+	}
+	return n
+}
+
+// The key file is an older copy than the store, so that what punjab wrote beside an answer does not open: what is missed is told all the same, and
+// the answer is said again without it.
+func TestAnAnnexThatDoesNotOpenStopsNoDeadline(t *testing.T) {
+	net := newNetwork(t)
+	v, w := net.twoOffers()
+	punjab := net.nodes["punjab"]
+	_, err := punjab.WaitlistOffer(background, &referralv1.WaitlistOfferRequest{
+		Name: v.GetOffers()[0].GetName(), Note: theNote, ReviewTime: timestamppb.New(net.now.Add(time.Hour)),
+	}, actor)
+	must(t, err)
+	net.settle()
+	punjab.loseKeys()
+	net.now = net.now.Add(90 * 24 * time.Hour)
+	if next := punjab.fire(); !next.After(net.now) {
+		t.Error("what has fired is due again at once")
+	}
+	for _, name := range []string{v.GetName(), w.GetName()} {
+		if got := punjab.told("referral.deadline.missed.v1", name); got != 1 {
+			t.Errorf("it is told %d times that %s is late", got, name)
+		}
+	}
+	if net.onTheWay("custody.reply.v1", v) != 2 || net.onTheWay("custody.annex.v1", v) > 0 { // received, and waitlisted
+		t.Errorf("%d answers and %d annexes are on their way", net.onTheWay("custody.reply.v1", v), net.onTheWay("custody.annex.v1", v))
+	}
+	net.settle()
+}
+
+// The post fails to take what punjab says again of one offer: a person is told of that one too, and of the other, each once. It is said when its
+// next step comes.
+func TestADeadlineThatFailsKeepsNoOther(t *testing.T) {
+	net := newNetwork(t)
+	v, w := net.twoOffers()
+	punjab := net.nodes["punjab"]
+	punjab.stuck = func(o post.Outgoing) bool { return o.Subject == v.GetName() }
+	net.now = v.GetOffers()[0].GetAnswerBy().AsTime()
+	var next time.Time
+	for range 3 {
+		next = punjab.fire()
+	}
+	for _, name := range []string{v.GetName(), w.GetName()} {
+		if got := punjab.told("referral.deadline.missed.v1", name); got != 1 {
+			t.Errorf("it is told %d times that %s is late", got, name)
+		}
+	}
+	if !next.After(net.now) || net.onTheWay("custody.reply.v1", w) != 1 {
+		t.Fatalf("%d answers are on their way, and the next is due after %v", net.onTheWay("custody.reply.v1", w), next.Sub(net.now))
+	}
+	net.sent, punjab.stuck, net.now = nil, nil, next
+	punjab.fire()
+	if got := net.onTheWay("custody.reply.v1", v); got != 1 {
+		t.Errorf("%d answers are said again", got)
+	}
+	net.settle()
+}
+
+// What ends by itself and cannot be told ends later, and what ends with it ends at once.
+func TestWhatCannotEndByItselfKeepsNoOther(t *testing.T) {
+	net := newNetwork(t)
+	v, w := net.twoOffers()
+	origin := net.nodes["balochistan"]
+	state := func(r *referralv1.Referral) custodyv1.OfferState {
+		return origin.get(r.GetName()).GetOffers()[0].GetState()
+	}
+	origin.stuck = func(o post.Outgoing) bool { return o.Subject == v.GetName() }
+	net.now = v.GetOffers()[0].GetAnswerBy().AsTime()
+	next := origin.fire()
+	if state(v) != custodyv1.OfferState_OFFER_STATE_RECEIVED || state(w) != custodyv1.OfferState_OFFER_STATE_EXPIRED || !next.After(net.now) {
+		t.Errorf("the offers are %v and %v, and the next is due after %v", state(v), state(w), next.Sub(net.now))
+	}
+	origin.stuck, net.now = nil, next
+	origin.fire()
+	if state(v) != custodyv1.OfferState_OFFER_STATE_EXPIRED {
+		t.Errorf("at last the offer is %v", state(v))
+	}
+	net.settle()
+}
+
+// A store that has failed is no deadline that cannot be fired: the service stops.
+func TestDeadlinesOfAStoreThatHasFailed(t *testing.T) {
+	net := newNetwork(t)
+	origin := net.nodes["balochistan"]
+	net.now = net.submit().GetNextDeadline().GetDueTime().AsTime()
+	origin.engine.FailNextCommit(errors.New("no space left"))
+	if _, err := origin.FireDeadlines(background); !errors.Is(err, kitstore.ErrFatal) {
+		t.Errorf("%v", err)
+	}
+	_ = origin.DB.Close() // it says again why it failed
+	origin.open()
 }
 
 func TestWatchAsksTheOwner(t *testing.T) {

@@ -141,8 +141,8 @@ func offersOf(r kitstore.Reader, referral string) (offers []*referralv1.OfferRec
 	return offers, err
 }
 
-// keepAnnex seals and stores an annex that came by letter. Its key is written first, to the key
-// file: a key without an annex is harmless.
+// keepAnnex seals and stores an annex that came by letter, or that the service makes itself. Its key is written first, to the key
+// file, which may be an older copy that lacks it: a key without an annex is harmless.
 func (a *App) keepAnnex(tx *kitstore.Tx, letter *custodyv1.AnnexLetter) error {
 	if err := a.Annexes.Prepare(context.Background(), letter.GetReferral()); err != nil {
 		return err

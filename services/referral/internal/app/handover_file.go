@@ -56,16 +56,16 @@ func (a *App) sealAnnexes(r kitstore.Reader, chain *custody.Chain, f *referralv1
 		onTheRoad := d != nil && d == chain.State().Dispatched && d.GetToNode() == f.GetToNode()
 		offered := l.Event.GetOffered() != nil && l.Event.GetOffered().GetExternal() == nil // which agency was asked before is nobody else's matter
 		forNext := l.Event.GetSubmitted() != nil || offered || onTheRoad
-		if len(commitment) != len(custody.Hash{}) || !forNext || sealed[string(commitment)] {
+		if !forNext || sealed[string(commitment)] {
 			continue
 		}
 		sealed[string(commitment)] = true
-		letter, err := a.Annexes.Get(r, f.GetReferral(), custody.Hash(commitment).String())
-		if errors.Is(err, kitstore.ErrNotFound) {
-			continue // erased, or it never came here
-		}
+		letter, err := a.annexBeside(r, f.GetReferral(), commitment)
 		if err != nil {
 			return err
+		}
+		if letter == nil {
+			continue
 		}
 		plain, err := proto.Marshal(letter)
 		if err != nil {

@@ -150,6 +150,19 @@ func TestHandoverFilesThatAreRefused(t *testing.T) {
 	}
 }
 
+// What was written beside does not open, because the key file is an older copy: the escort gets the file without it.
+func TestAHandoverFileWithoutWhatDoesNotOpen(t *testing.T) {
+	net := newNetwork(t)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	name := net.walk(custodyv1.ReferralState_REFERRAL_STATE_READY).GetName()
+	must(t, origin.dispatch(name))
+	net.sent = nil
+	origin.loseKeys()
+	_, err := punjab.imports(origin.export(name))
+	must(t, err)
+	net.checkState(name, inTransit, "punjab")
+}
+
 // A giver that means harm seals an annex that its receiver could not send on to the next place.
 func TestAHandoverFileWithALongAnnex(t *testing.T) {
 	net := newNetwork(t)

@@ -228,6 +228,9 @@ func keyring(t testing.TB, memory bool) *privacy.Keyring {
 	return keys
 }
 
+// loseKeys puts the key file back to what it was before all that the store holds.
+func (n *node) loseKeys() { n.Annexes = app.Annexes{Keys: keyring(n.t, true)} }
+
 func (n *node) open() {
 	options := kitstore.Options{Path: n.path, Schema: store.Schema}
 	if n.engine != nil {

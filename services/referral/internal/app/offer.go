@@ -2,14 +2,11 @@ package app
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
-	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
-	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
 )
 
@@ -74,16 +71,8 @@ func (w *work) ask(actor *custodyv1.Actor, q asking, answerBy time.Time, togethe
 	return w.attach(note, w.lane(), q.node())
 }
 
-// submittedNote is the annex of the submission, which every asked unit gets; nil for none, or
-// when it was erased.
+// submittedNote is the annex of the submission, which every asked unit gets; nil as annexBeside has it.
 func (w *work) submittedNote() (*custodyv1.AnnexLetter, error) {
 	first := w.chain.Links()[0].Event
-	if len(first.GetAnnexCommitment()) != len(custody.Hash{}) {
-		return nil, nil
-	}
-	annex, err := w.Annexes.Get(w.tx, first.GetReferral(), custody.Hash(first.GetAnnexCommitment()).String())
-	if errors.Is(err, kitstore.ErrNotFound) {
-		return nil, nil
-	}
-	return annex, err
+	return w.annexBeside(w.tx, first.GetReferral(), first.GetAnnexCommitment())
 }

@@ -84,6 +84,16 @@ func TestOneDebtKeepsNoOtherWaiting(t *testing.T) {
 	net.heal()
 }
 
+// What was written beside does not open at punjab, whose key file is an older copy: it answers without that.
+func TestAnAnnexThatDoesNotOpenKeepsNoAnswer(t *testing.T) {
+	net := newNetwork(t)
+	net.walk(hasCome)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	origin.restore(origin.copy(), true, false)
+	punjab.loseKeys()
+	net.heal()
+}
+
 // A store that has failed is no answer that cannot be given now: the service stops.
 func TestADebtOfAStoreThatHasFailed(t *testing.T) {
 	net := newNetwork(t)

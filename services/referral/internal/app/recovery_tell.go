@@ -217,14 +217,11 @@ func (a *App) sayAgain(tx *kitstore.Tx, node, referral string, signed *custodyv1
 
 func (a *App) sendAnnexes(tx *kitstore.Tx, node, referral string, commitments [][]byte) error {
 	for _, c := range commitments {
-		if len(c) != len(custody.Hash{}) {
-			continue
-		}
-		annex, err := optional(a.Annexes.Get(tx, referral, custody.Hash(c).String()))
+		annex, err := a.annexBeside(tx, referral, c)
 		if err != nil {
 			return err
 		}
-		if annex == nil { // the other had it alone, or it was erased
+		if annex == nil {
 			continue
 		}
 		letter := toRestored(node, kindAnnex, referral, annex)

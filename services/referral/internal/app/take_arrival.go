@@ -101,7 +101,7 @@ func (w *work) takeWord(signed *custodyv1.SignedReply, r *custodyv1.Reply) error
 	if err != nil {
 		return err
 	}
-	annex, err := w.annexBeside(w.tx, r)
+	annex, err := w.annexBeside(w.tx, r.GetReferral(), r.GetAnnexCommitment())
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (g *asserted) write() error {
 	if err != nil {
 		return err
 	}
-	annex, err := g.annexBeside(g.tx, g.reply)
+	annex, err := g.annexBeside(g.tx, g.referral, g.reply.GetAnnexCommitment())
 	if err != nil {
 		return err
 	}
@@ -146,14 +146,6 @@ func (g *asserted) write() error {
 		return err
 	}
 	return g.announce("taken")
-}
-
-// annexBeside is what was written beside a reply; nil for nothing, or when it was erased.
-func (a *App) annexBeside(r kitstore.Reader, reply *custodyv1.Reply) (*custodyv1.AnnexLetter, error) {
-	if len(reply.GetAnnexCommitment()) != len(custody.Hash{}) {
-		return nil, nil
-	}
-	return optional(a.Annexes.Get(r, reply.GetReferral(), custody.Hash(reply.GetAnnexCommitment()).String()))
 }
 
 // assertAgain repeats an arrival that nobody has followed yet.

@@ -161,6 +161,20 @@ func TestDispatchedOnlyWhenAllAreReady(t *testing.T) {
 	net.settle()
 }
 
+// What was written beside an acceptance does not open when the shelter answers, because the key file is an older copy: the places are promised
+// without it.
+func TestTheyAreAcceptedWithAnOlderKeyFile(t *testing.T) {
+	net, _, punjab, _ := newOwnerNetwork(t)
+	family := net.family()
+	punjab.silent = true
+	_, err := punjab.AcceptOffer(background, net.togetherRequest(punjab, family), actor)
+	must(t, err)
+	punjab.loseKeys()
+	punjab.silent = false
+	net.settle()
+	each(family, func(name string) { net.checkState(name, promised, "balochistan") })
+}
+
 // Whatever falls for one falls for all: nobody goes alone, no bed is kept, and all are asked for again, elsewhere.
 func TestTheyFallBackTogether(t *testing.T) {
 	for name, fall := range map[string]func(net *network, origin, punjab *node, v *referralv1.Referral){

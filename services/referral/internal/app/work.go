@@ -357,7 +357,7 @@ func (a *App) sendAnnex(tx *kitstore.Tx, lane postv1.Lane, annex *custodyv1.Anne
 	if annex == nil {
 		return nil
 	}
-	if err := a.Annexes.Put(tx, annex); err != nil {
+	if err := a.keepAnnex(tx, annex); err != nil {
 		return err
 	}
 	for _, n := range nodes {

@@ -400,6 +400,18 @@ func TestAReferralIsNamedByItsCreator(t *testing.T) {
 	}
 }
 
+// A referral is found by its reference in every node's file: its creator gives it none that is longer than a key may be.
+func TestAReferenceIsShort(t *testing.T) {
+	r := newRing(t, nodes...)
+	for size, wanted := range map[int]bool{100: true, 101: false} {
+		e := submitted()
+		e.GetSubmitted().Reference = strings.Repeat("1", size)
+		if _, err := (&custody.Chain{}).Append(r.as("balochistan"), "balochistan", e); (err == nil) != wanted {
+			t.Errorf("of %d bytes: %v", size, err)
+		}
+	}
+}
+
 func TestAnnexCommitment(t *testing.T) {
 	annex := &custodyv1.Annex{Salt: bytes.Repeat([]byte{7}, 32), Content: []byte("synthetic")}
 	commitment := custody.Commit(annex)

@@ -176,9 +176,13 @@ func chainOf(r kitstore.Reader, referral string) (*custody.Chain, error) {
 	return c, nil
 }
 
-// linksOf reads the signed events of a referral; none when this node does not hold it. They end where the referral says: damage under a
+// linksOf reads the signed events of a referral; none when this node does not hold it, nor for what is no referral's name: one that came in a
+// letter may be longer than any key. They end where the referral says: damage under a
 // running service can hide rows from a scan, and nothing is decided by half a chain, nor served.
 func linksOf(r kitstore.Reader, referral string) ([]*custodyv1.SignedEvent, error) {
+	if custody.CreatedAt(referral) == "" {
+		return nil, nil
+	}
 	record, err := optional(store.Referrals.Get(r, kitstore.K(referral)))
 	if err != nil {
 		return nil, err

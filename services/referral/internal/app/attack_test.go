@@ -16,6 +16,7 @@ import (
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/post"
+	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/store"
 )
 
@@ -118,6 +119,35 @@ func (net *network) forged(by, offer string) *custodyv1.OfferLetter {
 		must(net.t, err)
 		if custody.HashOf(raw).String() < hash {
 			return &custodyv1.OfferLetter{Offered: &custodyv1.SignedEvent{Event: raw, Signature: net.nodes[by].Signer.Sign(custody.DomainEvent, raw)}}
+		}
+	}
+}
+
+// A letter is about what no referral is called, in more bytes than a key may have: it is refused, also by a node that was restored and has others
+// wait for what it lost.
+func TestANameOfNoReferral(t *testing.T) {
+	name := strings.Repeat("x", kitstore.MaxKeySize+1)
+	for _, restored := range []bool{false, true} {
+		net := newNetwork(t)
+		events := net.chain(net.nodes["balochistan"], net.walk(submitted).GetName()).Message()
+		punjab := net.nodes["punjab"]
+		if restored {
+			punjab.restore(punjab.copy(), true, false)
+			net.brings("sindh", "punjab", "custody.recovery.answer.v1", &custodyv1.RecoveryAnswer{Known: []*custodyv1.Incarnation{life("punjab", punjab.DB.Incarnation())}})
+		}
+		for _, c := range []struct {
+			kind, reason string
+			body         proto.Message
+		}{
+			{"custody.head.v1", "referral-unknown", &custodyv1.HeadQuery{Referral: name}},
+			{"custody.head.list.v1", "body-not-readable", &custodyv1.HeadList{Heads: []*custodyv1.SharedHead{{Referral: name, Event: make([]byte, 32)}}}},
+			{"custody.chain.v1", "chain-not-valid", &custodyv1.ChainLetter{Referral: name, Chain: events}},
+			{"custody.offer.void.v1", "body-not-readable", &custodyv1.OfferVoid{Referral: name, Offer: make([]byte, 32)}},
+			{"custody.annex.v1", "referral-unknown", note(t, name)},
+			{"custody.reply.v1", "referral-unknown", net.signed("sindh", name, &custodyv1.Reply{Body: &custodyv1.Reply_ArrivalAsserted{}})},
+			{"custody.reply.v1", "referral-unknown", net.signed("sindh", name, &custodyv1.Reply{Offer: make([]byte, 32), Body: &custodyv1.Reply_Received{}})},
+		} {
+			net.unmoved(punjab, c.kind+": "+c.reason, func() { net.brings("sindh", "punjab", c.kind, c.body) })
 		}
 	}
 }

@@ -130,7 +130,7 @@ func (a *App) receiveHeads(tx *kitstore.Tx, from string, list *custodyv1.HeadLis
 	named := map[string]bool{}
 	for _, h := range list.GetHeads() {
 		named[h.GetReferral()] = true
-		if len(h.GetEvent()) != len(custody.Hash{}) {
+		if len(h.GetEvent()) != len(custody.Hash{}) || custody.CreatedAt(h.GetReferral()) == "" {
 			return refuse(reasonBody)
 		}
 		if err := a.compareHead(tx, from, h); err != nil {

@@ -168,6 +168,30 @@ func (a *attacked) resign(m protoreflect.Message, by string, choices *fuzztest.C
 	})
 }
 
+// rename gives all that a message names a name longer than a key may be, and fills what else it needs to be looked at.
+func rename(m protoreflect.Message) {
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		switch f := fields.Get(i); {
+		case f.IsList() && f.Kind() == protoreflect.MessageKind:
+			list := m.Mutable(f).List()
+			if list.Len() == 0 {
+				list.Append(list.NewElement())
+			}
+			for n := range list.Len() {
+				rename(list.Get(n).Message())
+			}
+		case f.IsList() || f.IsMap():
+		case f.Kind() == protoreflect.BytesKind && !m.Has(f):
+			m.Set(f, protoreflect.ValueOfBytes(make([]byte, 32)))
+		case f.Kind() == protoreflect.StringKind:
+			m.Set(f, protoreflect.ValueOfString(strings.Repeat("x", kitstore.MaxKeySize+1)))
+		case f.Kind() == protoreflect.MessageKind && m.Has(f):
+			rename(m.Mutable(f).Message())
+		}
+	}
+}
+
 // Whatever a node with good keys writes in place of a letter, to the node that it went to, to the origin or to one that was restored, it is
 // applied or refused for a reason that repeats none of it; what is refused has changed nothing, nothing that is written makes the receiver try
 // for ever, or stops its recovery, and every chain, view and row is sound afterwards.
@@ -182,6 +206,19 @@ func FuzzLetters(f *testing.F) {
 		}
 	}
 	f.Add(uint16(0), false, []byte{}, []byte("\xff"))
+	for i, m := range a.letters {
+		if i > 0 && a.letters[i-1].out.Kind == m.out.Kind {
+			continue
+		}
+		body := proto.Clone(bodies[m.out.Kind])
+		must(f, proto.Unmarshal(m.body, body))
+		rename(body.ProtoReflect())
+		raw, err := proto.Marshal(body)
+		must(f, err)
+		for to := range a.receivers {
+			f.Add(uint16(to*len(a.letters)+i), false, []byte{}, raw)
+		}
+	}
 	f.Fuzz(func(t *testing.T, which uint16, other bool, choices, raw []byte) {
 		a.t = t
 		for _, n := range a.nodes {

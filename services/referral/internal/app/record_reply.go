@@ -105,6 +105,9 @@ func (a *App) replyLost(tx *kitstore.Tx, r *custodyv1.Reply) error {
 // unknown refuses what is about a referral that this node does not hold. While it asks the others what it lost, the referral may come back, so
 // that waits; and when all have answered, what is about one of its own that nobody has any more means nothing: then it is nil.
 func (a *App) unknown(tx *kitstore.Tx, referral string) error {
+	if custody.CreatedAt(referral) == "" { // nothing waits under such a name
+		return refuse(reasonUnknown)
+	}
 	if record, err := a.recovery(tx); err != nil {
 		return err
 	} else if record != nil && record.GetThawTime() == nil {

@@ -444,7 +444,7 @@ func (a *App) voidTo(tx *kitstore.Tx, node, referral string, offer []byte) error
 
 // receiveVoid ends an offer that its owner's chain does not hold any more.
 func (a *App) receiveVoid(tx *kitstore.Tx, from string, void *custodyv1.OfferVoid) error {
-	if len(void.GetOffer()) != len(custody.Hash{}) {
+	if len(void.GetOffer()) != len(custody.Hash{}) || custody.CreatedAt(void.GetReferral()) == "" {
 		return refuse(reasonBody)
 	}
 	record, err := optional(store.Offers.Get(tx, kitstore.K(void.GetReferral(), custody.Hash(void.GetOffer()).String())))

@@ -230,7 +230,7 @@ func (t *Teller) tellAll(tx *store.Tx) error {
 
 // BeginLife tells all days at a start in a life that is not the store's first: what was told in one that is lost the cell has, and gives back.
 func (t *Teller) BeginLife(ctx context.Context) error {
-	if t.DB.Incarnation() == uint64(t.DB.Created().UnixNano()) {
+	if t.DB.FirstLife() {
 		return nil
 	}
 	return t.DB.Update(ctx, t.tellAll)

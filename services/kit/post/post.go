@@ -140,7 +140,7 @@ func New(c Config) (*Post, error) {
 		db: c.DB, tables: c.Tables, keys: c.Keys, transport: c.Transport, handlers: c.Handlers,
 		onRefused: c.OnRefused, onApplied: c.OnApplied, onRolled: c.OnRolledBack, onReconnect: c.OnReconnected, clock: c.Clock, rand: c.Rand, log: c.Log,
 		keep: c.Keep, resend: c.Resend, incarnation: c.DB.Incarnation(), counts: newCounts(),
-		anew:    c.DB.Incarnation() == uint64(c.DB.Created().UnixNano()),
+		anew:    c.DB.FirstLife(),
 		flights: map[end]*protocol.Flight{}, owed: map[end]owed{}, heard: map[end]time.Time{},
 		answered: map[end]time.Time{}, ahead: map[end]bool{},
 		wakeRelay: make(chan struct{}, 1), wakeSelf: make(chan struct{}, 1), wakeReceipts: make(chan struct{}, 1), wakeTend: make(chan struct{}, 1),

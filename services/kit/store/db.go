@@ -273,6 +273,9 @@ func (db *DB) Created() time.Time {
 	return time.Unix(0, db.meta.created).UTC()
 }
 
+// FirstLife says that the store runs in the life in which it was made: it never lost anything.
+func (db *DB) FirstLife() bool { return db.Incarnation() == incarnationAt(db.Created()) }
+
 // Incarnation tells the lives of a store apart: the unix nanoseconds of its making, of its last Restore, or of when it was last raised, and
 // more where a greater one was known. It only grows.
 func (db *DB) Incarnation() uint64 {

@@ -21,7 +21,7 @@ func (a *App) BeginLife(ctx context.Context) (withheld bool, err error) {
 			return err
 		}
 		// Also a store that is older than this row says so whether it was ever restored.
-		first := incarnation == uint64(a.DB.Created().UnixNano())
+		first := a.DB.FirstLife()
 		if publishing.GetIncarnation() != incarnation {
 			publishing.Incarnation = incarnation
 			if !first {

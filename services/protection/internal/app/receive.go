@@ -170,7 +170,7 @@ func (a *App) keep(tx *kitstore.Tx, d *protectionv1.ReceivedDossier) error {
 		d.Case = name
 		d.Dossier = &protectionv1.Dossier{Referral: referral, Offer: d.GetDossier().GetOffer()}
 	}
-	d.DueTime = rules.Due(d, now)
+	d.DueTime = rules.Due(d, now, a.DB.FirstLife())
 	tx.AfterCommit(a.Wake)
 	if err := a.prepare(d); err != nil {
 		return err

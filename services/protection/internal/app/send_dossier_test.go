@@ -17,6 +17,7 @@ import (
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/privacy"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/protection/internal/rules"
 )
 
 // answers lets the referral service answer submissions and reports.
@@ -237,6 +238,22 @@ func TestTheDossierFollowsAnAssertedArrival(t *testing.T) {
 	must(t, there.deliver(fromHome, b.letters.of("protection.dossier.v1")[1].Body.(*protectionv1.Dossier)))
 	if len(there.list(nil)) != 1 {
 		t.Fatal("no case is made")
+	}
+}
+
+// What was on its way to a store that was restored since, or lost with its keys, does not come: the dossier is asked for soon. Else it is usually on
+// its way.
+func TestARestoredNodeAsksSoon(t *testing.T) {
+	for _, restored := range []bool{false, true} {
+		b := newApp(t, third)
+		if restored {
+			must(t, b.DB.RaiseIncarnation(context.Background(), b.DB.Incarnation()))
+		}
+		b.tell(movedOn)
+		b.passes(rules.AskedSoon)
+		if asked := len(b.letters.of("protection.dossier_wanted.v1")); (asked > 0) != restored {
+			t.Errorf("restored: %t; asked of %d nodes", restored, asked)
+		}
 	}
 }
 

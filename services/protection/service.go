@@ -103,7 +103,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		return nil, err
 	}
 	a.Post, a.Commands, a.Feed = letters, commands, app.NewFeed(p.DB)
-	if err := a.Flows().BeginLife(ctx); err != nil {
+	if err := a.BeginLife(ctx); err != nil {
 		return nil, err
 	}
 	var compare *comparison

@@ -142,7 +142,7 @@ func (s *Stepped) Compare(ctx context.Context) (whole bool, err error) {
 // Tell tells the federal cell what flows and what is late.
 func (s *Stepped) Tell(ctx context.Context) error {
 	if !s.begun {
-		if err := s.app.Flows().BeginLife(ctx); err != nil {
+		if err := s.app.BeginLife(ctx); err != nil {
 			return err
 		}
 		s.begun = true

@@ -128,6 +128,47 @@ func (a *App) TendDossiers(ctx context.Context) (next time.Time, err error) {
 	}
 }
 
+// BeginLife is what a start in a life that is not the store's first begins with: the federal cell is told all days, and what is owed to this node
+// is asked for soon, also where it was to be waited for: it was sent to a life that is lost.
+func (a *App) BeginLife(ctx context.Context) error {
+	if err := a.Flows().BeginLife(ctx); err != nil || a.DB.FirstLife() {
+		return err
+	}
+	var after kitstore.Key
+	for {
+		err := a.DB.Update(ctx, func(tx *kitstore.Tx) (err error) {
+			after, err = a.hasten(tx, after)
+			return err
+		})
+		if err != nil || after == nil {
+			return err
+		}
+	}
+}
+
+// hasten has a page of dossiers that did not come be asked for soon.
+func (a *App) hasten(tx *kitstore.Tx, after kitstore.Key) (next kitstore.Key, err error) {
+	soon := a.Now().Add(rules.AskedSoon)
+	rows, next, err := store.DossiersByDueTime.PagePublic(tx, kitstore.Range{After: after}, fireAtOnce)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		d, err := a.received(tx, row.Value.GetDossier().GetReferral())
+		if err != nil {
+			return nil, err
+		}
+		if d.GetReceiveTime() != nil || d.GetDueTime().AsTime().Before(soon) {
+			continue
+		}
+		d.DueTime = timestamppb.New(soon)
+		if err := a.keep(tx, d); err != nil {
+			return nil, err
+		}
+	}
+	return next, nil
+}
+
 func (a *App) tendDue(tx *kitstore.Tx) error {
 	rows, _, err := store.DossiersByDueTime.PagePublic(tx, kitstore.Range{Before: kitstore.K(a.Now().Add(1))}, fireAtOnce)
 	if err != nil {

@@ -244,15 +244,20 @@ func TestTheDossierFollowsAnAssertedArrival(t *testing.T) {
 // What was on its way to a store that was restored since, or lost with its keys, does not come: the dossier is asked for soon. Else it is usually on
 // its way.
 func TestARestoredNodeAsksSoon(t *testing.T) {
-	for _, restored := range []bool{false, true} {
+	for name, when := range map[string]string{"never": "", "before it hears of the referral": "before", "after": "after"} {
 		b := newApp(t, third)
-		if restored {
-			must(t, b.DB.RaiseIncarnation(context.Background(), b.DB.Incarnation()))
+		restore := func(now string) {
+			if now == when {
+				must(t, b.DB.RaiseIncarnation(context.Background(), b.DB.Incarnation()))
+			}
+			must(t, b.BeginLife(context.Background()))
 		}
+		restore("before")
 		b.tell(movedOn)
+		restore("after")
 		b.passes(rules.AskedSoon)
-		if asked := len(b.letters.of("protection.dossier_wanted.v1")); (asked > 0) != restored {
-			t.Errorf("restored: %t; asked of %d nodes", restored, asked)
+		if asked := len(b.letters.of("protection.dossier_wanted.v1")); (asked > 0) != (when != "") {
+			t.Errorf("restored %s; asked of %d nodes", name, asked)
 		}
 	}
 }

@@ -141,6 +141,8 @@ func newAppOn(t testing.TB, node string, memory *kitstore.Memory) *bench {
 	if memory != nil {
 		options.Path, options.Engine = "", memory
 	}
+	clock := func() time.Time { return begin.Add(-24 * time.Hour) } // its life is not young
+	options.Clock = func() time.Time { return clock() }
 	db, err := kitstore.Open(context.Background(), options)
 	if err != nil {
 		t.Fatal(err)
@@ -163,6 +165,7 @@ func newAppOn(t testing.TB, node string, memory *kitstore.Memory) *bench {
 		Roster: roster{b.letters}, Tokens: paging.New([]byte("test")),
 		Rules: resources, Limits: limits.Default(), Wake: func() {}, Log: logging.Discard(),
 	}
+	clock = b.Now
 	commands, err := outbox.New(outbox.Config{
 		DB: db, Table: store.Commands, Sealer: app.Sealer{Keys: keys}, Logger: logging.Discard(),
 		Connections: map[string]grpc.ClientConnInterface{"referral": b.referral},

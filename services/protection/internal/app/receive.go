@@ -12,6 +12,7 @@ import (
 	postv1 "amanat.example/proto/amanat/post/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/flow"
 	"amanat.example/services/kit/post"
@@ -38,7 +39,7 @@ func (a *App) Handlers() map[string]post.Handler {
 // told closed; one of a node that had no part in the referral is dropped.
 func (a *App) receiveDossier(tx *kitstore.Tx, from *postv1.Address, letter *postv1.Letter) error {
 	came := &protectionv1.Dossier{}
-	if err := proto.Unmarshal(letter.GetBody(), came); err != nil {
+	if err := proto.Unmarshal(letter.GetBody(), came); err != nil || custody.CreatedAt(came.GetReferral()) == "" {
 		return post.Refuse(reasonBody)
 	}
 	if from.GetService() != "protection" {
@@ -170,7 +171,7 @@ func (a *App) keep(tx *kitstore.Tx, d *protectionv1.ReceivedDossier) error {
 		d.Case = name
 		d.Dossier = &protectionv1.Dossier{Referral: referral, Offer: d.GetDossier().GetOffer()}
 	}
-	d.DueTime = rules.Due(d, now, a.DB.FirstLife())
+	d.DueTime = rules.Due(d, now, a.firstAsked())
 	tx.AfterCommit(a.Wake)
 	if err := a.prepare(d); err != nil {
 		return err

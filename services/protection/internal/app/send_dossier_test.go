@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -258,6 +259,43 @@ func TestARestoredNodeAsksSoon(t *testing.T) {
 		b.passes(rules.AskedSoon)
 		if asked := len(b.letters.of("protection.dossier_wanted.v1")); (asked > 0) != (when != "") {
 			t.Errorf("restored %s; asked of %d nodes", name, asked)
+		}
+	}
+}
+
+// The key file is an older copy, and what was noted of a dossier that did not come does not open: it is asked for all the same, a restored service
+// starts, and a case is made of what comes.
+func TestADossierIsAwaitedWithOlderKeys(t *testing.T) {
+	b := newApp(t, third)
+	b.tell(movedOn)
+	keys, err := privacy.OpenKeyring(context.Background(), privacy.Options{Dir: t.TempDir()})
+	must(t, err)
+	t.Cleanup(func() { must(t, keys.Close()) })
+	old := b.Keys
+	b.Keys = keys
+	t.Cleanup(func() { b.Keys = old })
+	must(t, b.DB.RaiseIncarnation(context.Background(), b.DB.Incarnation()))
+	must(t, b.BeginLife(context.Background()))
+	b.passes(rules.AskedSoon)
+	if asked := len(b.letters.of("protection.dossier_wanted.v1")); asked != 2 {
+		t.Errorf("asked of %d nodes", asked)
+	}
+	d := aDossier()
+	d.Offer = movedOn.offer
+	must(t, b.deliver(&postv1.Address{Node: away, Service: "protection"}, d))
+	if cases := len(b.list(nil)); cases != 1 {
+		t.Errorf("%d cases are made", cases)
+	}
+}
+
+// A dossier of what is no referral is refused, whatever the length of its name: it would be tried for ever, and all of its sender behind it.
+func TestADossierOfNoReferralIsRefused(t *testing.T) {
+	b := newApp(t, third)
+	for _, name := range []string{"", "nodes/balochistan", strings.Repeat("x", 33_000)} {
+		d := aDossier()
+		d.Referral = name
+		if err := b.deliver(fromHome, d); err == nil || !strings.Contains(err.Error(), "body-not-readable") {
+			t.Errorf("a name of %d bytes: %v", len(name), err)
 		}
 	}
 }

@@ -26,8 +26,9 @@ const (
 const (
 	// FirstAsked is when a dossier is asked for after it became due; it is usually on its way.
 	FirstAsked = 15 * time.Minute
-	// AskedSoon is the same for a store that was restored, or lost: what was on its way to an earlier life is not, or is sealed to keys that are gone.
+	// AskedSoon is the same in the first hour of a store's life, [Young]: what was on its way to one that is lost is not, or is sealed to keys that are gone.
 	AskedSoon = 15 * time.Second
+	Young     = time.Hour
 	// AskedAgain is how long after that it is asked for again.
 	AskedAgain = 6 * time.Hour
 	// Unclaimed is how long a dossier is kept whose referral nothing was heard of.
@@ -205,8 +206,9 @@ func MayHold(d *protectionv1.ReceivedDossier) []string {
 }
 
 // Due is when something is to be done about a dossier: one that is owed is asked for, one that nobody here awaits is dropped; nil for
-// never. What was due before and still is, stays due at its time. firstLife says that the store never lost anything.
-func Due(d *protectionv1.ReceivedDossier, now time.Time, firstLife bool) *timestamppb.Timestamp {
+// never. What was due before and still is, stays due at its time. first is how long it is waited for
+// before it is asked for.
+func Due(d *protectionv1.ReceivedDossier, now time.Time, first time.Duration) *timestamppb.Timestamp {
 	here := d.GetReceiveTime() != nil || d.GetCase() != ""
 	switch {
 	case (d.GetDuty() == unheard || d.GetDuty() == Over) && d.GetReceiveTime() != nil: // or of a later promise, that may never be made
@@ -215,10 +217,8 @@ func Due(d *protectionv1.ReceivedDossier, now time.Time, firstLife bool) *timest
 		return nil
 	case d.GetDueTime() != nil:
 		return d.GetDueTime()
-	case !firstLife:
-		return timestamppb.New(now.Add(AskedSoon))
 	}
-	return timestamppb.New(now.Add(FirstAsked))
+	return timestamppb.New(now.Add(first))
 }
 
 // Holder is the node that has a person, or is promised to have the person, by an event, and on which offer; empty for none. The

@@ -21,6 +21,10 @@ const (
 	DomainReply = "amanat.custody.reply.v1"
 )
 
+// maxReference bounds a reference that comes from outside, in bytes: by it a referral is found in every node's file, where a key has its limit.
+// BA-26-04173-K has 13.
+const maxReference = 100
+
 // signing is whose key stands under chains: every node's referral service.
 const signing = "referral"
 
@@ -112,6 +116,9 @@ func sameLink(a, b *custodyv1.SignedEvent) bool {
 }
 
 func verifyLink(v Verifier, l Link) error {
+	if len(l.Event.GetSubmitted().GetReference()) > maxReference {
+		return errors.New("its reference is too long")
+	}
 	if err := v.Verify(l.Event.GetOwner(), signing, DomainEvent, l.Signed.GetEvent(), l.Signed.GetSignature()); err != nil {
 		return fmt.Errorf("signature of %s: %w", l.Event.GetOwner(), err)
 	}

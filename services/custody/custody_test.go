@@ -400,14 +400,22 @@ func TestAReferralIsNamedByItsCreator(t *testing.T) {
 	}
 }
 
-// A referral is found by its reference in every node's file: its creator gives it none that is longer than a key may be.
+// A referral is found by its reference in every node's file: none is taken from outside that is longer than a key may be. What an older version took
+// in is still read.
 func TestAReferenceIsShort(t *testing.T) {
 	r := newRing(t, nodes...)
 	for size, wanted := range map[int]bool{100: true, 101: false} {
 		e := submitted()
 		e.GetSubmitted().Reference = strings.Repeat("1", size)
-		if _, err := (&custody.Chain{}).Append(r.as("balochistan"), "balochistan", e); (err == nil) != wanted {
+		c := &custody.Chain{}
+		if _, err := c.Append(r.as("balochistan"), "balochistan", e); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := custody.Verify(r, c.Message().GetEvents(), nil); (err == nil) != wanted {
 			t.Errorf("of %d bytes: %v", size, err)
+		}
+		if _, err := custody.Load(c.Message().GetEvents()...); err != nil {
+			t.Errorf("of %d bytes, in this node's file: %v", size, err)
 		}
 	}
 }

@@ -133,12 +133,8 @@ func (s *State) is() string {
 	return "the referral is " + StateName(s.State)
 }
 
-const (
-	// maxOriginSeal bounds what an origin seals into a chain for itself, in bytes.
-	maxOriginSeal = 256
-	// maxReference bounds a reference, in bytes: by it a referral is found in every node's file, where a key has its limit. BA-26-04173-K has 13.
-	maxReference = 100
-)
+// maxOriginSeal bounds what an origin seals into a chain for itself, in bytes.
+const maxOriginSeal = 256
 
 func (s *State) foldSubmitted(l Link, b *custodyv1.Submitted) error {
 	if s.Submitted != nil {
@@ -153,8 +149,6 @@ func (s *State) foldSubmitted(l Link, b *custodyv1.Submitted) error {
 		return illegal(l.Event, "it has no flow id")
 	case len(b.GetOriginSeal()) > maxOriginSeal:
 		return illegal(l.Event, "what it seals for its origin is too long")
-	case len(b.GetReference()) > maxReference:
-		return illegal(l.Event, "its reference is too long")
 	case b.GetKind() != placement && b.GetKind() != service:
 		return illegal(l.Event, "it is neither a placement nor a service")
 	case slices.Contains(b.GetTogether(), l.Event.GetReferral()):

@@ -273,7 +273,7 @@ func (db *DB) Created() time.Time {
 	return time.Unix(0, db.meta.created).UTC()
 }
 
-// FirstLife says that the store runs in the life in which it was made: it never lost anything.
+// FirstLife says that the store runs in the life in which it was made; it may have been made in place of one that was lost.
 func (db *DB) FirstLife() bool { return db.Incarnation() == incarnationAt(db.Created()) }
 
 // Incarnation tells the lives of a store apart: the unix nanoseconds of its making, of its last Restore, or of when it was last raised, and

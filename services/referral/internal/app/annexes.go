@@ -68,6 +68,10 @@ func (a *App) annexBeside(r kitstore.Reader, referral string, commitment []byte)
 		a.Log.Error("an annex does not open, and is not sent", logging.Referral(referral), logging.Err(err))
 		return nil, nil
 	}
+	if annex != nil && soundAnnex(annex) == nil { // an older version took it in, and nobody takes it from here
+		a.Log.Error("an annex is too long, and is not sent", logging.Referral(referral))
+		return nil, nil
+	}
 	return annex, err
 }
 

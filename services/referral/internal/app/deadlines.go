@@ -65,7 +65,7 @@ func (a *App) fireDue(ctx context.Context) error {
 		}
 		err := a.DB.Update(ctx, func(tx *kitstore.Tx) error { return a.fire(tx, row.Key, now, true) })
 		if err != nil && !stops(ctx, err) {
-			a.Log.Error("a deadline cannot be fired whole; it is told, and the rest is tried at its next step",
+			a.Log.Error("a deadline cannot be fired whole; what it sends or ends is tried again later",
 				logging.Referral(row.Value.GetDeadline().GetReferral()), logging.Err(err))
 			err = a.DB.Update(ctx, func(tx *kitstore.Tx) error { return a.fire(tx, row.Key, now, false) })
 		}
@@ -78,7 +78,7 @@ func (a *App) fireDue(ctx context.Context) error {
 
 // fire tells that a deadline was missed and moves it to its next step, or lets end what ends by itself by now. Whoever is not the
 // owner also asks the owner for the chain, and says again what is not answered, or may not have been sent. When that has failed, whole is
-// false: a person is told, and nothing is sent or ended before the next step.
+// false: a person is told where one was to be, and the rest is tried again at the next step, or where something was to end after askSeldom.
 func (a *App) fire(tx *kitstore.Tx, key kitstore.Key, now time.Time, whole bool) error {
 	// One that fires may end another: an offer made to this node itself, or for those who go together.
 	record, err := optional(store.Deadlines.Get(tx, key))
@@ -164,7 +164,7 @@ func (a *App) askHead(tx *kitstore.Tx, referral string) error {
 			return err
 		}
 	}
-	if err := w.sendAnnexes(tx, owner, referral, annexes); err != nil {
+	if err := w.sendAnnexes(tx, lane, owner, referral, annexes); err != nil {
 		return err
 	}
 	return a.mail(tx, post.Outgoing{
@@ -225,7 +225,7 @@ func (a *App) repeatReplies(tx *kitstore.Tx, offer string) error {
 		}
 		annexes = append(annexes, r.GetAnnexCommitment())
 	}
-	return a.sendAnnexes(tx, owner, referral, annexes)
+	return a.sendAnnexes(tx, lane(o.event.GetOffered().GetUrgency()), owner, referral, annexes)
 }
 
 // ListDeadlines lists what is due at this node, the most overdue first.

@@ -176,8 +176,23 @@ func TestAHandoverFileWithALongAnnex(t *testing.T) {
 	net.settle()
 	must(t, origin.dispatch(v.GetName()))
 	net.sent = nil
+	f := &referralv1.HandoverFile{}
+	must(t, custody.DecodeFile(origin.export(v.GetName()), f))
+	var long *custodyv1.AnnexLetter
+	must(t, origin.DB.View(background, func(r kitstore.Reader) (err error) {
+		written := custody.Hash(net.chain(origin, v.GetName()).Links()[0].Event.GetAnnexCommitment()).String()
+		long, err = origin.Annexes.Get(r, v.GetName(), written)
+		return err
+	}))
+	plain, err := proto.Marshal(long)
+	must(t, err)
+	box, err := origin.Roster.Seal("punjab", "referral", "amanat.custody.handover.v1", []byte(v.GetName()), plain)
+	must(t, err)
+	f.SealedAnnexes = append(f.SealedAnnexes, box)
+	file, err := custody.EncodeFile(f)
+	must(t, err)
 	before := punjab.dump()
-	_, err = punjab.imports(origin.export(v.GetName()))
+	_, err = punjab.imports(file)
 	wrong(t, err, fault.Field, "too long")
 	if !bytes.Equal(before, punjab.dump()) {
 		t.Error("something has changed")

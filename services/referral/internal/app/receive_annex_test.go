@@ -113,3 +113,21 @@ func TestAnAnnexFollowsItsWord(t *testing.T) {
 		}
 	}
 }
+
+// An annex that an older version took in and that is too long goes nowhere, and nothing waits for it.
+func TestATooLongAnnexInTheFileIsNotSent(t *testing.T) {
+	net := newNetwork(t)
+	origin := net.nodes["balochistan"]
+	request := submitRequest()
+	request.Note = strings.Repeat("x", 200<<10)
+	v, err := origin.SubmitReferral(background, request)
+	must(t, err)
+	net.settle()
+	before := net.count("custody.annex.v1")
+	_, err = origin.ask(v.GetName(), karachi)
+	must(t, err)
+	net.settle()
+	if sent := net.count("custody.annex.v1") - before; sent != 0 || len(origin.get(v.GetName()).GetOffers()) != 2 {
+		t.Errorf("%d annexes are sent", sent)
+	}
+}

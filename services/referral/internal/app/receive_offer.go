@@ -1,6 +1,10 @@
 package app
 
 import (
+	"bytes"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -44,6 +48,9 @@ func (o *received) hear(e *custodyv1.Event) error {
 	if e.GetSequence() <= o.record.GetHeardSequence() {
 		return nil
 	}
+	if answers, err := o.answers(e.GetAnswered()); !answers || err != nil {
+		return err
+	}
 	state := rules.Hear(o.record.GetState(), e)
 	refused := e.GetReleaseRefused() != nil && o.record.GetReleaseRequested()
 	if state == o.record.GetState() && !refused {
@@ -69,6 +76,24 @@ func (o *received) hear(e *custodyv1.Event) error {
 		return o.put()
 	}
 	return o.follow(state)
+}
+
+// answers says that an answer, if it is one, is to what this node asked last. An owner that was restored answers anew what it had answered before.
+func (o *received) answers(a *custodyv1.Answered) (bool, error) {
+	if a == nil {
+		return true, nil
+	}
+	said, err := repliesTo(o.tx, o.name)
+	for _, signed := range slices.Backward(said) {
+		r := &custodyv1.Reply{}
+		if err := proto.Unmarshal(signed.GetReply(), r); err != nil {
+			return false, err
+		}
+		if r.GetQuestion() != nil {
+			return bytes.Equal(custody.ReplyHash(signed).Bytes(), a.GetQuestion()), nil
+		}
+	}
+	return false, err
 }
 
 // storeOffer stores an offer, and answers that it is stored.

@@ -55,16 +55,7 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	case w.chain.Holds(letter.GetReply()):
 		return w.answerRepeated(reply)
 	}
-	recorded := func() (illegal bool, err error) {
-		_, err = w.append(a.self(), reply.GetAnnexCommitment(), &custodyv1.Event{
-			Body: &custodyv1.Event_ReplyRecorded{ReplyRecorded: &custodyv1.ReplyRecorded{Reply: letter.GetReply()}},
-		})
-		if _, illegal = errors.AsType[*custody.Illegal](err); illegal {
-			return true, nil
-		}
-		return false, err
-	}
-	illegal, err := recorded()
+	illegal, err := w.record(reply, letter.GetReply())
 	if illegal {
 		answered, err := w.answeredBefore(reply)
 		if err != nil {
@@ -73,8 +64,11 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 		if !answered {
 			return w.answerLate(reply)
 		}
-		if illegal, err = recorded(); illegal { // nothing of this is stored
-			return errors.Join(err, refuse(reasonReply))
+		if illegal, err = w.record(reply, letter.GetReply()); illegal { // nothing of this is stored
+			return refuse(reasonReply)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if err != nil {
@@ -159,15 +153,27 @@ func (w *work) knows(r *custodyv1.Reply, signed *custodyv1.SignedReply) error {
 	return nil
 }
 
-// answeredBefore writes that a question was answered, where its unit goes on to what it can say only after that: this node, which was restored,
-// has lost its answer, and the unit alone knows of it. false where that is not so.
+// record writes a reply into the chain; illegal where it cannot be said now.
+func (w *work) record(r *custodyv1.Reply, signed *custodyv1.SignedReply) (illegal bool, err error) {
+	_, err = w.append(w.self(), r.GetAnnexCommitment(), &custodyv1.Event{
+		Body: &custodyv1.Event_ReplyRecorded{ReplyRecorded: &custodyv1.ReplyRecorded{Reply: signed}},
+	})
+	if _, illegal = errors.AsType[*custody.Illegal](err); illegal {
+		return true, nil
+	}
+	return false, err
+}
+
+// answeredBefore writes that a question was answered, where its unit goes on to what it can say only after that: this node, which was restored
+// since it asked that unit, has lost its answer, and the unit alone knows of it. false where that is not so.
 func (w *work) answeredBefore(r *custodyv1.Reply) (bool, error) {
 	o := w.chain.State().Offer(r.GetOffer())
 	if o == nil || o.State != custodyv1.OfferState_OFFER_STATE_INFORMATION_REQUESTED {
 		return false, nil
 	}
-	restored, err := w.wasRestored(w.tx)
-	if _, could := custody.Answer(custodyv1.OfferState_OFFER_STATE_RECEIVED, r); !could || !restored || err != nil {
+	record, err := optional(store.Recovery.Get(w.tx, store.RecoveryKey))
+	since := !o.Time.After(record.GetBeginTime().AsTime())
+	if _, could := custody.Answer(custodyv1.OfferState_OFFER_STATE_RECEIVED, r); !could || record.GetBeginTime() == nil || !since || err != nil {
 		return false, err
 	}
 	_, err = w.append(w.self(), nil, &custodyv1.Event{Body: &custodyv1.Event_Answered{

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -360,5 +361,70 @@ func TestAUnitGoesOnFromAnAnswerThatItsOwnerHasLost(t *testing.T) {
 				net.checkState(referral, inTransit, "balochistan", "punjab")
 			})
 		}
+	}
+}
+
+// An owner that was put back answers anew what it had answered before it was asked the next thing: that one still waits for a person.
+func TestALostAnswerIsNoneToTheNextQuestion(t *testing.T) {
+	net := newNetwork(t)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	referral, offer := net.asked()
+	asks := func(topic string) {
+		t.Helper()
+		net.now = net.now.Add(time.Minute)
+		_, err := punjab.AskQuestion(background, &referralv1.AskQuestionRequest{Name: offer, Topic: topic}, actor)
+		must(t, err)
+	}
+	answers := func() {
+		t.Helper()
+		_, err := origin.AnswerQuestion(background, &referralv1.AnswerQuestionRequest{Name: offer, Note: theNote}, actor)
+		must(t, err)
+		net.settle()
+	}
+	asks("HEALTH")
+	net.settle()
+	old := origin.copy()
+	answers()
+	asks("SAFETY")
+	origin.restore(old, true, false)
+	late := func(m mail) bool { return m.from == punjab.Node && m.out.Kind == "custody.reply.v1" }
+	net.settleBut(late)
+	for origin.Recovering() {
+		net.now = net.now.Add(11 * time.Second)
+		net.settleBut(late)
+	}
+	_, err := origin.ask(referral, karachi) // at the position where it had answered
+	must(t, err)
+	net.heal()
+	if o := punjab.offer(offer); o.GetState() != custodyv1.OfferState_OFFER_STATE_INFORMATION_REQUESTED || o.GetQuestionTopic() != "SAFETY" {
+		t.Errorf("by the unit its second question is answered: %v", o)
+	}
+	if d := origin.get(referral).GetNextDeadline(); d.GetKind() != referralv1.Deadline_KIND_INFORM {
+		t.Errorf("nobody is to answer it: %v", d)
+	}
+	answers()
+	punjab.accept(offer)
+	net.settle()
+	if len(net.refused) > 0 {
+		t.Errorf("refused %q", net.refused)
+	}
+}
+
+// An owner that was restored before it asked has answered nothing: a unit that passes over its own question is refused.
+func TestNothingWasAnsweredBeforeItWasAsked(t *testing.T) {
+	net := newNetwork(t)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	origin.restore(origin.copy(), true, false)
+	net.heal()
+	net.now = net.now.Add(time.Hour)
+	referral, offer := net.asked()
+	_, err := punjab.AskQuestion(background, &referralv1.AskQuestionRequest{Name: offer, Topic: "HEALTH"}, actor)
+	must(t, err)
+	net.settle()
+	head := origin.head(referral)
+	net.says(punjab.Node, origin.Node, referral, offer, &custodyv1.Reply{Actor: actor, Body: &custodyv1.Reply_Accepted{Accepted: &custodyv1.Accepted{Hold: "h"}}})
+	net.settle()
+	if len(net.refused) != 1 || !bytes.Equal(head, origin.head(referral)) {
+		t.Errorf("refused %q, and its chain has moved: %t", net.refused, !bytes.Equal(head, origin.head(referral)))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/logging"
@@ -204,7 +205,7 @@ func (a *App) tellWords(tx *kitstore.Tx, node string, chain *custody.Chain) erro
 		}
 		annexes = append(annexes, commitment)
 	}
-	return a.sendAnnexes(tx, node, s.Referral, annexes)
+	return a.sendAnnexes(tx, postv1.Lane_LANE_URGENT, node, s.Referral, annexes)
 }
 
 func (a *App) sayAgain(tx *kitstore.Tx, node, referral string, signed *custodyv1.SignedReply) (commitment []byte, err error) {
@@ -215,7 +216,8 @@ func (a *App) sayAgain(tx *kitstore.Tx, node, referral string, signed *custodyv1
 	return reply.GetAnnexCommitment(), a.mail(tx, toRestored(node, kindReply, referral, &custodyv1.ReplyLetter{Reply: signed}))
 }
 
-func (a *App) sendAnnexes(tx *kitstore.Tx, node, referral string, commitments [][]byte) error {
+// sendAnnexes sends what was written beside words, in their lane, so that nothing overtakes what it belongs to.
+func (a *App) sendAnnexes(tx *kitstore.Tx, lane postv1.Lane, node, referral string, commitments [][]byte) error {
 	for _, c := range commitments {
 		annex, err := a.annexBeside(tx, referral, c)
 		if err != nil {
@@ -224,9 +226,8 @@ func (a *App) sendAnnexes(tx *kitstore.Tx, node, referral string, commitments []
 		if annex == nil {
 			continue
 		}
-		letter := toRestored(node, kindAnnex, referral, annex)
-		letter.Sealed = true
-		if err := a.mail(tx, letter); err != nil {
+		err = a.mail(tx, post.Outgoing{To: referralAt(node), Lane: lane, Kind: kindAnnex, Subject: referral, Body: annex, Sealed: true})
+		if err != nil {
 			return err
 		}
 	}
@@ -266,7 +267,7 @@ func (a *App) tellMade(tx *kitstore.Tx, node string, record *referralv1.OfferRec
 		}
 		annexes = append(annexes, commitment)
 	}
-	return a.sendAnnexes(tx, node, event.GetReferral(), annexes)
+	return a.sendAnnexes(tx, postv1.Lane_LANE_URGENT, node, event.GetReferral(), annexes)
 }
 
 // repliesTo are this node's replies to an offer, or to a referral as a whole, in order.

@@ -57,7 +57,11 @@ func (a *App) say(ctx context.Context, actor *custodyv1.Actor, s answer) (*refer
 		if err := o.replyWith(s.reply, annex); err != nil {
 			return err
 		}
-		if err := a.checkSaid(tx, s.reply, leftOfSaid); err != nil {
+		left := leftOfSaid
+		if s.reply.GetReleaseRequested() != nil {
+			left = 0
+		}
+		if err := a.checkSaid(tx, s.reply, left); err != nil {
 			return err
 		}
 		return o.put()

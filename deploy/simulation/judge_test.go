@@ -182,6 +182,10 @@ func (c *country) judgeAll() {
 		}
 	}
 	for _, h := range c.houses {
+		if h.service == Federal && !h.down() && !h.unsure {
+			c.judgeReceipts(h)
+			c.judgeQuarantine(h)
+		}
 		if h.service == "protection" && !h.down() && !h.unsure {
 			c.judgeReceipts(h)
 			c.judgeBelieved(h)
@@ -325,7 +329,7 @@ func (c *country) holds(node string) map[string]bool {
 // judgeReceipts: what a receipt of this life covered, and its sender still keeps, is here: applied, or refused.
 func (c *country) judgeReceipts(h *house) {
 	for _, from := range c.houses {
-		if from.down() || from.service != h.service || from.unsure || from == h {
+		if from.down() || from.unsure || from == h || from.service == "shelter" || from.service != h.service && h.service != Federal {
 			continue
 		}
 		for _, lane := range lanes {

@@ -38,9 +38,10 @@ func (s *Server) ListEvents(ctx context.Context, request *eventsv1.ListEventsReq
 	}
 	reply := &eventsv1.ListEventsResponse{StoreId: StoreID(s.db)}
 	own, named := s.db.Incarnation(), lifeOf(s.db, request.GetStoreId())
+	ahead := named > own && !s.db.MayHaveLived(named)
 	err := s.db.View(ctx, func(r store.Reader) (err error) {
 		switch {
-		case named > own && s.db.MayHaveLived(named): // what lies days ahead began by a clock that was wrong: the caller reads this life from its start
+		case named > own && !ahead:
 			return errRolledBack
 		case named == own:
 			if holds, err := s.log.holds(r, request.GetAfter(), request.GetAfterDigest()); err != nil {
@@ -52,8 +53,11 @@ func (s *Server) ListEvents(ctx context.Context, request *eventsv1.ListEventsReq
 		reply.Events, reply.LastPosition, err = s.log.read(r, reply.StoreId, request.GetAfter(), min(limit, maxPage))
 		return err
 	})
-	if errors.Is(err, errRolledBack) {
+	switch {
+	case errors.Is(err, errRolledBack):
 		s.rolledBack(max(own, named))
+	case ahead: // that life began by a clock that was wrong: the caller reads the next one from its start
+		s.rolledBack(own)
 	}
 	if err != nil {
 		return nil, err

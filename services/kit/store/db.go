@@ -276,6 +276,9 @@ func (db *DB) Created() time.Time {
 // FirstLife says that the store runs in the life in which it was made; it may have been made in place of one that was lost.
 func (db *DB) FirstLife() bool { return db.Incarnation() == incarnationAt(db.Created()) }
 
+// Age is how long the life has gone on, by the store's own clock.
+func (db *DB) Age() time.Duration { return db.clock().Sub(time.Unix(0, int64(db.Incarnation()))) }
+
 // Incarnation tells the lives of a store apart: the unix nanoseconds of its making, of its last Restore, or of when it was last raised, and
 // more where a greater one was known. It only grows.
 func (db *DB) Incarnation() uint64 {

@@ -228,7 +228,7 @@ type OfferRecord struct {
 	Admitted bool `protobuf:"varint,23,opt,name=admitted,proto3" json:"admitted,omitempty"`
 	// See ReferralRecord.new_in.
 	NewIn uint64 `protobuf:"varint,25,opt,name=new_in,json=newIn,proto3" json:"new_in,omitempty"`
-	// Position of the last event heard of it that stood alone; an earlier one that comes again is a no-op.
+	// Position of the last refusal to let this node go that was heard; an earlier one that comes again is a no-op.
 	HeardSequence uint64 `protobuf:"varint,24,opt,name=heard_sequence,json=heardSequence,proto3" json:"heard_sequence,omitempty"`
 	// How often the shelter was asked for its bed in vain: each attempt is another hold.
 	Unheld        uint32 `protobuf:"varint,26,opt,name=unheld,proto3" json:"unheld,omitempty"`

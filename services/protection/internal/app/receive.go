@@ -15,6 +15,7 @@ import (
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/flow"
+	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/privacy"
 	kitstore "amanat.example/services/kit/store"
@@ -138,13 +139,21 @@ func (a *App) endOffer(tx *kitstore.Tx, referral, offer, reason string) error {
 }
 
 // received is what came of a referral so far. Where its key is gone and its end does not stand here, something broke off between the
-// two: what was sealed under the key is lost, and its sender's name with it (see lost).
+// two: what was sealed under the key is lost, and its sender's name with it (see lost). So is what does not open
+// because the key file is an older copy: nothing waits for it, and it is asked for again.
 func (a *App) received(tx *kitstore.Tx, referral string) (*protectionv1.ReceivedDossier, error) {
 	row, err := store.Dossiers.Row(tx, a.Keys, kitstore.K(referral))
 	if errors.Is(err, kitstore.ErrNotFound) {
 		return &protectionv1.ReceivedDossier{Dossier: &protectionv1.Dossier{Referral: referral}}, nil
 	}
-	if row.Erased {
+	if errors.Is(err, privacy.ErrUnreadable) {
+		a.Log.Error("what is noted of a referral does not open, and goes on under another key", logging.Referral(referral), logging.Err(err))
+		row.Erased = true
+		if row.Value, err = store.Dossiers.GetPublic(tx, kitstore.K(referral)); err == nil {
+			err = a.Keys.Erase(context.Background(), store.DossierKeyName(row.Value)) // nothing opens it later, when it is said to be gone
+		}
+	}
+	if row.Erased && err == nil {
 		row.Value.Round++
 		row.Value.FromNode = ""
 	}
@@ -171,7 +180,8 @@ func (a *App) keep(tx *kitstore.Tx, d *protectionv1.ReceivedDossier) error {
 		d.Case = name
 		d.Dossier = &protectionv1.Dossier{Referral: referral, Offer: d.GetDossier().GetOffer()}
 	}
-	d.DueTime = rules.Due(d, now, a.firstAsked())
+	first, _ := a.firstAsked()
+	d.DueTime = rules.Due(d, now, first)
 	tx.AfterCommit(a.Wake)
 	if err := a.prepare(d); err != nil {
 		return err

@@ -14,9 +14,7 @@ import (
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/codes"
-	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/post"
-	"amanat.example/services/kit/privacy"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/protection/internal/rules"
 	"amanat.example/services/protection/internal/store"
@@ -130,31 +128,21 @@ func (a *App) TendDossiers(ctx context.Context) (next time.Time, err error) {
 	}
 }
 
-// young says that the life of the store began lately: it was restored, or made, perhaps in place of one that was lost.
-func (a *App) young() bool {
-	return a.Now().Before(time.Unix(0, int64(a.DB.Incarnation())).Add(rules.Young))
-}
+// restored says that the store was restored lately, or that it was found to stand in place of one that was lost.
+func (a *App) restored() bool { return !a.DB.FirstLife() && a.DB.Age() < rules.Lately }
 
-// firstAsked is how long a dossier that is owed to this node is waited for.
-func (a *App) firstAsked() time.Duration {
-	if a.young() {
-		return rules.AskedSoon
+// firstAsked is how long a dossier that is owed to this node is waited for, and again after how long it is asked for once more.
+func (a *App) firstAsked() (first, again time.Duration) {
+	if a.restored() {
+		return rules.AskedSoon, rules.AskedSoonAgain
 	}
-	return rules.FirstAsked
+	return rules.FirstAsked, rules.AskedAgain
 }
 
-// askedAgain is after how long it is asked for once more.
-func (a *App) askedAgain() time.Duration {
-	if a.young() { // who owes it may have been restored too
-		return rules.FirstAsked
-	}
-	return rules.AskedAgain
-}
-
-// BeginLife is what a start begins with: the federal cell is told all days if the life is not the store's first, and in a young one what is owed to
-// this node is asked for soon, also where it was to be waited for: it was sent to a life that is lost.
+// BeginLife is what a start in a life that is not the store's first begins with: the federal cell is told all days, and what is owed to this node
+// is asked for soon, also where it was to be waited for: it was sent to a life that is lost.
 func (a *App) BeginLife(ctx context.Context) error {
-	if err := a.Flows().BeginLife(ctx); err != nil || !a.young() {
+	if err := a.Flows().BeginLife(ctx); err != nil || !a.restored() {
 		return err
 	}
 	var after kitstore.Key
@@ -180,7 +168,7 @@ func (a *App) hasten(tx *kitstore.Tx, after kitstore.Key) (next kitstore.Key, er
 		if row.Value.GetReceiveTime() != nil || row.Value.GetDueTime().AsTime().Before(soon) {
 			continue
 		}
-		d, err := a.awaited(tx, row.Value)
+		d, err := a.received(tx, row.Value.GetDossier().GetReferral())
 		if err != nil {
 			return nil, err
 		}
@@ -192,37 +180,24 @@ func (a *App) hasten(tx *kitstore.Tx, after kitstore.Key) (next kitstore.Key, er
 	return next, nil
 }
 
-// awaited is what came of a referral, of which something is due: the dossier, or its end. Where that does not open, because the key file is an
-// older copy, it goes on under another key: nothing of it is read any more.
-func (a *App) awaited(tx *kitstore.Tx, public *protectionv1.ReceivedDossier) (*protectionv1.ReceivedDossier, error) {
-	d, err := a.received(tx, public.GetDossier().GetReferral())
-	if errors.Is(err, privacy.ErrUnreadable) {
-		a.Log.Error("what was received of a referral does not open: the key file is an older copy", logging.Referral(public.GetDossier().GetReferral()), logging.Err(err))
-		public.Round++
-		return public, nil
-	}
-	return d, err
-}
-
 func (a *App) tendDue(tx *kitstore.Tx) error {
 	rows, _, err := store.DossiersByDueTime.PagePublic(tx, kitstore.Range{Before: kitstore.K(a.Now().Add(1))}, fireAtOnce)
 	if err != nil {
 		return err
 	}
 	for _, row := range rows {
-		if err := a.tend(tx, row.Value); err != nil {
+		if err := a.tend(tx, row.Value.GetDossier().GetReferral()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (a *App) tend(tx *kitstore.Tx, public *protectionv1.ReceivedDossier) error {
-	d, err := a.awaited(tx, public)
+func (a *App) tend(tx *kitstore.Tx, referral string) error {
+	d, err := a.received(tx, referral)
 	if err != nil {
 		return err
 	}
-	referral := d.GetDossier().GetReferral()
 	if d.GetReceiveTime() != nil {
 		d.Duty = rules.Over
 		if err := a.end(tx, d, d.GetDossier().GetOffer(), codes.DossierClosingOfferEnded); err != nil {
@@ -230,7 +205,8 @@ func (a *App) tend(tx *kitstore.Tx, public *protectionv1.ReceivedDossier) error 
 		}
 		return a.keep(tx, d)
 	}
-	d.DueTime = timestamppb.New(a.Now().Add(a.askedAgain()))
+	_, again := a.firstAsked()
+	d.DueTime = timestamppb.New(a.Now().Add(again))
 	for _, node := range rules.MayHold(d) {
 		err := a.mail(tx, post.Outgoing{
 			To: &postv1.Address{Node: node, Service: "protection"}, Lane: postv1.Lane_LANE_BULK, Kind: kindWanted, Subject: referral,

@@ -242,14 +242,26 @@ func TestTheDossierFollowsAnAssertedArrival(t *testing.T) {
 	}
 }
 
-// What was on its way to a store that was restored since, or lost with its keys, does not come: the dossier is asked for soon. Else it is usually on
-// its way.
+// What was on its way to a store that was restored since, or lost with its keys, does not come: the dossier is asked for soon, for a day. Else it is
+// usually on its way.
 func TestARestoredNodeAsksSoon(t *testing.T) {
-	for name, when := range map[string]string{"never": "", "before it hears of the referral": "before", "after": "after"} {
+	for name, c := range map[string]struct {
+		when string
+		ago  time.Duration
+		soon bool
+	}{
+		"never":                            {"", 0, false},
+		"before it hears of the referral":  {"before", 0, true},
+		"a day before":                     {"before", 24 * time.Hour, false},
+		"after it has heard of it":         {"after", 0, true},
+		"after that, and started days on":  {"after", 48 * time.Hour, true}, // by then it is due
+		"never, and much later than heard": {"", 5 * time.Minute, false},
+	} {
 		b := newApp(t, third)
 		restore := func(now string) {
-			if now == when {
+			if now == c.when {
 				must(t, b.DB.RaiseIncarnation(context.Background(), b.DB.Incarnation()))
+				b.now(c.ago)
 			}
 			must(t, b.BeginLife(context.Background()))
 		}
@@ -257,34 +269,52 @@ func TestARestoredNodeAsksSoon(t *testing.T) {
 		b.tell(movedOn)
 		restore("after")
 		b.passes(rules.AskedSoon)
-		if asked := len(b.letters.of("protection.dossier_wanted.v1")); (asked > 0) != (when != "") {
+		if asked := len(b.letters.of("protection.dossier_wanted.v1")); (asked > 0) != c.soon {
 			t.Errorf("restored %s; asked of %d nodes", name, asked)
 		}
 	}
 }
 
-// The key file is an older copy, and what was noted of a dossier that did not come does not open: it is asked for all the same, a restored service
-// starts, and a case is made of what comes.
+// The key file is an older copy, and what was noted of a dossier does not open: it is asked for all the same, a restored service starts, what is
+// told of its referral is heard, and a case is made of what comes.
 func TestADossierIsAwaitedWithOlderKeys(t *testing.T) {
-	b := newApp(t, third)
-	b.tell(movedOn)
-	keys, err := privacy.OpenKeyring(context.Background(), privacy.Options{Dir: t.TempDir()})
-	must(t, err)
-	t.Cleanup(func() { must(t, keys.Close()) })
-	old := b.Keys
-	b.Keys = keys
-	t.Cleanup(func() { b.Keys = old })
-	must(t, b.DB.RaiseIncarnation(context.Background(), b.DB.Incarnation()))
-	must(t, b.BeginLife(context.Background()))
-	b.passes(rules.AskedSoon)
-	if asked := len(b.letters.of("protection.dossier_wanted.v1")); asked != 2 {
-		t.Errorf("asked of %d nodes", asked)
-	}
-	d := aDossier()
-	d.Offer = movedOn.offer
-	must(t, b.deliver(&postv1.Address{Node: away, Service: "protection"}, d))
-	if cases := len(b.list(nil)); cases != 1 {
-		t.Errorf("%d cases are made", cases)
+	for name, c := range map[string]struct{ restored, came bool }{
+		"it did not come":                   {false, false},
+		"it did not come, and was restored": {true, false},
+		"it had come":                       {false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newApp(t, away)
+			b.upTo(confirmed)
+			if c.came {
+				must(t, b.deliver(fromHome, aDossier()))
+			}
+			keys, err := privacy.OpenKeyring(context.Background(), privacy.Options{Dir: t.TempDir()})
+			must(t, err)
+			t.Cleanup(func() { must(t, keys.Close()) })
+			own := b.Keys
+			b.Keys = keys
+			t.Cleanup(func() { b.Keys = own })
+			wait := rules.FirstAsked
+			if c.restored {
+				wait = rules.AskedSoon
+				must(t, b.DB.RaiseIncarnation(context.Background(), b.DB.Incarnation()))
+			}
+			must(t, b.BeginLife(context.Background()))
+			if c.came {
+				b.upTo(inTransit)
+			}
+			b.passes(wait)
+			if asked := len(b.letters.of("protection.dossier_wanted.v1")); asked != 1 {
+				t.Errorf("it is asked for %d times", asked)
+			}
+			b.upTo(inTransit)
+			must(t, b.deliver(fromHome, aDossier()))
+			b.upTo(arrived)
+			if cases := len(b.list(nil)); cases != 1 {
+				t.Errorf("%d cases are made", cases)
+			}
+		})
 	}
 }
 

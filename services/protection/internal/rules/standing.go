@@ -26,9 +26,11 @@ const (
 const (
 	// FirstAsked is when a dossier is asked for after it became due; it is usually on its way.
 	FirstAsked = 15 * time.Minute
-	// AskedSoon is the same in the first hour of a store's life, [Young]: what was on its way to one that is lost is not, or is sealed to keys that are gone.
-	AskedSoon = 15 * time.Second
-	Young     = time.Hour
+	// AskedSoon is FirstAsked of a store that was restored [Lately]: what was on its way to the life that is lost is not, or is sealed to keys that are
+	// gone. AskedSoonAgain is its AskedAgain: who owes it may have been restored too.
+	AskedSoon      = 15 * time.Second
+	AskedSoonAgain = time.Hour
+	Lately         = 24 * time.Hour
 	// AskedAgain is how long after that it is asked for again.
 	AskedAgain = 6 * time.Hour
 	// Unclaimed is how long a dossier is kept whose referral nothing was heard of.

@@ -68,11 +68,14 @@ func (a *App) annexBeside(r kitstore.Reader, referral string, commitment []byte)
 		a.Log.Error("an annex does not open, and is not sent", logging.Referral(referral), logging.Err(err))
 		return nil, nil
 	}
-	if annex != nil && soundAnnex(annex) == nil { // an older version took it in, and nobody takes it from here
-		a.Log.Error("an annex is too long, and is not sent", logging.Referral(referral))
-		return nil, nil
+	if annex == nil || err != nil {
+		return nil, err
 	}
-	return annex, err
+	sound := soundAnnex(annex)
+	if sound == nil { // an older version took it in, and nobody takes it from here
+		a.Log.Error("an annex is not sound, and is not sent", logging.Referral(referral))
+	}
+	return sound, nil
 }
 
 // lastPart is the second part of a key (referral, text): what stands between the first part and

@@ -43,24 +43,22 @@ func (a *App) hear(tx *kitstore.Tx, from string, e *custodyv1.Event, hash custod
 	return o.hear(e)
 }
 
-// hear takes in what the owner did with this offer. An answer that comes again is none to a question, or a request, that was put since.
+// hear takes in what the owner did with this offer. An answer that comes again is none to a question, or a request, that was put since. By its
+// position none but a refusal to let go is known again: an owner that was restored writes what it does at positions that this node has heard of.
 func (o *received) hear(e *custodyv1.Event) error {
-	if e.GetSequence() <= o.record.GetHeardSequence() {
-		return nil
-	}
 	if answers, err := o.answers(e.GetAnswered()); !answers || err != nil {
 		return err
 	}
 	state := rules.Hear(o.record.GetState(), e)
-	refused := e.GetReleaseRefused() != nil && o.record.GetReleaseRequested()
+	refused := e.GetReleaseRefused() != nil && o.record.GetReleaseRequested() && e.GetSequence() > o.record.GetHeardSequence()
 	if state == o.record.GetState() && !refused {
 		return nil
 	}
-	o.record.HeardSequence = e.GetSequence()
 	if e.GetOfferWithdrawn() != nil {
 		o.record.DeclineReason = e.GetOfferWithdrawn().GetReason()
 	}
 	if refused {
+		o.record.HeardSequence = e.GetSequence()
 		o.record.ReleaseRequested, o.record.ReleaseReason = false, ""
 	}
 	if e.GetAnswered() != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -364,49 +365,82 @@ func TestAUnitGoesOnFromAnAnswerThatItsOwnerHasLost(t *testing.T) {
 	}
 }
 
-// An owner that was put back answers anew what it had answered before it was asked the next thing: that one still waits for a person.
+// An owner that was put back answers anew what it had answered before it was asked the next thing: that one still waits for a person, and what the
+// owner does then is heard, at whatever position: this one has heard of later ones, of the life that is lost.
 func TestALostAnswerIsNoneToTheNextQuestion(t *testing.T) {
-	net := newNetwork(t)
-	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
-	referral, offer := net.asked()
-	asks := func(topic string) {
-		t.Helper()
-		net.now = net.now.Add(time.Minute)
-		_, err := punjab.AskQuestion(background, &referralv1.AskQuestionRequest{Name: offer, Topic: topic}, actor)
-		must(t, err)
-	}
-	answers := func() {
-		t.Helper()
-		_, err := origin.AnswerQuestion(background, &referralv1.AnswerQuestionRequest{Name: offer, Note: theNote}, actor)
-		must(t, err)
-		net.settle()
-	}
-	asks("HEALTH")
-	net.settle()
-	old := origin.copy()
-	answers()
-	asks("SAFETY")
-	origin.restore(old, true, false)
-	late := func(m mail) bool { return m.from == punjab.Node && m.out.Kind == "custody.reply.v1" }
-	net.settleBut(late)
-	for origin.Recovering() {
-		net.now = net.now.Add(11 * time.Second)
-		net.settleBut(late)
-	}
-	_, err := origin.ask(referral, karachi) // at the position where it had answered
-	must(t, err)
-	net.heal()
-	if o := punjab.offer(offer); o.GetState() != custodyv1.OfferState_OFFER_STATE_INFORMATION_REQUESTED || o.GetQuestionTopic() != "SAFETY" {
-		t.Errorf("by the unit its second question is answered: %v", o)
-	}
-	if d := origin.get(referral).GetNextDeadline(); d.GetKind() != referralv1.Deadline_KIND_INFORM {
-		t.Errorf("nobody is to answer it: %v", d)
-	}
-	answers()
-	punjab.accept(offer)
-	net.settle()
-	if len(net.refused) > 0 {
-		t.Errorf("refused %q", net.refused)
+	const asked, received = custodyv1.OfferState_OFFER_STATE_INFORMATION_REQUESTED, custodyv1.OfferState_OFFER_STATE_RECEIVED
+	for name, c := range map[string]struct{ before, after int }{ // offers to others that the owner makes in the lost life, and in the next
+		"at the position where it had answered": {0, 0},
+		"behind it":                             {0, 1},
+		"before it":                             {2, 0},
+	} {
+		for _, withdraws := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, withdrawn %t", name, withdraws), func(t *testing.T) {
+				net := newNetwork(t)
+				origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+				referral, offer := net.asked()
+				asks := func(topic string) {
+					t.Helper()
+					net.now = net.now.Add(time.Minute)
+					_, err := punjab.AskQuestion(background, &referralv1.AskQuestionRequest{Name: offer, Topic: topic}, actor)
+					must(t, err)
+				}
+				answers := func() {
+					t.Helper()
+					_, err := origin.AnswerQuestion(background, &referralv1.AnswerQuestionRequest{Name: offer, Note: theNote}, actor)
+					must(t, err)
+					net.settle()
+				}
+				others := func(count int) {
+					for i := range count {
+						_, err := origin.ask(referral, []string{karachi, "nodes/sindh/units/hyderabad"}[i])
+						must(t, err)
+					}
+				}
+				asks("HEALTH")
+				net.settle()
+				old := origin.copy()
+				others(c.before)
+				answers()
+				if !withdraws {
+					asks("SAFETY")
+				}
+				origin.restore(old, true, false)
+				late := func(m mail) bool {
+					return m.from == punjab.Node && m.out.Kind == "custody.reply.v1" || m.from == "sindh" && m.out.Kind != "custody.recovery.answer.v1"
+				}
+				net.settleBut(late)
+				for origin.Recovering() {
+					net.now = net.now.Add(11 * time.Second)
+					net.settleBut(late)
+				}
+				others(c.after)
+				if withdraws {
+					must(t, origin.withdraw(offer, "NEEDS_CHANGED"))
+					net.heal()
+					if o := punjab.offer(offer); o.GetState() != custodyv1.OfferState_OFFER_STATE_WITHDRAWN {
+						t.Errorf("by the unit its offer is %v", o.GetState())
+					}
+					return
+				}
+				net.heal()
+				if o := punjab.offer(offer); o.GetState() != asked || o.GetQuestionTopic() != "SAFETY" {
+					t.Errorf("by the unit its second question is answered: %v", o)
+				}
+				if d := origin.get(referral).GetNextDeadline(); d.GetKind() != referralv1.Deadline_KIND_INFORM {
+					t.Errorf("nobody is to answer it: %v", d)
+				}
+				answers()
+				if o := punjab.offer(offer); o.GetState() != received {
+					t.Errorf("by the unit its second question is not answered: %v", o)
+				}
+				punjab.accept(offer)
+				net.settle()
+				if len(net.refused) > 0 {
+					t.Errorf("refused %q", net.refused)
+				}
+			})
+		}
 	}
 }
 

@@ -461,7 +461,7 @@ func (a *App) receiveVoid(tx *kitstore.Tx, from string, void *custodyv1.OfferVoi
 	if !rules.Open(record.GetState()) {
 		return nil
 	}
-	e := &custodyv1.Event{Sequence: record.GetHeardSequence() + 1, Body: &custodyv1.Event_OfferWithdrawn{OfferWithdrawn: &custodyv1.OfferWithdrawn{
+	e := &custodyv1.Event{Body: &custodyv1.Event_OfferWithdrawn{OfferWithdrawn: &custodyv1.OfferWithdrawn{
 		Offer: void.GetOffer(), Reason: codes.WithdrawalRecordLost,
 	}}}
 	return o.hear(e)

@@ -96,7 +96,7 @@ func recallEvent(r *referralv1.OfferRecord, e *custodyv1.Event) {
 		r.State = Follow(r.GetState(), custodyv1.OfferState_OFFER_STATE_CONFIRMED)
 	}
 	r.State = Hear(r.GetState(), e)
-	if custody.OfferOf(e) != nil {
+	if e.GetReleaseRefused() != nil {
 		r.HeardSequence = max(r.GetHeardSequence(), e.GetSequence())
 	}
 }

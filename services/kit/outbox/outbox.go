@@ -186,6 +186,14 @@ func resolve(name string) (*method, error) {
 
 var commandID = regexp.MustCompile(`^[A-Za-z0-9._-]{8,100}$`)
 
+// CheckID says what is wrong with the id of a command; what stands for an outbox in a test refuses what this one refuses.
+func CheckID(id string) error {
+	if !commandID.MatchString(id) {
+		return fmt.Errorf("outbox: the id of a command matches %s, and not %q", commandID, id)
+	}
+	return nil
+}
+
 // Queue adds a command to the transaction that decides it; it goes out as soon as that commits.
 // An id that is still queued gives an error wrapping store.ErrExists.
 func (o *Outbox) Queue(tx *store.Tx, c Command) error {
@@ -193,8 +201,8 @@ func (o *Outbox) Queue(tx *store.Tx, c Command) error {
 	switch {
 	case !ok:
 		return fmt.Errorf("outbox: %s has no target", c.Method)
-	case !commandID.MatchString(c.ID):
-		return fmt.Errorf("outbox: the id of a command matches %s", commandID)
+	case CheckID(c.ID) != nil:
+		return CheckID(c.ID)
 	case c.Request == nil || c.Request.ProtoReflect().Descriptor() != m.request.Descriptor():
 		return fmt.Errorf("outbox: the request of %s is a %s", c.Method, m.request.Descriptor().FullName())
 	}

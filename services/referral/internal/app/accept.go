@@ -108,7 +108,7 @@ func (o *received) askHold(ctx context.Context, group string, until time.Time, a
 	o.record.State, o.record.AcceptFailure = custodyv1.OfferState_OFFER_STATE_ACCEPTING, ""
 	o.record.Actor, o.record.AnnexCommitment, o.record.Group = actor, commitment(annex), group
 	id := "hold-" + o.hash()
-	err = o.Commands.Queue(o.tx, outbox.Command{
+	err = o.command(o.tx, outbox.Command{
 		ID: id, Method: shelterv1.ShelterService_PlaceHold_FullMethodName, Subject: o.name,
 		Request: &shelterv1.PlaceHoldRequest{
 			Group: group, Quantity: 1, Offer: o.name, Needs: o.event.GetOffered().GetNeeds(),
@@ -202,7 +202,10 @@ func (a *App) held(tx *kitstore.Tx, r outbox.Result) error {
 		if o.record.GetHold() != "" || hold == nil || hold.GetState() != shelterv1.Hold_STATE_HELD {
 			return nil
 		}
-		o.record.Hold = hold.GetName() // the offer ended while the shelter was asked: nobody else gives this bed back
+		o.record.Hold, o.record.Fence = hold.GetName(), hold.GetFence() // the offer ended while the shelter was asked: nobody else gives this bed back
+		if came, err := o.came(); came || err != nil {
+			return errors.Join(err, o.admitAtOnce(heldBed))
+		}
 		if err := o.release(); err != nil {
 			return err
 		}
@@ -230,7 +233,28 @@ func (a *App) held(tx *kitstore.Tx, r outbox.Result) error {
 	if err := a.sendAnnex(tx, lane(o.event.GetOffered().GetUrgency()), annex, o.event.GetOwner()); err != nil {
 		return err
 	}
+	return o.putHeld()
+}
+
+// putHeld stores an offer for which a bed is held now: a person who has come meanwhile is given it.
+func (o *received) putHeld() error {
+	if came, err := o.came(); came || err != nil {
+		return errors.Join(err, o.admitAtOnce(heldBed))
+	}
 	return o.put()
+}
+
+// came says that the person is here: this node has said so, and nobody has followed yet, or it owns the referral since.
+func (o *received) came() (bool, error) {
+	arrival, err := optional(store.Arrivals.Get(o.tx, kitstore.K(o.event.GetReferral())))
+	if err != nil || arrival == nil || !arrival.GetTaken() {
+		return arrival != nil, err
+	}
+	chain, err := chainOf(o.tx, o.event.GetReferral())
+	if err != nil || chain == nil {
+		return false, err
+	}
+	return chain.State().Owner == o.Node && here(chain.State().State), nil
 }
 
 func (o *received) notHeld(reason fault.Reason) error {

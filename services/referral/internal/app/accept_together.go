@@ -142,7 +142,7 @@ func (o *received) heldWith(lead *received, hold *shelterv1.Hold) error {
 	if err := o.sendAnnex(o.tx, lane(o.event.GetOffered().GetUrgency()), annex, o.event.GetOwner()); err != nil {
 		return err
 	}
-	return o.put()
+	return o.putHeld()
 }
 
 // lead is the offer in whose name the bed of this one is held: another's for those who go together, else itself.

@@ -363,6 +363,25 @@ func TestAssertedArrivalTakesABed(t *testing.T) {
 			t.Errorf("%v: the shelter was asked %v", state, dest.calls)
 		}
 	}
+	for _, followed := range []bool{false, true} { // the child comes before the shelter has answered for the bed, and before it has answered the owner follows
+		net := newNetwork(t)
+		referral, offer := net.asked()
+		dest := net.nodes["punjab"]
+		dest.silent = true
+		_, err := dest.AcceptOffer(background, acceptRequest(offer), actor)
+		must(t, err)
+		_, err = dest.assert(referral)
+		must(t, err)
+		if followed {
+			net.settle()
+		}
+		dest.silent = false
+		net.settle()
+		net.came(referral, "punjab")
+		if want := []string{"PlaceHold", "ConfirmHold", "AdmitHold"}; !slices.Equal(dest.calls, want) {
+			t.Errorf("followed: %t; the shelter was asked %v", followed, dest.calls)
+		}
+	}
 	net := newNetwork(t)
 	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED)
 	walkIn(net, v.GetName(), submitRequest().GetNeeds())

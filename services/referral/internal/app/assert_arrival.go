@@ -311,10 +311,10 @@ func (g *asserted) takeIn(request *referralv1.AssertArrivalRequest) error {
 	case needs == nil:
 		return fault.InvalidField("needs", "must say what the person needs, since this node knows nothing of the referral yet")
 	}
-	id := "arrival-" + g.referral + "-" + g.now.UTC().Format(time.RFC3339Nano)
-	return g.Commands.Queue(g.tx, outbox.Command{
+	id := "arrival-" + custody.HashOf([]byte(g.referral+g.now.UTC().Format(time.RFC3339Nano))).String()
+	return g.command(g.tx, outbox.Command{
 		ID: id, Method: shelterv1.ShelterService_AdmitWalkIn_FullMethodName, Subject: g.referral,
-		Request: &shelterv1.AdmitWalkInRequest{Group: request.GetGroup(), Quantity: 1, Needs: needs, RequestId: custody.HashOf([]byte(id)).String()},
+		Request: &shelterv1.AdmitWalkInRequest{Group: request.GetGroup(), Quantity: 1, Needs: needs, RequestId: id},
 	})
 }
 

@@ -199,7 +199,7 @@ func (o *received) release() error {
 	if err := o.holdOver(); err != nil || mutant.Off("given up") {
 		return err
 	}
-	return o.Commands.Queue(o.tx, outbox.Command{
+	return o.command(o.tx, outbox.Command{
 		ID: "release-" + lead.hash(), Method: shelterv1.ShelterService_ReleaseHold_FullMethodName, Subject: o.name,
 		Request: &shelterv1.ReleaseHoldRequest{Name: lead.record.GetHold()},
 	})
@@ -249,7 +249,7 @@ func (o *received) confirmHold(command string) error {
 	if err != nil {
 		return err
 	}
-	return o.Commands.Queue(o.tx, outbox.Command{
+	return o.command(o.tx, outbox.Command{
 		ID: command + o.hash(), Method: shelterv1.ShelterService_ConfirmHold_FullMethodName, Subject: o.name,
 		Request: &shelterv1.ConfirmHoldRequest{Name: lead.record.GetHold(), Fence: lead.record.GetFence()},
 	})
@@ -338,7 +338,7 @@ func (o *received) admit() error {
 	if err := o.holdOver(); err != nil {
 		return err
 	}
-	return o.Commands.Queue(o.tx, outbox.Command{
+	return o.command(o.tx, outbox.Command{
 		ID: "admit-" + lead.hash(), Method: shelterv1.ShelterService_AdmitHold_FullMethodName, Subject: o.name,
 		Request: &shelterv1.AdmitHoldRequest{Name: lead.record.GetHold()},
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -124,6 +125,12 @@ func (p poster) Incarnations(kitstore.Reader, string) (map[string]uint64, error)
 type commands struct{ n *node }
 
 func (o commands) Queue(tx *kitstore.Tx, c outbox.Command) error {
+	if err := outbox.CheckID(c.ID); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(o.n.queue, func(q outbox.Command) bool { return q.ID == c.ID }) {
+		return kitstore.ErrExists
+	}
 	tx.AfterCommit(func() { o.n.queue = append(o.n.queue, c) })
 	return nil
 }

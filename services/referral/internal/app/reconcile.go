@@ -128,9 +128,13 @@ func (a *App) liveOffers(ctx context.Context, restored bool) (live []*shelterv1.
 			if err := a.liveWith(r, one, record, restored); err != nil {
 				return err
 			}
-			if one.GetStage() != shelterv1.LiveOffer_STAGE_UNSPECIFIED {
-				live = append(live, one)
+			switch one.GetStage() {
+			case shelterv1.LiveOffer_STAGE_UNSPECIFIED:
+				continue
+			case shelterv1.LiveOffer_STAGE_TENTATIVE: // no bed is entered anew for it; and what it needs nobody has judged yet
+				one.Parts, one.Unplaced = nil, nil
 			}
+			live = append(live, one)
 		}
 		return nil
 	})

@@ -461,3 +461,31 @@ type without struct {
 func (w *without) Nodes() []*identityv1.RosterNode {
 	return slices.DeleteFunc(w.Roster.Nodes(), func(n *identityv1.RosterNode) bool { return n.GetNode() == w.node })
 }
+
+// A confirmation that the shelter has not answered is queued in the copy that a node is put back to; what is decided again when all have answered is
+// what is queued already.
+func TestWhatIsQueuedIsNotQueuedAgainAfterARestore(t *testing.T) {
+	net := newNetwork(t)
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	origin.AutoConfirm = false
+	referral, offer := net.asked()
+	punjab.accept(offer)
+	net.settle()
+	punjab.silent = true
+	must(t, origin.confirm(offer))
+	net.settle()
+	if len(punjab.queue) != 1 {
+		t.Fatalf("%d commands are queued", len(punjab.queue))
+	}
+	old := punjab.copy()
+	_, err := origin.EndConsent(background, &referralv1.EndConsentRequest{Name: referral, Note: theNote}, actor)
+	must(t, err)
+	net.settle()
+	punjab.restore(old, true, false)
+	net.heal()
+	punjab.silent = false
+	net.settle()
+	if o := punjab.offer(offer); o.GetState() != custodyv1.OfferState_OFFER_STATE_READY {
+		t.Errorf("the offer is %v", o.GetState())
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/mutant"
+	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/rules"
@@ -350,6 +351,16 @@ func (w *work) sendChain(lane postv1.Lane, nodes ...string) error {
 		}
 	}
 	return nil
+}
+
+// command queues a command to the shelter service. One that is queued under its id already asks for the same: a node that was restored may decide
+// again what it had decided.
+func (a *App) command(tx *kitstore.Tx, c outbox.Command) error {
+	err := a.Commands.Queue(tx, c)
+	if errors.Is(err, kitstore.ErrExists) {
+		return nil
+	}
+	return err
 }
 
 // sendAnnex keeps an annex and queues it, sealed, to nodes; nil is none.

@@ -104,6 +104,9 @@ func (n *node) Parked(kitstore.Reader, *postv1.Address, string) (bool, error) { 
 type queue struct{ n *node }
 
 func (o queue) Queue(tx *kitstore.Tx, c outbox.Command) error {
+	if err := outbox.CheckID(c.ID); err != nil {
+		return err
+	}
 	tx.AfterCommit(func() {
 		o.n.mu.Lock()
 		defer o.n.mu.Unlock()

@@ -152,7 +152,8 @@ func (c *comparison) compare() error {
 				}
 				record = row.Value
 			}
-			if err := c.mend(o, record, rules.Reconcile(record.GetHold(), stage, c.restored)); err != nil {
+			lost := record == nil && o.GetHold() != "" // no hold is ever removed: the store is an older copy, and nobody has said so
+			if err := c.mend(o, record, rules.Reconcile(record.GetHold(), stage, c.restored || lost)); err != nil {
 				return err
 			}
 		}

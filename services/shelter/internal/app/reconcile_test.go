@@ -254,6 +254,27 @@ func TestPromiseWithoutABedIsLost(t *testing.T) {
 	}
 }
 
+// No hold is ever removed: a list that names one which the store does not have shows that the store is an older copy, though nobody has said so. Who has
+// come and who is promised a place have their beds again.
+func TestAHoldThatIsUnknownWasLost(t *testing.T) {
+	b := newApp(t)
+	b.shelter(t, 3)
+	known := b.holdFor(t, 9)
+	hold := func(n int) *shelterv1.Hold {
+		return &shelterv1.Hold{Name: fmt.Sprintf("%s%d", known.GetName()[:len(known.GetName())-1], n)}
+	}
+	come, promised := hold(1), hold(2)
+	if come.GetName() == known.GetName() || promised.GetName() == known.GetName() {
+		come, promised = hold(3), hold(4)
+	}
+	for range 2 {
+		lost := b.compare(t, b.begin(t).GetFence(), "", "", live(1, shelterv1.LiveOffer_STAGE_ARRIVED, come), live(2, shelterv1.LiveOffer_STAGE_PROMISED, promised))
+		if got := b.free(t); len(lost) > 0 || got != "1 1 1" { // what was held for nobody is given back
+			t.Errorf("lost %v; held, occupied and free are %s", lost, got)
+		}
+	}
+}
+
 // Lists that contradict themselves are refused, with the field, and nothing is changed.
 func TestListsThatAreRefused(t *testing.T) {
 	b := newApp(t)

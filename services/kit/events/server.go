@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"errors"
+	"sync"
 
 	eventsv1 "amanat.example/proto/amanat/events/v1"
 	"amanat.example/services/kit/fault"
@@ -20,6 +21,7 @@ type Server struct {
 	db         *store.DB
 	log        *Log
 	rolledBack func(above uint64)
+	ahead      sync.Once // a life that no clock has seen is told once
 }
 
 // NewServer serves a log that is kept in db. rolledBack is called when somebody has read an event that the store does not hold, or a life
@@ -57,7 +59,7 @@ func (s *Server) ListEvents(ctx context.Context, request *eventsv1.ListEventsReq
 	case errors.Is(err, errRolledBack):
 		s.rolledBack(max(own, named))
 	case ahead: // that life began by a clock that was wrong: the caller reads the next one from its start
-		s.rolledBack(own)
+		s.ahead.Do(func() { s.rolledBack(own) })
 	}
 	if err != nil {
 		return nil, err

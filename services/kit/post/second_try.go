@@ -262,6 +262,9 @@ func (p *Post) tryOne(ctx context.Context, row store.Row[*postv1.QuarantinedLett
 	a := &attempt{parcelIn: in, now: now}
 	err = p.db.Update(ctx, func(tx *store.Tx) error {
 		applied = false
+		if stands, err := p.stillStands(tx, row.Key); !stands || err != nil {
+			return err
+		}
 		first, err := p.firstOf(tx, from, q.GetLetter().GetSubject())
 		if err != nil || q.GetLetter().GetSubject() != "" && !unopened(q) && !bytes.Equal(first, q.GetLetter().GetLetterId()) {
 			return err
@@ -286,5 +289,19 @@ func (p *Post) tryOne(ctx context.Context, row store.Row[*postv1.QuarantinedLett
 	if q.Refusal, err = p.refuse(q.GetLink(), q.GetLetter(), failed.reason, nil, now); err != nil {
 		return false, err
 	}
-	return false, p.db.Update(ctx, func(tx *store.Tx) error { return p.tables.quarantine.Put(tx, row.Key, q) })
+	return false, p.db.Update(ctx, func(tx *store.Tx) error {
+		if stands, err := p.stillStands(tx, row.Key); !stands || err != nil {
+			return err
+		}
+		return p.tables.quarantine.Put(tx, row.Key, q)
+	})
+}
+
+// stillStands says that a letter is in quarantine and may be applied: its writer may have said otherwise since it was looked at.
+func (p *Post) stillStands(r store.Reader, key store.Key) (bool, error) {
+	q, err := p.tables.quarantine.Get(r, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return q.GetStands(), err
 }

@@ -568,3 +568,28 @@ func TestRepetitionsGrowAndSpread(t *testing.T) {
 		t.Error("two links repeat at the same times")
 	}
 }
+
+// A checkpoint that a clock noted which was ahead keeps the outbox no longer than it would have been kept.
+func TestACheckpointOfAClockThatWasAhead(t *testing.T) {
+	const keep = 48 * time.Hour
+	begin := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+	state := &postv1.SendingState{NextSequence: 11, FloorSequence: 1, ReceiptedSequence: 10}
+	at := func(since time.Duration) bool {
+		next, _ := Keep(state, keep, 100, begin.Add(since))
+		gone := next.GetFloorSequence() > state.GetFloorSequence()
+		state = next
+		return gone
+	}
+	if at(0) || !at(365*24*time.Hour) {
+		t.Fatalf("letters were not kept for %v, or for ever: %v", keep, state)
+	}
+	state.NextSequence, state.ReceiptedSequence = 21, 20
+	at(365*24*time.Hour + keep) // it notes what is receipted by then
+	state.CheckpointSequence = 20
+	if at(time.Hour) || at(40*time.Hour) {
+		t.Errorf("letters go that were receipted lately: %v", state)
+	}
+	if !at(60 * time.Hour) {
+		t.Errorf("nothing is ever let go: %v", state)
+	}
+}

@@ -103,10 +103,15 @@ func Keep(state *postv1.SendingState, keep time.Duration, most uint64, now time.
 	if state.GetReceiptedSequence() < floor {
 		return state, false // nothing is kept
 	}
-	if at := state.GetCheckpointTime(); at != nil && now.Sub(at.AsTime()) < keep {
+	next := proto.CloneOf(state)
+	switch at := state.GetCheckpointTime(); {
+	case at == nil:
+	case now.Before(at.AsTime()): // it was noted by a clock that was ahead: from here on it counts
+		next.CheckpointTime = timestamppb.New(now)
+		return next, true
+	case now.Sub(at.AsTime()) < keep:
 		return state, false
 	}
-	next := proto.CloneOf(state)
 	// After a restore of the receiver the receipts may stand lower than they once did.
 	if checkpoint = min(checkpoint, state.GetReceiptedSequence()); checkpoint >= floor {
 		next.FloorSequence = min(checkpoint+1, floor+most)

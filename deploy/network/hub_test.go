@@ -1,6 +1,7 @@
 package network_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -113,6 +114,41 @@ func TestHubFollowsTheRoster(t *testing.T) {
 		t.Errorf("who was there all along was cut off %d times", n)
 	}
 	mailbox(t, steady, "sindh")
+}
+
+// What a member asks of its own mailbox the hub answers to whatever subject the member names, its own administration among them. So a stream may be
+// deleted by one that may not delete it; the hub makes it anew, and no letter is lost with it: its sender keeps it until it has a receipt.
+func TestHubMakesItsStreamsAnew(t *testing.T) {
+	l, err := network.Free(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Init(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- l.RunHub(ctx) }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	connected(t, transport(t, l, l.Root, "punjab"))
+	hostile := connect(t, l, l.Root, "sindh")
+	until(t, "it is let in", hostile.IsConnected)
+	reads := func() bool {
+		info, err := hostile.Request("$JS.API.CONSUMER.INFO.POST.sindh_referral_bulk", nil, time.Second)
+		return err == nil && !bytes.Contains(info.Data, []byte("error"))
+	}
+	until(t, "it has a mailbox", reads)
+	err = hostile.PublishRequest("$JS.API.CONSUMER.MSG.NEXT.POST.sindh_referral_bulk", "$JS.API.STREAM.DELETE.POST", []byte(`{"batch":1,"no_wait":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the stream is gone", func() bool { return !reads() })
+	until(t, "it is there again", reads)
 }
 
 // A hub that is told to end while it still makes its mailboxes has ended, not failed.

@@ -96,15 +96,37 @@ func (h *hubServer) provision(ctx context.Context, s *server.Server, roster *ide
 	return provisionHub(ctx, js, roster, DefaultHubBytes)
 }
 
-// follow takes up every new version of the roster until ctx ends. What fails is tried again.
+// holdings are how many streams and mailboxes a hub has.
+type holdings struct{ streams, mailboxes int }
+
+func holdingsOf(s *server.Server) holdings {
+	info, err := s.Jsz(nil)
+	if err != nil {
+		return holdings{}
+	}
+	return holdings{info.Streams, info.Consumers}
+}
+
+// follow takes up every new version of the roster until ctx ends, and makes streams and mailboxes anew that are gone: NATS answers a request to
+// whatever subject its sender names, so that a member can have one deleted (subjects of its own account alone keep it from that). No letter
+// is lost by it, since its sender keeps it until it has a receipt. What fails is tried again.
 func (h *hubServer) follow(ctx context.Context, s *server.Server, now *identity.Roster) {
 	ticker := time.NewTicker(rosterLook)
 	defer ticker.Stop()
+	made := holdingsOf(s)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		}
+		if holdingsOf(s) != made {
+			h.log.Error("streams or mailboxes of the hub are gone, which only a member that means harm can bring about: they are made anew")
+			if err := h.provision(ctx, s, now); err != nil {
+				h.log.Error("the streams of the hub cannot be made anew; it will be tried again", logging.Err(err))
+				continue
+			}
+			made = holdingsOf(s)
 		}
 		next := h.roster()
 		if next.Version() == now.Version() {
@@ -115,7 +137,7 @@ func (h *hubServer) follow(ctx context.Context, s *server.Server, now *identity.
 			continue
 		}
 		h.log.Info("a new version of the roster was taken up", logging.Count("version", next.Version()))
-		now = next
+		now, made = next, holdingsOf(s)
 	}
 }
 

@@ -106,7 +106,7 @@ func Keep(state *postv1.SendingState, keep time.Duration, most uint64, now time.
 	next := proto.CloneOf(state)
 	switch at := state.GetCheckpointTime(); {
 	case at == nil:
-	case now.Before(at.AsTime()): // it was noted by a clock that was ahead: from here on it counts
+	case at.AsTime().Sub(now) > keep: // it was noted by a clock that was ahead: from here on it counts
 		next.CheckpointTime = timestamppb.New(now)
 		return next, true
 	case now.Sub(at.AsTime()) < keep:

@@ -117,7 +117,8 @@ func TestBitsTurnAroundUnderAStore(t *testing.T) {
 		}
 	}
 	t.Logf("%d bits: found by %v; %d lay where nothing is read", flips, found, harmless)
-	if len(found) < 2 {
+	// One bit in four lies where a read finds it, one in twelve where the scrub or check alone does.
+	if len(found) == 0 || harmless == 0 || flips >= 500 && len(found) < 2 {
 		t.Error("the places are not what the test wants")
 	}
 }

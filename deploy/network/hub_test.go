@@ -40,9 +40,9 @@ func change(t *testing.T, l *network.Layout, d identity.Draft) *identityv1.Roste
 	return file
 }
 
-// The hub follows the roster: a newcomer that knocked too early is let in with its mailbox, one that is suspended is shut out
-// and let in again, and who was there all along notices nothing.
-func TestHubFollowsTheRoster(t *testing.T) {
+// runHub is a new network whose hub runs until the test ends.
+func runHub(t *testing.T) *network.Layout {
+	t.Helper()
 	l, err := network.Free(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -53,12 +53,19 @@ func TestHubFollowsTheRoster(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- l.RunHub(ctx) }()
-	defer func() {
+	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+	return l
+}
+
+// The hub follows the roster: a newcomer that knocked too early is let in with its mailbox, one that is suspended is shut out
+// and let in again, and who was there all along notices nothing.
+func TestHubFollowsTheRoster(t *testing.T) {
+	l := runHub(t)
 
 	old := transport(t, l, l.Root, "punjab")
 	connected(t, old)
@@ -119,22 +126,7 @@ func TestHubFollowsTheRoster(t *testing.T) {
 // What a member asks of its own mailbox the hub answers to whatever subject the member names, its own administration among them. So a stream may be
 // deleted by one that may not delete it; the hub makes it anew, and no letter is lost with it: its sender keeps it until it has a receipt.
 func TestHubMakesItsStreamsAnew(t *testing.T) {
-	l, err := network.Free(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Init(); err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- l.RunHub(ctx) }()
-	defer func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}()
+	l := runHub(t)
 	connected(t, transport(t, l, l.Root, "punjab"))
 	hostile := connect(t, l, l.Root, "sindh")
 	until(t, "it is let in", hostile.IsConnected)
@@ -143,7 +135,7 @@ func TestHubMakesItsStreamsAnew(t *testing.T) {
 		return err == nil && !bytes.Contains(info.Data, []byte("error"))
 	}
 	until(t, "it has a mailbox", reads)
-	err = hostile.PublishRequest("$JS.API.CONSUMER.MSG.NEXT.POST.sindh_referral_bulk", "$JS.API.STREAM.DELETE.POST", []byte(`{"batch":1,"no_wait":true}`))
+	err := hostile.PublishRequest("$JS.API.CONSUMER.MSG.NEXT.POST.sindh_referral_bulk", "$JS.API.STREAM.DELETE.POST", []byte(`{"batch":1,"no_wait":true}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	eventsv1 "amanat.example/proto/amanat/events/v1"
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
@@ -43,6 +44,7 @@ func (c *country) agree() {
 	}
 	for _, node := range c.nodes {
 		c.bedsInUse(node)
+		c.bedsOfThoseHere(node)
 		c.nobodys(node)
 	}
 	if c.plan.cases {
@@ -53,28 +55,90 @@ func (c *country) agree() {
 
 // bedsInUse: no bed is kept for an offer that is over, or that nobody knows.
 func (c *country) bedsInUse(node string) {
-	h := c.house(node, "shelter")
-	client, offers := shelterv1.NewShelterServiceClient(h.shelter.Server.From("gateway", h.token())), c.client(node, "gateway")
-	for token := ""; ; {
-		page, err := client.ListHolds(context.Background(), &shelterv1.ListHoldsRequest{Parent: "nodes/" + node, PageSize: 500, PageToken: token})
-		if err != nil {
-			c.breaks("BED (in use): %s: %v", h, err)
-			return
+	h, offers := c.house(node, "shelter"), c.client(node, "gateway")
+	all, err := c.allHolds(node)
+	if err != nil {
+		c.breaks("BED (in use): %s: %v", h, err)
+		return
+	}
+	for _, one := range all {
+		if !held(one) || one.GetOffer() == "" {
+			continue
 		}
-		for _, one := range page.GetHolds() {
-			if !held(one) || one.GetOffer() == "" {
-				continue
-			}
-			c.did["beds in use"]++
-			o, err := offers.GetOffer(context.Background(), &referralv1.GetOfferRequest{Name: one.GetOffer()})
-			if err != nil || !liveOffer(o.GetState()) && o.GetState() != custodyv1.OfferState_OFFER_STATE_FULFILLED {
-				c.breaks("BED (in use): %s keeps a bed (%s) for an offer that is %s: %v", h, one.GetState(), custody.OfferStateName(o.GetState()), err)
-			}
-		}
-		if token = page.GetNextPageToken(); token == "" {
-			return
+		c.did["beds in use"]++
+		o, err := offers.GetOffer(context.Background(), &referralv1.GetOfferRequest{Name: one.GetOffer()})
+		if err != nil || !liveOffer(o.GetState()) && o.GetState() != custodyv1.OfferState_OFFER_STATE_FULFILLED {
+			c.breaks("BED (in use): %s keeps a bed (%s) for an offer that is %s: %v", h, one.GetState(), custody.OfferStateName(o.GetState()), err)
 		}
 	}
+}
+
+// bedsOfThoseHere: who has come by a promise has the bed that was promised, or a person was told that it is gone.
+func (c *country) bedsOfThoseHere(node string) {
+	h := c.house(node, "referral")
+	all, err := c.allHolds(node)
+	if err != nil {
+		c.breaks("BED (here): %s: %v", h, err)
+		return
+	}
+	states := map[string]shelterv1.Hold_State{}
+	for _, one := range all {
+		states[one.GetName()] = one.GetState()
+	}
+	lost := c.toldLost(h)
+	for _, n := range c.people {
+		f := c.chain(node, n.referral)
+		if f == nil || !f.stays(node) {
+			continue
+		}
+		for _, o := range c.offersTo(h, n) {
+			if o.GetState() != custodyv1.OfferState_OFFER_STATE_FULFILLED || o.GetHold() == "" {
+				continue
+			}
+			if lost[o.GetName()] {
+				c.did["beds that a person was told are gone"]++
+				continue
+			}
+			c.did["beds of those who came"]++
+			if state := states[o.GetHold()]; state != shelterv1.Hold_STATE_OCCUPIED {
+				c.breaks("BED (here): child %d has come to %s, and the bed that was promised is %v", n.number, node, state)
+			}
+		}
+	}
+}
+
+// toldLost are the offers of whose bed a node's people were told that it is gone.
+func (c *country) toldLost(h *house) map[string]bool {
+	client, lost := eventsv1.NewEventServiceClient(h.referral.Server.From("protection", nil)), map[string]bool{}
+	for after := uint64(0); ; {
+		page, err := client.ListEvents(context.Background(), &eventsv1.ListEventsRequest{After: after, PageSize: 1000})
+		if err != nil {
+			c.breaks("INTERNAL: a judge is refused: %v", err)
+			return nil
+		}
+		for _, e := range page.GetEvents() {
+			if after = e.GetPosition(); e.GetType() == "referral.offer.bed-lost.v1" {
+				lost[e.GetSubject()] = true
+			}
+		}
+		if len(page.GetEvents()) == 0 {
+			return lost
+		}
+	}
+}
+
+// stays says that a node has the person, or had when the referral was closed, and that they came when they were expected and never left: who did
+// not come, or was sent away, finds their bed given back.
+func (f *chainFacts) stays(node string) bool {
+	switch f.state.State {
+	case custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE, custodyv1.ReferralState_REFERRAL_STATE_COMPLETED:
+	default:
+		return false
+	}
+	left := slices.ContainsFunc(f.chain.Links(), func(l custody.Link) bool {
+		return l.Event.GetOwner() == node && (l.Event.GetNoShow() != nil || l.Event.GetDispatched() != nil)
+	})
+	return !left && f.state.Owner == node && f.state.Care == node && !f.state.Outside
 }
 
 // hasBack: a party that was restored has every event again that it once had and that anybody still has.

@@ -165,12 +165,20 @@ func (w *World) brokenPromises(s State, node int) string {
 		if w.rules.Keeps && o.GetReleaseReason() != "" {
 			return "PROMISE (kept): " + Nodes[node] + " has promised a place and lost it"
 		}
-		if beds.closed || f.recovering || o.GetState() != custodyv1.OfferState_OFFER_STATE_READY || o.GetReleaseReason() != "" || o.GetHold() == "" || f.has(referralOf(name), Nodes[node]) {
+		if beds.closed || f.recovering || o.GetReleaseReason() != "" || o.GetHold() == "" {
 			continue
 		}
 		i := slices.IndexFunc(beds.holds, func(h *shelterv1.Hold) bool { return h.GetName() == o.GetHold() })
-		if i < 0 || beds.holds[i].GetState() != shelterv1.Hold_STATE_CONFIRMED && beds.holds[i].GetState() != shelterv1.Hold_STATE_OCCUPIED {
-			return "READY: " + Nodes[node] + " has promised a place without a confirmed hold"
+		firm := i >= 0 && (beds.holds[i].GetState() == shelterv1.Hold_STATE_CONFIRMED || beds.holds[i].GetState() == shelterv1.Hold_STATE_OCCUPIED)
+		switch o.GetState() {
+		case custodyv1.OfferState_OFFER_STATE_READY:
+			if !firm && !f.has(referralOf(name), Nodes[node]) {
+				return "READY: " + Nodes[node] + " has promised a place without a confirmed hold"
+			}
+		case custodyv1.OfferState_OFFER_STATE_FULFILLED:
+			if c := f.chains[referralOf(name)]; !firm && c != nil && c.stays(Nodes[node]) {
+				return "BED (here): " + Nodes[node] + " has a child without the bed that was promised"
+			}
 		}
 	}
 	return ""

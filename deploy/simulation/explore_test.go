@@ -116,6 +116,13 @@ var scenarios = []Scenario{
 		},
 	},
 	{
+		Name: "a shelter is away when a child comes and goes", Settings: Settings{Beds: 1}, Children: 1,
+		Begin: func(w *World, s State) State {
+			return w.Make(w.Rest(Submit(w, s, punjab)), Accept(1, punjab, false), Dispatch(1, balochistan), Travel(1, punjab, true))
+		},
+		Moves: []Move{Welcome(1, punjab), Complete(1, punjab), LoseAnswer(1), CompareBeds(2, punjab)},
+	},
+	{
 		Name: "a shelter is restored", Settings: Settings{Beds: 1, Keeps: true}, Children: 2,
 		Begin: func(w *World, s State) State { return w.Rest(bed(w, s)) },
 		Moves: []Move{Accept(2, punjab, false), Save(Shelter(punjab)), Restore(1, Shelter(punjab))},

@@ -304,24 +304,34 @@ func (c *country) offersTo(h *house, n *child) (all []*referralv1.Offer) {
 
 // holds are those confirmed or occupied at a node; nil where its shelter does not answer.
 func (c *country) holds(node string) map[string]bool {
-	h := c.house(node, "shelter")
-	if h.down() || h.unsure {
+	if h := c.house(node, "shelter"); h.down() || h.unsure {
 		return nil
 	}
+	all, err := c.allHolds(node)
+	if !c.answered(err) {
+		return nil // it was restored, and compares first
+	}
+	firm := map[string]bool{}
+	for _, one := range all {
+		if one.GetState() == shelterv1.Hold_STATE_CONFIRMED || one.GetState() == shelterv1.Hold_STATE_OCCUPIED {
+			firm[one.GetName()] = true
+		}
+	}
+	return firm
+}
+
+// allHolds are the holds of a node's shelter service, which runs.
+func (c *country) allHolds(node string) (all []*shelterv1.Hold, err error) {
+	h := c.house(node, "shelter")
 	client := shelterv1.NewShelterServiceClient(h.shelter.Server.From("gateway", h.token()))
-	all := map[string]bool{}
 	for token := ""; ; {
 		page, err := client.ListHolds(context.Background(), &shelterv1.ListHoldsRequest{Parent: "nodes/" + node, PageSize: 500, PageToken: token})
-		if !c.answered(err) {
-			return nil // it was restored, and compares first
+		if err != nil {
+			return nil, err
 		}
-		for _, one := range page.GetHolds() {
-			if one.GetState() == shelterv1.Hold_STATE_CONFIRMED || one.GetState() == shelterv1.Hold_STATE_OCCUPIED {
-				all[one.GetName()] = true
-			}
-		}
+		all = append(all, page.GetHolds()...)
 		if token = page.GetNextPageToken(); token == "" {
-			return all
+			return all, nil
 		}
 	}
 }
@@ -445,22 +455,17 @@ func (c *country) judgeBeds() {
 		if h.down() {
 			continue
 		}
-		client := shelterv1.NewShelterServiceClient(h.shelter.Server.From("gateway", h.token()))
+		all, err := c.allHolds(node)
+		if !c.answered(err) {
+			return // it was restored, and compares first
+		}
 		var taken int32
-		for token := ""; ; {
-			page, err := client.ListHolds(context.Background(), &shelterv1.ListHoldsRequest{Parent: "nodes/" + node, PageSize: 500, PageToken: token})
-			if !c.answered(err) {
-				return // it was restored, and compares first
-			}
-			for _, one := range page.GetHolds() {
-				if held(one) {
-					taken += one.GetQuantity()
-				}
-			}
-			if token = page.GetNextPageToken(); token == "" {
-				break
+		for _, one := range all {
+			if held(one) {
+				taken += one.GetQuantity()
 			}
 		}
+		client := shelterv1.NewShelterServiceClient(h.shelter.Server.From("gateway", h.token()))
 		for token := ""; ; {
 			page, err := client.ListStays(context.Background(), &shelterv1.ListStaysRequest{Parent: "nodes/" + node, PageSize: 500, PageToken: token})
 			if !c.answered(err) {

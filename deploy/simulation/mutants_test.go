@@ -36,6 +36,7 @@ func TestMutants(t *testing.T) {
 		{"both", "siblings", "PARTED"},
 		{"idem", "lost answers of the shelter", "BED FOR TWO HOLDS"},
 		{"rec", "a shelter is restored", "READY"},
+		{"admitting", "a shelter is away when a child comes and goes", "BED (here)"},
 		{"roster", "the origin is restored", "FORK"},
 		{"hold", "a handover of a lost life", "FORK"},
 		{"earlier life", "both are restored", "FORK"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"fmt"
 	"maps"
 	"strings"
 	"time"
@@ -36,6 +37,21 @@ type Result struct {
 	FederalMatches bool `json:"federal_matches"`
 	// WallMS is how long it took.
 	WallMS int64 `json:"wall_ms"`
+	// Why promises broke, a line each, the first of many.
+	Why []string `json:"why,omitempty"`
+}
+
+// mostWhy is how many reasons are told.
+const mostWhy = 20
+
+func (r *Result) lost(n int, why string, values ...any) { r.broke(&r.Lost, n, why, values...) }
+
+func (r *Result) doubled(n int, why string, values ...any) { r.broke(&r.Doubled, n, why, values...) }
+
+func (r *Result) broke(count *int, n int, why string, values ...any) {
+	if *count += n; n > 0 && len(r.Why) < mostWhy {
+		r.Why = append(r.Why, fmt.Sprintf(why, values...))
+	}
 }
 
 // Kept says that every promise held.
@@ -103,12 +119,18 @@ func (e *evidence) judge() *Result {
 	seen := map[string]bool{}
 	for _, name := range e.names {
 		here, there := e.home[name], e.away[name]
-		if len(here) == 0 || len(there) == 0 || !bytes.Equal(here[0].GetHead(), there[0].GetHead()) ||
-			e.sent[name] == 0 || e.received[name] == 0 {
-			r.Lost++
+		switch {
+		case len(here) == 0 || len(there) == 0:
+			r.lost(1, "%s is known %d times at its origin and %d times where it went", name, len(here), len(there))
+		case !bytes.Equal(here[0].GetHead(), there[0].GetHead()):
+			r.lost(1, "%s is told differently: %v at its origin (%d entries), %v where it went (%d)", name,
+				here[0].GetState(), here[0].GetSequence(), there[0].GetState(), there[0].GetSequence())
+		case e.sent[name] == 0 || e.received[name] == 0:
+			r.lost(1, "%s has %d cases at its origin and %d where it went", name, e.sent[name], e.received[name])
 		}
 		if seen[name] || len(here) > 1 || len(there) > 1 || e.sent[name] > 1 || e.received[name] > 1 {
-			r.Doubled++
+			r.doubled(1, "%s is known %d times at its origin and %d times where it went, with %d and %d cases; played before: %t", name,
+				len(here), len(there), e.sent[name], e.received[name], seen[name])
 		}
 		seen[name] = true
 		if len(here) > 0 {
@@ -117,10 +139,10 @@ func (e *evidence) judge() *Result {
 	}
 	for name := range e.home {
 		if !seen[name] && !e.earlier[name] {
-			r.Doubled++
+			r.doubled(1, "%s is there, and no worker was told of it", name)
 		}
 	}
-	r.Doubled += max(0, e.intakes-len(e.names))
+	r.doubled(max(0, e.intakes-len(e.names)), "%d were taken in, and %d referred", e.intakes, len(e.names))
 	var held, occupied int
 	for _, shelter := range e.shelters {
 		for _, g := range shelter.GetGroups() {
@@ -133,8 +155,9 @@ func (e *evidence) judge() *Result {
 	}
 	// Whoever arrived has one bed; only who has not arrived yet may have one held.
 	arrived := int(e.expected()[federalv1.Stage_STAGE_ARRIVED])
-	r.Doubled += max(0, occupied-arrived) + max(0, held-(len(e.home)-arrived))
-	r.Lost += max(0, arrived-occupied)
+	r.doubled(max(0, occupied-arrived), "%d beds are taken, and %d have come", occupied, arrived)
+	r.doubled(max(0, held-(len(e.home)-arrived)), "%d beds are held, for %d who have not come", held, len(e.home)-arrived)
+	r.lost(max(0, arrived-occupied), "%d have come, and %d beds are taken", arrived, occupied)
 	r.FederalMatches = maps.Equal(e.counted, e.expected())
 	return r
 }

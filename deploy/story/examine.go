@@ -3,7 +3,6 @@ package story
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"maps"
 	"strings"
 	"time"
@@ -28,8 +27,6 @@ type YearResult struct {
 	GivenUp int `json:"given_up"`
 	// DeadlinesMissed are deadlines that were missed, however many people were told of each.
 	DeadlinesMissed int `json:"deadlines_missed"`
-	// Why promises broke, a line each, the first of many.
-	Why []string `json:"why,omitempty"`
 	// CutsOfYear are links that had none for a time, as the year has it.
 	CutsOfYear int `json:"cuts"`
 }
@@ -37,21 +34,6 @@ type YearResult struct {
 // Kept says that every promise held. How far people have come by the last day is no promise.
 func (r *YearResult) Kept() bool {
 	return r.Lost == 0 && r.Doubled == 0 && r.OverbookedBeds == 0 && r.FederalMatches && r.GivenUp == 0
-}
-
-// mostWhy is how many reasons are told.
-const mostWhy = 20
-
-func (r *YearResult) lost(n int, why string, values ...any) { r.broke(&r.Lost, n, why, values...) }
-
-func (r *YearResult) doubled(n int, why string, values ...any) {
-	r.broke(&r.Doubled, n, why, values...)
-}
-
-func (r *YearResult) broke(count *int, n int, why string, values ...any) {
-	if *count += n; n > 0 && len(r.Why) < mostWhy {
-		r.Why = append(r.Why, fmt.Sprintf(why, values...))
-	}
 }
 
 // yearEvidence is what the nodes say of a year, each from its own store.

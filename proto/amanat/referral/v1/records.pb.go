@@ -226,6 +226,9 @@ type OfferRecord struct {
 	HoldOver bool `protobuf:"varint,22,opt,name=hold_over,json=holdOver,proto3" json:"hold_over,omitempty"`
 	// It is turned into a stay.
 	Admitted bool `protobuf:"varint,23,opt,name=admitted,proto3" json:"admitted,omitempty"`
+	// The shelter was asked to turn it into a stay, and has not answered yet: until then the bed is held for who is here, whatever becomes of the
+	// referral meanwhile.
+	Admitting bool `protobuf:"varint,27,opt,name=admitting,proto3" json:"admitting,omitempty"`
 	// See ReferralRecord.new_in.
 	NewIn uint64 `protobuf:"varint,25,opt,name=new_in,json=newIn,proto3" json:"new_in,omitempty"`
 	// Position of the last refusal to let this node go that was heard; an earlier one that comes again is a no-op.
@@ -416,6 +419,13 @@ func (x *OfferRecord) GetHoldOver() bool {
 func (x *OfferRecord) GetAdmitted() bool {
 	if x != nil {
 		return x.Admitted
+	}
+	return false
+}
+
+func (x *OfferRecord) GetAdmitting() bool {
+	if x != nil {
+		return x.Admitting
 	}
 	return false
 }
@@ -622,7 +632,7 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12 \n" +
 	"\fcase_flow_id\x18\x02 \x01(\fR\n" +
-	"caseFlowId\"\xd3\a\n" +
+	"caseFlowId\"\xf1\a\n" +
 	"\vOfferRecord\x128\n" +
 	"\aoffered\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedEventR\aoffered\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateR\x05state\x12=\n" +
@@ -647,7 +657,8 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\ahold_of\x18\x14 \x01(\tR\x06holdOf\x12\x1b\n" +
 	"\tholds_for\x18\x15 \x03(\tR\bholdsFor\x12\x1b\n" +
 	"\thold_over\x18\x16 \x01(\bR\bholdOver\x12\x1a\n" +
-	"\badmitted\x18\x17 \x01(\bR\badmitted\x12\x15\n" +
+	"\badmitted\x18\x17 \x01(\bR\badmitted\x12\x1c\n" +
+	"\tadmitting\x18\x1b \x01(\bR\tadmitting\x12\x15\n" +
 	"\x06new_in\x18\x19 \x01(\x04R\x05newIn\x12%\n" +
 	"\x0eheard_sequence\x18\x18 \x01(\x04R\rheardSequence\x12\x16\n" +
 	"\x06unheld\x18\x1a \x01(\rR\x06unheld\"\xb5\x01\n" +

@@ -185,7 +185,7 @@ func (a *App) Results() map[string]outbox.ResultFunc {
 	return map[string]outbox.ResultFunc{
 		shelterv1.ShelterService_PlaceHold_FullMethodName:   a.heldForAll,
 		shelterv1.ShelterService_ConfirmHold_FullMethodName: a.promised,
-		shelterv1.ShelterService_AdmitHold_FullMethodName:   a.noted,
+		shelterv1.ShelterService_AdmitHold_FullMethodName:   a.admitted,
 		shelterv1.ShelterService_AdmitWalkIn_FullMethodName: a.noted,
 		shelterv1.ShelterService_ReleaseHold_FullMethodName: a.noted,
 	}
@@ -279,10 +279,13 @@ func (a *App) promised(tx *kitstore.Tx, r outbox.Result) error {
 	if err != nil {
 		return err
 	}
+	if b == madeBed { // somebody came meanwhile; whether the shelter still calls that a hold is all one
+		return errors.Join(o.promise(), o.put())
+	}
 	hold, _ := r.Reply.(*shelterv1.Hold)
 	reply := &custodyv1.Reply{Actor: a.self()}
 	var annex *custodyv1.AnnexLetter
-	if r.Fault == nil && b != noBed && proto.Equal(hold.GetFence(), o.record.GetFence()) {
+	if r.Fault == nil && b == heldBed && proto.Equal(hold.GetFence(), o.record.GetFence()) {
 		o.record.State = custodyv1.OfferState_OFFER_STATE_READY
 		reply.Body = &custodyv1.Reply_Ready{Ready: &custodyv1.Ready{Hold: hold.GetName(), Fence: hold.GetFence()}}
 		if at := hold.GetLocation(); at != nil {

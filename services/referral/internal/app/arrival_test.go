@@ -13,6 +13,7 @@ import (
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
+	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/post"
@@ -381,6 +382,28 @@ func TestAssertedArrivalTakesABed(t *testing.T) {
 		if want := []string{"PlaceHold", "ConfirmHold", "AdmitHold"}; !slices.Equal(dest.calls, want) {
 			t.Errorf("followed: %t; the shelter was asked %v", followed, dest.calls)
 		}
+	}
+	{ // the child comes while the shelter is asked to promise the bed, and comparing makes it a stay before its turn
+		net := newNetwork(t)
+		referral, offer := net.asked()
+		dest := net.nodes["punjab"]
+		_, err := dest.AcceptOffer(background, acceptRequest(offer), actor)
+		must(t, err)
+		dest.silent = true
+		net.settle()
+		if s := dest.offer(offer).GetState(); s != custodyv1.OfferState_OFFER_STATE_CONFIRMED {
+			t.Fatalf("the offer is %v", s)
+		}
+		_, err = dest.assert(referral)
+		must(t, err)
+		dest.holds[dest.offer(offer).GetHold()].State = shelterv1.Hold_STATE_OCCUPIED
+		dest.restored, dest.silent = true, false
+		dest.runCommands()
+		if s := dest.offer(offer).GetState(); s != custodyv1.OfferState_OFFER_STATE_READY {
+			t.Errorf("a bed in which the child is was said to be gone: %v", s)
+		}
+		net.settle()
+		net.came(referral, "punjab")
 	}
 	net := newNetwork(t)
 	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED)

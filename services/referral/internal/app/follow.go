@@ -338,8 +338,23 @@ func (o *received) admit() error {
 	if err := o.holdOver(); err != nil {
 		return err
 	}
+	o.record.Admitting = !mutant.Off("admitting")
 	return o.command(o.tx, outbox.Command{
 		ID: "admit-" + lead.hash(), Method: shelterv1.ShelterService_AdmitHold_FullMethodName, Subject: o.name,
 		Request: &shelterv1.AdmitHoldRequest{Name: lead.record.GetHold()},
 	})
+}
+
+// admitted takes in whether the hold is a stay now: it is held for who is here no longer. A refusal leaves somebody without a bed in the
+// shelter's books, which a person is told; that they have come stands.
+func (a *App) admitted(tx *kitstore.Tx, r outbox.Result) error {
+	o, _, err := a.getReceived(tx, r.Command.Subject)
+	if err != nil {
+		return err
+	}
+	o.record.Admitting = false
+	if err := o.put(); err != nil || r.Fault == nil {
+		return err
+	}
+	return errors.Join(a.noted(tx, r), o.hereWithoutBed())
 }

@@ -162,8 +162,8 @@ const shelterAddress = "canary shelter address"
 
 func (n *node) shelter(c outbox.Command) (proto.Message, *fault.Error) {
 	if refusal := n.refuse[c.Method]; refusal != nil {
-		if confirm, ok := c.Request.(*shelterv1.ConfirmHoldRequest); ok && refusal.Reason() == fault.HoldEnded {
-			n.holds[confirm.GetName()].State = shelterv1.Hold_STATE_EXPIRED
+		if hold, ok := c.Request.(interface{ GetName() string }); ok && refusal.Reason() == fault.HoldEnded {
+			n.holds[hold.GetName()].State = shelterv1.Hold_STATE_EXPIRED
 		}
 		return nil, refusal
 	}

@@ -150,10 +150,10 @@ func TestEveryStageIsFound(t *testing.T) {
 	stages := 0
 	for offer := range custodyv1.OfferState_name {
 		for referral := range custodyv1.ReferralState_name {
-			for bits := range 1 << 6 {
+			for bits := range 1 << 7 {
 				bit := func(n int) bool { return bits>>n&1 == 1 }
 				node := func(n int) string { return map[bool]string{true: "punjab", false: "sindh"}[bit(n)] }
-				o := &referralv1.OfferRecord{State: custodyv1.OfferState(offer), HoldOver: bit(0), Admitted: bit(1)}
+				o := &referralv1.OfferRecord{State: custodyv1.OfferState(offer), HoldOver: bit(0), Admitted: bit(1), Admitting: bit(6)}
 				held := &referralv1.Referral{State: custodyv1.ReferralState(referral), OwnerNode: node(2), CareNode: node(3), Outside: bit(4)}
 				waiting := bit(5)
 				if rules.Stage(o, held, "punjab", waiting, false) == shelterv1.LiveOffer_STAGE_UNSPECIFIED {

@@ -95,7 +95,7 @@ func (o *received) hereWithoutBed() error {
 	if !o.record.GetAdmitted() {
 		return nil
 	}
-	o.Log.Error("somebody is here for whom the restored shelter service has no bed; enter them where they lie", logging.Resource("offer", o.name))
+	o.Log.Error("somebody is here for whom the shelter service has no bed; enter them where they lie", logging.Resource("offer", o.name))
 	return o.Events.Append(o.tx, "referral.offer.bed-lost.v1", o.name, o.Now(), o.changed(o.record.GetState()))
 }
 

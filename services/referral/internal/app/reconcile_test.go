@@ -14,6 +14,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
+	"amanat.example/services/kit/fault"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/store"
 )
@@ -174,5 +175,37 @@ func TestWhoCameOnAReferralThatIsOver(t *testing.T) {
 	}
 	if n := len(punjab.eventsOf("referral.offer.bed-lost.v1")); n != 1 {
 		t.Errorf("people are told %d times that there is no bed", n)
+	}
+}
+
+// Somebody came and went home again while the shelter service was away, and the files are compared before it has heard of either: the bed is not given
+// back, since it is about to be made a stay. What the shelter refuses then, a person is told.
+func TestABedIsKeptUntilItIsAStay(t *testing.T) {
+	for name, refusal := range map[string]*fault.Error{"admitted": nil, "refused": fault.New(fault.HoldEnded, "Ended.")} {
+		t.Run(name, func(t *testing.T) {
+			net := newNetwork(t)
+			punjab := net.nodes["punjab"]
+			v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT)
+			punjab.silent = true
+			must(t, punjab.arrive(v.GetName()))
+			must(t, punjab.serve(v.GetName()))
+			_, err := punjab.CompleteReferral(background, completeRequest(v.GetName()))
+			must(t, err)
+			if got := punjab.stages(); !slices.Equal(got, []shelterv1.LiveOffer_Stage{shelterv1.LiveOffer_STAGE_ARRIVED}) {
+				t.Fatalf("before the shelter has answered the beds are %v", got)
+			}
+			told := 0
+			if refusal != nil {
+				punjab.refuse[shelterv1.ShelterService_AdmitHold_FullMethodName], told = refusal, 1
+			}
+			punjab.silent = false
+			net.settle()
+			if got := punjab.stages(); len(got) != 0 {
+				t.Errorf("when it has answered the beds are %v", got)
+			}
+			if n := len(punjab.eventsOf("referral.offer.bed-lost.v1")); n != told {
+				t.Errorf("people are told %d times that there is no bed, want %d", n, told)
+			}
+		})
 	}
 }

@@ -22,7 +22,7 @@ func Stage(o *referralv1.OfferRecord, held *referralv1.Referral, node string, wa
 		}
 	}
 	if o.GetHoldOver() {
-		if o.GetAdmitted() && (waiting || live && care) {
+		if o.GetAdmitting() || o.GetAdmitted() && (waiting || live && care) {
 			return shelterv1.LiveOffer_STAGE_ARRIVED
 		}
 		return shelterv1.LiveOffer_STAGE_UNSPECIFIED

@@ -213,8 +213,12 @@ func Holds(r *referralv1.Referral) bool {
 	return true
 }
 
-// WantsBed says that an offer needs a bed by its own state alone: it is being accepted, or was, and the person has not come.
+// WantsBed says that an offer needs a bed by its own state alone: it is being accepted, or was, and the person has not come, or is here and the
+// bed is not made a stay yet.
 func WantsBed(r *referralv1.OfferRecord) bool {
+	if r.GetAdmitting() {
+		return true
+	}
 	switch r.GetState() {
 	case custodyv1.OfferState_OFFER_STATE_ACCEPTING, custodyv1.OfferState_OFFER_STATE_ACCEPTED,
 		custodyv1.OfferState_OFFER_STATE_CONFIRMED, custodyv1.OfferState_OFFER_STATE_READY:

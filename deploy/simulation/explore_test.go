@@ -201,7 +201,8 @@ func init() {
 			Name: "a handover of a lost life", Settings: Settings{Beds: 1}, Children: 1, Recovers: true,
 			Begin: func(w *World, s State) State {
 				s = w.First(w.Rest(Submit(w, s, punjab)), Save(Referral(balochistan)))
-				s = w.First(w.Make(s, Accept(1, punjab, false)), Save(Referral(punjab)))
+				s = w.Make(s, Accept(1, punjab, false), Withdraw(1, balochistan, punjab), Offer(1, balochistan, punjab))
+				s = w.First(w.Make(s, Accept(2, punjab, false)), Save(Referral(punjab)))
 				s = w.First(w.First(s, Dispatch(1, balochistan)), KeepCopy(1))
 				return w.Rest(w.First(s, Restore(1, Referral(balochistan))))
 			},

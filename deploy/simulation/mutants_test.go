@@ -40,7 +40,7 @@ func TestMutants(t *testing.T) {
 		{"roster", "the origin is restored", "FORK"},
 		{"hold", "a handover of a lost life", "FORK"},
 		{"earlier life", "both are restored", "FORK"},
-		{"fence", "a handover of a lost life", "HEAL (offer)"},
+		{"fence", "a handover of a lost life", "FORK"},
 		{"back", "a promise that the origin took back and forgot", "HEAL (owner)"},
 		{"rcptinc", "the origin is restored", "HEAL (letters)"},
 		{"letterid", "the origin is restored", "STUCK (letter)"},

@@ -88,6 +88,37 @@ func TestParcelOfNewLife(t *testing.T) {
 	mustEqual(t, punjab.Received(), []string{"after"})
 }
 
+// A sender is put back to before it wrote a letter, and nobody says so; its next parcel has another letter in that one's place, and more behind it. The
+// receiver takes nothing of it, so that its receipt says what it has: the sender learns that it was put back, and all that it wrote since comes.
+func TestAParcelThatReachesPastALostLetter(t *testing.T) {
+	r, sindh, punjab := newDesks(t)
+	sindh.QueueAll(punjab.Office, bulk, []string{"before"})
+	r.run(r.receipted)
+	sindh.keepCopy()
+	sindh.QueueAll(punjab.Office, bulk, []string{"lost"})
+	r.settleAlone(sindh)
+	r.settleAlone(punjab)
+	r.fake.Wipe(t) // with the receipt for it
+	sindh.Stop()
+	sindh.desk = sindh.old.Clone()
+	sindh.Open()
+	sindh.QueueAll(punjab.Office, bulk, []string{"in its place", "behind that"})
+	for range 3 {
+		r.settleAlone(sindh)
+		r.settleAlone(punjab)
+	}
+	if len(sindh.rolled) == 0 {
+		t.Fatalf("nobody tells it; punjab has %v", punjab.Received())
+	}
+	if err := sindh.DB.RaiseIncarnation(t.Context(), sindh.rolled[0]); err != nil {
+		t.Fatal(err)
+	}
+	sindh.Stop()
+	sindh.Open()
+	r.run(r.receipted)
+	mustEqual(t, punjab.Received(), []string{"before", "lost", "in its place", "behind that"})
+}
+
 // What a peer says of a life of this store is not believed beyond a day ahead of the clock: a hostile one must not use incarnations up.
 // Where it is this clock that was set back, it is believed when the clock is right again.
 func TestALifeInTheFutureIsNotBelieved(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/logging"
+	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/outbox"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/protection/internal/rules"
@@ -64,7 +65,7 @@ func (a *App) CompareReferrals(ctx context.Context, service Referrals) (whole bo
 func (a *App) comparedIn(ctx context.Context, lives *protectionv1.ComparedRecord) (same bool, err error) {
 	err = a.DB.View(ctx, func(r kitstore.Reader) error {
 		known, err := optional(store.Compared.Get(r, store.ComparedKey))
-		same = known.GetIncarnation() == lives.GetIncarnation() && known.GetReferralIncarnation() == lives.GetReferralIncarnation()
+		same = mutant.Off("lost") || known.GetIncarnation() == lives.GetIncarnation() && known.GetReferralIncarnation() == lives.GetReferralIncarnation()
 		return err
 	})
 	return same, err

@@ -83,7 +83,7 @@ func standing(d *protectionv1.ReceivedDossier, e *referralv1.ReferralChanged, ow
 		return serving(d, e, awaited && e.GetOriginNode() != own)
 	case e.GetCareNode() == own && (e.GetOriginNode() != own || stays(d, e) || awaited && e.GetOwnerNode() == own && came(e.GetState())):
 		return Care, ""
-	case d.GetDuty() == Care:
+	case d.GetDuty() == Care && !mutant.Off("moved"):
 		return Over, codes.DossierClosingMovedOn
 	case awaited && fellHere(e):
 		return Over, codes.DossierClosingOfferEnded

@@ -26,6 +26,7 @@ const casesEvery = 6
 // caseWeathers are what breaks besides where there are protection services. They come last, so that the others fall as they do without.
 var caseWeathers = []weather{
 	{"crash", 16 * time.Hour, []string{"protection"}, 10 * time.Minute},
+	{"crash", 5 * 24 * time.Hour, []string{"protection"}, 20 * time.Hour},
 	{"commit", 16 * time.Hour, []string{"protection"}, 10 * time.Minute},
 	{"restore", 6 * 24 * time.Hour, []string{"protection"}, 0},
 	{"roll back", 10 * 24 * time.Hour, []string{"protection"}, 0},

@@ -65,6 +65,7 @@ type weather struct {
 
 var weathers = []weather{
 	{"crash", 8 * time.Hour, []string{"referral", "shelter"}, 10 * time.Minute},
+	{"crash", 3 * 24 * time.Hour, []string{"referral", "shelter", "shelter"}, 20 * time.Hour}, // one of a node is away for long, and the others go on
 	{"crash", 4 * 24 * time.Hour, []string{""}, time.Hour},
 	{"crash", 5 * 24 * time.Hour, []string{Federal}, time.Hour},
 	{"commit", 8 * time.Hour, []string{"referral", "referral", "shelter"}, 10 * time.Minute},

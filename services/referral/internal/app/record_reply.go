@@ -2,7 +2,6 @@ package app
 
 import (
 	"errors"
-	"strings"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	"amanat.example/services/custody"
@@ -97,7 +96,7 @@ func (a *App) replyLost(tx *kitstore.Tx, r *custodyv1.Reply) error {
 }
 
 // unknown refuses what is about a referral that this node does not hold. While it asks the others what it lost, the referral may come back, so
-// that waits; and when all have answered, what is about one of its own that nobody has any more means nothing: then it is nil.
+// that waits; and when all have answered, what is about one that nobody has any more means nothing, wherever it began: then it is nil.
 func (a *App) unknown(tx *kitstore.Tx, referral string) error {
 	if custody.CreatedAt(referral) == "" { // nothing waits under such a name
 		return refuse(reasonUnknown)
@@ -108,7 +107,7 @@ func (a *App) unknown(tx *kitstore.Tx, referral string) error {
 		return &standsStill{referral: referral}
 	}
 	restored, err := a.wasRestored(tx)
-	if err == nil && !(restored && strings.HasPrefix(referral, "nodes/"+a.Node+"/referrals/")) {
+	if err == nil && !restored {
 		err = refuse(reasonUnknown)
 	}
 	return err

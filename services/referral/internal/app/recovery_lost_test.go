@@ -115,6 +115,29 @@ func TestAWordAboutALostReferral(t *testing.T) {
 	}
 }
 
+// The same about a referral that began elsewhere, and that its origin has lost too: it was this node's all the same.
+func TestAWordAboutALostReferralOfAnother(t *testing.T) {
+	net := newNetwork(t)
+	origin, punjab, sindh := net.nodes["balochistan"], net.nodes["punjab"], net.nodes["sindh"]
+	began, old := origin.copy(), punjab.copy()
+	name := net.walk(custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE).GetName()
+	asked, err := punjab.ask(name, karachi)
+	must(t, err)
+	net.settle()
+	offer := asked.GetOffers()[len(asked.GetOffers())-1].GetName()
+	sindh.accept(offer) // with an annex
+	late := net.sent
+	net.sent = nil
+	origin.restore(began, true, false)
+	punjab.restore(old, true, false)
+	net.heal()
+	net.sent = late
+	net.settle()
+	if o := sindh.offer(offer); o.GetDeclineReason() != codes.WithdrawalRecordLost || len(late) < 2 || len(net.refused) > 0 {
+		t.Errorf("after %d letters the offer is %v; refused: %q", len(late), o, net.refused)
+	}
+}
+
 // waiting is how many letters wait for a recovery.
 func (n *node) waiting() (count uint64) {
 	n.t.Helper()

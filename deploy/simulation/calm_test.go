@@ -370,6 +370,16 @@ func (c *country) compareDays(kept map[string]*federalv1.FlowDay) {
 	}
 }
 
+// lostByAll says that every node which ever held the chain of a child was put back to before it.
+func (c *country) lostByAll(n *child) bool {
+	for _, node := range c.nodes {
+		if c.most[[2]string{node, n.referral}] != nil && c.house(node, "referral").life == 0 {
+			return false
+		}
+	}
+	return c.nowhere(n)
+}
+
 // settled says what of a child is not as it must be when all has calmed down; empty for nothing.
 func (c *country) settled(n *child) string {
 	if n.referral == "" {
@@ -377,8 +387,8 @@ func (c *country) settled(n *child) string {
 	}
 	writer := c.writerOf(n)
 	if writer == nil {
-		if n.over && n.where == n.origin && c.house(n.origin, "referral").life > 0 {
-			c.did["lost after they had ended"]++ // with the only copy; nobody else ever had the chain
+		if n.over && c.lostByAll(n) { // after the end nobody is left who would refer the child again
+			c.did["lost after they had ended"]++
 			return ""
 		}
 		return "OWNER: nobody owns the referral"

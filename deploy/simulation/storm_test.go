@@ -113,11 +113,15 @@ func (c *country) jump(m mishap, by time.Duration) {
 // looksAgain is what a service does when its clock has jumped: all that may be due is looked at.
 func (h *house) looksAgain() {
 	h.next, h.due = time.Time{}, h.now()
-	switch h.service {
-	case "referral":
+	switch { // commands wait by a clock that nobody sets: by this one they may wait for days, or not at all
+	case h.referral != nil:
 		h.recover, h.compared, h.matched, h.tells = h.now(), h.now(), h.now(), h.now()
-	case "protection":
+		h.commands = h.now()
+		h.referral.Commands.Hurry("shelter")
+	case h.protection != nil:
 		h.tells, h.compared, h.follow = h.now(), time.Time{}, time.Time{}
+		h.commands = h.now()
+		h.protection.Commands.Hurry("referral")
 	}
 	h.work()
 }
@@ -238,6 +242,9 @@ func (c *country) calmDown() {
 	for _, h := range c.houses {
 		h.engine.FailNextCommit(nil)
 		h.looksAgain()
+		if h.down() {
+			h.open()
+		}
 	}
 	c.reconnectAll()
 }

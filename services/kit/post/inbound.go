@@ -178,6 +178,11 @@ func (p *Post) count(ctx context.Context, by end, receipt *postv1.Receipt, now t
 			return err
 		}
 		next, out = protocol.Count(state, receipt, atMark, now)
+		if out.Verdict == protocol.Counted || out.Verdict == protocol.Repeated {
+			// In the order of the commits: of receipts that come by the hub and by hand at once, the flight must not keep the earlier one.
+			moved := protocol.Moved{Receipted: next.GetReceiptedSequence(), Reset: out.Reset, Resend: out.Resend}
+			tx.AfterCommit(func() { p.note(by, moved) })
+		}
 		if next == state {
 			return nil
 		}
@@ -204,13 +209,12 @@ func (p *Post) count(ctx context.Context, by end, receipt *postv1.Receipt, now t
 	switch out.Verdict {
 	case protocol.Overtaken:
 		p.overtaken(by, max(receipt.GetSenderIncarnation(), p.incarnation))
-	case protocol.Counted, protocol.Repeated:
+	case protocol.Counted:
 		if out.LostTo > 0 {
 			p.log.Error("a restored receiver lacks letters that are no longer kept",
 				logging.Peer(by.node, by.service), logging.Count("first", out.LostFrom), logging.Count("last", out.LostTo))
 			p.counts.add("receipt-in", "letters-lost")
 		}
-		p.note(by, protocol.Moved{Receipted: next.GetReceiptedSequence(), Reset: out.Reset, Resend: out.Resend})
 	}
 	return out.Verdict, nil
 }

@@ -30,7 +30,7 @@
 //     later, where that turns out to be impossible (Park).
 //   - The sender learns of a refusal in the transaction that takes the receipt over it, and again
 //     whenever it sends the letter again.
-//   - Receipted letters stay in the outbox for DefaultKeep, so that a receiver restored from a
+//   - Receipted letters stay in the outbox for DefaultKeep, whatever a clock does, so that a receiver restored from a
 //     backup of that age is told again without anyone's help. What is older is reported as lost by both ends,
 //     and its writer must write it again.
 //   - Mail that is forged, cut, of another link or of the past changes nothing but a counter.

@@ -12,6 +12,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -1047,15 +1048,17 @@ type SendingState struct {
 	// Lowest sequence still in the outbox: receipted letters stay a while, for a receiver that is
 	// restored from a backup.
 	FloorSequence uint64 `protobuf:"varint,6,opt,name=floor_sequence,json=floorSequence,proto3" json:"floor_sequence,omitempty"`
-	// What was receipted at checkpoint_time: it leaves the outbox when the time of keeping is over.
+	// What was receipted when the time of keeping began: it leaves the outbox when that is over.
 	CheckpointSequence uint64 `protobuf:"varint,7,opt,name=checkpoint_sequence,json=checkpointSequence,proto3" json:"checkpoint_sequence,omitempty"`
-	// See checkpoint_sequence.
+	// Until when checkpoint_age was counted; before the first time, when the time of keeping began.
 	CheckpointTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=checkpoint_time,json=checkpointTime,proto3" json:"checkpoint_time,omitempty"`
 	// When a receipt last counted.
 	HeardTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=heard_time,json=heardTime,proto3" json:"heard_time,omitempty"`
 	// The receiver knows more of this incarnation than this end does: the store was rolled back
 	// without being told. No receipt counts until it has a new incarnation.
-	Overtaken     bool `protobuf:"varint,10,opt,name=overtaken,proto3" json:"overtaken,omitempty"`
+	Overtaken bool `protobuf:"varint,10,opt,name=overtaken,proto3" json:"overtaken,omitempty"`
+	// How much of the time of keeping was seen to pass: a leap of the clock counts as a small part of it.
+	CheckpointAge *durationpb.Duration `protobuf:"bytes,11,opt,name=checkpoint_age,json=checkpointAge,proto3" json:"checkpoint_age,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1158,6 +1161,13 @@ func (x *SendingState) GetOvertaken() bool {
 		return x.Overtaken
 	}
 	return false
+}
+
+func (x *SendingState) GetCheckpointAge() *durationpb.Duration {
+	if x != nil {
+		return x.CheckpointAge
+	}
+	return nil
 }
 
 // ReceivingState is what the receiving end of a link remembers. It is also the receipt that is
@@ -1622,7 +1632,7 @@ var File_amanat_post_v1_post_proto protoreflect.FileDescriptor
 
 const file_amanat_post_v1_post_proto_rawDesc = "" +
 	"\n" +
-	"\x19amanat/post/v1/post.proto\x12\x0eamanat.post.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"l\n" +
+	"\x19amanat/post/v1/post.proto\x12\x0eamanat.post.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"l\n" +
 	"\aAddress\x121\n" +
 	"\x04node\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{1,30}$R\x04node\x12.\n" +
 	"\aservice\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f2\r^[a-z]{3,20}$R\aservice\"\xa2\x01\n" +
@@ -1693,7 +1703,7 @@ const file_amanat_post_v1_post_proto_rawDesc = "" +
 	"\x04Mail\x120\n" +
 	"\x06parcel\x18\x01 \x01(\v2\x16.amanat.post.v1.ParcelH\x00R\x06parcel\x129\n" +
 	"\areceipt\x18\x02 \x01(\v2\x1d.amanat.post.v1.SignedReceiptH\x00R\areceiptB\x10\n" +
-	"\acontent\x12\x05\xbaH\x02\b\x01\"\xd6\x03\n" +
+	"\acontent\x12\x05\xbaH\x02\b\x01\"\x98\x04\n" +
 	"\fSendingState\x12(\n" +
 	"\x04link\x18\x01 \x01(\v2\x14.amanat.post.v1.LinkR\x04link\x12'\n" +
 	"\x0fown_incarnation\x18\x02 \x01(\x04R\x0eownIncarnation\x12)\n" +
@@ -1706,7 +1716,8 @@ const file_amanat_post_v1_post_proto_rawDesc = "" +
 	"\n" +
 	"heard_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\theardTime\x12\x1c\n" +
 	"\tovertaken\x18\n" +
-	" \x01(\bR\tovertaken\"\x9c\x02\n" +
+	" \x01(\bR\tovertaken\x12@\n" +
+	"\x0echeckpoint_age\x18\v \x01(\v2\x19.google.protobuf.DurationR\rcheckpointAge\"\x9c\x02\n" +
 	"\x0eReceivingState\x12(\n" +
 	"\x04link\x18\x01 \x01(\v2\x14.amanat.post.v1.LinkR\x04link\x12)\n" +
 	"\x10peer_incarnation\x18\x02 \x01(\x04R\x0fpeerIncarnation\x12\x12\n" +
@@ -1781,6 +1792,7 @@ var file_amanat_post_v1_post_proto_goTypes = []any{
 	(*AskedLetter)(nil),           // 19: amanat.post.v1.AskedLetter
 	(*StandAnswer)(nil),           // 20: amanat.post.v1.StandAnswer
 	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 22: google.protobuf.Duration
 }
 var file_amanat_post_v1_post_proto_depIdxs = []int32{
 	1,  // 0: amanat.post.v1.Link.from:type_name -> amanat.post.v1.Address
@@ -1801,21 +1813,22 @@ var file_amanat_post_v1_post_proto_depIdxs = []int32{
 	2,  // 15: amanat.post.v1.SendingState.link:type_name -> amanat.post.v1.Link
 	21, // 16: amanat.post.v1.SendingState.checkpoint_time:type_name -> google.protobuf.Timestamp
 	21, // 17: amanat.post.v1.SendingState.heard_time:type_name -> google.protobuf.Timestamp
-	2,  // 18: amanat.post.v1.ReceivingState.link:type_name -> amanat.post.v1.Link
-	15, // 19: amanat.post.v1.ReceivingState.open_refusals:type_name -> amanat.post.v1.OpenRefusal
-	21, // 20: amanat.post.v1.ReceivingState.heard_time:type_name -> google.protobuf.Timestamp
-	10, // 21: amanat.post.v1.OpenRefusal.refusal:type_name -> amanat.post.v1.SignedRefusal
-	10, // 22: amanat.post.v1.KnownLetter.refusal:type_name -> amanat.post.v1.SignedRefusal
-	2,  // 23: amanat.post.v1.QuarantinedLetter.link:type_name -> amanat.post.v1.Link
-	3,  // 24: amanat.post.v1.QuarantinedLetter.letter:type_name -> amanat.post.v1.Letter
-	10, // 25: amanat.post.v1.QuarantinedLetter.refusal:type_name -> amanat.post.v1.SignedRefusal
-	21, // 26: amanat.post.v1.QuarantinedLetter.time:type_name -> google.protobuf.Timestamp
-	19, // 27: amanat.post.v1.StandQuery.letters:type_name -> amanat.post.v1.AskedLetter
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	22, // 18: amanat.post.v1.SendingState.checkpoint_age:type_name -> google.protobuf.Duration
+	2,  // 19: amanat.post.v1.ReceivingState.link:type_name -> amanat.post.v1.Link
+	15, // 20: amanat.post.v1.ReceivingState.open_refusals:type_name -> amanat.post.v1.OpenRefusal
+	21, // 21: amanat.post.v1.ReceivingState.heard_time:type_name -> google.protobuf.Timestamp
+	10, // 22: amanat.post.v1.OpenRefusal.refusal:type_name -> amanat.post.v1.SignedRefusal
+	10, // 23: amanat.post.v1.KnownLetter.refusal:type_name -> amanat.post.v1.SignedRefusal
+	2,  // 24: amanat.post.v1.QuarantinedLetter.link:type_name -> amanat.post.v1.Link
+	3,  // 25: amanat.post.v1.QuarantinedLetter.letter:type_name -> amanat.post.v1.Letter
+	10, // 26: amanat.post.v1.QuarantinedLetter.refusal:type_name -> amanat.post.v1.SignedRefusal
+	21, // 27: amanat.post.v1.QuarantinedLetter.time:type_name -> google.protobuf.Timestamp
+	19, // 28: amanat.post.v1.StandQuery.letters:type_name -> amanat.post.v1.AskedLetter
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_amanat_post_v1_post_proto_init() }

@@ -327,9 +327,11 @@ func TestFilesGivenUpAndSwept(t *testing.T) {
 func TestFileLetGo(t *testing.T) {
 	r, sindh, punjab := newDesks(t)
 	later := func(d time.Duration) {
-		r.now = r.now.Add(d)
-		for range 5 {
-			r.step(sindh)
+		for range d / (10 * time.Minute) {
+			r.now = r.now.Add(10 * time.Minute)
+			for range 5 {
+				r.step(sindh)
+			}
 		}
 	}
 	sindh.sendFile(punjab.Office, kindFile, "scan", content(3*chunk-5000))

@@ -195,12 +195,15 @@ func (w *world) count(r *postv1.Receipt) {
 	if out.Verdict == Counted || out.Verdict == Repeated {
 		w.step(Moved{Receipted: next.GetReceiptedSequence(), Reset: out.Reset, Resend: out.Resend})
 	}
-	if kept, changed := Keep(next, w.keep, 100, w.now); changed {
-		for seq := next.GetFloorSequence(); seq < kept.GetFloorSequence(); seq++ {
-			delete(w.s.rows, seq)
-		}
-		w.s.state = kept
+	w.keepHouse()
+}
+
+func (w *world) keepHouse() {
+	kept, _ := Keep(w.s.state, w.keep, 100, w.now)
+	for seq := w.s.state.GetFloorSequence(); seq < kept.GetFloorSequence(); seq++ {
+		delete(w.s.rows, seq)
 	}
+	w.s.state = kept
 }
 
 func (w *world) restoreSender() {
@@ -496,11 +499,16 @@ func TestKeptNoLonger(t *testing.T) {
 			w.count(w.receipts[len(w.receipts)-1])
 		}
 	}
-	for range 3 {
+	for range 2 {
 		w.queue()
 		exchange()
-		w.now = w.now.Add(2 * time.Minute)
 	}
+	for range 40 {
+		w.now = w.now.Add(4 * time.Second)
+		w.keepHouse()
+	}
+	w.queue()
+	exchange()
 	if floor := w.s.state.GetFloorSequence(); floor != 3 {
 		t.Fatalf("floor %d, want 3: one letter inside the time of keeping", floor)
 	}
@@ -569,27 +577,89 @@ func TestRepetitionsGrowAndSpread(t *testing.T) {
 	}
 }
 
-// A checkpoint that a clock noted which was ahead keeps the outbox no longer than it would have been kept.
-func TestACheckpointOfAClockThatWasAhead(t *testing.T) {
-	const keep = 48 * time.Hour
-	begin := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
-	state := &postv1.SendingState{NextSequence: 11, FloorSequence: 1, ReceiptedSequence: 10}
-	at := func(since time.Duration) bool {
-		next, _ := Keep(state, keep, 100, begin.Add(since))
-		gone := next.GetFloorSequence() > state.GetFloorSequence()
-		state = next
-		return gone
+// keeper has a link keep house every ten minutes of its clock.
+type keeper struct {
+	state *postv1.SendingState
+	now   time.Time
+}
+
+const keepTime = 48 * time.Hour
+
+// look keeps house once, and says whether letters went.
+func (k *keeper) look() bool {
+	next, _ := Keep(k.state, keepTime, 100, k.now)
+	gone := next.GetFloorSequence() > k.state.GetFloorSequence()
+	k.state = next
+	return gone
+}
+
+// kept is for how long, from now on, nothing is let go.
+func (k *keeper) kept(t *testing.T) time.Duration {
+	t.Helper()
+	begin := k.now
+	for !k.look() {
+		k.now = k.now.Add(10 * time.Minute)
+		if k.now.Sub(begin) > 3*keepTime {
+			t.Fatalf("nothing is ever let go: %v", k.state)
+		}
 	}
-	if at(0) || !at(365*24*time.Hour) {
-		t.Fatalf("letters were not kept for %v, or for ever: %v", keep, state)
+	return k.now.Sub(begin)
+}
+
+// However a clock leaps, and however long the service was off: what was receipted lately is there for a receiver that is restored.
+func TestLettersAreKeptWhateverTheClockDoes(t *testing.T) {
+	const most = keepTime + keepTime/8 // that a look comes up to ten minutes late each time makes it longer
+	for name, leaps := range map[string][]time.Duration{
+		"none":                          nil,
+		"months ahead":                  {90 * 24 * time.Hour},
+		"months ahead, and right again": {90 * 24 * time.Hour, -90 * 24 * time.Hour},
+		"months back":                   {-90 * 24 * time.Hour},
+		"back, and right again":         {-90 * 24 * time.Hour, 90 * 24 * time.Hour},
+		"the time for which it was off": {72 * time.Hour},
+		"a year ahead, a while later":   {0, 365 * 24 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := &keeper{
+				state: &postv1.SendingState{NextSequence: 11, FloorSequence: 1, ReceiptedSequence: 10},
+				now:   time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC),
+			}
+			if k.look() {
+				t.Fatal("letters go that were never kept")
+			}
+			for range 6 {
+				k.now = k.now.Add(10 * time.Minute)
+				k.look()
+			}
+			ahead := 0
+			for _, leap := range leaps {
+				k.now = k.now.Add(leap)
+				if leap > 0 {
+					ahead++
+				}
+				if k.look() {
+					t.Fatalf("letters go that were receipted lately: %v", k.state)
+				}
+			}
+			least := keepTime - time.Hour - time.Duration(ahead)*keepTime/keepLooks
+			if kept := k.kept(t); kept < least || kept > most {
+				t.Errorf("kept for %v, want %v to %v", kept, least, most)
+			}
+			if k.state.GetFloorSequence() != 11 {
+				t.Errorf("what was receipted stays: %v", k.state)
+			}
+		})
 	}
-	state.NextSequence, state.ReceiptedSequence = 21, 20
-	at(365*24*time.Hour + keep) // it notes what is receipted by then
-	state.CheckpointSequence = 20
-	if at(time.Hour) || at(40*time.Hour) {
-		t.Errorf("letters go that were receipted lately: %v", state)
+}
+
+// What is too much for one time is let go in the next, and then the time of keeping begins anew.
+func TestLettersGoAFewAtATime(t *testing.T) {
+	k := &keeper{state: &postv1.SendingState{NextSequence: 251, FloorSequence: 1, ReceiptedSequence: 250}, now: time.Unix(1_800_000_000, 0)}
+	k.kept(t)
+	if !k.look() || !k.look() || k.look() || k.state.GetFloorSequence() != 251 {
+		t.Errorf("250 letters do not go at once, 100 each time: %v", k.state)
 	}
-	if !at(60 * time.Hour) {
-		t.Errorf("nothing is ever let go: %v", state)
+	k.state.NextSequence, k.state.ReceiptedSequence = 301, 300
+	if kept := k.kept(t); kept < keepTime-keepTime/keepLooks {
+		t.Errorf("the next are kept for %v", kept)
 	}
 }

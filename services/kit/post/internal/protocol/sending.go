@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	postv1 "amanat.example/proto/amanat/post/v1"
@@ -95,22 +96,29 @@ func Count(state *postv1.SendingState, receipt *postv1.Receipt, atMark []byte, n
 	return next, out
 }
 
-// Keep decides which receipted letters have been kept long enough: those receipted a full keep ago.
-// It raises the floor by at most most letters at once and returns the new state and whether
-// anything changed; the caller deletes the rows below the new floor.
+// keepLooks is in how many parts the time of keeping is counted. A longer time between two looks, whether a clock leapt or the service was
+// off, counts as one part: what was receipted lately stays, however far ahead the clock says that it is.
+const keepLooks = 16
+
+// Keep decides which receipted letters have been kept long enough: those receipted a full keep ago, as far as time was seen to pass by calls
+// of Keep, each within a sixteenth of it after the one before. It raises the floor by at most most letters at once and returns the new state and
+// whether anything changed; the caller deletes the rows below the new floor.
 func Keep(state *postv1.SendingState, keep time.Duration, most uint64, now time.Time) (*postv1.SendingState, bool) {
 	checkpoint, floor := state.GetCheckpointSequence(), state.GetFloorSequence()
 	if state.GetReceiptedSequence() < floor {
 		return state, false // nothing is kept
 	}
 	next := proto.CloneOf(state)
-	switch at := state.GetCheckpointTime(); {
-	case at == nil:
-	case at.AsTime().Sub(now) > keep: // it was noted by a clock that was ahead: from here on it counts
-		next.CheckpointTime = timestamppb.New(now)
-		return next, true
-	case now.Sub(at.AsTime()) < keep:
-		return state, false
+	if at := state.GetCheckpointTime(); at != nil && state.GetCheckpointAge().AsDuration() < keep {
+		part, passed := keep/keepLooks, now.Sub(at.AsTime())
+		if -keep <= passed && passed < part {
+			return state, false
+		}
+		age := state.GetCheckpointAge().AsDuration() + min(max(passed, 0), part) // nothing where a clock that was far ahead was set back
+		next.CheckpointTime, next.CheckpointAge = timestamppb.New(now), durationpb.New(age)
+		if age < keep {
+			return next, true
+		}
 	}
 	// After a restore of the receiver the receipts may stand lower than they once did.
 	if checkpoint = min(checkpoint, state.GetReceiptedSequence()); checkpoint >= floor {
@@ -118,7 +126,7 @@ func Keep(state *postv1.SendingState, keep time.Duration, most uint64, now time.
 	}
 	if next.GetFloorSequence() > checkpoint {
 		next.CheckpointSequence = state.GetReceiptedSequence()
-		next.CheckpointTime = timestamppb.New(now)
+		next.CheckpointTime, next.CheckpointAge = timestamppb.New(now), nil
 	}
 	return next, true
 }

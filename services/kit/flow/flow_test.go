@@ -288,3 +288,32 @@ func TestLinks(t *testing.T) {
 		t.Errorf("told %v", states)
 	}
 }
+
+// A roster that no longer names the cell's service keeps nobody from what the facts are about: they are told as days once it does again.
+func TestWithoutTheCell(t *testing.T) {
+	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "flow.db"), Schema: schema})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		report, err := db.Check(context.Background())
+		if err := errors.Join(err, report.Err(), db.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	out := &sent{fails: post.ErrAbsent}
+	teller := &flow.Teller{DB: db, Tables: tables, Node: "sindh", Service: "referral", Federal: "federal", Now: func() time.Time { return at }, Post: out}
+	if err := db.Update(t.Context(), func(tx *store.Tx) error { return teller.Tell(tx, fact()) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := teller.Report(t.Context()); !errors.Is(err, post.ErrAbsent) {
+		t.Errorf("nobody hears that nothing can be told: %v", err)
+	}
+	out.fails = nil
+	if _, err := teller.Report(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(out.letters) != 1 || out.letters[0].Kind != flow.DaysKind || out.letters[0].Body.(*federalv1.FlowDays).GetDays()[0].GetFacts() != 1 {
+		t.Errorf("told when the cell is there again: %v", out.letters)
+	}
+}

@@ -97,7 +97,11 @@ func (t *Teller) Tell(tx *store.Tx, all ...*federalv1.Fact) error {
 	if len(fresh) == 0 {
 		return nil
 	}
-	return t.send(tx, FactsKind, &federalv1.Facts{Facts: fresh})
+	err := t.send(tx, FactsKind, &federalv1.Facts{Facts: fresh})
+	if errors.Is(err, post.ErrAbsent) {
+		return nil // what happens is nowhere undone for it: of the day, which is told until it is taken, the cell asks for what it lacks
+	}
+	return err
 }
 
 // keep adds a fact to its day, unless it is there.

@@ -21,6 +21,9 @@ const (
 	maxSubject   = 200
 )
 
+// ErrAbsent says that the newest roster names no such service at an active node: nothing can be written to it now.
+var ErrAbsent = errors.New("the roster names no such service at an active node")
+
 var kindPattern = regexp.MustCompile(`^[a-z][a-z0-9_.]{2,60}$`)
 
 // Outgoing is a letter to be queued.
@@ -84,14 +87,14 @@ type Prepared struct {
 	letter *postv1.Letter
 }
 
-// Prepare does all that needs no transaction. Sealing takes about 0.2 ms, which is why it is done
+// Prepare does all that needs no transaction. The error is ErrAbsent where the roster does not name the receiver now. Sealing takes about 0.2 ms, which is why it is done
 // here and not while others wait for the store.
 func (p *Post) Prepare(o Outgoing) (Prepared, error) {
 	if err := o.Check(); err != nil {
 		return Prepared{}, err
 	}
 	if !p.keys.Active(o.To.GetNode(), o.To.GetService()) {
-		return Prepared{}, fmt.Errorf("field to: the roster names no service %s at an active node %s", o.To.GetService(), o.To.GetNode())
+		return Prepared{}, fmt.Errorf("field to: %s at %s: %w", o.To.GetService(), o.To.GetNode(), ErrAbsent)
 	}
 	l := &postv1.Letter{LetterId: o.ID, Kind: o.Kind, Subject: o.Subject, Sealed: o.Sealed}
 	if l.LetterId == nil {

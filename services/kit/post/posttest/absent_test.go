@@ -2,12 +2,20 @@ package posttest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	identityv1 "amanat.example/proto/amanat/identity/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
+	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/post"
 	"amanat.example/services/kit/store"
 	"amanat.example/services/kit/store/storetest"
@@ -131,4 +139,79 @@ func lastIndex(all []string, s string) int {
 		}
 	}
 	return -1
+}
+
+// The roster drops the service of a node that stays, and names it again later, with new keys: letters to it wait meanwhile and hold up no others,
+// what waits is told, and all come when it is there again.
+func TestDroppedService(t *testing.T) {
+	root := Network(t)
+	fake := NewFake(1, Faults{})
+	sindh, punjab := NewOffice(t, fake, root, "sindh"), NewOffice(t, fake, root, "punjab")
+	sindh.Start()
+	punjab.Start()
+	sindh.QueueAll(punjab, bulk, []string{"one"})
+	Wait(t, "the letter is receipted", func() bool { return sindh.Unreceipted() == 0 })
+	punjab.Stop()
+	sindh.QueueAll(punjab, bulk, []string{"two", "three"})
+	renewed(t, root, "punjab", "PK-PB", "sindh", "laundry")
+
+	federal := &postv1.Address{Node: "federal", Service: "federal"}
+	toFederal := post.Outgoing{To: federal, Lane: bulk, Kind: kindNote, Body: wrapperspb.String("figures")}
+	if err := sindh.DB.Update(t.Context(), func(tx *store.Tx) error { return sindh.Post.Queue(tx, toFederal) }); err != nil {
+		t.Fatal(err)
+	}
+	before := len(fake.Seen(t, "amanat.post.federal."))
+	fake.Wipe(t) // a reconnection: all that waits is tried at once
+	Wait(t, "the letters that wait are tried", func() bool { return sindh.Counted("parcel-out", "not-sent") > 2 })
+	Wait(t, "another lane goes on", func() bool { return len(fake.Seen(t, "amanat.post.federal.")) > before })
+	waiting := func() (n uint64) {
+		links, err := sindh.Post.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range links {
+			if l.Link.GetTo().GetNode() == "punjab" && !l.Oldest.IsZero() {
+				n += l.Gap
+			}
+		}
+		return n
+	}
+	if n := waiting(); n != 2 {
+		t.Errorf("%d letters are told to wait, want 2", n)
+	}
+	toPunjab := post.Outgoing{To: punjab.Addr, Lane: bulk, Kind: kindNote, Body: wrapperspb.String("never")}
+	if _, err := sindh.Post.Prepare(toPunjab); !errors.Is(err, post.ErrAbsent) {
+		t.Errorf("a letter to nobody is taken: %v", err)
+	}
+
+	renewed(t, root, "punjab", "PK-PB", "sindh", Service)
+	again := NewOffice(t, fake, root, "punjab")
+	again.path = punjab.path // of its letters it has all, its keys are new
+	again.Start()
+	Wait(t, "all arrive", func() bool { return again.count() == 3 && waiting() == 0 })
+	mustEqual(t, again.Received(), []string{"one", "two", "three"})
+}
+
+// renewed makes a node anew with one service, and enters it in the roster of another, signed by that one and the federal node.
+func renewed(t *testing.T, root, node, province, at, service string) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.RemoveAll(filepath.Join(root, node)))
+	request, err := identity.InitNode(identity.Options{Root: root, Node: node, Province: province, Services: []string{service}})
+	must(err)
+	roster, err := identity.LoadRoster(root, at)
+	must(err)
+	next, err := identity.NextRoster(roster.Log(), time.Now(), []*identityv1.NodeRequest{request}, nil)
+	must(err)
+	for _, signer := range []string{"federal", at} {
+		must(identity.SignRoster(root, signer, next))
+	}
+	log := &identityv1.RosterLog{Versions: append(slices.Clone(roster.Log().GetVersions()), next)}
+	must(identity.InstallRoster(root, at, log))
+	must(identity.JoinNetwork(root, node, log, identity.NetworkFingerprint(log)))
 }

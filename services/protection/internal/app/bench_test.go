@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -77,16 +78,17 @@ func (s *referralService) NewStream(context.Context, *grpc.StreamDesc, string, .
 type letters struct {
 	mu   sync.Mutex
 	sent []post.Outgoing
-	// suspended are nodes that take no part for now: the roster says so, and the post takes nothing for them.
-	suspended map[string]bool
+	// suspended are nodes that take no part for now: the roster says so, and the post takes nothing for them. Of those in dropped the roster has
+	// no protection service.
+	suspended, dropped map[string]bool
 }
 
 func (l *letters) Queue(tx *kitstore.Tx, o post.Outgoing) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
-	if l.suspended[o.To.GetNode()] {
-		return errors.New("field to: the roster names no such service at an active node")
+	if to := o.To.GetNode(); l.suspended[to] || l.dropped[to] {
+		return fmt.Errorf("at %s: %w", to, post.ErrAbsent)
 	}
 	o.Body = proto.CloneOf(o.Body)
 	tx.AfterCommit(func() {
@@ -136,7 +138,7 @@ func newApp(t testing.TB, node string) *bench {
 // newAppOn keeps the store in memory, where that is not nil.
 func newAppOn(t testing.TB, node string, memory *kitstore.Memory) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: t.TempDir(), letters: &letters{suspended: map[string]bool{}}, referral: &referralService{}}
+	b := &bench{t: t, dir: t.TempDir(), letters: &letters{suspended: map[string]bool{}, dropped: map[string]bool{}}, referral: &referralService{}}
 	options := kitstore.Options{Path: filepath.Join(b.dir, "protection.db"), Schema: store.Schema}
 	if memory != nil {
 		options.Path, options.Engine = "", memory

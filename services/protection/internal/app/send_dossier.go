@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
-	identityv1 "amanat.example/proto/amanat/identity/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
@@ -74,13 +73,13 @@ func (a *App) sendDossier(tx *kitstore.Tx, record *protectionv1.CaseRecord, node
 	})
 }
 
-// mail queues a letter to another protection service. A node that takes no part in the network now gets none, and keeps nobody here from
-// working: when it is readmitted, who lacks a dossier asks for it.
+// mail queues a letter to another protection service. A node that takes no part in the network now, or has no such service, gets none, and keeps
+// nobody here from working: when it is there again, who lacks a dossier asks for it.
 func (a *App) mail(tx *kitstore.Tx, o post.Outgoing) error {
-	if node, known := a.Roster.Node(o.To.GetNode()); !known || node.GetState() != identityv1.RosterNode_STATE_ACTIVE {
-		return nil
+	if err := a.Post.Queue(tx, o); !errors.Is(err, post.ErrAbsent) {
+		return err
 	}
-	return a.Post.Queue(tx, o)
+	return nil
 }
 
 // answerWanted sends a dossier again that did not come, or that a restored node has lost, while this node's own view of the referral

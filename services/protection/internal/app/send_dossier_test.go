@@ -330,14 +330,19 @@ func TestADossierOfNoReferralIsRefused(t *testing.T) {
 	}
 }
 
-// A node that may hold a lost dossier is suspended: the others are asked all the same, and it too once it is readmitted. One to which a
-// dossier is owed gets it when it asks then.
+// A node that may hold a lost dossier is suspended, or the roster drops its protection service: the others are asked all the same, and it too once
+// it is there again. One to which a dossier is owed gets it when it asks then.
 func TestASuspendedNodeHoldsUpNobody(t *testing.T) {
+	t.Run("suspended", func(t *testing.T) { holdsUpNobody(t, func(l *letters) map[string]bool { return l.suspended }) })
+	t.Run("without the service", func(t *testing.T) { holdsUpNobody(t, func(l *letters) map[string]bool { return l.dropped }) })
+}
+
+func holdsUpNobody(t *testing.T, absent func(*letters) map[string]bool) {
 	b := newApp(t, third)
-	b.letters.suspended[away] = true
+	absent(b.letters)[away] = true
 	b.tell(movedOn)
 	b.passes(15 * time.Minute)
-	b.letters.suspended[away] = false
+	absent(b.letters)[away] = false
 	b.passes(6 * time.Hour)
 	var asked []string
 	for _, l := range b.letters.of("protection.dossier_wanted.v1") {
@@ -348,13 +353,13 @@ func TestASuspendedNodeHoldsUpNobody(t *testing.T) {
 	}
 
 	origin := newApp(t, home)
-	origin.letters.suspended[away] = true
+	absent(origin.letters)[away] = true
 	origin.referred()
 	origin.hear("ready", ready)
 	if got := origin.sentTo(); len(got) != 0 {
 		t.Errorf("sent to %v, which takes no part", got)
 	}
-	origin.letters.suspended[away] = false
+	absent(origin.letters)[away] = false
 	must(t, origin.wants(&postv1.Address{Node: away, Service: "protection"}))
 	if got := origin.sentTo(); !slices.Equal(got, []string{away}) {
 		t.Errorf("sent to %v when it asked", got)

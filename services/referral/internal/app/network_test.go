@@ -91,6 +91,9 @@ func (m members) Node(name string) (*identityv1.RosterNode, bool) {
 	if m.net.suspended[name] {
 		n.State = identityv1.RosterNode_STATE_SUSPENDED
 	}
+	if m.net.dropped[name] {
+		n.Services = []*identityv1.RosterService{{Service: "shelter"}}
+	}
 	return n, known
 }
 
@@ -161,6 +164,8 @@ type network struct {
 	again bool
 	// suspended are nodes that take no part for now.
 	suspended map[string]bool
+	// dropped are nodes whose referral service the roster does not name for now.
+	dropped map[string]bool
 	// later delivers each letter a second time, behind all that are on their way.
 	later bool
 }
@@ -172,7 +177,7 @@ func newNetwork(t testing.TB) *network { return makeNetwork(t, true) }
 func newNetworkOnFiles(t testing.TB) *network { return makeNetwork(t, false) }
 
 func makeNetwork(t testing.TB, memory bool) *network {
-	net := &network{t: t, now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), nodes: map[string]*node{}, suspended: map[string]bool{}}
+	net := &network{t: t, now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), nodes: map[string]*node{}, suspended: map[string]bool{}, dropped: map[string]bool{}}
 	keys := ring{}
 	for _, name := range []string{"balochistan", "punjab", "sindh"} {
 		_, key, err := ed25519.GenerateKey(nil)

@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -68,8 +69,8 @@ func (p poster) Queue(tx *kitstore.Tx, o post.Outgoing) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
-	if to := o.To.GetNode(); p.n.net.suspended[to] {
-		return errors.New("the roster names no such service at an active node " + to) // as the post does
+	if to := o.To.GetNode(); p.n.net.suspended[to] || p.n.net.dropped[to] {
+		return fmt.Errorf("at %s: %w", to, post.ErrAbsent)
 	}
 	raw, err := proto.Marshal(o.Body)
 	if err != nil {

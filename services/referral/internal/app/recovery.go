@@ -165,17 +165,16 @@ func (a *App) known(r kitstore.Reader) (map[string]uint64, error) {
 	return known, err
 }
 
-// askPeers asks the nodes whose time has come; next is when another is to be asked. One that the roster has not active is asked later.
+// askPeers asks the nodes whose time has come; next is when another is to be asked. One that the roster has not active, or without such a service, is asked later.
 func (a *App) askPeers(tx *kitstore.Tx, record *referralv1.RecoveryRecord) (next time.Time, err error) {
 	now := a.Now()
 	for _, p := range record.GetPeers() {
 		if p.GetAnswered() || p.GetAskTime() == nil || p.GetPeer().GetExcusedBy() != nil {
 			continue
 		}
-		node, _ := a.Roster.Node(p.GetPeer().GetNode())
 		switch due := p.GetAskTime().AsTime(); {
 		case now.Before(due):
-		case node.GetState() == identityv1.RosterNode_STATE_ACTIVE:
+		case a.takesPart(p.GetPeer().GetNode()):
 			p.AskTime = nil
 			if err := a.Post.Queue(tx, toRestored(p.GetPeer().GetNode(), kindQuery, "", &custodyv1.RecoveryQuery{})); err != nil {
 				return next, err

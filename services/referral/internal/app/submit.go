@@ -231,9 +231,10 @@ func unknownNode(field string) error {
 		WithFields(fault.Violation{Field: field, Sentence: "must be of a node that takes part in this network"})
 }
 
+// takesPart says that a node can be referred to and written to now.
 func (a *App) takesPart(node string) bool {
 	n, known := a.Roster.Node(node)
-	return known && n.GetState() == identityv1.RosterNode_STATE_ACTIVE
+	return known && n.GetState() == identityv1.RosterNode_STATE_ACTIVE && refers(n)
 }
 
 // references numbers this node's referrals. The number of a submission that failed stays unused.

@@ -12,19 +12,25 @@ import (
 	"amanat.example/services/kit/fault"
 )
 
-// A former owner is suspended: the owner goes on without it, and arrivals are taken; readmitted, it asks for what it missed.
+// A former owner is suspended, or the roster drops its referral service: the owner goes on without it, and arrivals are taken; when it is there
+// again, it asks for what it missed.
 func TestASuspendedNodeHoldsUpNobody(t *testing.T) {
+	t.Run("suspended", func(t *testing.T) { holdsUpNobody(t, func(net *network) map[string]bool { return net.suspended }) })
+	t.Run("without the service", func(t *testing.T) { holdsUpNobody(t, func(net *network) map[string]bool { return net.dropped }) })
+}
+
+func holdsUpNobody(t *testing.T, absent func(*network) map[string]bool) {
 	net := newNetwork(t)
 	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
 	name := net.walk(inTransit).GetName()
-	net.suspended["balochistan"] = true
+	absent(net)["balochistan"] = true
 	must(t, punjab.arrive(name))
 	net.settle()
 	must(t, punjab.serve(name))
 	_, err := punjab.CompleteReferral(background, completeRequest(name))
 	must(t, err)
 	net.settle()
-	net.suspended["balochistan"] = false
+	absent(net)["balochistan"] = false
 	net.now = net.now.Add(60 * 24 * time.Hour)
 	origin.fire()
 	net.settle()

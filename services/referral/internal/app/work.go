@@ -312,13 +312,13 @@ func referralAt(node string) *postv1.Address {
 	return &postv1.Address{Node: node, Service: "referral"}
 }
 
-// mail queues a letter to another referral service. A node that takes no part in the network now gets none, and keeps nobody from
-// writing: when it is readmitted its deadlines ask for what it missed, and what it says too late is answered.
+// mail queues a letter to another referral service. A node that takes no part in the network now, or has no such service, gets none, and keeps
+// nobody from writing: when it is there again its deadlines ask for what it missed, and what it says too late is answered.
 func (a *App) mail(tx *kitstore.Tx, o post.Outgoing) error {
-	if !a.takesPart(o.To.GetNode()) {
-		return nil
+	if err := a.Post.Queue(tx, o); !errors.Is(err, post.ErrAbsent) {
+		return err
 	}
-	return a.Post.Queue(tx, o)
+	return nil
 }
 
 // others are the nodes that hear of handover, arrival and end: the origin, the former owners and

@@ -63,9 +63,10 @@ func provisionHub() *cobra.Command {
 	var f hubFlags
 	c := &cobra.Command{
 		Use:   "hub-provision",
-		Short: "Make the streams and the mailboxes at a hub that runs, or bring them up to date; loses nothing",
+		Short: "Make the streams and the mailboxes at a hub that runs, or bring them up to date; loses no letter",
 		Long: "Make the streams and the mailboxes at a hub that runs with what hub-config wrote, or bring them up to date. Do it after\n" +
-			"the first start, after each new version of the roster, and whenever the hub has lost its store. It loses nothing.",
+			"the first start, after each new version of the roster, and whenever the hub has lost its store. It throws away what lies\n" +
+			"there for or from who takes no part any more. No letter is lost: its sender has kept it.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.fill(); err != nil {

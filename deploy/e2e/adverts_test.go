@@ -19,6 +19,7 @@ import (
 
 	"amanat.example/deploy/network"
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
+	identityv1 "amanat.example/proto/amanat/identity/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/advert"
 	"amanat.example/services/kit/identity"
@@ -369,5 +370,16 @@ func TestCapacityStream(t *testing.T) {
 	}
 	if err := publish("b", advert.MaxBytes+1, 'x'); err == nil {
 		t.Error("an advert larger than any is taken")
+	}
+
+	sindh := &identityv1.RosterNode{Node: "sindh", State: identityv1.RosterNode_STATE_ACTIVE, Services: []*identityv1.RosterService{{Service: advert.Service}}}
+	must(t, advert.ClearHub(t.Context(), h.js, []*identityv1.RosterNode{sindh}))
+	if got := state(); got.Msgs != uint64(known) {
+		t.Errorf("%d adverts of an active node are kept, want %d", got.Msgs, known)
+	}
+	sindh.State = identityv1.RosterNode_STATE_SUSPENDED
+	must(t, advert.ClearHub(t.Context(), h.js, []*identityv1.RosterNode{sindh}))
+	if got := state(); got.Msgs != 0 {
+		t.Errorf("%d adverts of a suspended node are kept", got.Msgs)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,8 +18,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	"amanat.example/deploy/disktest"
+	identityv1 "amanat.example/proto/amanat/identity/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/hub"
 	"amanat.example/services/kit/identity"
@@ -341,13 +344,99 @@ func TestFullMailboxIsNoticed(t *testing.T) {
 	posttest.Wait(t, "both arrive", func() bool { return len(punjab.Received()) == 2 && sindh.Unreceipted() == 0 })
 }
 
+// What one sender can leave in a mailbox that nobody reads is bounded by bytes too, and takes no room from another.
+func TestOneSenderFillsNoHub(t *testing.T) {
+	h := startHub(t, posttest.Network(t))
+	const mailbox, most = "amanat.post.punjab." + posttest.Service + ".bulk.", 34 << 20
+	put := func(from string, size int) bool {
+		answer, err := h.admin.Request(mailbox+from+"."+posttest.Service, make([]byte, size), 5*time.Second)
+		must(t, err)
+		return !bytes.Contains(answer.Data, []byte(`"error"`))
+	}
+	if put("sindh", post.MaxParcel+32<<10) {
+		t.Error("a message was taken that is larger than any parcel")
+	}
+	left := 0
+	for put("sindh", post.MaxParcel) {
+		if left += post.MaxParcel; left > most {
+			t.Fatalf("%d bytes were taken, want no more than %d", left, most)
+		}
+	}
+	if left < 8*post.MaxParcel {
+		t.Errorf("%d bytes were taken, which is less than may be under way", left)
+	}
+	if !put("federal", post.MaxParcel) {
+		t.Error("another sender finds no room")
+	}
+}
+
+// What lies at the hub for or from who is not active is thrown away, and nothing more is taken for it. When it is there again, all arrives: its
+// senders have kept it.
+func TestMailOfTheAbsentIsSentAgain(t *testing.T) {
+	root := posttest.Network(t)
+	h := startHub(t, root)
+	sindh, punjab := posttest.NewOffice(t, h, root, "sindh"), posttest.NewOffice(t, h, root, "punjab")
+	holds := func() uint64 {
+		stream, err := h.js.Stream(t.Context(), "POST")
+		must(t, err)
+		return stream.CachedInfo().State.Msgs
+	}
+	provision := func(change func(*identityv1.RosterNode)) {
+		var nodes []*identityv1.RosterNode
+		for _, n := range h.roster.Nodes() {
+			n = proto.CloneOf(n)
+			change(n)
+			nodes = append(nodes, n)
+		}
+		must(t, post.ProvisionHub(t.Context(), h.js, nodes, hubBytes))
+		must(t, post.ClearHub(t.Context(), h.js, nodes))
+	}
+	gone := func(name string, how func(*identityv1.RosterNode)) func(*identityv1.RosterNode) {
+		return func(n *identityv1.RosterNode) {
+			if n.GetNode() == name {
+				how(n)
+			}
+		}
+	}
+	suspended := func(n *identityv1.RosterNode) { n.State = identityv1.RosterNode_STATE_SUSPENDED }
+	dropped := func(n *identityv1.RosterNode) { n.Services = nil }
+	changes := []func(*identityv1.RosterNode){gone("punjab", suspended), gone("punjab", dropped), gone("sindh", suspended)}
+	sindh.Start()
+	var all []string
+	for i, change := range changes {
+		said := fmt.Sprint(i)
+		all = append(all, said)
+		sindh.QueueAll(punjab, postv1.Lane_LANE_BULK, []string{said})
+		posttest.Wait(t, "the hub has it", func() bool { return holds() > 0 })
+		sindh.Stop() // so that it sends nothing between
+		provision(change)
+		if n := holds(); n != 0 {
+			t.Errorf("%d messages lie there for or from who is not active", n)
+		}
+		if _, err := h.js.Publish(t.Context(), "amanat.post.punjab."+posttest.Service+".bulk.federal.federal", []byte("x")); i < 2 && err == nil {
+			t.Error("mail to who is not active is taken")
+		}
+		sindh.Start()
+		provision(func(*identityv1.RosterNode) {})
+	}
+	punjab.Start()
+	posttest.Wait(t, "all arrive", func() bool { return len(punjab.Received()) >= len(all) && sindh.Unreceipted() == 0 })
+	if got := punjab.Received(); !slices.Equal(got, all) {
+		t.Errorf("received %q, want %q", got, all)
+	}
+	posttest.Wait(t, "nothing is left", func() bool { return holds() == 0 })
+}
+
 // A service that dies again and again before it has told the hub of what it read is not kept waiting for that: its mailbox goes on.
 func TestDyingServiceReadsOn(t *testing.T) {
 	h := startHub(t, posttest.Network(t))
-	const subject = "amanat.post.punjab." + posttest.Service + ".bulk.sindh." + posttest.Service
-	for range 250 {
-		_, err := h.admin.Request(subject, []byte("x"), 5*time.Second)
+	for i := range 250 { // of five senders, none of whom may leave so many
+		subject := fmt.Sprintf("amanat.post.punjab.%s.bulk.sindh.%d", posttest.Service, i%5)
+		answer, err := h.admin.Request(subject, []byte("x"), 5*time.Second)
 		must(t, err)
+		if bytes.Contains(answer.Data, []byte(`"error"`)) {
+			t.Fatalf("the mailbox is full: %s", answer.Data)
+		}
 	}
 	for life := range 10 {
 		transport := h.Transport(t, "punjab", posttest.Service)

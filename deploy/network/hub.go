@@ -8,13 +8,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
+	"google.golang.org/protobuf/proto"
 
+	identityv1 "amanat.example/proto/amanat/identity/v1"
 	"amanat.example/services/kit/advert"
 	"amanat.example/services/kit/durable"
 	"amanat.example/services/kit/hub"
@@ -75,17 +78,39 @@ const DefaultHubBytes = post.DefaultHubBytes
 
 func advertBytes(letters int64) int64 { return letters / 8 }
 
+// correspondents are the nodes of the roster, each with those of its services alone that write and read letters. Every node has keys for more: for a
+// gateway and a bus, and for what only the federal node runs. Nobody reads what is sent to these, so they have no mailbox, nor any business at
+// the hub.
+func correspondents(roster *identity.Roster) (nodes []*identityv1.RosterNode) {
+	for _, node := range roster.Nodes() {
+		runs := servicesOf(node.GetProvince())
+		node = proto.CloneOf(node)
+		node.Services = slices.DeleteFunc(node.GetServices(), func(s *identityv1.RosterService) bool {
+			return services[s.GetService()] == nil || !slices.Contains(runs, s.GetService())
+		})
+		nodes = append(nodes, node)
+	}
+	return nodes
+}
+
 // hubUsers says what each service may do at the hub.
 func hubUsers(roster *identity.Roster) []hub.User {
-	return hub.Users(roster.Nodes(), post.Permissions, advert.Permissions)
+	return hub.Users(correspondents(roster), post.Permissions, advert.Permissions)
 }
 
 // provisionHub makes all streams and what is read from them, or brings them up to date.
 func provisionHub(ctx context.Context, js jetstream.JetStream, roster *identity.Roster, letters int64) error {
+	nodes := correspondents(roster)
 	return errors.Join(
-		post.ProvisionHub(ctx, js, roster.Nodes(), letters),
-		advert.ProvisionHub(ctx, js, roster.Nodes(), advertBytes(letters)),
+		post.ProvisionHub(ctx, js, nodes, letters),
+		advert.ProvisionHub(ctx, js, nodes, advertBytes(letters)),
 	)
+}
+
+// clearHub throws away what lies at the hub for or from who takes no part now.
+func clearHub(ctx context.Context, js jetstream.JetStream, roster *identity.Roster) error {
+	nodes := correspondents(roster)
+	return errors.Join(post.ClearHub(ctx, js, nodes), advert.ClearHub(ctx, js, nodes))
 }
 
 // WriteHubConfig writes what a nats-server that runs by itself needs to be the hub of the network under a root: who may do what, as
@@ -151,8 +176,8 @@ func hubKeeperKey(dir string) (nkeys.KeyPair, error) {
 	return key, durable.Create(path, append(seed, '\n'))
 }
 
-// ProvisionHub makes the streams and the mailboxes at a hub that runs with what WriteHubConfig wrote, or brings them up to date. It
-// loses nothing that lies there, and may be called at any time. It is for the federal node, which has the key.
+// ProvisionHub makes the streams and the mailboxes at a hub that runs with what WriteHubConfig wrote, or brings them up to date, and throws away what
+// lies there for or from who takes no part now. No letter is lost by it, and it may be called at any time. It is for the federal node, which has the key.
 func ProvisionHub(ctx context.Context, root, address string, maxBytes int64) error {
 	roster, err := identity.LoadRoster(root, FederalNode)
 	if err != nil {
@@ -188,5 +213,8 @@ func ProvisionHub(ctx context.Context, root, address string, maxBytes int64) err
 	if err != nil {
 		return err
 	}
-	return provisionHub(ctx, js, roster, maxBytes)
+	if err := provisionHub(ctx, js, roster, maxBytes); err != nil {
+		return err
+	}
+	return clearHub(ctx, js, roster)
 }

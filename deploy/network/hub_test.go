@@ -3,8 +3,10 @@ package network_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,6 +35,9 @@ func change(t *testing.T, l *network.Layout, d identity.Draft) *identityv1.Roste
 		}
 	}
 	for _, n := range l.Nodes {
+		if slices.Contains(d.Suspend, n.Name) {
+			continue // who takes no part does not install that
+		}
 		if err := identity.InstallRoster(l.Root, n.Name, file.GetLog()); err != nil {
 			t.Fatal(err)
 		}
@@ -121,6 +126,75 @@ func TestHubFollowsTheRoster(t *testing.T) {
 		t.Errorf("who was there all along was cut off %d times", n)
 	}
 	mailbox(t, steady, "sindh")
+}
+
+// What lies at the hub for and from a node that is suspended is thrown away: nobody would read it, or believe it.
+func TestHubForgetsTheSuspended(t *testing.T) {
+	l := runHub(t)
+	from, to := connect(t, l, l.Root, "balochistan"), connect(t, l, l.Root, "sindh")
+	until(t, "both are let in", func() bool { return from.IsConnected() && to.IsConnected() })
+	waits := func(conn *nats.Conn, node string) int {
+		answer, err := conn.Request("$JS.API.CONSUMER.INFO.POST."+node+"_referral_bulk", nil, time.Second)
+		var info struct {
+			Pending int `json:"num_pending"`
+		}
+		if err != nil || json.Unmarshal(answer.Data, &info) != nil {
+			return -1
+		}
+		return info.Pending
+	}
+	leave := func(conn *nats.Conn, to, from string) {
+		until(t, "the hub takes it", func() bool {
+			answer, err := conn.Request("amanat.post."+to+".referral.bulk."+from+".referral", []byte("x"), time.Second)
+			return err == nil && bytes.Contains(answer.Data, []byte(`"seq"`))
+		})
+	}
+	leave(from, "sindh", "balochistan")
+	leave(to, "balochistan", "sindh")
+	until(t, "both lie there", func() bool { return waits(to, "sindh") > 0 && waits(from, "balochistan") > 0 })
+	change(t, l, identity.Draft{Suspend: []string{"balochistan"}})
+	until(t, "what it left is thrown away", func() bool { return waits(to, "sindh") == 0 })
+	if _, err := to.Request("amanat.post.balochistan.referral.bulk.sindh.referral", []byte("x"), 5*time.Second); !errors.Is(err, nats.ErrNoResponders) {
+		t.Errorf("mail to it is taken: %v", err)
+	}
+	change(t, l, identity.Draft{Readmit: []string{"balochistan"}})
+	until(t, "it has a mailbox again", func() bool { return from.IsConnected() && waits(from, "balochistan") >= 0 })
+	if n := waits(from, "balochistan"); n != 0 {
+		t.Errorf("%d lie there that were for it when it was suspended", n)
+	}
+	leave(to, "balochistan", "sindh")
+}
+
+// Every node has keys for a gateway and a bus, and for services that it does not run. These write no letters and read none: they have no place at the
+// hub, where what is sent to them would lie for ever.
+func TestHubIsForWhoWritesLetters(t *testing.T) {
+	l := runHub(t)
+	conn := connect(t, l, l.Root, "sindh")
+	mailbox(t, conn, "sindh")
+	for to, taken := range map[string]bool{
+		"punjab.protection": true, "punjab.referral": true, "punjab.shelter": true, "federal.federal": true,
+		"punjab.gateway": false, "punjab.bus": false, "punjab.federal": false,
+		"federal.gateway": false, "federal.bus": false, "federal.referral": false,
+	} {
+		_, err := conn.Request("amanat.post."+to+".bulk.sindh.referral", []byte("x"), 5*time.Second)
+		if err != nil && !errors.Is(err, nats.ErrNoResponders) || (err == nil) != taken {
+			t.Errorf("mail to %s: %v, want it taken: %t", to, err, taken)
+		}
+	}
+	for _, service := range []string{network.Gateway, network.Bus, network.Federal} {
+		id, err := identity.Load(l.Root, "sindh", service)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tls, err := id.HubTLS()
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, sign := id.HubNKey()
+		if _, err := nats.Connect("tls://"+l.Address(network.FederalNode, network.Hub), nats.Secure(tls), nats.Nkey(name, sign)); !errors.Is(err, nats.ErrAuthorization) {
+			t.Errorf("the %s of a province is let in: %v", service, err)
+		}
+	}
 }
 
 // What a member asks of its own mailbox the hub answers to whatever subject the member names, its own administration among them. So a stream may be

@@ -51,7 +51,11 @@ func (l *Layout) RunHub(ctx context.Context) error {
 		return err
 	}
 	return runNATS(ctx, options, func(ctx context.Context, s *server.Server) error {
-		if err := h.provision(ctx, s, now); err != nil {
+		err := h.provision(ctx, s, now)
+		if err == nil { // a version may have come while it was down
+			err = h.clear(ctx, s, now)
+		}
+		if err != nil {
 			if ctx.Err() != nil {
 				return nil // it was told to end meanwhile
 			}
@@ -84,6 +88,11 @@ func (h *hubServer) options(roster *identity.Roster) (*server.Options, error) {
 
 // provision makes the streams and the mailboxes.
 func (h *hubServer) provision(ctx context.Context, s *server.Server, roster *identity.Roster) error {
+	return h.keep(s, func(js jetstream.JetStream) error { return provisionHub(ctx, js, roster, DefaultHubBytes) })
+}
+
+// keep does something to the streams.
+func (h *hubServer) keep(s *server.Server, work func(jetstream.JetStream) error) error {
 	conn, err := nats.Connect("", nats.InProcessServer(s), nats.Nkey(h.name, h.keeper.Sign))
 	if err != nil {
 		return err
@@ -93,7 +102,7 @@ func (h *hubServer) provision(ctx context.Context, s *server.Server, roster *ide
 	if err != nil {
 		return err
 	}
-	return provisionHub(ctx, js, roster, DefaultHubBytes)
+	return work(js)
 }
 
 // holdings are how many streams and mailboxes a hub has.
@@ -141,7 +150,12 @@ func (h *hubServer) follow(ctx context.Context, s *server.Server, now *identity.
 	}
 }
 
-// take makes the mailboxes first, so that nobody who is let in finds none.
+// clear throws away what lies there for or from who takes no part now.
+func (h *hubServer) clear(ctx context.Context, s *server.Server, roster *identity.Roster) error {
+	return h.keep(s, func(js jetstream.JetStream) error { return clearHub(ctx, js, roster) })
+}
+
+// take makes the mailboxes first, so that nobody who is let in finds none, and clears up last, when nobody who is shut out can write any more.
 func (h *hubServer) take(ctx context.Context, s *server.Server, roster *identity.Roster) error {
 	if err := h.provision(ctx, s, roster); err != nil {
 		return fmt.Errorf("make the mailboxes: %w", err)
@@ -150,5 +164,8 @@ func (h *hubServer) take(ctx context.Context, s *server.Server, roster *identity
 	if err != nil {
 		return err
 	}
-	return s.ReloadOptions(options)
+	if err := s.ReloadOptions(options); err != nil {
+		return err
+	}
+	return h.clear(ctx, s, roster)
 }

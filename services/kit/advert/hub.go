@@ -69,6 +69,28 @@ func ProvisionHub(ctx context.Context, js jetstream.JetStream, nodes []*identity
 	return nil
 }
 
+// ClearHub throws away the adverts of nodes that are not active now, of which no reader believes any more. They are made again when
+// such a node is back. It is called after ProvisionHub, once the hub has shut out who is not active.
+func ClearHub(ctx context.Context, js jetstream.JetStream, nodes []*identityv1.RosterNode) error {
+	active := map[string]bool{}
+	for _, user := range hub.Users(nodes) {
+		active[user.Node] = active[user.Node] || user.Service == Service
+	}
+	stream, err := js.Stream(ctx, streamName)
+	if err != nil {
+		return fmt.Errorf("look at the hub's stream %s: %w", streamName, err)
+	}
+	for _, node := range nodes {
+		if active[node.GetNode()] {
+			continue
+		}
+		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(fmt.Sprintf("%s.%s.*", subjectRoot, node.GetNode()))); err != nil {
+			return fmt.Errorf("throw away the adverts of %s: %w", node.GetNode(), err)
+		}
+	}
+	return nil
+}
+
 // Permissions are a hub.Grant: a shelter service may advertise its own node's shelters alone, and read with its own reader
 // alone. No other service has a part in it.
 func Permissions(node, service string) []string {

@@ -47,7 +47,8 @@
 //     transaction that counts the last, and only of a file that has its sender's hash and opens. Its
 //     sender keeps it as long as the letters that carry it. What no table knows is removed at the start.
 //   - While the hub is away a letter costs what it always costs, and the attempts to send do not grow with what waits.
-//   - The hub keeps mail for mailboxes of the roster alone, and so much of a sender's in each.
+//   - The hub keeps mail between services that are active alone, and so much of a sender's in each mailbox. What it throws away beyond that is
+//     sent again.
 //   - A file is sent again so often and no more, however often its receiver asks.
 //   - What the broker sees is addresses, sizes and sequences. A body whose type has marked fields
 //     is sealed by itself as well, so that it lies sealed in the outbox and in quarantine.

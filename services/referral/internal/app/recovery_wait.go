@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -34,18 +35,16 @@ func (a *App) waitFor(tx *kitstore.Tx, w *referralv1.WaitingRecord) error {
 		}
 		w.Incarnation = known[w.GetFromNode()]
 	}
-	number := uint64(0)
+	last := uint64(0)
 	waits := kitstore.Range{Prefix: kitstore.K(w.GetFromNode(), w.GetReferral())}
-	if err := store.Waiting.Scan(tx, waits, func(_ kitstore.Key, _ *referralv1.WaitingRecord) error { number++; return nil }); err != nil {
+	err := store.Waiting.Scan(tx, waits, func(key kitstore.Key, _ *referralv1.WaitingRecord) error {
+		last = binary.BigEndian.Uint64(key[len(key)-8:]) // not how many there are: those before it may be done
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	for {
-		number++
-		err := store.Waiting.Insert(tx, kitstore.K(w.GetFromNode(), w.GetReferral(), number), w)
-		if !errors.Is(err, kitstore.ErrExists) { // rows before it may be gone
-			return err
-		}
-	}
+	return store.Waiting.Insert(tx, kitstore.K(w.GetFromNode(), w.GetReferral(), last+1), w)
 }
 
 // standsStill says that the referral which a letter is about stands still until other nodes have answered; once, that the letter is to be tried
@@ -231,6 +230,9 @@ func (a *App) doOne(ctx context.Context, row kitstore.Row[*referralv1.WaitingRec
 		}
 		return a.doWaited(tx, row.Value)
 	})
+	if _, ok := errors.AsType[*standsStill](err); ok {
+		return false, nil
+	}
 	refused, ok := errors.AsType[*Refused](err)
 	if !ok {
 		return done, err
@@ -333,7 +335,10 @@ func (a *App) applyWaited(tx *kitstore.Tx, w *referralv1.WaitingRecord) (err err
 		return refuse(post.ReasonSeal)
 	}
 	err = apply(tx, from, letter)
-	if s, ok := errors.AsType[*standsStill](err); ok && s.once && w.GetPutBehind() {
+	switch s, ok := errors.AsType[*standsStill](err); {
+	case ok && !s.once:
+		return err // it keeps its place
+	case ok && w.GetPutBehind():
 		a.Log.Warn("an answer to an offer is let go: nothing came that it follows", logging.Referral(s.referral), logging.Peer(w.GetFromNode(), "referral"))
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -17,7 +18,6 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
-	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/post"
@@ -151,10 +151,14 @@ func (a *App) recover(ctx context.Context) (next time.Time, err error) {
 	}
 	blocked := map[group]bool{}
 	if record.GetThawTime() == nil {
-		_, err := a.doWaiting(ctx, kitstore.Range{}, false, blocked)
+		failed, err := a.doWaiting(ctx, kitstore.Range{}, false, blocked)
+		if seldom := a.Now().Add(askSeldom); failed && (next.IsZero() || seldom.Before(next)) {
+			next = seldom
+		}
 		return next, err
 	}
-	if err := a.joinOffers(ctx); err != nil {
+	parted, err := a.joinOffers(ctx, blocked)
+	if err != nil {
 		return next, err
 	}
 	// What this node owes goes first: before that the referral stands still for the others' letters too.
@@ -166,18 +170,19 @@ func (a *App) recover(ctx context.Context) (next time.Time, err error) {
 	if err != nil {
 		return next, err
 	}
-	if own || others {
+	if parted || own || others {
 		return a.Now().Add(askSeldom), nil
 	}
 	return time.Time{}, a.endRecovery(ctx)
 }
 
-// group is what waits in order: of one node about one referral.
+// group is what waits in order: of one node about one referral; without a node, all about one referral.
 type group struct{ node, referral string }
 
 // doWaiting does what waited, in order for each node and referral. Before the thaw only what nothing stands in the way of. What a rule refuses,
-// where none should, waits on, and what is behind it: a service that stopped by it would stop at every start.
-func (a *App) doWaiting(ctx context.Context, whose kitstore.Range, thawed bool, blocked map[group]bool) (refused bool, err error) {
+// where none should, or what cannot be done for another reason, waits on, and what is behind it: a service that stopped by it would stop at every
+// start. failed says that there is such.
+func (a *App) doWaiting(ctx context.Context, whose kitstore.Range, thawed bool, blocked map[group]bool) (failed bool, err error) {
 	for {
 		var rows []kitstore.Row[*referralv1.WaitingRecord]
 		var next kitstore.Key
@@ -186,25 +191,27 @@ func (a *App) doWaiting(ctx context.Context, whose kitstore.Range, thawed bool, 
 			return err
 		})
 		if err != nil {
-			return refused, err
+			return failed, err
 		}
 		for _, row := range rows {
 			of := group{row.Value.GetFromNode(), row.Value.GetReferral()}
-			if blocked[of] {
+			if blocked[of] || blocked[group{referral: of.referral}] {
 				continue
 			}
 			done, err := a.doOne(ctx, row, thawed)
-			if _, ok := errors.AsType[*fault.Error](err); ok {
-				a.Log.Error("what waited for the recovery is refused, which is a fault of this service; it waits on", logging.Referral(row.Value.GetReferral()), logging.Err(err))
-				done, err, refused = false, nil, true
-			}
-			if err != nil {
-				return refused, err
+			switch {
+			case err == nil:
+			case stops(ctx, err):
+				return failed, err
+			default:
+				a.Log.Error("what waited for the recovery cannot be done, which is a fault of this service; it waits on, and is tried again",
+					logging.Referral(of.referral), logging.Err(err))
+				done, failed = false, true
 			}
 			blocked[of] = !done
 		}
 		if next == nil {
-			return refused, nil
+			return failed, nil
 		}
 		whose.After = next
 	}
@@ -401,32 +408,57 @@ func (o *received) goOn() error {
 	return o.put()
 }
 
-// joinOffers writes offers of this node's own, which others hold, behind the chains they follow, until none follows any more.
-func (a *App) joinOffers(ctx context.Context) error {
+// joinOffers writes offers of this node's own, which others hold, behind the chains they follow, until none follows any more. Where one cannot be
+// written its referral stands still as a whole: the offer is not lost, and another event would stand at its position.
+func (a *App) joinOffers(ctx context.Context, blocked map[group]bool) (failed bool, err error) {
 	for joined := true; joined; {
 		joined = false
-		err := a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-			return store.Waiting.Scan(tx, kitstore.Range{}, func(key kitstore.Key, w *referralv1.WaitingRecord) error {
-				if w.GetOffered() == nil {
-					return nil
+		var rows []kitstore.Row[*referralv1.WaitingRecord]
+		err := a.DB.View(ctx, func(r kitstore.Reader) error {
+			return store.Waiting.Scan(r, kitstore.Range{}, func(key kitstore.Key, w *referralv1.WaitingRecord) error {
+				if w.GetOffered() != nil {
+					rows = append(rows, kitstore.Row[*referralv1.WaitingRecord]{Key: slices.Clone(key), Value: w})
 				}
-				held, err := chainOf(tx, w.GetReferral())
-				if err != nil {
-					return err
-				}
-				done, err := a.continueWith(tx, held, w.GetOffered())
-				if !done || err != nil {
-					return err
-				}
-				joined = true
-				return store.Waiting.Delete(tx, key)
+				return nil
 			})
 		})
 		if err != nil {
-			return err
+			return failed, err
+		}
+		for _, row := range rows {
+			whole := group{referral: row.Value.GetReferral()}
+			if blocked[whole] {
+				continue
+			}
+			done, err := a.joinOffer(ctx, row)
+			switch {
+			case err == nil:
+				joined = joined || done
+			case stops(ctx, err):
+				return failed, err
+			default:
+				a.Log.Error("an offer that came back from another node cannot be written now; its referral stands still, and it is tried again",
+					logging.Referral(whole.referral), logging.Err(err))
+				blocked[whole], failed = true, true
+			}
 		}
 	}
-	return nil
+	return failed, nil
+}
+
+// joinOffer writes one of them; false where it does not follow.
+func (a *App) joinOffer(ctx context.Context, row kitstore.Row[*referralv1.WaitingRecord]) (done bool, err error) {
+	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		held, err := chainOf(tx, row.Value.GetReferral())
+		if err != nil {
+			return err
+		}
+		if done, err = a.continueWith(tx, held, row.Value.GetOffered()); !done || err != nil {
+			return err
+		}
+		return store.Waiting.Delete(tx, row.Key)
+	})
+	return done && err == nil, err
 }
 
 // voidOffer tells a node that this one's chain does not hold an offer made to it: all who knew what went before it have lost that.

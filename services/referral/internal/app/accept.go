@@ -202,14 +202,8 @@ func (a *App) held(tx *kitstore.Tx, r outbox.Result) error {
 		if o.record.GetHold() != "" || hold == nil || hold.GetState() != shelterv1.Hold_STATE_HELD {
 			return nil
 		}
-		o.record.Hold, o.record.Fence = hold.GetName(), hold.GetFence() // the offer ended while the shelter was asked: nobody else gives this bed back
-		if came, err := o.came(); came || err != nil {
-			return errors.Join(err, o.admitAtOnce(heldBed))
-		}
-		if err := o.release(); err != nil {
-			return err
-		}
-		return o.put()
+		o.record.Hold, o.record.Fence = hold.GetName(), hold.GetFence() // the offer ended while the shelter was asked: see heldForAll
+		return o.putHeld()
 	}
 	switch {
 	case r.Fault != nil:
@@ -238,10 +232,23 @@ func (a *App) held(tx *kitstore.Tx, r outbox.Result) error {
 
 // putHeld stores an offer for which a bed is held now: a person who has come meanwhile is given it.
 func (o *received) putHeld() error {
-	if came, err := o.came(); came || err != nil {
-		return errors.Join(err, o.admitAtOnce(heldBed))
+	if given, err := o.giveBed(); given || err != nil {
+		return err
 	}
 	return o.put()
+}
+
+// giveBed gives the bed that is held to the person, where they are here; false where they are not.
+func (o *received) giveBed() (bool, error) {
+	came, err := o.came()
+	if !came || err != nil {
+		return false, err
+	}
+	b, err := o.bed()
+	if err != nil {
+		return false, err
+	}
+	return true, o.admitAtOnce(b)
 }
 
 // came says that the person is here: this node has said so, and nobody has followed yet, or it owns the referral since.

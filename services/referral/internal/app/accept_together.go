@@ -92,7 +92,8 @@ func (a *App) copyAnnex(ctx context.Context, referral string, annex *custodyv1.A
 	return a.newAnnex(referral, content)
 }
 
-// heldForAll takes in what became of a hold for an acceptance, and for those accepted with it.
+// heldForAll takes in what became of a hold for an acceptance, and for those accepted with it. Where the acceptance is over by then, the beds are
+// for whoever of them has come, and then for all of them; else they are given back: nobody else does.
 func (a *App) heldForAll(tx *kitstore.Tx, r outbox.Result) error {
 	if err := a.held(tx, r); err != nil {
 		return err
@@ -102,24 +103,36 @@ func (a *App) heldForAll(tx *kitstore.Tx, r outbox.Result) error {
 		return err
 	}
 	hold, _ := r.Reply.(*shelterv1.Hold)
-	freed := false
+	placed := hold.GetState() == shelterv1.Hold_STATE_HELD && lead.record.GetHold() == hold.GetName()
+	used := lead.record.GetState() == custodyv1.OfferState_OFFER_STATE_ACCEPTED || lead.record.GetAdmitted()
 	err = lead.eachWith(func(other *received) error {
-		switch {
-		case other.record.GetState() != custodyv1.OfferState_OFFER_STATE_ACCEPTING:
-			return nil
-		case lead.record.GetState() == custodyv1.OfferState_OFFER_STATE_ACCEPTED:
-			return other.heldWith(lead, hold)
-		}
-		freed, other.record.HoldOf = true, ""
-		if r.Fault != nil {
-			return other.notHeld(r.Fault.Reason())
-		}
-		return other.notHeld(fault.HoldEnded)
+		came, err := other.came()
+		used = used || placed && came
+		return err
 	})
-	if err != nil || !freed || rules.Open(lead.record.GetState()) {
+	if err != nil {
 		return err
 	}
-	if err := lead.release(); err != nil { // it ended while the shelter was asked, and nobody needs the beds any more
+	err = lead.eachWith(func(other *received) error {
+		switch accepting := other.record.GetState() == custodyv1.OfferState_OFFER_STATE_ACCEPTING; {
+		case accepting && used:
+			return other.heldWith(lead, hold)
+		case accepting:
+			other.record.HoldOf = ""
+			if r.Fault != nil {
+				return other.notHeld(r.Fault.Reason())
+			}
+			return other.notHeld(fault.HoldEnded)
+		case placed:
+			_, err := other.giveBed()
+			return err
+		}
+		return nil
+	})
+	if err != nil || used || !placed {
+		return err
+	}
+	if err := lead.release(); err != nil {
 		return err
 	}
 	return lead.put()

@@ -261,3 +261,40 @@ func TestAcceptingAnswersInTime(t *testing.T) {
 		t.Errorf("%v was waited for until %v, the caller waits until %v", shown.GetState(), commands.until, end)
 	}
 }
+
+// One of those who go together is there before the shelter answers for their beds, and by then the offers are over, of all or of one: the beds are
+// not given back, and who is still asked for has a place in the same stay.
+func TestTheBedsAreForWhoeverOfThemIsThere(t *testing.T) {
+	for who := range 3 {
+		for over := range 4 { // the offer of one is over, or of all
+			net, origin, punjab, _ := newOwnerNetwork(t)
+			net.again = false
+			family := net.family()
+			punjab.silent = true
+			_, err := punjab.AcceptOffer(background, net.togetherRequest(punjab, family), actor)
+			must(t, err)
+			must(t, origin.withdraw(family[over%3].GetOffers()[0].GetName(), "NEEDS_CHANGED"))
+			for i := 0; i < len(net.sent); i++ { // the others' owner has taken theirs back too, and that is heard of now, or not yet
+				if m := net.sent[i]; over == 3 || m.out.Subject == family[over].GetName() {
+					net.deliver(i)
+					i--
+				}
+			}
+			_, err = punjab.assert(family[who].GetName())
+			must(t, err)
+			punjab.silent = false
+			punjab.runCommands()
+			if want := []string{"PlaceHold", "ConfirmHold", "AdmitHold"}; !slices.Equal(punjab.calls, want) {
+				t.Errorf("%d is there, and the offer of %d is over: the shelter was asked %v", who, over, punjab.calls)
+			}
+			for i, v := range family {
+				o := punjab.offer(v.GetOffers()[0].GetName())
+				if gone := over == 3 || i == over; gone != (o.GetState() == offerWithdrawn) || !gone && o.GetState() != custodyv1.OfferState_OFFER_STATE_ACCEPTED {
+					t.Errorf("%d is there, and the offer of %d is over: that of %d is %v", who, over, i, o.GetState())
+				}
+			}
+			net.settle()
+			net.came(family[who].GetName(), "punjab")
+		}
+	}
+}

@@ -286,7 +286,7 @@ func (a *App) promised(tx *kitstore.Tx, r outbox.Result) error {
 	if err != nil {
 		return err
 	}
-	if b == madeBed { // somebody came meanwhile; whether the shelter still calls that a hold is all one
+	if b == madeBed && !over(r.Fault) { // somebody came meanwhile; whether the shelter still calls that a hold is all one
 		return errors.Join(o.promise(), o.put())
 	}
 	hold, _ := r.Reply.(*shelterv1.Hold)
@@ -305,7 +305,7 @@ func (a *App) promised(tx *kitstore.Tx, r outbox.Result) error {
 	} else {
 		reply.Body = &custodyv1.Reply_AcceptanceWithdrawn{AcceptanceWithdrawn: &custodyv1.AcceptanceWithdrawn{Reason: codes.DeclineHoldEnded}}
 		// What the shelter has not ended itself is given back, also what was confirmed in another life of its store.
-		if r.Fault != nil && (r.Fault.Reason() == fault.HoldEnded || r.Fault.Reason() == fault.Missing) {
+		if over(r.Fault) {
 			if err := o.holdOver(); err != nil {
 				return err
 			}

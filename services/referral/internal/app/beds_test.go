@@ -12,6 +12,7 @@ import (
 	eventsv1 "amanat.example/proto/amanat/events/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/kit/fault"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/app"
 )
@@ -293,6 +294,47 @@ func TestTheBedsAreForWhoeverOfThemIsThere(t *testing.T) {
 					t.Errorf("%d is there, and the offer of %d is over: that of %d is %v", who, over, i, o.GetState())
 				}
 			}
+			net.settle()
+			net.came(family[who].GetName(), "punjab")
+		}
+	}
+}
+
+// The hold for all has ended when the first of them comes, and the shelter says so to what was asked of it then. Whoever is here has no bed, which a
+// person is told; what rests on their bed is taken back, or asks to be let go.
+func TestThereIsNoStayForAnyOfThem(t *testing.T) {
+	ended := fault.New(fault.HoldEnded, "Ended.")
+	for who := range 3 {
+		for _, state := range []custodyv1.OfferState{
+			custodyv1.OfferState_OFFER_STATE_ACCEPTED, custodyv1.OfferState_OFFER_STATE_CONFIRMED, custodyv1.OfferState_OFFER_STATE_READY,
+		} {
+			net, origin, punjab, _ := newOwnerNetwork(t)
+			net.again = false
+			origin.AutoConfirm = state == custodyv1.OfferState_OFFER_STATE_READY
+			family := net.family()
+			net.acceptAll(punjab, family)
+			punjab.silent = true
+			if state == custodyv1.OfferState_OFFER_STATE_CONFIRMED {
+				must(t, origin.confirm(origin.lastOffer(family[0].GetName()).GetName()))
+				net.settle()
+			}
+			_, err := punjab.assert(family[who].GetName())
+			must(t, err)
+			for method := range punjab.Results() {
+				if method != shelterv1.ShelterService_ReleaseHold_FullMethodName {
+					punjab.refuse[method] = ended
+				}
+			}
+			punjab.silent = false
+			punjab.runCommands()
+			for i, v := range family {
+				o := punjab.offer(v.GetOffers()[0].GetName())
+				lost := o.GetState() == custodyv1.OfferState_OFFER_STATE_LAPSED || o.GetReleaseReason() != ""
+				if told := punjab.told("referral.offer.bed-lost.v1", o.GetName()) > 0; i == who && !told || i != who && !lost {
+					t.Errorf("%v, and %d is there: the offer of %d is %v; told: %t", state, who, i, o, told)
+				}
+			}
+			clear(punjab.refuse)
 			net.settle()
 			net.came(family[who].GetName(), "punjab")
 		}

@@ -12,6 +12,7 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
+	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/post"
@@ -356,5 +357,29 @@ func (a *App) admitted(tx *kitstore.Tx, r outbox.Result) error {
 	if err := o.put(); err != nil || r.Fault == nil {
 		return err
 	}
-	return errors.Join(a.noted(tx, r), o.hereWithoutBed())
+	if err := a.noted(tx, r); err != nil || !over(r.Fault) {
+		return errors.Join(err, o.hereWithoutBed())
+	}
+	lead, err := o.lead()
+	if err != nil {
+		return err
+	}
+	if err := lead.withoutBed(); err != nil {
+		return err
+	}
+	return lead.eachWith((*received).withoutBed)
+}
+
+// withoutBed does what follows for one whose bed was in a hold that was to become a stay, and has ended: a person is told of whoever is here, and
+// what rests on the bed of another is taken back.
+func (o *received) withoutBed() error {
+	if o.record.GetAdmitted() {
+		return o.hereWithoutBed()
+	}
+	return o.loseBed()
+}
+
+// over says that the shelter service refused a command because the hold has ended.
+func over(refused *fault.Error) bool {
+	return refused != nil && (refused.Reason() == fault.HoldEnded || refused.Reason() == fault.Missing)
 }

@@ -186,7 +186,11 @@ func (n *node) shelter(c outbox.Command) (proto.Message, *fault.Error) {
 		return h, nil
 	case *shelterv1.ConfirmHoldRequest:
 		h := n.holds[r.GetName()]
-		if h.GetState() != shelterv1.Hold_STATE_HELD && h.GetState() != shelterv1.Hold_STATE_CONFIRMED {
+		switch h.GetState() {
+		case shelterv1.Hold_STATE_HELD, shelterv1.Hold_STATE_CONFIRMED:
+		case shelterv1.Hold_STATE_OCCUPIED:
+			return nil, fault.New(fault.WrongState, "Admitted.")
+		default:
 			return nil, fault.New(fault.HoldEnded, "Ended.")
 		}
 		h.State, h.Location = shelterv1.Hold_STATE_CONFIRMED, &shelterv1.Location{Address: shelterAddress, Phone: "+924211111111"}

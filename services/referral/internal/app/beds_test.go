@@ -340,3 +340,28 @@ func TestThereIsNoStayForAnyOfThem(t *testing.T) {
 		}
 	}
 }
+
+// Of those who go together one has come, and a shelter service that was restored has no beds for them any more: a person is told of who is here,
+// whoever it is, and of those who are promised a place, and the owner is asked, once, to let these go.
+func TestAStayForAllIsLost(t *testing.T) {
+	for who := range 3 {
+		net, _, punjab, _ := newOwnerNetwork(t)
+		net.again = false
+		family := net.family()
+		net.acceptAll(punjab, family)
+		_, err := punjab.assert(family[who].GetName())
+		must(t, err)
+		net.settle()
+		for range 2 {
+			must(t, punjab.ReconcileShelter(background, &listed{lost: []string{family[0].GetOffers()[0].GetName()}}))
+			net.settle()
+		}
+		for i, v := range family {
+			o := punjab.offer(v.GetOffers()[0].GetName())
+			told, asked := punjab.told("referral.offer.bed-lost.v1", o.GetName()), punjab.told("referral.offer.release-requested.v1", v.GetName())
+			if i == who && (told == 0 || asked > 0) || i != who && (told != 1 || asked != 1 || o.GetReleaseReason() != "HOLD_ENDED") {
+				t.Errorf("%d is there: of %d it is told %d times, and release asked for %d times: %v", who, i, told, asked, o)
+			}
+		}
+	}
+}

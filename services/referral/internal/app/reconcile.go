@@ -76,7 +76,10 @@ func (a *App) placeLost(ctx context.Context, offer string) error {
 			return err
 		}
 		if o.record.GetHoldOver() {
-			return o.hereWithoutBed()
+			if err := o.stayLost(); err != nil {
+				return err
+			}
+			return o.eachWith((*received).stayLost)
 		}
 		promised := rules.Promised(o.record.GetState())
 		err = o.eachWith(func(other *received) error {
@@ -88,6 +91,18 @@ func (a *App) placeLost(ctx context.Context, offer string) error {
 		}
 		return o.bedLost()
 	})
+}
+
+// stayLost is placeLost for one whose bed is in a stay by now, since somebody came: the bed of another may be promised still.
+func (o *received) stayLost() error {
+	known := o.record.GetReleaseRequested() || o.record.GetHoldOf() != "" && o.record.GetHoldOver()
+	switch {
+	case o.record.GetAdmitted():
+		return o.hereWithoutBed()
+	case o.record.GetState() == custodyv1.OfferState_OFFER_STATE_READY && !known:
+		return o.loseBed()
+	}
+	return nil
 }
 
 // hereWithoutBed tells a person that somebody is here for whom the shelter has no bed in its books: they must be entered where they lie.

@@ -199,8 +199,11 @@ func (a *App) held(tx *kitstore.Tx, r outbox.Result) error {
 	}
 	hold, _ := r.Reply.(*shelterv1.Hold)
 	if o.record.GetState() != custodyv1.OfferState_OFFER_STATE_ACCEPTING {
-		if o.record.GetHold() != "" || hold == nil || hold.GetState() != shelterv1.Hold_STATE_HELD {
+		switch {
+		case o.record.GetHold() != "":
 			return nil
+		case hold.GetState() != shelterv1.Hold_STATE_HELD:
+			return o.askedInVain()
 		}
 		o.record.Hold, o.record.Fence = hold.GetName(), hold.GetFence() // the offer ended while the shelter was asked: see heldForAll
 		return o.putHeld()
@@ -236,6 +239,16 @@ func (o *received) putHeld() error {
 		return err
 	}
 	return o.put()
+}
+
+// askedInVain tells a person that there is no bed for somebody who is here, of whose acceptance nobody hears any more: it was over before the
+// shelter service refused the bed.
+func (o *received) askedInVain() error {
+	came, err := o.came()
+	if !came || err != nil {
+		return err
+	}
+	return o.tellBedLost()
 }
 
 // giveBed gives the bed that is held to the person, where they are here; false where they are not.

@@ -126,6 +126,8 @@ func (a *App) heldForAll(tx *kitstore.Tx, r outbox.Result) error {
 		case placed:
 			_, err := other.giveBed()
 			return err
+		case lead.record.GetHold() == "":
+			return other.askedInVain()
 		}
 		return nil
 	})

@@ -110,6 +110,10 @@ func (o *received) hereWithoutBed() error {
 	if !o.record.GetAdmitted() {
 		return nil
 	}
+	return o.tellBedLost()
+}
+
+func (o *received) tellBedLost() error {
 	o.Log.Error("somebody is here for whom the shelter service has no bed; enter them where they lie", logging.Resource("offer", o.name))
 	return o.Events.Append(o.tx, "referral.offer.bed-lost.v1", o.name, o.Now(), o.changed(o.record.GetState()))
 }

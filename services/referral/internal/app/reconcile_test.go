@@ -209,3 +209,43 @@ func TestABedIsKeptUntilItIsAStay(t *testing.T) {
 		})
 	}
 }
+
+// Somebody comes while the shelter service has not answered for the bed, and by then the acceptance is over. The bed may be held already: it is not given
+// back when the files are compared. Where the shelter refuses it then, a person is told of each who is here: nobody looks at that acceptance any more.
+func TestABedThatIsAskedForIsKeptForWhoIsHere(t *testing.T) {
+	for name, refusal := range map[string]*fault.Error{"held": nil, "refused": fault.New(fault.HoldEnded, "No.")} {
+		for _, followed := range []bool{false, true} {
+			for who := range 3 {
+				net, origin, punjab, _ := newOwnerNetwork(t)
+				net.again = false
+				family := net.family()
+				punjab.silent = true
+				_, err := punjab.AcceptOffer(background, net.togetherRequest(punjab, family), actor)
+				must(t, err)
+				must(t, origin.withdraw(family[0].GetOffers()[0].GetName(), "NEEDS_CHANGED"))
+				net.settle()
+				if got := punjab.stages(); len(got) != 0 {
+					t.Errorf("before anybody is here the beds are %v", got)
+				}
+				_, err = punjab.assert(family[who].GetName())
+				must(t, err)
+				if followed {
+					net.settle()
+				}
+				if got := punjab.stages(); !slices.Equal(got, []shelterv1.LiveOffer_Stage{shelterv1.LiveOffer_STAGE_TENTATIVE}) {
+					t.Errorf("%s, followed: %t; before the shelter has answered for %d the beds are %v", name, followed, who, got)
+				}
+				told := 0
+				if refusal != nil {
+					punjab.refuse[shelterv1.ShelterService_PlaceHold_FullMethodName], told = refusal, 1
+				}
+				punjab.silent = false
+				net.settle()
+				if n := punjab.told("referral.offer.bed-lost.v1", family[who].GetName()); n != told || len(punjab.eventsOf("referral.offer.bed-lost.v1")) != told {
+					t.Errorf("%s, followed: %t; people are told %d times that there is no bed for %d, want %d", name, followed, n, who, told)
+				}
+				net.came(family[who].GetName(), "punjab")
+			}
+		}
+	}
+}

@@ -39,6 +39,10 @@ func Stage(o *referralv1.OfferRecord, held *referralv1.Referral, node string, wa
 		case live:
 			return shelterv1.LiveOffer_STAGE_PROMISED
 		}
+	default: // it is over, and the shelter has not answered yet what it was asked for: whoever is here gets that bed
+		if o.GetGroup() != "" && o.GetHold() == "" && (waiting || live && care) {
+			return shelterv1.LiveOffer_STAGE_TENTATIVE
+		}
 	}
 	return shelterv1.LiveOffer_STAGE_UNSPECIFIED
 }

@@ -67,4 +67,17 @@ func TestStage(t *testing.T) {
 			t.Errorf("%v, without its bed: %v", state, got)
 		}
 	}
+	// A bed that is asked for, and no answer yet: what an offer that is over asked for is kept for whoever is here.
+	for _, state := range offerStates {
+		asked, here := &referralv1.OfferRecord{State: state, Group: "nodes/punjab/shelters/a1/groups/b1"}, want[state]
+		if here == shelterv1.LiveOffer_STAGE_UNSPECIFIED && state != fulfilled {
+			here = tentative
+		}
+		if got := rules.Stage(asked, nil, "punjab", true, false); got != here {
+			t.Errorf("%v, with a person who waits for its bed: %v, want %v", state, got, here)
+		}
+		if got := rules.Stage(asked, nil, "punjab", false, false); got != want[state] {
+			t.Errorf("%v, with a bed that is asked for: %v, want %v", state, got, want[state])
+		}
+	}
 }

@@ -264,11 +264,14 @@ func (o *received) giveBed() (bool, error) {
 	return true, o.admitAtOnce(b)
 }
 
-// came says that the person is here: this node has said so, and nobody has followed yet, or it owns the referral since.
+// came says that the person is here and has no bed yet: this node has said that they came, and nobody has followed, or it owns the referral since.
 func (o *received) came() (bool, error) {
 	arrival, err := optional(store.Arrivals.Get(o.tx, kitstore.K(o.event.GetReferral())))
-	if err != nil || arrival == nil || !arrival.GetTaken() {
-		return arrival != nil, err
+	if err != nil || arrival == nil || arrival.GetWalkIn() {
+		return false, err
+	}
+	if !arrival.GetTaken() {
+		return true, nil
 	}
 	chain, err := chainOf(o.tx, o.event.GetReferral())
 	if err != nil || chain == nil {

@@ -383,6 +383,28 @@ func TestAssertedArrivalTakesABed(t *testing.T) {
 			t.Errorf("followed: %t; the shelter was asked %v", followed, dest.calls)
 		}
 	}
+	for _, followed := range []bool{false, true} { // the same, and a bed group is named: the child has that bed, and no other
+		net := newNetwork(t)
+		referral, offer := net.asked()
+		dest := net.nodes["punjab"]
+		dest.silent = true
+		_, err := dest.AcceptOffer(background, acceptRequest(offer), actor)
+		must(t, err)
+		_, err = dest.AssertArrival(background, &referralv1.AssertArrivalRequest{
+			Name: referral, Unit: "nodes/punjab/units/centre", Identification: []string{"ESCORT_STATEMENT"}, Note: theNote,
+			Group: "nodes/punjab/shelters/a1/groups/b1",
+		}, actor)
+		must(t, err)
+		if followed {
+			net.settle()
+		}
+		dest.silent = false
+		net.settle()
+		net.came(referral, "punjab")
+		if want := []string{"PlaceHold", "AdmitWalkIn", "ReleaseHold"}; !slices.Equal(dest.calls, want) {
+			t.Errorf("followed: %t, and a group is named; the shelter was asked %v", followed, dest.calls)
+		}
+	}
 	{ // the child comes while the shelter is asked to promise the bed, and comparing makes it a stay before its turn
 		net := newNetwork(t)
 		referral, offer := net.asked()

@@ -215,7 +215,7 @@ func (a *App) held(tx *kitstore.Tx, r outbox.Result) error {
 		return o.notHeld(fault.HoldEnded)
 	}
 	o.record.State = custodyv1.OfferState_OFFER_STATE_ACCEPTED
-	o.record.Hold, o.record.Fence = hold.GetName(), hold.GetFence()
+	o.record.Hold, o.record.Fence, o.record.HoldOver = hold.GetName(), hold.GetFence(), false // it may have had another, which is over
 	err = o.reply(&custodyv1.Reply{
 		Actor: o.record.GetActor(), AnnexCommitment: o.record.GetAnnexCommitment(),
 		Body: &custodyv1.Reply_Accepted{Accepted: &custodyv1.Accepted{Hold: hold.GetName(), HoldExpireTime: hold.GetExpireTime(), Fence: hold.GetFence()}},

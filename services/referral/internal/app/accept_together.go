@@ -142,7 +142,7 @@ func (a *App) heldForAll(tx *kitstore.Tx, r outbox.Result) error {
 
 // heldWith answers that this offer is accepted: its bed is in the hold of another.
 func (o *received) heldWith(lead *received, hold *shelterv1.Hold) error {
-	o.record.State, o.record.Fence = custodyv1.OfferState_OFFER_STATE_ACCEPTED, lead.record.GetFence()
+	o.record.State, o.record.Fence, o.record.HoldOver = custodyv1.OfferState_OFFER_STATE_ACCEPTED, lead.record.GetFence(), false
 	err := o.reply(&custodyv1.Reply{
 		Actor: o.record.GetActor(), AnnexCommitment: o.record.GetAnnexCommitment(),
 		Body: &custodyv1.Reply_Accepted{Accepted: &custodyv1.Accepted{Hold: hold.GetName(), HoldExpireTime: hold.GetExpireTime()}},

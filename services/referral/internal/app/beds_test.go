@@ -365,3 +365,38 @@ func TestAStayForAllIsLost(t *testing.T) {
 		}
 	}
 }
+
+// The shelter refuses the bed and a question is put; the node is put back to before that, and the shelter holds the bed after all, for an offer that is
+// not being accepted: it is given back. The hold of the next acceptance is another, and is kept.
+func TestAHoldAfterOneThatWasGivenBack(t *testing.T) {
+	net := newNetwork(t)
+	_, offer := net.asked()
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	origin.AutoConfirm = true
+	punjab.silent = true
+	_, err := punjab.AcceptOffer(background, acceptRequest(offer), actor)
+	must(t, err)
+	old := punjab.copy()
+	punjab.refuse[shelterv1.ShelterService_PlaceHold_FullMethodName] = fault.New(fault.HoldEnded, "No.")
+	punjab.silent = false
+	punjab.runCommands()
+	clear(punjab.refuse)
+	_, err = punjab.AskQuestion(background, &referralv1.AskQuestionRequest{Name: offer, Topic: "HEALTH", Note: theNote}, actor)
+	must(t, err)
+	net.settle()
+	punjab.restore(old, true, false)
+	punjab.silent = true // nothing is taken in before all have answered
+	net.heal()
+	punjab.silent = false
+	net.settle()
+	_, err = origin.AnswerQuestion(background, &referralv1.AnswerQuestionRequest{Name: offer, Note: theNote}, actor)
+	must(t, err)
+	net.settle()
+	for range 2 { // the first asks for the hold that was given back
+		_, _ = punjab.AcceptOffer(background, acceptRequest(offer), actor)
+		net.settle()
+	}
+	if o := punjab.offer(offer); o.GetState() != custodyv1.OfferState_OFFER_STATE_READY || !slices.Equal(punjab.stages(), []shelterv1.LiveOffer_Stage{shelterv1.LiveOffer_STAGE_PROMISED}) {
+		t.Errorf("the offer is %v, and the shelter was asked %v", o, punjab.calls)
+	}
+}

@@ -53,8 +53,10 @@ func (a *App) ReconcileShelter(ctx context.Context, shelter Shelter) error {
 			return fmt.Errorf("compare with the shelter: %w", err)
 		}
 		for _, offer := range reply.GetLost() {
-			if err := a.placeLost(ctx, offer); err != nil {
+			if err := a.placeLost(ctx, offer); err != nil && stops(ctx, err) {
 				return err
+			} else if err != nil { // it is named again by the next comparison
+				a.Log.Error("what follows from a bed that is lost cannot be done now", logging.Resource("offer", offer), logging.Err(err))
 			}
 		}
 		from, last = until, until == ""

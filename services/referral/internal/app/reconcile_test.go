@@ -15,6 +15,7 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/referral/internal/store"
 )
@@ -248,4 +249,31 @@ func TestABedThatIsAskedForIsKeptForWhoIsHere(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Two promised beds are lost, and what follows for one cannot be said now: it is done for the other, and said the next time.
+func TestOneLostBedKeepsNoOther(t *testing.T) {
+	net := newNetwork(t)
+	v, w := net.twoOffers()
+	punjab := net.nodes["punjab"]
+	lost := []string{v.GetOffers()[0].GetName(), w.GetOffers()[0].GetName()}
+	for _, offer := range lost {
+		_, err := punjab.AcceptOffer(background, acceptRequest(offer), actor)
+		must(t, err)
+		net.settle()
+		punjab.holds[punjab.offer(offer).GetHold()].State = shelterv1.Hold_STATE_RELEASED
+	}
+	punjab.stuck = func(o post.Outgoing) bool { return o.Subject == v.GetName() }
+	must(t, punjab.ReconcileShelter(background, &listed{whole: true, lost: lost}))
+	if one, other := punjab.offer(lost[0]).GetReleaseReason(), punjab.offer(lost[1]).GetReleaseReason(); one != "" || other != "HOLD_ENDED" {
+		t.Errorf("the reasons are %q and %q", one, other)
+	}
+	punjab.stuck = nil
+	must(t, punjab.ReconcileShelter(background, &listed{whole: true, lost: lost}))
+	for _, offer := range lost {
+		if n := punjab.told("referral.offer.bed-lost.v1", offer); n != 1 || punjab.offer(offer).GetReleaseReason() != "HOLD_ENDED" {
+			t.Errorf("it is told %d times: %v", n, punjab.offer(offer))
+		}
+	}
+	net.settle()
 }

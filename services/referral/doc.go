@@ -27,8 +27,8 @@
 //     asserted, deadlines are told, new referrals go on. So it never writes a second event at one position. A service that starts fires no
 //     deadline, ends no recovery and gives back no bed until it has heard the others, for a minute at most, so that a peer can say before that
 //     the store is an old copy. A word about an offer that is gone with what was lost is answered with that; what can never be applied goes to
-//     quarantine, also where it waited; what of the own a rule refuses, where none should, stands still alone, and the operator sees it. What
-//     waits lies sealed where people wrote it.
+//     quarantine, also where it waited; what of the own a rule refuses, where none should, or what cannot be done, stands still alone, is
+//     tried again, and the operator sees it. What waits lies sealed where people wrote it.
 //   - A case has one referral at a time, and a call one flow, whatever was restored: the origin seals into the chain by which call it began.
 //   - Two nodes that have or had a person compare, each hour and when the hub is there again, the last event of each open referral that both
 //     should know, and send what the other lacks.

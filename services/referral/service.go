@@ -172,8 +172,9 @@ type comparison struct {
 }
 
 // mayCompare: while what a restore took away is not told, the list would lack it, and the beds of what it lacks would be given to others. So
-// would that of a store that was put back to an older copy, of which the service has not heard yet.
-func mayCompare(a *app.App) bool { return a.Listened() && !a.Recovering() || mutant.Off("wait") }
+// would that of a store that was put back to an older copy, of which the service has not heard yet. What cannot be done of a recovery keeps no
+// shelter service waiting that was restored too.
+func mayCompare(a *app.App) bool { return a.Listened() && a.Told() || mutant.Off("wait") }
 
 func (c *comparison) work(ctx context.Context) (next time.Time, err error) {
 	switch {

@@ -122,6 +122,7 @@ type App struct {
 
 	references references
 	recovering atomic.Bool // see BeginRecovery
+	told       atomic.Bool // see Told
 }
 
 func (a *App) parent() string { return "nodes/" + a.Node }

@@ -57,6 +57,7 @@ func (a *App) BeginRecovery(ctx context.Context) error {
 		}
 	})
 	a.recovering.Store(recovering)
+	a.told.Store(false)
 	return err
 }
 
@@ -102,6 +103,9 @@ func (a *App) recovery(r kitstore.Reader) (*referralv1.RecoveryRecord, error) {
 
 // Recovering says that referrals of before a restore stand still, or that what waited is not all done.
 func (a *App) Recovering() bool { return a.recovering.Load() }
+
+// Told says that nothing is awaited of what a restore took away: all have answered, and what waited for that is done, but for what cannot be.
+func (a *App) Told() bool { return !a.recovering.Load() || a.told.Load() }
 
 // still says that a referral which came to this store before its recovery stands still; newIn is the incarnation noted with what came
 // since. When all have answered it goes on once what was put off is done (goOn), so that nothing overtakes an answer that is owed.

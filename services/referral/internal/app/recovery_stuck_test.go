@@ -90,8 +90,14 @@ func TestWhatCannotBeDoneInARecoveryHoldsUpNothingElse(t *testing.T) {
 			}
 			punjab.restore(old, true, false)
 			net.tellAll(punjab, nil)
+			if punjab.Told() {
+				t.Error("what waits is said to be done")
+			}
 			mend := jam(punjab, jammed.GetOffers()[0].GetName())
 			net.settle()
+			if !punjab.Told() {
+				t.Error("a shelter service that was restored too waits for what cannot be done")
+			}
 			next, err := punjab.Recover(background)
 			if must(t, err); !punjab.Recovering() || !next.After(net.now) || punjab.status().GetStuckInRecovery() == 0 {
 				t.Errorf("it recovers: %t, looks again at %v, and says %v", punjab.Recovering(), next, punjab.status())

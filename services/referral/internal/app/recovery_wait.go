@@ -171,6 +171,7 @@ func (a *App) recover(ctx context.Context) (next time.Time, err error) {
 		return next, err
 	}
 	if parted || own || others {
+		a.told.Store(true)
 		return a.Now().Add(askSeldom), nil
 	}
 	return time.Time{}, a.endRecovery(ctx)

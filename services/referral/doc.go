@@ -33,6 +33,8 @@
 //   - Two nodes that have or had a person compare, each hour and when the hub is there again, the last event of each open referral that both
 //     should know, and send what the other lacks.
 //   - What is done each hour or more often reads what is open alone: what is over costs nothing more.
+//   - Whoever is here has the bed that was held for them: it is kept until the shelter has made it a stay, whatever becomes of the referral
+//     meanwhile, and where it is gone a person is told.
 //   - A reply that was passed on and stands in the chain is a no-op for ever; who says it again is answered.
 //   - The node's protection service learns in which life the store is, and which referrals of its cases are not held, when no other node
 //     can give them back any more. The key that began a referral goes with its events at the node where it began,

@@ -462,8 +462,8 @@ type ArrivalRecord struct {
 	Taken bool `protobuf:"varint,3,opt,name=taken,proto3" json:"taken,omitempty"`
 	// Node that was told last.
 	ToldNode string `protobuf:"bytes,4,opt,name=told_node,json=toldNode,proto3" json:"told_node,omitempty"`
-	// The shelter was asked to take the person in without a hold: a bed that is held later on an offer is not needed.
-	WalkIn        bool `protobuf:"varint,5,opt,name=walk_in,json=walkIn,proto3" json:"walk_in,omitempty"`
+	// The shelter was asked for a bed for the person, and has not refused it: another that is held later on an offer is not needed.
+	BedAsked      bool `protobuf:"varint,5,opt,name=bed_asked,json=bedAsked,proto3" json:"bed_asked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -526,9 +526,9 @@ func (x *ArrivalRecord) GetToldNode() string {
 	return ""
 }
 
-func (x *ArrivalRecord) GetWalkIn() bool {
+func (x *ArrivalRecord) GetBedAsked() bool {
 	if x != nil {
-		return x.WalkIn
+		return x.BedAsked
 	}
 	return false
 }
@@ -670,14 +670,14 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\tadmitting\x18\x1b \x01(\bR\tadmitting\x12\x15\n" +
 	"\x06new_in\x18\x19 \x01(\x04R\x05newIn\x12%\n" +
 	"\x0eheard_sequence\x18\x18 \x01(\x04R\rheardSequence\x12\x16\n" +
-	"\x06unheld\x18\x1a \x01(\rR\x06unheld\"\xce\x01\n" +
+	"\x06unheld\x18\x1a \x01(\rR\x06unheld\"\xd2\x01\n" +
 	"\rArrivalRecord\x124\n" +
 	"\x05reply\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedReplyR\x05reply\x12;\n" +
 	"\vassert_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"assertTime\x12\x14\n" +
 	"\x05taken\x18\x03 \x01(\bR\x05taken\x12\x1b\n" +
-	"\ttold_node\x18\x04 \x01(\tR\btoldNode\x12\x17\n" +
-	"\awalk_in\x18\x05 \x01(\bR\x06walkIn\"\xda\x02\n" +
+	"\ttold_node\x18\x04 \x01(\tR\btoldNode\x12\x1b\n" +
+	"\tbed_asked\x18\x05 \x01(\bR\bbedAsked\"\xda\x02\n" +
 	"\x0eDeadlineRecord\x128\n" +
 	"\bdeadline\x18\x01 \x01(\v2\x1c.amanat.referral.v1.DeadlineR\bdeadline\x124\n" +
 	"\aurgency\x18\x02 \x01(\x0e2\x1a.amanat.custody.v1.UrgencyR\aurgency\x12@\n" +

@@ -14,6 +14,7 @@ import (
 	eventsv1 "amanat.example/proto/amanat/events/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
+	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/outbox"
@@ -106,6 +107,7 @@ func (o *received) askHold(ctx context.Context, group string, until time.Time, a
 		return err
 	}
 	o.record.State, o.record.AcceptFailure = custodyv1.OfferState_OFFER_STATE_ACCEPTING, ""
+	o.record.Hold, o.record.Fence, o.record.HoldOver = "", nil, false // it may have had another, which is over
 	o.record.Actor, o.record.AnnexCommitment, o.record.Group = actor, commitment(annex), group
 	id := "hold-" + o.hash()
 	err = o.command(o.tx, outbox.Command{
@@ -186,7 +188,7 @@ func (a *App) Results() map[string]outbox.ResultFunc {
 		shelterv1.ShelterService_PlaceHold_FullMethodName:   a.heldForAll,
 		shelterv1.ShelterService_ConfirmHold_FullMethodName: a.promised,
 		shelterv1.ShelterService_AdmitHold_FullMethodName:   a.admitted,
-		shelterv1.ShelterService_AdmitWalkIn_FullMethodName: a.noted,
+		shelterv1.ShelterService_AdmitWalkIn_FullMethodName: a.walkedIn,
 		shelterv1.ShelterService_ReleaseHold_FullMethodName: a.noted,
 	}
 }
@@ -210,12 +212,18 @@ func (a *App) held(tx *kitstore.Tx, r outbox.Result) error {
 	}
 	switch {
 	case r.Fault != nil:
-		return o.notHeld(r.Fault.Reason())
+		if err := o.notHeld(r.Fault.Reason()); err != nil {
+			return err
+		}
+		return o.askedInVain()
 	case hold.GetState() != shelterv1.Hold_STATE_HELD:
-		return o.notHeld(fault.HoldEnded)
+		if err := o.notHeld(fault.HoldEnded); err != nil {
+			return err
+		}
+		return o.askedInVain()
 	}
 	o.record.State = custodyv1.OfferState_OFFER_STATE_ACCEPTED
-	o.record.Hold, o.record.Fence, o.record.HoldOver = hold.GetName(), hold.GetFence(), false // it may have had another, which is over
+	o.record.Hold, o.record.Fence = hold.GetName(), hold.GetFence()
 	err = o.reply(&custodyv1.Reply{
 		Actor: o.record.GetActor(), AnnexCommitment: o.record.GetAnnexCommitment(),
 		Body: &custodyv1.Reply_Accepted{Accepted: &custodyv1.Accepted{Hold: hold.GetName(), HoldExpireTime: hold.GetExpireTime(), Fence: hold.GetFence()}},
@@ -241,12 +249,18 @@ func (o *received) putHeld() error {
 	return o.put()
 }
 
-// askedInVain tells a person that there is no bed for somebody who is here, of whose acceptance nobody hears any more: it was over before the
-// shelter service refused the bed.
+// askedInVain tells a person that there is no bed for somebody who is here, where the shelter service has refused it: who accepted may not have
+// waited for that, or the acceptance may be over.
 func (o *received) askedInVain() error {
 	came, err := o.came()
 	if !came || err != nil {
 		return err
+	}
+	if o.record.GetGroup() != "" { // nothing is asked of the shelter any more
+		o.record.Group = ""
+		if err := o.put(); err != nil {
+			return err
+		}
 	}
 	return o.tellBedLost()
 }
@@ -258,16 +272,64 @@ func (o *received) giveBed() (bool, error) {
 		return false, err
 	}
 	b, err := o.bed()
-	if err != nil {
+	if err != nil || b == noBed {
+		return false, err
+	}
+	if err := o.noteBed(true); err != nil {
 		return false, err
 	}
 	return true, o.admitAtOnce(b)
 }
 
+// noteBed notes with a person's arrival whether a bed is asked for for them.
+func (o *received) noteBed(asked bool) error {
+	key := kitstore.K(o.event.GetReferral())
+	arrival, err := optional(store.Arrivals.Get(o.tx, key))
+	if err != nil || arrival == nil || arrival.GetBedAsked() == asked {
+		return err
+	}
+	arrival.BedAsked = asked
+	return store.Arrivals.Put(o.tx, key, arrival)
+}
+
+// walkedIn takes in whether the shelter service has a bed for somebody at the door. Where it refuses one they are given what is held for them, or a
+// person is told.
+func (a *App) walkedIn(tx *kitstore.Tx, r outbox.Result) error {
+	if r.Fault == nil {
+		return nil
+	}
+	if err := a.noted(tx, r); err != nil {
+		return err
+	}
+	offers, err := offersOf(tx, r.Command.Subject)
+	if err != nil {
+		return err
+	}
+	var last *received
+	pending := false
+	for _, record := range offers {
+		o, err := a.openReceived(tx, store.OfferName(r.Command.Subject, custody.HashOf(record.GetOffered().GetEvent()).String()), record)
+		if err != nil {
+			return err
+		}
+		if err := o.noteBed(false); err != nil {
+			return err
+		}
+		if given, err := o.giveBed(); given || err != nil {
+			return err
+		}
+		last, pending = o, pending || o.record.GetState() == custodyv1.OfferState_OFFER_STATE_ACCEPTING
+	}
+	if last == nil || pending { // of the pending one it is given, or told
+		return nil
+	}
+	return last.tellBedLost()
+}
+
 // came says that the person is here and has no bed yet: this node has said that they came, and nobody has followed, or it owns the referral since.
 func (o *received) came() (bool, error) {
 	arrival, err := optional(store.Arrivals.Get(o.tx, kitstore.K(o.event.GetReferral())))
-	if err != nil || arrival == nil || arrival.GetWalkIn() {
+	if err != nil || arrival == nil || arrival.GetBedAsked() {
 		return false, err
 	}
 	if !arrival.GetTaken() {
@@ -302,13 +364,13 @@ func (a *App) promised(tx *kitstore.Tx, r outbox.Result) error {
 	if err != nil {
 		return err
 	}
-	if b == madeBed && !over(r.Fault) { // somebody came meanwhile; whether the shelter still calls that a hold is all one
+	if b == madeBed && r.Fault != nil && !over(r.Fault) { // somebody came meanwhile, and comparing made it a stay: a hold no longer, and there all the same
 		return errors.Join(o.promise(), o.put())
 	}
 	hold, _ := r.Reply.(*shelterv1.Hold)
 	reply := &custodyv1.Reply{Actor: a.self()}
 	var annex *custodyv1.AnnexLetter
-	if r.Fault == nil && b == heldBed && proto.Equal(hold.GetFence(), o.record.GetFence()) {
+	if r.Fault == nil && b != noBed && proto.Equal(hold.GetFence(), o.record.GetFence()) {
 		o.record.State = custodyv1.OfferState_OFFER_STATE_READY
 		reply.Body = &custodyv1.Reply_Ready{Ready: &custodyv1.Ready{Hold: hold.GetName(), Fence: hold.GetFence()}}
 		if at := hold.GetLocation(); at != nil {

@@ -70,7 +70,7 @@ func (o *received) acceptWith(ctx context.Context, actor *custodyv1.Actor, annex
 		}
 		r := other.record
 		r.State, r.AcceptFailure, r.Actor, r.AnnexCommitment = custodyv1.OfferState_OFFER_STATE_ACCEPTING, "", actor, commitment(copied)
-		r.HoldOf, r.HoldsFor, r.Hold = o.name, nil, ""
+		r.HoldOf, r.HoldsFor, r.Hold, r.Fence, r.HoldOver = o.name, nil, "", nil, false
 		if err := other.put(); err != nil {
 			return nil, err
 		}
@@ -104,7 +104,7 @@ func (a *App) heldForAll(tx *kitstore.Tx, r outbox.Result) error {
 	}
 	hold, _ := r.Reply.(*shelterv1.Hold)
 	placed := hold.GetState() == shelterv1.Hold_STATE_HELD && lead.record.GetHold() == hold.GetName()
-	used := lead.record.GetState() == custodyv1.OfferState_OFFER_STATE_ACCEPTED || lead.record.GetAdmitted()
+	used := store.WantsBed(lead.record) || lead.record.GetAdmitted() || lead.record.GetState() == custodyv1.OfferState_OFFER_STATE_FULFILLED
 	err = lead.eachWith(func(other *received) error {
 		came, err := other.came()
 		used = used || placed && came
@@ -119,10 +119,14 @@ func (a *App) heldForAll(tx *kitstore.Tx, r outbox.Result) error {
 			return other.heldWith(lead, hold)
 		case accepting:
 			other.record.HoldOf = ""
+			reason := fault.HoldEnded
 			if r.Fault != nil {
-				return other.notHeld(r.Fault.Reason())
+				reason = r.Fault.Reason()
 			}
-			return other.notHeld(fault.HoldEnded)
+			if err := other.notHeld(reason); err != nil {
+				return err
+			}
+			return other.askedInVain()
 		case placed:
 			_, err := other.giveBed()
 			return err
@@ -142,7 +146,7 @@ func (a *App) heldForAll(tx *kitstore.Tx, r outbox.Result) error {
 
 // heldWith answers that this offer is accepted: its bed is in the hold of another.
 func (o *received) heldWith(lead *received, hold *shelterv1.Hold) error {
-	o.record.State, o.record.Fence, o.record.HoldOver = custodyv1.OfferState_OFFER_STATE_ACCEPTED, lead.record.GetFence(), false
+	o.record.State, o.record.Fence = custodyv1.OfferState_OFFER_STATE_ACCEPTED, lead.record.GetFence()
 	err := o.reply(&custodyv1.Reply{
 		Actor: o.record.GetActor(), AnnexCommitment: o.record.GetAnnexCommitment(),
 		Body: &custodyv1.Reply_Accepted{Accepted: &custodyv1.Accepted{Hold: hold.GetName(), HoldExpireTime: hold.GetExpireTime()}},

@@ -87,7 +87,7 @@ type asserted struct {
 	record   *referralv1.ArrivalRecord
 	reply    *custodyv1.Reply // of the record
 	work     *work            // over the chain; nil when this node holds none
-	walkIn   bool             // the shelter is asked to take the person in without a hold
+	bedAsked bool             // the shelter is asked for a bed
 }
 
 func (a *App) openAsserted(tx *kitstore.Tx, referral string) (*asserted, error) {
@@ -138,7 +138,7 @@ func (g *asserted) assert(request *referralv1.AssertArrivalRequest, came time.Ti
 			return err
 		}
 	}
-	g.record = &referralv1.ArrivalRecord{AssertTime: timestamppb.New(g.now), WalkIn: g.walkIn}
+	g.record = &referralv1.ArrivalRecord{AssertTime: timestamppb.New(g.now), BedAsked: g.bedAsked}
 	g.reply = &custodyv1.Reply{
 		Referral: g.referral, Node: g.Node, Actor: actor, AnnexCommitment: commitment(annex),
 		Body: &custodyv1.Reply_ArrivalAsserted{ArrivalAsserted: &custodyv1.ArrivalAsserted{
@@ -304,6 +304,7 @@ func (g *asserted) takeIn(request *referralv1.AssertArrivalRequest) error {
 		if b == noBed || record.GetAdmitted() {
 			continue
 		}
+		g.bedAsked = true
 		return o.admitAtOnce(b)
 	}
 	switch {
@@ -312,7 +313,7 @@ func (g *asserted) takeIn(request *referralv1.AssertArrivalRequest) error {
 	case needs == nil:
 		return fault.InvalidField("needs", "must say what the person needs, since this node knows nothing of the referral yet")
 	}
-	g.walkIn = true
+	g.bedAsked = true
 	id := "arrival-" + custody.HashOf([]byte(g.referral+g.now.UTC().Format(time.RFC3339Nano))).String()
 	return g.command(g.tx, outbox.Command{
 		ID: id, Method: shelterv1.ShelterService_AdmitWalkIn_FullMethodName, Subject: g.referral,

@@ -393,10 +393,126 @@ func TestAHoldAfterOneThatWasGivenBack(t *testing.T) {
 	must(t, err)
 	net.settle()
 	for range 2 { // the first asks for the hold that was given back
+		punjab.silent = true
 		_, _ = punjab.AcceptOffer(background, acceptRequest(offer), actor)
+		if got := punjab.stages(); !slices.Equal(got, []shelterv1.LiveOffer_Stage{shelterv1.LiveOffer_STAGE_TENTATIVE}) {
+			t.Errorf("while the shelter is asked the beds are %v", got)
+		}
+		punjab.silent = false
 		net.settle()
 	}
 	if o := punjab.offer(offer); o.GetState() != custodyv1.OfferState_OFFER_STATE_READY || !slices.Equal(punjab.stages(), []shelterv1.LiveOffer_Stage{shelterv1.LiveOffer_STAGE_PROMISED}) {
 		t.Errorf("the offer is %v, and the shelter was asked %v", o, punjab.calls)
+	}
+}
+
+const aGroup = "nodes/punjab/shelters/a1/groups/b1"
+
+// A unit is put back to when it asked for a bed, and was chosen meanwhile: the hold that it is given once more stays held for that choice.
+func TestAHoldThatWasChosenMeanwhile(t *testing.T) {
+	net := newNetwork(t)
+	referral, offer := net.asked()
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	origin.AutoConfirm = true
+	punjab.silent = true
+	_, err := punjab.AcceptOffer(background, acceptRequest(offer), actor)
+	must(t, err)
+	old := punjab.copy()
+	punjab.silent = false
+	punjab.runCommands()
+	punjab.silent = true
+	net.settle()
+	net.checkState(referral, custodyv1.ReferralState_REFERRAL_STATE_CONFIRMED, "balochistan")
+	punjab.restore(old, true, false)
+	if len(punjab.queue) != 1 || punjab.queue[0].Method != shelterv1.ShelterService_PlaceHold_FullMethodName {
+		t.Fatalf("the shelter is to be asked %v", punjab.queue)
+	}
+	net.heal()
+	punjab.silent = false
+	net.settle()
+	if o := punjab.offer(offer); o.GetState() != custodyv1.OfferState_OFFER_STATE_READY || punjab.count("ReleaseHold") != 0 {
+		t.Errorf("the offer is %v, and the shelter was asked %v", o, punjab.calls)
+	}
+}
+
+// The bed for all was gone when the first of those who go together came: the next is given the bed that is named, and is not thought to be in a stay
+// that there is not.
+func TestTheNextOfThoseWithoutAStayIsGivenABed(t *testing.T) {
+	net, _, punjab, _ := newOwnerNetwork(t)
+	net.again = false
+	family := net.family()
+	net.acceptAll(punjab, family)
+	_, err := punjab.assert(family[0].GetName())
+	must(t, err)
+	punjab.refuse[shelterv1.ShelterService_AdmitHold_FullMethodName] = fault.New(fault.HoldEnded, "Ended.")
+	net.settle()
+	clear(punjab.refuse)
+	_, err = punjab.AssertArrival(background, &referralv1.AssertArrivalRequest{
+		Name: family[1].GetName(), Unit: "nodes/punjab/units/lahore", Identification: []string{"ESCORT_STATEMENT"}, Group: aGroup,
+	}, actor)
+	must(t, err)
+	net.settle()
+	if punjab.count("AdmitWalkIn") != 1 {
+		t.Errorf("the shelter was asked %v", punjab.calls)
+	}
+}
+
+// Somebody at the door is refused the bed that is named, or that was asked for before: they are given what is held for them by then, or a person is told.
+func TestARefusedBedAtTheDoor(t *testing.T) {
+	full := fault.New(fault.NoCapacity, "Full.")
+	for name, c := range map[string]struct {
+		named, refused string
+		calls          []string
+		told           int
+	}{
+		"the named, and another is held":        {aGroup, shelterv1.ShelterService_AdmitWalkIn_FullMethodName, []string{"PlaceHold", "ConfirmHold", "AdmitHold"}, 0},
+		"the one that was asked for":            {"", shelterv1.ShelterService_PlaceHold_FullMethodName, nil, 1},
+		"the named, and the one that was asked": {aGroup, "", nil, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			net := newNetwork(t)
+			referral, offer := net.asked()
+			punjab := net.nodes["punjab"]
+			punjab.silent = true
+			_, err := punjab.AcceptOffer(background, acceptRequest(offer), actor)
+			must(t, err)
+			_, err = punjab.AssertArrival(background, &referralv1.AssertArrivalRequest{
+				Name: referral, Unit: "nodes/punjab/units/lahore", Identification: []string{"ESCORT_STATEMENT"}, Group: c.named,
+			}, actor)
+			must(t, err)
+			for _, method := range []string{shelterv1.ShelterService_AdmitWalkIn_FullMethodName, shelterv1.ShelterService_PlaceHold_FullMethodName} {
+				if c.refused == "" || c.refused == method {
+					punjab.refuse[method] = full
+				}
+			}
+			punjab.silent = false
+			punjab.runCommands()
+			if told := punjab.told("referral.offer.bed-lost.v1", offer); told != c.told || !slices.Equal(punjab.calls, c.calls) {
+				t.Errorf("a person is told %d times, and the shelter was asked %v", told, punjab.calls)
+			}
+		})
+	}
+}
+
+// Who has come and has a bed is asked for at another unit of the same node: that bed is held for them, and is no stay before they are sent there.
+func TestWhoHasABedIsGivenNoOther(t *testing.T) {
+	net := newNetwork(t)
+	referral, offer := net.asked()
+	punjab := net.nodes["punjab"]
+	_, err := punjab.AcceptOffer(background, acceptRequest(offer), actor)
+	must(t, err)
+	_, err = punjab.assert(referral)
+	must(t, err)
+	net.settle()
+	net.came(referral, "punjab")
+	must(t, punjab.serve(referral))
+	asked, err := punjab.ask(referral, "nodes/punjab/units/other")
+	must(t, err)
+	net.settle()
+	_, err = punjab.AcceptOffer(background, acceptRequest(asked.GetOffers()[1].GetName()), actor)
+	must(t, err)
+	net.settle()
+	if punjab.count("PlaceHold") != 2 || punjab.count("AdmitHold") != 1 {
+		t.Errorf("the shelter was asked %v", punjab.calls)
 	}
 }

@@ -357,8 +357,11 @@ func (a *App) admitted(tx *kitstore.Tx, r outbox.Result) error {
 	if err := o.put(); err != nil || r.Fault == nil {
 		return err
 	}
-	if err := a.noted(tx, r); err != nil || !over(r.Fault) {
-		return errors.Join(err, o.hereWithoutBed())
+	if err := a.noted(tx, r); err != nil {
+		return err
+	}
+	if r.Fault.Reason() != fault.HoldEnded { // comparing makes a stay of a hold that stands, or of one that the shelter has lost
+		return o.tellBedLost()
 	}
 	lead, err := o.lead()
 	if err != nil {

@@ -107,15 +107,23 @@ func (o *received) stayLost() error {
 	return nil
 }
 
-// hereWithoutBed tells a person that somebody is here for whom the shelter has no bed in its books: they must be entered where they lie.
+// hereWithoutBed tells a person, once, that somebody is here for whom the shelter has no bed in its books: they must be entered where they lie. There is
+// no stay then in which another's bed could be.
 func (o *received) hereWithoutBed() error {
 	if !o.record.GetAdmitted() {
 		return nil
+	}
+	o.record.Admitted, o.record.HoldOver = false, true
+	if err := o.put(); err != nil {
+		return err
 	}
 	return o.tellBedLost()
 }
 
 func (o *received) tellBedLost() error {
+	if err := o.noteBed(false); err != nil {
+		return err
+	}
 	o.Log.Error("somebody is here for whom the shelter service has no bed; enter them where they lie", logging.Resource("offer", o.name))
 	return o.Events.Append(o.tx, "referral.offer.bed-lost.v1", o.name, o.Now(), o.changed(o.record.GetState()))
 }

@@ -7,6 +7,7 @@ import (
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
@@ -24,7 +25,7 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 	}
 	w, err := a.begin(tx, reply.GetReferral())
 	if fault.ReasonOf(err) == fault.Missing {
-		return a.replyLost(tx, reply)
+		return a.replyLost(tx, from, reply)
 	}
 	if err != nil {
 		return err
@@ -85,12 +86,14 @@ func (a *App) recordReply(tx *kitstore.Tx, from string, letter *custodyv1.ReplyL
 }
 
 // replyLost answers a reply about a referral that is not here. Where a restore of this node took it away, an offer of it is void.
-func (a *App) replyLost(tx *kitstore.Tx, r *custodyv1.Reply) error {
+func (a *App) replyLost(tx *kitstore.Tx, from string, r *custodyv1.Reply) error {
 	switch err := a.unknown(tx, r.GetReferral()); {
 	case err != nil:
 		return err
 	case !custody.AboutOffer(r): // what is said of the person, a person must read
 		return refuse(reasonUnknown)
+	case r.GetNode() != from: // who passes it on has made the offer, and alone can say that it is void
+		return nil
 	}
 	return a.voidTo(tx, r.GetNode(), r.GetReferral(), r.GetOffer())
 }
@@ -109,6 +112,9 @@ func (a *App) unknown(tx *kitstore.Tx, referral string) error {
 	restored, err := a.wasRestored(tx)
 	if err == nil && !restored {
 		err = refuse(reasonUnknown)
+	}
+	if err == nil {
+		a.Log.Warn("what is said in a referral that nobody holds any more is let go", logging.Referral(referral))
 	}
 	return err
 }

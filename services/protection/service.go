@@ -92,7 +92,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	deadlines, notices := p.NewDue("fire deadlines", a.FireDeadlines), p.NewDue("send notices", a.SendNotices)
 	dossiers := p.NewDue("ask for dossiers", a.TendDossiers)
 	late := p.NewDue("tell what is late", func(ctx context.Context) (time.Time, error) { return a.Late().Report(ctx) })
-	flows := p.NewDue("tell what flows", func(ctx context.Context) (time.Time, error) { return a.Flows().Report(ctx) })
+	flows := p.NewDue("tell what flows", flow.Reports(a.Flows))
 	a.Wake = func() { deadlines.Wake(); notices.Wake(); dossiers.Wake(); late.Wake() }
 	letters, err := p.OpenPost(store.Letters, a.Handlers(), nil)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/kit/backoff"
 	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/flow"
 	"amanat.example/services/kit/limits"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/outbox"
@@ -67,7 +68,8 @@ type Stepped struct {
 	referrals referralv1.ReferralServiceClient
 
 	woken      bool
-	begun      bool   // to tell the federal cell
+	begun      bool // this life
+	flows      func(context.Context) (time.Time, error)
 	rolledBack uint64 // the incarnation that a peer knows; zero for none
 }
 
@@ -90,7 +92,7 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 		node: s.Node, federal: s.Federal, db: db, keys: s.Keys, roster: s.Roster, rules: rules, limits: limits.Default(),
 		tokens: paging.New(s.Crypto.Sign("amanat.paging.v1", []byte(db.ID()))), now: s.Now, random: s.Random, newID: s.NewID, log: s.Log,
 	})
-	one := &Stepped{db: db, app: a, referrals: referralv1.NewReferralServiceClient(s.Referral), woken: true}
+	one := &Stepped{db: db, app: a, referrals: referralv1.NewReferralServiceClient(s.Referral), woken: true, flows: flow.Reports(a.Flows)}
 	letters, err := post.New(post.Config{
 		Node: s.Node, Service: "protection", DB: db, Tables: store.Letters, Keys: s.Crypto, Transport: s.Transport,
 		Handlers: post.Told(a.Handlers(), s.Applied), Clock: s.Now, Rand: s.Random, Log: s.Log, Resend: s.Resend,
@@ -147,7 +149,7 @@ func (s *Stepped) Tell(ctx context.Context) error {
 		}
 		s.begun = true
 	}
-	if _, err := s.app.Flows().Report(ctx); err != nil {
+	if _, err := s.flows(ctx); err != nil {
 		return err
 	}
 	_, err := s.app.Late().Report(ctx)

@@ -97,7 +97,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	})
 	listens := &listener{begun: p.Now(), now: p.Now, heard: letters.AllHeard, fire: a.FireDeadlines}
 	a.WakeRecovery, a.Listened = recover.Wake, listens.over.Load
-	if err := errors.Join(a.BeginRecovery(ctx), a.Flows().BeginLife(ctx)); err != nil {
+	if err := a.BeginRecovery(ctx); err != nil {
 		return nil, err
 	}
 	shelter, err := p.Dial("shelter", c.ShelterAddress)
@@ -112,7 +112,7 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 	due, late := p.NewDue("fire deadlines", listens.work), p.NewDue("tell what is late", a.Late().Report)
 	a.Wake = func() { due.Wake(); late.Wake() }
 	referralv1.RegisterReferralServiceServer(p.Server, server.New(a))
-	flows := p.NewDue("tell what flows", func(ctx context.Context) (time.Time, error) { return a.Flows().Report(ctx) })
+	flows := p.NewDue("tell what flows", flow.Reports(a.Flows))
 	return &Service{process: p, tasks: []func(context.Context) error{
 		due.Run, late.Run, compare.due.Run, recover.Run, heads.due.Run, flows.Run,
 		process.NewDue("tell how links stand", links.Report).Run,

@@ -15,6 +15,7 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/backoff"
 	"amanat.example/services/kit/events"
+	"amanat.example/services/kit/flow"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/outbox"
 	"amanat.example/services/kit/post"
@@ -68,8 +69,8 @@ type Stepped struct {
 	shelter shelterv1.ReconcileServiceClient
 
 	listens             *listener
-	deadlines, recovery bool   // woken
-	begun               bool   // to tell the federal cell
+	deadlines, recovery bool // woken
+	flows               func(context.Context) (time.Time, error)
 	rolledBack          uint64 // the incarnation that a peer knows; zero for none
 }
 
@@ -83,7 +84,7 @@ func OpenStepped(ctx context.Context, s Stepping) (*Stepped, error) {
 		node: s.Node, federal: s.Federal, db: db, keys: s.Keys, crypto: s.Crypto, roster: s.Roster, limits: rules.DefaultLimits(),
 		autoConfirm: !s.ManualConfirm, now: s.Now, random: s.Random, newID: s.NewID, log: s.Log,
 	})
-	one := &Stepped{db: db, app: a, shelter: shelterv1.NewReconcileServiceClient(s.Shelter), deadlines: true, recovery: true}
+	one := &Stepped{db: db, app: a, shelter: shelterv1.NewReconcileServiceClient(s.Shelter), deadlines: true, recovery: true, flows: flow.Reports(a.Flows)}
 	letters, err := post.New(post.Config{
 		Node: s.Node, Service: "referral", DB: db, Tables: store.Letters, Keys: s.Crypto, Transport: s.Transport,
 		Handlers: post.Told(handlers(a), s.Applied), Clock: s.Now, Rand: s.Random, Log: s.Log, Resend: s.Resend,
@@ -151,13 +152,7 @@ func (s *Stepped) Incarnation() uint64 { return s.db.Incarnation() }
 
 // Tell tells the federal cell what flows and what is late.
 func (s *Stepped) Tell(ctx context.Context) error {
-	if !s.begun {
-		if err := s.app.Flows().BeginLife(ctx); err != nil {
-			return err
-		}
-		s.begun = true
-	}
-	_, err := s.app.Flows().Report(ctx)
+	_, err := s.flows(ctx)
 	_, late := s.app.Late().Report(ctx)
 	return errors.Join(err, late)
 }

@@ -306,8 +306,14 @@ func TestWithoutTheCell(t *testing.T) {
 	if err := db.Update(t.Context(), func(tx *store.Tx) error { return teller.Tell(tx, fact()) }); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := teller.Report(t.Context()); !errors.Is(err, post.ErrAbsent) {
-		t.Errorf("nobody hears that nothing can be told: %v", err)
+	if next, err := teller.Report(t.Context()); err != nil || !next.Equal(at.Add(time.Minute)) {
+		t.Errorf("without the cell the service ends, or looks again at %v: %v", next, err)
+	}
+	links := &flow.LinkTeller{
+		DB: db, Federal: "federal", Now: func() time.Time { return at }, Post: out, Links: func(context.Context) ([]post.LinkStatus, error) { return nil, nil },
+	}
+	if next, err := links.Report(t.Context()); err != nil || !next.Equal(at.Add(time.Minute)) {
+		t.Errorf("of links it looks again at %v, %v", next, err)
 	}
 	out.fails = nil
 	if _, err := teller.Report(t.Context()); err != nil {
@@ -315,5 +321,49 @@ func TestWithoutTheCell(t *testing.T) {
 	}
 	if len(out.letters) != 1 || out.letters[0].Kind != flow.DaysKind || out.letters[0].Body.(*federalv1.FlowDays).GetDays()[0].GetFacts() != 1 {
 		t.Errorf("told when the cell is there again: %v", out.letters)
+	}
+	if next, err := links.Report(t.Context()); err != nil || len(out.letters) != 2 || !next.Equal(at.Add(time.Hour)) {
+		t.Errorf("%d letters after the links, next at %v, %v", len(out.letters), next, err)
+	}
+}
+
+// What a life begins with is told once the cell is there, also where it was absent at the start.
+func TestALifeBeginsWithoutTheCell(t *testing.T) {
+	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "flow.db"), Schema: schema})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := db.RaiseIncarnation(t.Context(), db.Incarnation()); err != nil {
+		t.Fatal(err)
+	}
+	out := &sent{fails: post.ErrAbsent}
+	work := flow.Reports(func() *flow.Teller {
+		return &flow.Teller{DB: db, Tables: tables, Node: "sindh", Service: "referral", Federal: "federal", Now: func() time.Time { return at }, Post: out}
+	})
+	for range 2 {
+		if next, err := work(t.Context()); err != nil || !next.Equal(at.Add(time.Minute)) {
+			t.Errorf("it looks again at %v, %v", next, err)
+		}
+	}
+	out.fails = nil
+	for range 2 {
+		if _, err := work(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(out.letters) != 1 || out.letters[0].Body.(*federalv1.FlowDays).GetThroughDay() != "9999-12-31" {
+		t.Errorf("told when the cell is there: %v", out.letters)
+	}
+	out.fails = errors.New("the disk is full")
+	again := flow.Reports(func() *flow.Teller {
+		return &flow.Teller{DB: db, Tables: tables, Node: "sindh", Service: "referral", Federal: "federal", Now: func() time.Time { return at }, Post: out}
+	})
+	if _, err := again(t.Context()); !errors.Is(err, out.fails) {
+		t.Errorf("on a full disk: %v", err)
 	}
 }

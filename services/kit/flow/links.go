@@ -48,7 +48,7 @@ func (t *LinkTeller) Report(ctx context.Context) (next time.Time, err error) {
 		})
 	})
 	if err != nil { // It is tried again, and not in an hour.
-		return time.Time{}, err
+		return post.OnceThere(now, time.Time{}, err)
 	}
 	t.told = now
 	return now.Add(tellLinks), nil

@@ -128,7 +128,8 @@ func (t *Teller) send(tx *store.Tx, kind string, body proto.Message) error {
 
 // Report tells the days that have changed since they were told, and answers when to look again.
 func (t *Teller) Report(ctx context.Context) (next time.Time, err error) {
-	next = t.Now().Add(settle)
+	now := t.Now()
+	next = now.Add(settle)
 	changed := false
 	err = t.DB.View(ctx, func(r store.Reader) error {
 		rows, _, err := t.Tables.untold.Page(r, store.Range{}, 1)
@@ -138,7 +139,7 @@ func (t *Teller) Report(ctx context.Context) (next time.Time, err error) {
 	if err != nil || !changed {
 		return next, err
 	}
-	return next, t.DB.Update(ctx, func(tx *store.Tx) error {
+	err = t.DB.Update(ctx, func(tx *store.Tx) error {
 		rows, _, err := t.Tables.untold.Page(tx, store.Range{}, daysPerLetter)
 		if err != nil || len(rows) == 0 {
 			return err
@@ -153,6 +154,23 @@ func (t *Teller) Report(ctx context.Context) (next time.Time, err error) {
 		}
 		return t.send(tx, DaysKind, days)
 	})
+	return post.OnceThere(now, next, err)
+}
+
+// Reports is what tells of a service from its start on: BeginLife until it could be done, and Report from then on. teller is asked for each time;
+// one caller at a time.
+func Reports(teller func() *Teller) func(context.Context) (next time.Time, err error) {
+	begun := false
+	return func(ctx context.Context) (time.Time, error) {
+		t := teller()
+		if !begun {
+			if err := t.BeginLife(ctx); err != nil {
+				return post.OnceThere(t.Now(), time.Time{}, err)
+			}
+			begun = true
+		}
+		return t.Report(ctx)
+	}
 }
 
 // Handlers take in what the federal cell writes. The teller is asked for with each letter: a service's post is made of its handlers, and its

@@ -83,7 +83,7 @@ func (p *Reporter) Report(ctx context.Context) (next time.Time, err error) {
 		next, err = p.tell(tx)
 		return err
 	})
-	return next, err
+	return post.OnceThere(p.Now(), next, err)
 }
 
 // look is what was told last, and whether anything is late now. A service that never told begins with nothing late.

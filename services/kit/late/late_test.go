@@ -123,6 +123,8 @@ func TestNothingIsToldTwiceOrLost(t *testing.T) {
 	if _, err := b.Report(t.Context()); !errors.Is(err, b.broken) {
 		t.Fatal(err)
 	}
+	b.broken = post.ErrAbsent // which is no failure
+	b.report(0, 0, time.Minute)
 	b.broken = nil
 	b.report(0, 1, 24*time.Hour)
 	b.report(0, 1, 24*time.Hour)

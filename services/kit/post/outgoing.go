@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -23,6 +24,18 @@ const (
 
 // ErrAbsent says that the newest roster names no such service at an active node: nothing can be written to it now.
 var ErrAbsent = errors.New("the roster names no such service at an active node")
+
+// lookForAbsent is when it is looked again for who is absent.
+const lookForAbsent = time.Minute
+
+// OnceThere is the answer of work that falls due and wrote to one service alone: that this one is absent now ends no service. The transaction
+// is undone, so that nothing counts as told, and the work looks again in a minute.
+func OnceThere(now, next time.Time, err error) (time.Time, error) {
+	if errors.Is(err, ErrAbsent) {
+		return now.Add(lookForAbsent), nil
+	}
+	return next, err
+}
 
 var kindPattern = regexp.MustCompile(`^[a-z][a-z0-9_.]{2,60}$`)
 

@@ -38,12 +38,16 @@ type bench struct {
 	t       testing.TB
 	now     time.Time
 	letters []post.Outgoing
-	flows   int // that many has made
+	flows   int    // that many has made
+	absent  string // a node that the roster does not name any more
 }
 
 func (b *bench) Queue(tx *kitstore.Tx, o post.Outgoing) error {
 	if err := o.Check(); err != nil {
 		return err
+	}
+	if o.To.GetNode() == b.absent {
+		return post.ErrAbsent
 	}
 	tx.AfterCommit(func() { b.letters = append(b.letters, o) })
 	return nil

@@ -2,12 +2,14 @@ package app
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	federalv1 "amanat.example/proto/amanat/federal/v1"
 	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/federal/internal/store"
 	"amanat.example/services/kit/flow"
+	"amanat.example/services/kit/post"
 	kitstore "amanat.example/services/kit/store"
 )
 
@@ -21,6 +23,9 @@ func (a *App) AskAgain(ctx context.Context) (next time.Time, err error) {
 	next = now.Add(askAgain)
 	for _, teller := range a.Tellers() {
 		at, err := a.askTeller(ctx, teller, now)
+		if errors.Is(err, post.ErrAbsent) { // since its name was read; when it is there again it is asked
+			continue
+		}
 		if err != nil {
 			return time.Time{}, err
 		}

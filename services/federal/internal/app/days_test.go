@@ -466,6 +466,36 @@ func TestTheFirstThatIsDueIsLookedFor(t *testing.T) {
 	look(70, 130, "[sindh/referral [2026-03-01]]")
 }
 
+// One that the roster names no more by the time it is written to ends nothing, and keeps no other from being asked.
+func TestWhoIsAbsentKeepsNobodyFromBeingAsked(t *testing.T) {
+	b := newBench(t)
+	body := marshal(t, &federalv1.FlowDays{Days: []*federalv1.FlowDay{{Day: "2026-03-01", Facts: 3, Digest: make([]byte, 32)}}})
+	for _, node := range []string{"balochistan", "sindh"} {
+		if err := b.deliver(node, "referral", flow.DaysKind, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := func(node string) (n int) {
+		for _, o := range b.letters {
+			if o.To.GetNode() == node {
+				n++
+			}
+		}
+		return n
+	}
+	b.now, b.absent, b.letters = b.now.Add(time.Hour), "balochistan", nil
+	if next, err := b.AskAgain(t.Context()); err != nil || asked("sindh") != 1 || !next.After(b.now) {
+		t.Errorf("sindh is asked %d times, next %v, %v", asked("sindh"), next, err)
+	}
+	if err := b.AskForDays(t.Context()); err != nil || asked("sindh") < 2 {
+		t.Errorf("sindh is asked %d times: %v", asked("sindh"), err)
+	}
+	b.absent = ""
+	if _, err := b.AskAgain(t.Context()); err != nil || asked("balochistan") != 1 {
+		t.Errorf("balochistan is asked %d times when it is there again: %v", asked("balochistan"), err)
+	}
+}
+
 // Beds and links: the last word of each day and of each service.
 func TestShelterDaysAndLinks(t *testing.T) {
 	b := newBench(t)

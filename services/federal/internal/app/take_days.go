@@ -175,8 +175,8 @@ func (a *App) write(tx *kitstore.Tx, to *postv1.Address, kind string, body proto
 func (a *App) AskForDays(ctx context.Context) error {
 	return a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		for _, teller := range a.Tellers() {
-			if err := a.write(tx, teller, flow.WantedKind, &federalv1.FlowsWanted{AllDays: true}); err != nil {
-				return err
+			if err := a.write(tx, teller, flow.WantedKind, &federalv1.FlowsWanted{AllDays: true}); err != nil && !errors.Is(err, post.ErrAbsent) {
+				return err // one that has become absent meanwhile keeps no other from being asked
 			}
 		}
 		return nil

@@ -138,11 +138,11 @@ func (a *App) firstAsked() (first, again time.Duration) {
 	return rules.FirstAsked, rules.AskedAgain
 }
 
-// BeginLife is what a start in a life that is not the store's first begins with: the federal cell is told all days, and what is owed to this node
-// is asked for soon, also where it was to be waited for: it was sent to a life that is lost.
+// BeginLife is what a start in a life that is not the store's first begins with: what is owed to this node is asked for soon, also where it was
+// to be waited for: it was sent to a life that is lost. What the federal cell is told then, flow.Reports tells.
 func (a *App) BeginLife(ctx context.Context) error {
-	if err := a.Flows().BeginLife(ctx); err != nil || !a.restored() {
-		return err
+	if !a.restored() {
+		return nil
 	}
 	var after kitstore.Key
 	for {

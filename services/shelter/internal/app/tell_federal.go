@@ -68,7 +68,7 @@ func (t *FederalTeller) Report(ctx context.Context) (next time.Time, err error) 
 			To: &postv1.Address{Node: t.Federal, Service: "federal"}, Lane: postv1.Lane_LANE_BULK, Kind: flow.SheltersKind, Body: day,
 		})
 	})
-	return next, err
+	return post.OnceThere(now, next, err)
 }
 
 // count sums over all groups of the node.

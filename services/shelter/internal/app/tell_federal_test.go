@@ -15,11 +15,17 @@ import (
 	"amanat.example/services/shelter/internal/app"
 )
 
-type federalLetters struct{ sent []post.Outgoing }
+type federalLetters struct {
+	sent  []post.Outgoing
+	fails error
+}
 
 func (l *federalLetters) Queue(tx *kitstore.Tx, o post.Outgoing) error {
 	if err := o.Check(); err != nil {
 		return err
+	}
+	if l.fails != nil {
+		return l.fails
 	}
 	tx.AfterCommit(func() { l.sent = append(l.sent, o) })
 	return nil
@@ -39,6 +45,11 @@ func TestTheFederalCellHearsOfBeds(t *testing.T) {
 		}
 	}
 	day := func() *federalv1.ShelterDay { return letters.sent[len(letters.sent)-1].Body.(*federalv1.ShelterDay) }
+	letters.fails = post.ErrAbsent
+	if next, err := teller.Report(t.Context()); err != nil || !next.Equal(b.clock.now.Add(time.Minute)) {
+		t.Errorf("without the federal cell it looks again at %v, %v", next, err)
+	}
+	letters.fails = nil
 	report(1)
 	if o, d := letters.sent[0], day(); o.To.GetNode() != "federal" || o.To.GetService() != "federal" || o.Kind != flow.SheltersKind ||
 		d.GetShelters() != 1 || d.GetTotal() != 10 || d.GetHeld() != 0 || d.GetDay() != "2026-03-01" {

@@ -164,7 +164,7 @@ func (a *App) askHead(tx *kitstore.Tx, referral string) error {
 			return err
 		}
 	}
-	if err := w.sendAnnexes(tx, lane, owner, referral, annexes); err != nil {
+	if err := w.sendAnnexes(tx, w.mail, lane, owner, referral, annexes); err != nil {
 		return err
 	}
 	return a.mail(tx, post.Outgoing{
@@ -225,7 +225,7 @@ func (a *App) repeatReplies(tx *kitstore.Tx, offer string) error {
 		}
 		annexes = append(annexes, r.GetAnnexCommitment())
 	}
-	return a.sendAnnexes(tx, lane(o.event.GetOffered().GetUrgency()), owner, referral, annexes)
+	return a.sendAnnexes(tx, a.mail, lane(o.event.GetOffered().GetUrgency()), owner, referral, annexes)
 }
 
 // ListDeadlines lists what is due at this node, the most overdue first.

@@ -46,6 +46,7 @@ type node struct {
 	placed   map[string]placing          // by request id, as the shelter knows them for ever
 	parked   map[string][]*postv1.Letter // in quarantine, by sender and subject
 	stuck    func(post.Outgoing) bool    // what the post fails to take; nil for nothing
+	absent   func(post.Outgoing) bool    // whose receiver the roster names no more by the time it is queued; nil for none
 }
 
 // placing is a hold that was placed, and what asked for it.
@@ -71,6 +72,9 @@ func (p poster) Queue(tx *kitstore.Tx, o post.Outgoing) error {
 	}
 	if to := o.To.GetNode(); p.n.net.suspended[to] || p.n.net.dropped[to] {
 		return fmt.Errorf("at %s: %w", to, post.ErrAbsent)
+	}
+	if p.n.absent != nil && p.n.absent(o) {
+		return fmt.Errorf("at %s, since it was looked at: %w", o.To.GetNode(), post.ErrAbsent)
 	}
 	raw, err := proto.Marshal(o.Body)
 	if err != nil {

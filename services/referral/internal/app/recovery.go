@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -179,11 +180,15 @@ func (a *App) askPeers(tx *kitstore.Tx, record *referralv1.RecoveryRecord) (next
 		switch due := p.GetAskTime().AsTime(); {
 		case now.Before(due):
 		case a.takesPart(p.GetPeer().GetNode()):
-			p.AskTime = nil
-			if err := a.Post.Queue(tx, toRestored(p.GetPeer().GetNode(), kindQuery, "", &custodyv1.RecoveryQuery{})); err != nil {
+			err := a.Post.Queue(tx, toRestored(p.GetPeer().GetNode(), kindQuery, "", &custodyv1.RecoveryQuery{}))
+			if err == nil {
+				p.AskTime = nil
+				continue
+			}
+			if !errors.Is(err, post.ErrAbsent) { // it may have become so since it was looked at
 				return next, err
 			}
-			continue
+			p.AskTime = timestamppb.New(now.Add(askAgain))
 		default:
 			p.AskTime = timestamppb.New(now.Add(askAgain))
 		}

@@ -86,6 +86,53 @@ func TestOneDebtKeepsNoOtherWaiting(t *testing.T) {
 	net.heal()
 }
 
+// The asker is suspended while it is told what punjab holds, after punjab has looked whether it takes part: it is told that once it is readmitted,
+// since it asks no second time.
+func TestAnAnswerToWhoIsSuspendedMeanwhile(t *testing.T) {
+	for _, kind := range []string{"custody.recovery.part.v1", "custody.annex.v1", "custody.recovery.answer.v1"} {
+		t.Run(kind, func(t *testing.T) {
+			net := newNetwork(t)
+			n, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+			net.walk(hasCome)
+			n.restore(n.copy(), true, false)
+			kept := 0
+			punjab.absent = func(o post.Outgoing) bool {
+				is := o.To.GetNode() == n.Node && o.Kind == kind
+				if is {
+					kept++
+				}
+				return is
+			}
+			net.settle()
+			if got := n.awaited(); kept == 0 || !slices.Equal(got, []string{"punjab"}) {
+				t.Errorf("%d letters could not be sent, and awaited are %v", kept, got)
+			}
+			next, err := punjab.Recover(background)
+			must(t, err)
+			if !next.After(net.now) {
+				t.Fatal("what could not be told is not told later")
+			}
+			punjab.absent, net.now = nil, next
+			net.heal()
+		})
+	}
+}
+
+// A node becomes absent between the look and the question: that ends no service, and it is asked later.
+func TestWhoIsSuspendedMeanwhileIsAskedLater(t *testing.T) {
+	net := newNetwork(t)
+	n := net.nodes["balochistan"]
+	net.walk(hasCome)
+	n.absent = func(o post.Outgoing) bool { return o.To.GetNode() == "sindh" && o.Kind == "custody.recovery.query.v1" }
+	n.restore(n.copy(), true, false)
+	net.settle()
+	if got := n.awaited(); !slices.Equal(got, []string{"sindh"}) {
+		t.Errorf("awaited are %v", got)
+	}
+	n.absent, net.now = nil, net.now.Add(time.Minute)
+	net.heal()
+}
+
 // What was written beside does not open at punjab, whose key file is an older copy: it answers without that.
 func TestAnAnnexThatDoesNotOpenKeepsNoAnswer(t *testing.T) {
 	net := newNetwork(t)

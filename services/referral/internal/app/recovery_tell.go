@@ -83,7 +83,8 @@ func (a *App) payDebt(ctx context.Context, node string) (err error) {
 	return err
 }
 
-// pay tells one page: the chains in which the node takes part, then the offers it made to this one, then that this is all.
+// pay tells one page: the chains in which the node takes part, then the offers it made to this one, then that this is all. One that became absent
+// meanwhile is told the page again once it is there: nothing it says here is passed over as mail does, since nobody asks for it a second time.
 func (a *App) pay(tx *kitstore.Tx, node string, d *referralv1.DebtRecord) error {
 	switch {
 	case mutant.Off("resync"):
@@ -132,7 +133,7 @@ func (a *App) endAnswer(tx *kitstore.Tx, node string) error {
 	if err != nil {
 		return err
 	}
-	return a.mail(tx, toRestored(node, kindAnswer, "", &custodyv1.RecoveryAnswer{Known: list, Restored: own.GetBeginTime() != nil}))
+	return a.Post.Queue(tx, toRestored(node, kindAnswer, "", &custodyv1.RecoveryAnswer{Known: list, Restored: own.GetBeginTime() != nil}))
 }
 
 // tellChain tells a node what the chain of a referral holds for it: all, when it is a party, else what was said to it and by it.
@@ -158,7 +159,7 @@ func (a *App) tellChain(tx *kitstore.Tx, node, referral string) error {
 	default:
 		return nil
 	}
-	if err := a.mail(tx, partFor(node, part)); err != nil {
+	if err := a.Post.Queue(tx, partFor(node, part)); err != nil {
 		return err
 	}
 	if err := a.tellWords(tx, node, chain); err != nil || s.Owner != node {
@@ -205,7 +206,7 @@ func (a *App) tellWords(tx *kitstore.Tx, node string, chain *custody.Chain) erro
 		}
 		annexes = append(annexes, commitment)
 	}
-	return a.sendAnnexes(tx, postv1.Lane_LANE_URGENT, node, s.Referral, annexes)
+	return a.sendAnnexes(tx, a.Post.Queue, postv1.Lane_LANE_URGENT, node, s.Referral, annexes)
 }
 
 func (a *App) sayAgain(tx *kitstore.Tx, node, referral string, signed *custodyv1.SignedReply) (commitment []byte, err error) {
@@ -213,11 +214,11 @@ func (a *App) sayAgain(tx *kitstore.Tx, node, referral string, signed *custodyv1
 	if err := proto.Unmarshal(signed.GetReply(), reply); err != nil {
 		return nil, err
 	}
-	return reply.GetAnnexCommitment(), a.mail(tx, toRestored(node, kindReply, referral, &custodyv1.ReplyLetter{Reply: signed}))
+	return reply.GetAnnexCommitment(), a.Post.Queue(tx, toRestored(node, kindReply, referral, &custodyv1.ReplyLetter{Reply: signed}))
 }
 
-// sendAnnexes sends what was written beside words, in their lane, so that nothing overtakes what it belongs to.
-func (a *App) sendAnnexes(tx *kitstore.Tx, lane postv1.Lane, node, referral string, commitments [][]byte) error {
+// sendAnnexes sends what was written beside words, in their lane, so that nothing overtakes what it belongs to, and as they are sent.
+func (a *App) sendAnnexes(tx *kitstore.Tx, send func(*kitstore.Tx, post.Outgoing) error, lane postv1.Lane, node, referral string, commitments [][]byte) error {
 	for _, c := range commitments {
 		annex, err := a.annexBeside(tx, referral, c)
 		if err != nil {
@@ -226,7 +227,7 @@ func (a *App) sendAnnexes(tx *kitstore.Tx, lane postv1.Lane, node, referral stri
 		if annex == nil {
 			continue
 		}
-		err = a.mail(tx, post.Outgoing{To: referralAt(node), Lane: lane, Kind: kindAnnex, Subject: referral, Body: annex, Sealed: true})
+		err = send(tx, post.Outgoing{To: referralAt(node), Lane: lane, Kind: kindAnnex, Subject: referral, Body: annex, Sealed: true})
 		if err != nil {
 			return err
 		}
@@ -251,7 +252,7 @@ func (a *App) tellMade(tx *kitstore.Tx, node string, record *referralv1.OfferRec
 	part := &custodyv1.RecoveryPart{Referral: event.GetReferral(), Steps: []*custodyv1.RecoveryStep{
 		{Step: &custodyv1.RecoveryStep_Event{Event: record.GetOffered()}},
 	}}
-	if err := a.mail(tx, partFor(node, part)); err != nil {
+	if err := a.Post.Queue(tx, partFor(node, part)); err != nil {
 		return err
 	}
 	name := store.OfferName(event.GetReferral(), custody.HashOf(record.GetOffered().GetEvent()).String())
@@ -267,7 +268,7 @@ func (a *App) tellMade(tx *kitstore.Tx, node string, record *referralv1.OfferRec
 		}
 		annexes = append(annexes, commitment)
 	}
-	return a.sendAnnexes(tx, postv1.Lane_LANE_URGENT, node, event.GetReferral(), annexes)
+	return a.sendAnnexes(tx, a.Post.Queue, postv1.Lane_LANE_URGENT, node, event.GetReferral(), annexes)
 }
 
 // repliesTo are this node's replies to an offer, or to a referral as a whole, in order.

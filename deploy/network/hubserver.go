@@ -51,11 +51,7 @@ func (l *Layout) RunHub(ctx context.Context) error {
 		return err
 	}
 	return runNATS(ctx, options, func(ctx context.Context, s *server.Server) error {
-		err := h.provision(ctx, s, now)
-		if err == nil { // a version may have come while it was down
-			err = h.clear(ctx, s, now)
-		}
-		if err != nil {
+		if err := h.provision(ctx, s, now); err != nil {
 			if ctx.Err() != nil {
 				return nil // it was told to end meanwhile
 			}
@@ -116,37 +112,24 @@ func holdingsOf(s *server.Server) holdings {
 	return holdings{info.Streams, info.Consumers}
 }
 
-// follow takes up every new version of the roster until ctx ends, and makes streams and mailboxes anew that are gone: NATS answers a request to
-// whatever subject its sender names, so that a member can have one deleted (subjects of its own account alone keep it from that). No letter
-// is lost by it, since its sender keeps it until it has a receipt. What fails is tried again.
+// follow takes up every new version of the roster until ctx ends.
 func (h *hubServer) follow(ctx context.Context, s *server.Server, now *identity.Roster) {
+	w := &hubWatch{
+		log: h.log, roster: h.roster, now: now, made: holdingsOf(s),
+		holdings:  func() holdings { return holdingsOf(s) },
+		provision: func(r *identity.Roster) error { return h.provision(ctx, s, r) },
+		admit:     func(r *identity.Roster) error { return h.admit(s, r) },
+		clear:     func(r *identity.Roster) error { return h.clear(ctx, s, r) },
+	}
 	ticker := time.NewTicker(rosterLook)
 	defer ticker.Stop()
-	made := holdingsOf(s)
 	for {
+		w.look() // at once: a version may have come while it was down, after which there is something to clear
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if holdingsOf(s) != made {
-			h.log.Error("streams or mailboxes of the hub are gone, which only a member that means harm can bring about: they are made anew")
-			if err := h.provision(ctx, s, now); err != nil {
-				h.log.Error("the streams of the hub cannot be made anew; it will be tried again", logging.Err(err))
-				continue
-			}
-			made = holdingsOf(s)
-		}
-		next := h.roster()
-		if next.Version() == now.Version() {
-			continue
-		}
-		if err := h.take(ctx, s, next); err != nil {
-			h.log.Error("the new version of the roster could not be taken up; it will be tried again", logging.Err(err))
-			continue
-		}
-		h.log.Info("a new version of the roster was taken up", logging.Count("version", next.Version()))
-		now, made = next, holdingsOf(s)
 	}
 }
 
@@ -155,17 +138,68 @@ func (h *hubServer) clear(ctx context.Context, s *server.Server, roster *identit
 	return h.keep(s, func(js jetstream.JetStream) error { return clearHub(ctx, js, roster) })
 }
 
-// take makes the mailboxes first, so that nobody who is let in finds none, and clears up last, when nobody who is shut out can write any more.
-func (h *hubServer) take(ctx context.Context, s *server.Server, roster *identity.Roster) error {
-	if err := h.provision(ctx, s, roster); err != nil {
-		return fmt.Errorf("make the mailboxes: %w", err)
-	}
+// admit lets in whom the roster names, and shuts out all others.
+func (h *hubServer) admit(s *server.Server, roster *identity.Roster) error {
 	options, err := h.options(roster)
 	if err != nil {
 		return err
 	}
-	if err := s.ReloadOptions(options); err != nil {
-		return err
+	return s.ReloadOptions(options)
+}
+
+// hubWatch brings a hub to what the roster says, a look at a time.
+type hubWatch struct {
+	log    *logging.Logger
+	roster func() *identity.Roster
+	// What is done to the hub.
+	holdings                func() holdings
+	provision, admit, clear func(*identity.Roster) error
+
+	now     *identity.Roster // taken up
+	made    holdings         // when they were last made
+	cleared bool             // what lies there for or from who takes no part in now
+}
+
+// look takes up a new version of the roster, and makes streams and mailboxes anew that are gone: NATS answers a request to whatever subject its
+// sender names, so that a member can have one deleted (subjects of its own account alone keep it from that). No letter is lost by it, since
+// its sender keeps it until it has a receipt. What fails is tried again at the next look.
+func (w *hubWatch) look() {
+	gone := w.holdings() != w.made
+	if gone {
+		w.log.Error("streams or mailboxes of the hub are gone, which only a member that means harm can bring about: they are made anew")
 	}
-	return h.clear(ctx, s, roster)
+	// A new version comes first, and makes all anew by itself: made by the old one, a newcomer's mailboxes would be gone once more.
+	if next := w.roster(); next.Version() != w.now.Version() {
+		err := w.take(next)
+		w.made = w.holdings() // also where it failed half-way: that was no member
+		if err != nil {
+			w.log.Error("the new version of the roster could not be taken up; it will be tried again", logging.Err(err))
+			return
+		}
+		w.log.Info("a new version of the roster was taken up", logging.Count("version", next.Version()))
+		w.now, w.cleared = next, false
+	} else if gone {
+		if err := w.provision(w.now); err != nil {
+			w.log.Error("the streams of the hub cannot be made anew; it will be tried again", logging.Err(err))
+			return
+		}
+		w.made = w.holdings()
+	}
+	if w.cleared {
+		return
+	}
+	// Last, when nobody who is shut out can write any more. Nothing depends on it but room.
+	if err := w.clear(w.now); err != nil {
+		w.log.Error("what lies at the hub for and from who takes no part cannot be thrown away; it will be tried again", logging.Err(err))
+		return
+	}
+	w.cleared = true
+}
+
+// take makes the mailboxes first, so that nobody who is let in finds none.
+func (w *hubWatch) take(roster *identity.Roster) error {
+	if err := w.provision(roster); err != nil {
+		return fmt.Errorf("make the mailboxes: %w", err)
+	}
+	return w.admit(roster)
 }

@@ -135,7 +135,8 @@ func (p *Post) askStand(tx *store.Tx) error {
 		if !p.keys.Active(q.from.GetNode(), q.from.GetService()) {
 			continue
 		}
-		if err := p.Queue(tx, Outgoing{To: q.from, Lane: postv1.Lane_LANE_URGENT, Kind: kindStandQuery, Body: q.StandQuery}); err != nil {
+		err := p.Queue(tx, Outgoing{To: q.from, Lane: postv1.Lane_LANE_URGENT, Kind: kindStandQuery, Body: q.StandQuery})
+		if err != nil && !errors.Is(err, ErrAbsent) { // it may have become so since it was looked at
 			return err
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"amanat.example/deploy/network"
 	identityv1 "amanat.example/proto/amanat/identity/v1"
+	postv1 "amanat.example/proto/amanat/post/v1"
 	"amanat.example/services/kit/hub"
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/logging"
@@ -215,6 +216,38 @@ func TestHubMakesItsStreamsAnew(t *testing.T) {
 	}
 	until(t, "the stream is gone", func() bool { return !reads() })
 	until(t, "it is there again", reads)
+}
+
+// What is delivered again has the number it had: so a service knows a parcel that it was given before from a copy.
+func TestHubNumbersWhatItDelivers(t *testing.T) {
+	l := runHub(t)
+	from, to := connect(t, l, l.Root, "balochistan"), transport(t, l, l.Root, "sindh")
+	connected(t, to)
+	until(t, "it is let in", from.IsConnected)
+	read := func() post.Message {
+		select {
+		case m := <-to.Mail(postv1.Lane_LANE_BULK):
+			return m
+		case <-time.After(20 * time.Second):
+			t.Fatal("nothing comes")
+		}
+		return post.Message{}
+	}
+	var seen []uint64
+	for range 2 {
+		until(t, "the hub takes it", func() bool {
+			answer, err := from.Request("amanat.post.sindh.referral.bulk.balochistan.referral", []byte("x"), time.Second)
+			return err == nil && bytes.Contains(answer.Data, []byte(`"seq"`))
+		})
+		m := read()
+		m.Nak(time.Millisecond)
+		again := read()
+		again.Ack()
+		if m.ID == 0 || again.ID != m.ID || slices.Contains(seen, m.ID) {
+			t.Errorf("delivered as %d, and again as %d, after %v", m.ID, again.ID, seen)
+		}
+		seen = append(seen, m.ID)
+	}
 }
 
 // A hub that is told to end while it still makes its mailboxes has ended, not failed.

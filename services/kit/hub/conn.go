@@ -46,6 +46,8 @@ type Config struct {
 type Message struct {
 	Subject string
 	Data    []byte
+	// ID is the broker's number of what it delivers, the same each time; zero when it is not known.
+	ID uint64
 	// Ack tells the broker that it may forget the message.
 	Ack func()
 	// Nak asks the broker to deliver it again after the delay.
@@ -237,6 +239,9 @@ func deliver(ctx context.Context, messages jetstream.MessagesContext, to chan<- 
 			// An acknowledgement that is lost costs a repetition, which is a no-op.
 			Ack: func() { _ = m.Ack() },
 			Nak: func(delay time.Duration) { _ = m.NakWithDelay(delay) },
+		}
+		if about, err := m.Metadata(); err == nil {
+			message.ID = about.Sequence.Stream
 		}
 		select {
 		case <-ctx.Done():

@@ -3,6 +3,7 @@ package post
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -14,8 +15,30 @@ import (
 	"amanat.example/services/kit/store"
 )
 
-// retryDelay is how soon the broker repeats what could not be applied yet.
-const retryDelay = time.Second
+const (
+	// retryDelay is how soon the broker repeats what could not be applied yet.
+	retryDelay = time.Second
+	// heldFor is after how long without a delivery what is held back counts as lost at the broker.
+	heldFor = redeliver
+	// mostHeld bounds what is known of parcels that are held back.
+	mostHeld = 1024
+)
+
+// parcelKey is the same for a parcel and its repetitions, which may end with a later letter.
+type parcelKey struct {
+	from               end
+	incarnation, first uint64
+}
+
+// heldBack is the one message with a parcel that the broker is to deliver again.
+type heldBack struct {
+	id    uint64
+	until time.Time
+}
+
+func keyOf(in *parcelIn) parcelKey {
+	return parcelKey{in.from, in.header.GetSenderIncarnation(), in.header.GetFirstSequence()}
+}
 
 // parcelIn is a verified and opened parcel.
 type parcelIn struct {
@@ -127,15 +150,49 @@ func (p *Post) readReceipt(from end, signed *postv1.SignedReceipt) (*postv1.Rece
 // take applies what was read and then, never before, tells the broker.
 func (p *Post) take(ctx context.Context, in mailIn, now time.Time) error {
 	if _, err := p.settle(ctx, in, now); err != nil {
-		in.message.Nak(retryDelay)
 		if p.db.Err() != nil || ctx.Err() != nil {
+			in.message.Nak(retryDelay)
 			return err
 		}
+		if p.heldBefore(in, now) {
+			in.message.Ack()
+			return nil
+		}
+		in.message.Nak(retryDelay)
 		p.log.Warn("mail could not be applied; it will be tried again", logging.Peer(in.from.node, in.from.service), logging.Err(err))
 		return nil
 	}
+	if in.parcel != nil {
+		p.mu.Lock()
+		delete(p.held, keyOf(in.parcel))
+		p.mu.Unlock()
+	}
 	in.message.Ack()
 	return nil
+}
+
+// heldBefore says that the broker holds a parcel already that cannot be applied now, in another message; else it is noted that it is to hold this
+// one. The sender repeats a parcel until it has a receipt, and would all its copies be held, they soon filled its place at the hub, where
+// its receipts lie too. One that is let go so is not lost, whatever becomes of the other: it is among what is repeated.
+func (p *Post) heldBefore(in mailIn, now time.Time) bool {
+	if in.parcel == nil || in.message.ID == 0 {
+		return false
+	}
+	key := keyOf(in.parcel)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before, there := p.held[key]
+	if there && before.id != in.message.ID && now.Before(before.until) {
+		return true
+	}
+	if !there && len(p.held) >= mostHeld {
+		maps.DeleteFunc(p.held, func(_ parcelKey, h heldBack) bool { return !now.Before(h.until) })
+		if len(p.held) >= mostHeld {
+			return false
+		}
+	}
+	p.held[key] = heldBack{in.message.ID, now.Add(heldFor)}
+	return false
 }
 
 // settle applies what was read, whoever brought it. An error says that it can be tried again.

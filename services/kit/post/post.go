@@ -107,6 +107,7 @@ type Post struct {
 	answered map[end]time.Time
 	ahead    map[end]bool
 	keptAt   time.Time // when the house was last kept
+	held     map[parcelKey]heldBack
 
 	compareAt time.Time // when every receipt is written again
 	compared  int       // how often that was done since the last reconnection
@@ -142,7 +143,7 @@ func New(c Config) (*Post, error) {
 		keep: c.Keep, resend: c.Resend, incarnation: c.DB.Incarnation(), counts: newCounts(),
 		anew:    c.DB.FirstLife(),
 		flights: map[end]*protocol.Flight{}, owed: map[end]owed{}, heard: map[end]time.Time{},
-		answered: map[end]time.Time{}, ahead: map[end]bool{},
+		answered: map[end]time.Time{}, ahead: map[end]bool{}, held: map[parcelKey]heldBack{},
 		wakeRelay: make(chan struct{}, 1), wakeSelf: make(chan struct{}, 1), wakeReceipts: make(chan struct{}, 1), wakeTend: make(chan struct{}, 1),
 		standing: true,
 	}

@@ -257,6 +257,7 @@ func TestRestoredSenderKeepsTheOrder(t *testing.T) {
 type told struct {
 	nowhere
 	mail      chan post.Message
+	id        uint64 // of what it brings next
 	ack, nak  int
 	afterward func() uint64 // letters received, when it is told
 	received  uint64
@@ -273,7 +274,7 @@ func (b *told) Mail(lane postv1.Lane) <-chan post.Message {
 
 func (b *told) bring(subject string, data []byte) {
 	b.mail <- post.Message{
-		Subject: subject, Data: data,
+		Subject: subject, Data: data, ID: b.id,
 		Ack: func() { b.ack++; b.received = b.afterward() },
 		Nak: func(time.Duration) { b.nak++ },
 	}
@@ -300,5 +301,45 @@ func TestTheBrokerIsToldAfterwards(t *testing.T) {
 	r.settleAlone(punjab)
 	if broker.ack != 1 || broker.nak != 1 || broker.received != 1 {
 		t.Errorf("what was applied: forgotten %d times, with %d letters in the store", broker.ack, broker.received)
+	}
+}
+
+// Of a parcel that cannot be applied now the broker holds one copy alone: its sender repeats it, and would fill its place there. Where that one is
+// lost another takes its place.
+func TestOneCopyIsHeldBack(t *testing.T) {
+	r, sindh, punjab := newDesks(t)
+	sindh.Queue(punjab.Office, bulk, kindFlaky, "s", "1")
+	r.settleAlone(sindh)
+	parcel := r.mails("bulk", true)[0]
+	punjab.Stop()
+	broker := &told{mail: make(chan post.Message, 1), afterward: punjab.count}
+	punjab.hub = broker
+	punjab.Open()
+	punjab.Fail(true)
+	for _, c := range []struct {
+		what     string
+		id       uint64
+		after    time.Duration
+		ack, nak int
+	}{
+		{"the first", 1, 0, 0, 1},
+		{"a copy", 2, 0, 1, 1},
+		{"the first again", 1, time.Second, 1, 2},
+		{"a copy, long after the first came last", 3, time.Minute, 1, 3},
+		{"another copy", 4, time.Second, 2, 3},
+		{"that one again", 3, time.Second, 2, 4},
+	} {
+		r.now, broker.id = r.now.Add(c.after), c.id
+		broker.bring(toPunjab+"bulk.sindh."+Service, parcel)
+		r.settleAlone(punjab)
+		if broker.ack != c.ack || broker.nak != c.nak {
+			t.Fatalf("%s: %d forgotten, want %d; %d asked for again, want %d", c.what, broker.ack, c.ack, broker.nak, c.nak)
+		}
+	}
+	punjab.Fail(false)
+	broker.bring(toPunjab+"bulk.sindh."+Service, parcel)
+	r.settleAlone(punjab)
+	if broker.ack != 3 || broker.received != 1 {
+		t.Errorf("now that it can be applied: %d forgotten, %d letters received", broker.ack, broker.received)
 	}
 }

@@ -65,7 +65,7 @@
 //	referral.offer.{acceptance-withdrawn,ready,release-requested,schedule-proposed}.v1        OfferChanged
 //	referral.offer.{service-given,outcome-reported,bed-lost}.v1                               OfferChanged
 //	referral.offer.{withdrawn,expired,answered,release-refused}.v1                            OfferChanged
-//	referral.arrival.{asserted,taken}.v1                                                      ArrivalAsserted
+//	referral.arrival.{asserted,taken,bed-refused}.v1                                          ArrivalAsserted
 //	referral.handover.refused.v1                                                              HandoverRefused
 //	referral.owner.{safety-reported,correction-requested,consent-withdrawn}.v1                OwnerTold
 //	referral.deadline.missed.v1                                                               DeadlineMissed

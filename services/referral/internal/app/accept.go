@@ -267,6 +267,9 @@ func (o *received) askedInVain() error {
 
 // giveBed gives the bed that is held to the person, where they are here; false where they are not.
 func (o *received) giveBed() (bool, error) {
+	if o.record.GetAdmitted() { // a stay of theirs, which may be over
+		return false, nil
+	}
 	came, err := o.came()
 	if !came || err != nil {
 		return false, err
@@ -275,21 +278,20 @@ func (o *received) giveBed() (bool, error) {
 	if err != nil || b == noBed {
 		return false, err
 	}
-	if err := o.noteBed(true); err != nil {
+	if err := noteBed(o.tx, o.event.GetReferral(), true); err != nil {
 		return false, err
 	}
 	return true, o.admitAtOnce(b)
 }
 
 // noteBed notes with a person's arrival whether a bed is asked for for them.
-func (o *received) noteBed(asked bool) error {
-	key := kitstore.K(o.event.GetReferral())
-	arrival, err := optional(store.Arrivals.Get(o.tx, key))
+func noteBed(tx *kitstore.Tx, referral string, asked bool) error {
+	arrival, err := optional(store.Arrivals.Get(tx, kitstore.K(referral)))
 	if err != nil || arrival == nil || arrival.GetBedAsked() == asked {
 		return err
 	}
 	arrival.BedAsked = asked
-	return store.Arrivals.Put(o.tx, key, arrival)
+	return store.Arrivals.Put(tx, kitstore.K(referral), arrival)
 }
 
 // walkedIn takes in whether the shelter service has a bed for somebody at the door. Where it refuses one they are given what is held for them, or a
@@ -299,6 +301,9 @@ func (a *App) walkedIn(tx *kitstore.Tx, r outbox.Result) error {
 		return nil
 	}
 	if err := a.noted(tx, r); err != nil {
+		return err
+	}
+	if err := noteBed(tx, r.Command.Subject, false); err != nil {
 		return err
 	}
 	offers, err := offersOf(tx, r.Command.Subject)
@@ -312,18 +317,22 @@ func (a *App) walkedIn(tx *kitstore.Tx, r outbox.Result) error {
 		if err != nil {
 			return err
 		}
-		if err := o.noteBed(false); err != nil {
-			return err
-		}
 		if given, err := o.giveBed(); given || err != nil {
 			return err
 		}
 		last, pending = o, pending || o.record.GetState() == custodyv1.OfferState_OFFER_STATE_ACCEPTING
 	}
-	if last == nil || pending { // of the pending one it is given, or told
+	switch {
+	case pending: // of that one it is given, or told
 		return nil
+	case last != nil:
+		return last.tellBedLost()
 	}
-	return last.tellBedLost()
+	g, err := a.openAsserted(tx, r.Command.Subject)
+	if err != nil || g.record == nil {
+		return err
+	}
+	return g.announce("bed-refused")
 }
 
 // came says that the person is here and has no bed yet: this node has said that they came, and nobody has followed, or it owns the referral since.
@@ -367,10 +376,14 @@ func (a *App) promised(tx *kitstore.Tx, r outbox.Result) error {
 	if b == madeBed && r.Fault != nil && !over(r.Fault) { // somebody came meanwhile, and comparing made it a stay: a hold no longer, and there all the same
 		return errors.Join(o.promise(), o.put())
 	}
+	lead, err := o.lead()
+	if err != nil {
+		return err
+	}
 	hold, _ := r.Reply.(*shelterv1.Hold)
 	reply := &custodyv1.Reply{Actor: a.self()}
 	var annex *custodyv1.AnnexLetter
-	if r.Fault == nil && b != noBed && proto.Equal(hold.GetFence(), o.record.GetFence()) {
+	if r.Fault == nil && b != noBed && proto.Equal(hold.GetFence(), lead.record.GetFence()) { // one that came back knows not its own of it
 		o.record.State = custodyv1.OfferState_OFFER_STATE_READY
 		reply.Body = &custodyv1.Reply_Ready{Ready: &custodyv1.Ready{Hold: hold.GetName(), Fence: hold.GetFence()}}
 		if at := hold.GetLocation(); at != nil {

@@ -115,7 +115,7 @@ func (a *App) heldForAll(tx *kitstore.Tx, r outbox.Result) error {
 	}
 	err = lead.eachWith(func(other *received) error {
 		switch accepting := other.record.GetState() == custodyv1.OfferState_OFFER_STATE_ACCEPTING; {
-		case accepting && used:
+		case accepting && used && r.Fault == nil && lead.record.GetHold() == hold.GetName():
 			return other.heldWith(lead, hold)
 		case accepting:
 			other.record.HoldOf = ""

@@ -516,3 +516,78 @@ func TestWhoHasABedIsGivenNoOther(t *testing.T) {
 		t.Errorf("the shelter was asked %v", punjab.calls)
 	}
 }
+
+// Somebody of whom the node knows nothing else is refused a bed at the door: a person is told, and a bed that is held for them later is theirs.
+func TestARefusedBedOfOneWhoIsNotExpected(t *testing.T) {
+	net := newNetwork(t)
+	net.later = true
+	sindh := net.nodes["sindh"]
+	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED)
+	sindh.refuse[shelterv1.ShelterService_AdmitWalkIn_FullMethodName] = fault.New(fault.NoCapacity, "Full.")
+	_, err := sindh.AssertArrival(background, &referralv1.AssertArrivalRequest{
+		Name: v.GetName(), Unit: "nodes/sindh/units/karachi", Identification: []string{"ESCORT_STATEMENT"},
+		Group: "nodes/sindh/shelters/a1/groups/b1", Needs: submitRequest().GetNeeds(),
+	}, actor)
+	must(t, err)
+	sindh.runCommands()
+	if n := sindh.told("referral.arrival.bed-refused.v1", v.GetName()); n != 1 {
+		t.Errorf("a person is told %d times", n)
+	}
+	net.settle()
+	net.checkState(v.GetName(), custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, "sindh")
+}
+
+// Who was here before, has left and is at the door again is not thought to lie in the bed of their earlier stay.
+func TestARefusedBedOfOneWhoIsBack(t *testing.T) {
+	net := newNetwork(t)
+	punjab := net.nodes["punjab"]
+	v := net.walk(custodyv1.ReferralState_REFERRAL_STATE_IN_SERVICE)
+	asked, err := punjab.ask(v.GetName(), karachi)
+	must(t, err)
+	net.settle()
+	sindh := net.nodes["sindh"]
+	accept := acceptRequest(asked.GetOffers()[len(asked.GetOffers())-1].GetName())
+	accept.Group = "nodes/sindh/shelters/a1/groups/b1"
+	_, err = sindh.AcceptOffer(background, accept, actor)
+	must(t, err)
+	net.settle()
+	must(t, punjab.dispatch(v.GetName()))
+	net.settle()
+	must(t, sindh.arrive(v.GetName()))
+	net.settle()
+	net.checkState(v.GetName(), custodyv1.ReferralState_REFERRAL_STATE_ARRIVED, "sindh")
+	punjab.refuse[shelterv1.ShelterService_AdmitWalkIn_FullMethodName] = fault.New(fault.NoCapacity, "Full.")
+	_, err = punjab.AssertArrival(background, &referralv1.AssertArrivalRequest{
+		Name: v.GetName(), Unit: "nodes/punjab/units/lahore", Identification: []string{"OWN_STATEMENT"}, Group: aGroup,
+	}, actor)
+	must(t, err)
+	punjab.runCommands()
+	if n := punjab.told("referral.offer.bed-lost.v1", v.GetOffers()[0].GetName()); n != 1 {
+		t.Errorf("a person is told %d times; the shelter was asked %v", n, punjab.calls)
+	}
+}
+
+// A unit that was put back to before it accepted a family is told what it said and that it was chosen: the one hold for them all is promised to each.
+func TestAFamilyIsPromisedItsBedsAfterARestore(t *testing.T) {
+	net, origin, punjab, _ := newOwnerNetwork(t)
+	origin.AutoConfirm = true
+	family := net.family()
+	old := punjab.copy()
+	punjab.silent = true
+	_, err := punjab.AcceptOffer(background, net.togetherRequest(punjab, family), actor)
+	must(t, err)
+	punjab.silent = false
+	punjab.runCommands()
+	punjab.silent = true
+	net.settle()
+	punjab.restore(old, true, false)
+	punjab.silent = true
+	net.heal()
+	punjab.silent = false
+	net.settle()
+	for i, v := range family {
+		if o := punjab.offer(v.GetOffers()[0].GetName()); o.GetState() != custodyv1.OfferState_OFFER_STATE_READY {
+			t.Errorf("the offer of %d is %v; the shelter was asked %v", i, o, punjab.calls)
+		}
+	}
+}

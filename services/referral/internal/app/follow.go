@@ -360,8 +360,11 @@ func (a *App) admitted(tx *kitstore.Tx, r outbox.Result) error {
 	if err := a.noted(tx, r); err != nil {
 		return err
 	}
-	if r.Fault.Reason() != fault.HoldEnded { // comparing makes a stay of a hold that stands, or of one that the shelter has lost
-		return o.tellBedLost()
+	switch {
+	case !o.record.GetAdmitted(): // comparing was before it
+		return nil
+	case r.Fault.Reason() != fault.HoldEnded: // comparing makes a stay of a hold that stands, or of one that the shelter has lost
+		return o.sayBedLost()
 	}
 	lead, err := o.lead()
 	if err != nil {

@@ -120,10 +120,15 @@ func (o *received) hereWithoutBed() error {
 	return o.tellBedLost()
 }
 
+// tellBedLost tells a person that somebody is here without a bed, for whom one may be asked again.
 func (o *received) tellBedLost() error {
-	if err := o.noteBed(false); err != nil {
+	if err := noteBed(o.tx, o.event.GetReferral(), false); err != nil {
 		return err
 	}
+	return o.sayBedLost()
+}
+
+func (o *received) sayBedLost() error {
 	o.Log.Error("somebody is here for whom the shelter service has no bed; enter them where they lie", logging.Resource("offer", o.name))
 	return o.Events.Append(o.tx, "referral.offer.bed-lost.v1", o.name, o.Now(), o.changed(o.record.GetState()))
 }

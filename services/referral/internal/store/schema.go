@@ -93,6 +93,7 @@ var (
 		"referral.offer.bed-lost.v1":             &referralv1.OfferChanged{},
 		"referral.arrival.asserted.v1":           &referralv1.ArrivalAsserted{},
 		"referral.arrival.taken.v1":              &referralv1.ArrivalAsserted{},
+		"referral.arrival.bed-refused.v1":        &referralv1.ArrivalAsserted{},
 		"referral.handover.refused.v1":           &referralv1.HandoverRefused{},
 		"referral.owner.safety-reported.v1":      &referralv1.OwnerTold{},
 		"referral.owner.correction-requested.v1": &referralv1.OwnerTold{},

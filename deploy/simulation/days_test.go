@@ -87,7 +87,7 @@ var storms = []string{
 	"restores of referral", "restores of shelter", "restores of protection", "rollbacks of referral", "rollbacks of shelter", "rollbacks of protection", "rollbacks of federal",
 	"rollbacks of whole nodes", "goes first (done)", "flows compared",
 	"hub rollbacks", "clock jumps", "illegal", "letters applied", "submits (done)", "submits together (done)", "answers to submissions lost", "events had again", "completes", "facts reconciled",
-	"judged while all knew what they knew", "judged whether siblings were parted", "offers seen for which no bed was free", "dossiers received", "dossiers closed", "days compared", "beds in use",
+	"judged while all knew what they knew", "judged whether siblings were parted", "offers seen for which no bed was free", "dossiers received", "dossiers closed", "days compared", "beds in use", "beds of those who came",
 
 	"confirms a hold by an older fence", "accepts what has ended", "asks about what has ended", "sends whom it does not own", "sends where nobody has promised",
 	"calls off what it does not own", "begins a service for whom it does not own", "asks another by an old etag", "sends without a role", "chooses who has not accepted",

@@ -17,7 +17,8 @@ import (
 
 // hubbub is the hub: what it has taken it brings, sooner or later, once or more often; what it forgets, nobody tells.
 type hubbub struct {
-	life  int // grows when it is wiped
+	life  int    // grows when it is wiped
+	last  uint64 // message that it has numbered; after an accident it numbers anew
 	cut   map[string]int
 	slow  map[string]time.Time // until when what a node sends takes hours
 	taken []taken              // what it has taken lately
@@ -88,7 +89,8 @@ func (l *line) Publish(_ context.Context, subject string, data []byte, done func
 		if c.now.Before(c.hub.slow[h.node]) {
 			wait += about(h.chance, 4*time.Hour)
 		}
-		c.bring(wait, c.hub.life, subject, data)
+		c.hub.last++
+		c.bring(wait, c.hub.life, c.hub.last, subject, data)
 	}
 	if !c.calm && h.chance.Float64() < 0.01 || c.hub.cut[h.node]&cutIn != 0 { // it has it, and its answer is lost
 		done(errNoHub)
@@ -109,22 +111,22 @@ func (b *hubbub) take(now time.Time, subject string, data []byte) {
 const patience = 500
 
 // bring delivers a message after a while.
-func (c *country) bring(wait time.Duration, life int, subject string, data []byte) {
+func (c *country) bring(wait time.Duration, life int, id uint64, subject string, data []byte) {
 	c.after(wait, func() {
 		if life != c.hub.life {
 			return // the hub was wiped
 		}
 		to, lane := c.addressee(subject)
 		if to.down() || c.hub.cut[to.node]&cutIn != 0 {
-			c.bring(30*time.Second+about(to.chance, time.Minute), life, subject, data)
+			c.bring(30*time.Second+about(to.chance, time.Minute), life, id, subject, data)
 			return
 		}
 		to.line.boxes[lane] <- postMessage{
-			Subject: subject, Data: data, Ack: func() { to.putOff = 0 }, Nak: func(d time.Duration) {
+			Subject: subject, Data: data, ID: id, Ack: func() { to.putOff = 0 }, Nak: func(d time.Duration) {
 				if to.putOff++; to.putOff > patience {
 					c.breaks("JAM (mail): %s takes nothing more, and was tried %d times (%s)", to, to.putOff, subject)
 				}
-				c.bring(d, life, subject, data)
+				c.bring(d, life, id, subject, data)
 			},
 		}
 		to.work()

@@ -34,7 +34,7 @@ func (c *country) strike(m mishap) {
 		c.hub.slow[m.node] = c.now.Add(m.long)
 	case "wipe hub":
 		c.did["hub wipes"]++
-		c.hub.life++
+		c.hub.life, c.hub.last = c.hub.life+1, 0
 		c.tell("the hub is wiped")
 		c.reconnectAll()
 	case "roll hub back":
@@ -151,13 +151,14 @@ func (c *country) reconnectAll() {
 // rollHubBack has the hub be as it was a while ago: what came since is gone, and what it brought since it brings again.
 func (c *country) rollHubBack(by time.Duration) {
 	by = min(by, remembers-10*time.Minute)
-	c.hub.life++
+	c.hub.life, c.hub.last = c.hub.life+1, 0
 	c.did["hub rollbacks"]++
 	c.tell("the hub is rolled back by %v", by)
 	then := c.now.Add(-by)
 	for _, old := range c.hub.taken {
 		if old.at.Before(then) && then.Sub(old.at) < 10*time.Minute {
-			c.bring(time.Second, c.hub.life, old.subject, old.data)
+			c.hub.last++
+			c.bring(time.Second, c.hub.life, c.hub.last, old.subject, old.data)
 		}
 	}
 	c.reconnectAll()

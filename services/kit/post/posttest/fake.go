@@ -27,12 +27,14 @@ type Fake struct {
 	faults   Faults
 	boxes    map[string]chan post.Message // by mailbox and lane
 	held     []sent
+	last     uint64 // message that lies there; a wiped hub numbers anew
 	all      []sent // everything ever published: the hub's memory
 	watchers map[string]chan struct{}
 	capacity int
 }
 
 type sent struct {
+	id      uint64 // 0: it lies nowhere yet
 	subject string
 	data    []byte
 }
@@ -74,7 +76,7 @@ func (f *Fake) SetFaults(faults Faults) {
 func (f *Fake) Wipe(testing.TB) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.held = nil
+	f.held, f.last = nil, 0
 	for _, box := range f.boxes {
 		for len(box) > 0 {
 			<-box
@@ -92,7 +94,7 @@ func (f *Fake) Wipe(testing.TB) {
 func (f *Fake) Inject(_ testing.TB, subject string, data []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.put(sent{subject, data})
+	f.put(sent{subject: subject, data: data})
 }
 
 // Seen implements Hub.
@@ -149,7 +151,11 @@ func (f *Fake) put(s sent) bool {
 	if box == nil {
 		return true
 	}
-	m := post.Message{Subject: s.subject, Data: s.data, Ack: func() {}}
+	if s.id == 0 {
+		f.last++
+		s.id = f.last
+	}
+	m := post.Message{Subject: s.subject, Data: s.data, ID: s.id, Ack: func() {}}
 	m.Nak = func(time.Duration) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -170,7 +176,7 @@ type fakeTransport struct {
 }
 
 func (t *fakeTransport) Publish(_ context.Context, subject string, data []byte, done func(error)) {
-	t.fake.publish(sent{subject, data}, done)
+	t.fake.publish(sent{subject: subject, data: data}, done)
 }
 
 func (t *fakeTransport) Mail(lane postv1.Lane) <-chan post.Message {

@@ -134,24 +134,27 @@ func TestDays(t *testing.T) {
 // The same plan has the same trace, to the byte, with every message that is sent; with and without cases, and, but for the messages, signed and sealed
 // in earnest.
 func TestDaysRepeat(t *testing.T) {
-	keys := countryKeys(t)
-	for _, seed := range []uint64{1, casesEvery, earnestFirst} {
-		p := newPlan(seed, soaktest.Alone(10, 2), soaktest.Alone(3, 1))
-		p.real = seed == earnestFirst
-		p.bytes = !p.real // keys made anew sign otherwise
-		first, second := live(t, p, keys, 100000), live(t, p, keys, 100000)
-		if first.broken != "" || len(first.last) < 10 {
-			t.Errorf("seed %d: broken %q after %d lines", seed, first.broken, len(first.last))
-		}
-		if bytes.Equal(first.trace.Sum(nil), second.trace.Sum(nil)) {
-			continue
-		}
-		for i, line := range first.last {
-			if i >= len(second.last) || second.last[i] != line {
-				t.Fatalf("seed %d: the traces part at line %d:\n%s\n%s", seed, i, line, strings.Join(second.last[min(i, len(second.last)):min(i+1, len(second.last))], ""))
+	for _, seed := range soaktest.Alone([]uint64{1, casesEvery, earnestFirst}, []uint64{1}) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			keys := countryKeys(t)
+			p := newPlan(seed, soaktest.Alone(10, 2), soaktest.Alone(3, 1))
+			p.real = seed == earnestFirst
+			p.bytes = !p.real // keys made anew sign otherwise
+			first, second := live(t, p, keys, 100000), live(t, p, keys, 100000)
+			if first.broken != "" || len(first.last) < 10 {
+				t.Errorf("broken %q after %d lines", first.broken, len(first.last))
 			}
-		}
-		t.Errorf("seed %d: the second trace is longer", seed)
+			if bytes.Equal(first.trace.Sum(nil), second.trace.Sum(nil)) {
+				return
+			}
+			for i, line := range first.last {
+				if i >= len(second.last) || second.last[i] != line {
+					t.Fatalf("the traces part at line %d:\n%s\n%s", i, line, strings.Join(second.last[min(i, len(second.last)):min(i+1, len(second.last))], ""))
+				}
+			}
+			t.Error("the second trace is longer")
+		})
 	}
 }
 

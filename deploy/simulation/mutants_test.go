@@ -69,6 +69,7 @@ func TestMutants(t *testing.T) {
 	}
 	for name, states := range farthest {
 		t.Run("none, "+name, func(t *testing.T) {
+			t.Parallel() // when each rule is there again
 			sc := scenarioOf(name)
 			sc.Most = states
 			if r := Explore(t, sc); r.Broken != "" {

@@ -62,7 +62,7 @@ test-networks:
 	go test $(RACE) -count=1 -v -parallel $(AT_A_TIME) -timeout 25m ./deploy/e2e | $(TOLD)
 
 test-alone:
-	go test -count=1 -vet=off -v -tags mutants -run Mutants ./deploy/simulation ./services/protection/internal/app
+	go test -count=1 -vet=off -v -timeout 25m -tags mutants -run Mutants ./deploy/simulation ./services/protection/internal/app
 	go test -count=1 -vet=off -v -timeout 25m -run '$(ALONE)' $$(grep -rl --include='*_test.go' 'soaktest\.Alone(' $(MODULES) | xargs -n 1 dirname | sort -u | sed 's|^|./|') | $(TOLD)
 
 test-builds:

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,6 +60,11 @@ func FuzzLetters(f *testing.F) {
 		{flow.FactsKind, cell, &federalv1.Facts{Facts: []*federalv1.Fact{{
 			FlowId: make([]byte, 16), Kind: "identified", FromNode: away, EventTime: timestamppb.New(begin),
 		}}}},
+	}
+	for kind := range b.Handlers() {
+		if !slices.ContainsFunc(letters, func(l fuzzed) bool { return l.kind == kind }) {
+			f.Fatalf("nobody writes %s here", kind)
+		}
 	}
 	for i := range letters {
 		f.Add(byte(i), false, []byte{}, []byte{})

@@ -82,6 +82,11 @@ func newAttacked(f *testing.F) *attacked {
 	_, err = origin.SubmitReferral(context.Background(), another)
 	must(f, err)
 	net.settle()
+	for kind := range punjab.Handlers() {
+		if bodies[kind] == nil {
+			f.Fatalf("nobody writes %s here", kind)
+		}
+	}
 	a := &attacked{network: net, loaded: map[string]int{}}
 	for _, m := range net.history {
 		if bodies[m.out.Kind] != nil { // else it is for the federal cell

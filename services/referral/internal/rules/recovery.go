@@ -108,6 +108,7 @@ func recallReply(r *referralv1.OfferRecord, reply *custodyv1.Reply) {
 		r.Hold, r.Fence, r.QuestionTopic = b.Accepted.GetHold(), b.Accepted.GetFence(), ""
 	case *custodyv1.Reply_Ready:
 		r.Fence = b.Ready.GetFence()
+		r.HoldOver = r.GetAdmitted() // an older copy may have ended it, which knew of no promise; the shelter says what became of it
 	case *custodyv1.Reply_Declined:
 		r.DeclineReason = b.Declined.GetReason()
 	case *custodyv1.Reply_AcceptanceWithdrawn:

@@ -77,3 +77,20 @@ func TestJudgeAnswers(t *testing.T) {
 		}
 	}
 }
+
+// An older copy of a store ended a hold that ran out, since it knew of no promise: where the promise comes back, the hold is looked after again. One
+// that was made a stay is none.
+func TestAPromiseThatIsRecalledHasItsHold(t *testing.T) {
+	said := []rules.Said{
+		{Reply: &custodyv1.Reply{Body: &custodyv1.Reply_Accepted{Accepted: &custodyv1.Accepted{Hold: "a hold"}}}},
+		{Event: &custodyv1.Event{Body: &custodyv1.Event_Confirmed{Confirmed: &custodyv1.Confirmed{}}}},
+		{Reply: &custodyv1.Reply{Body: &custodyv1.Reply_Ready{Ready: &custodyv1.Ready{}}}},
+	}
+	for _, admitted := range []bool{false, true} {
+		r := &referralv1.OfferRecord{State: custodyv1.OfferState_OFFER_STATE_LAPSED, Hold: "a hold", HoldOver: true, Admitted: admitted}
+		rules.Recall(r, said)
+		if r.GetState() != custodyv1.OfferState_OFFER_STATE_READY || r.GetHoldOver() != admitted {
+			t.Errorf("admitted: %t; recalled is %v", admitted, r)
+		}
+	}
+}

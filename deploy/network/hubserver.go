@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -183,13 +184,18 @@ func (w *hubWatch) look() {
 			w.log.Error("the streams of the hub cannot be made anew; it will be tried again", logging.Err(err))
 			return
 		}
-		w.made = w.holdings()
+		w.made, w.cleared = w.holdings(), false
 	}
 	if w.cleared {
 		return
 	}
 	// Last, when nobody who is shut out can write any more. Nothing depends on it but room.
-	if err := w.clear(w.now); err != nil {
+	err := w.clear(w.now)
+	if errors.Is(err, jetstream.ErrStreamNotFound) { // deleted before it was looked at what was made: it is made anew at the next look
+		w.made = holdings{streams: -1}
+		return
+	}
+	if err != nil {
 		w.log.Error("what lies at the hub for and from who takes no part cannot be thrown away; it will be tried again", logging.Err(err))
 		return
 	}

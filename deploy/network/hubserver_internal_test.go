@@ -3,10 +3,13 @@ package network
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"amanat.example/services/kit/identity"
 	"amanat.example/services/kit/logging"
@@ -99,9 +102,43 @@ func TestHubTriesAgain(t *testing.T) {
 	held, broken["provision"] = holdings{1, 2}, true
 	look("when a member deletes a stream", "provision newer")
 	broken["provision"] = false
-	look("after that failed", "provision newer")
+	look("after that failed", "provision newer", "clear newer")
 	look("with nothing to do")
 	if n := strings.Count(said.String(), "a member that means harm"); n != 3 { // at two deletions, of which one is met twice
 		t.Errorf("a member is accused %d times:\n%s", n, &said)
+	}
+}
+
+// A stream is deleted between being made and being looked at: it is missed all the same, and made anew.
+func TestHubMissesAStreamThatWasGoneAtOnce(t *testing.T) {
+	l, err := Free(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Init(); err != nil {
+		t.Fatal(err)
+	}
+	roster, err := identity.LoadRoster(l.Root, FederalNode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, cleared := 0, 0
+	w := &hubWatch{
+		log: logging.Discard(), roster: func() *identity.Roster { return roster }, now: roster, // nothing is held, as when it was first looked at
+		holdings:  func() holdings { return holdings{2 * made, 8 * made} },
+		provision: func(*identity.Roster) error { made = 1; return nil },
+		clear: func(*identity.Roster) error {
+			if made == 0 {
+				return fmt.Errorf("look at the hub's stream: %w", jetstream.ErrStreamNotFound)
+			}
+			cleared++
+			return nil
+		},
+	}
+	for range 3 {
+		w.look()
+	}
+	if made != 1 || cleared != 1 {
+		t.Errorf("made anew: %d, cleared: %d", made, cleared)
 	}
 }

@@ -123,7 +123,6 @@ type App struct {
 	references references
 	recovering atomic.Bool // see BeginRecovery
 	told       atomic.Bool // see Told
-	compared   atomic.Bool // see putBack
 }
 
 func (a *App) parent() string { return "nodes/" + a.Node }

@@ -88,7 +88,6 @@ func TestWhatIsOverCostsNothing(t *testing.T) {
 		net.sent = nil
 		return cost
 	}
-	must(t, dest.ReconcileShelter(background, &listed{whole: true})) // the first since a start also looks whether the store was put back
 	alone := costs()
 	for _, n := range []*node{origin, dest} {
 		n.spoilt = true

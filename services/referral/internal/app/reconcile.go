@@ -36,11 +36,7 @@ func (a *App) ReconcileShelter(ctx context.Context, shelter Shelter) error {
 	if err != nil {
 		return fmt.Errorf("begin to compare with the shelter: %w", err)
 	}
-	putBack, err := a.putBack(ctx)
-	if err != nil {
-		return err
-	}
-	live, err := a.liveOffers(ctx, begun.GetRestored() || putBack)
+	live, err := a.liveOffers(ctx, begun.GetRestored())
 	if err != nil {
 		return err
 	}
@@ -51,7 +47,7 @@ func (a *App) ReconcileShelter(ctx context.Context, shelter Shelter) error {
 			until = page[len(page)-1].GetOffer()
 		}
 		reply, err := shelter.ReconcileOffers(ctx, &shelterv1.ReconcileOffersRequest{
-			Parent: a.parent(), Fence: begun.GetFence(), After: from, Until: until, Offers: page, PutBack: putBack,
+			Parent: a.parent(), Fence: begun.GetFence(), After: from, Until: until, Offers: page,
 		})
 		if err != nil {
 			return fmt.Errorf("compare with the shelter: %w", err)
@@ -65,21 +61,7 @@ func (a *App) ReconcileShelter(ctx context.Context, shelter Shelter) error {
 		}
 		from, last = until, until == ""
 	}
-	a.compared.Store(true)
 	return nil
-}
-
-// putBack says that this store was put back once and has not compared since it started: with a machine that is put back without a word the shelter's
-// store is, of which this one alone learns, by what its peers know.
-func (a *App) putBack(ctx context.Context) (putBack bool, err error) {
-	if a.compared.Load() {
-		return false, nil
-	}
-	err = a.DB.View(ctx, func(r kitstore.Reader) error {
-		putBack, err = a.wasRestored(r)
-		return err
-	})
-	return putBack, err
 }
 
 // ShelterRestored says that the shelter service waits for the list.

@@ -179,23 +179,6 @@ func TestWhoCameOnAReferralThatIsOver(t *testing.T) {
 	}
 }
 
-// A referral service that was put back says so, once, in the first list that it sends: with whoever came on a referral that is over.
-func TestTheFirstListOfOneThatWasPutBack(t *testing.T) {
-	net := newNetwork(t)
-	punjab := net.nodes["punjab"]
-	offer := net.walk(custodyv1.ReferralState_REFERRAL_STATE_COMPLETED).GetOffers()[0].GetName()
-	punjab.restore(punjab.copy(), false, false)
-	net.heal()
-	for first := range 2 {
-		shelter := &listed{whole: true}
-		must(t, punjab.ReconcileShelter(background, shelter))
-		live := shelter.pages[0].GetOffers()
-		if putBack := shelter.pages[0].GetPutBack(); putBack != (first == 0) || (len(live) == 1 && live[0].GetOffer() == offer) != putBack {
-			t.Errorf("list %d: put back %t, with %v", first, putBack, live)
-		}
-	}
-}
-
 // Somebody came and went home again while the shelter service was away, and the files are compared before it has heard of either: the bed is not given
 // back, since it is about to be made a stay. What the shelter refuses then, a person is told.
 func TestABedIsKeptUntilItIsAStay(t *testing.T) {

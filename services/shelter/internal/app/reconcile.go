@@ -153,7 +153,6 @@ func (c *comparison) compare() error {
 				record = row.Value
 			}
 			lost := record == nil && o.GetHold() != "" // no hold is ever removed: the store is an older copy, and nobody has said so
-			lost = lost || c.request.GetPutBack() && stage == shelterv1.LiveOffer_STAGE_ARRIVED
 			if err := c.mend(o, record, rules.Reconcile(record.GetHold(), stage, c.restored || lost)); err != nil {
 				return err
 			}

@@ -275,32 +275,6 @@ func TestAHoldThatIsUnknownWasLost(t *testing.T) {
 	}
 }
 
-// Where the machine was put back and nobody has said so, a hold by which somebody has come may be known as ended: they have a bed again where the referral
-// service was put back. Nobody else has, whose hold a manager has ended.
-func TestWhoHasComeHasABedAgainOnAMachineThatWasPutBack(t *testing.T) {
-	for _, putBack := range []bool{false, true} {
-		b := newApp(t)
-		b.shelter(t, 3)
-		come, promised := b.holdFor(t, 1), b.holdFor(t, 2)
-		for _, h := range []*shelterv1.Hold{come, promised} {
-			if _, err := b.ReleaseHold(t.Context(), &shelterv1.ReleaseHoldRequest{Name: h.GetName()}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		response, err := b.ReconcileOffers(t.Context(), &shelterv1.ReconcileOffersRequest{
-			Parent: "nodes/punjab", Fence: b.begin(t).GetFence(), PutBack: putBack,
-			Offers: []*shelterv1.LiveOffer{live(1, shelterv1.LiveOffer_STAGE_ARRIVED, come), live(2, shelterv1.LiveOffer_STAGE_PROMISED, promised)},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := map[bool]string{true: "0 1 2", false: "0 0 3"}[putBack]
-		if got := b.free(t); got != want || !slices.Equal(response.GetLost(), []string{offerName(2)}) {
-			t.Errorf("put back: %t; held, occupied and free are %s; lost are %v", putBack, got, response.GetLost())
-		}
-	}
-}
-
 // Lists that contradict themselves are refused, with the field, and nothing is changed.
 func TestListsThatAreRefused(t *testing.T) {
 	b := newApp(t)

@@ -655,7 +655,7 @@ func TestLettersAreKeptWhateverTheClockDoes(t *testing.T) {
 func TestLettersGoAFewAtATime(t *testing.T) {
 	k := &keeper{state: &postv1.SendingState{NextSequence: 251, FloorSequence: 1, ReceiptedSequence: 250}, now: time.Unix(1_800_000_000, 0)}
 	k.kept(t)
-	if !k.look() || !k.look() || k.look() || k.state.GetFloorSequence() != 251 {
+	if more := []bool{k.look(), k.look(), k.look()}; !slices.Equal(more, []bool{true, true, false}) || k.state.GetFloorSequence() != 251 {
 		t.Errorf("250 letters do not go at once, 100 each time: %v", k.state)
 	}
 	k.state.NextSequence, k.state.ReceiptedSequence = 301, 300

@@ -103,8 +103,9 @@ func (s *sent) Queue(tx *store.Tx, o post.Outgoing) error {
 	return nil
 }
 
-// Nobody but the federal cell asks and gives back; what is no message changes nothing.
-func TestRefusals(t *testing.T) {
+// openStore is an empty store, which is sound in the end.
+func openStore(t *testing.T) *store.DB {
+	t.Helper()
 	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "flow.db"), Schema: schema})
 	if err != nil {
 		t.Fatal(err)
@@ -115,6 +116,12 @@ func TestRefusals(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return db
+}
+
+// Nobody but the federal cell asks and gives back; what is no message changes nothing.
+func TestRefusals(t *testing.T) {
+	db := openStore(t)
 	out := &sent{}
 	teller := &flow.Teller{DB: db, Tables: tables, Node: "sindh", Service: "referral", Federal: "federal", Now: func() time.Time { return at }, Post: out}
 	body := func(m proto.Message) []byte {
@@ -291,16 +298,7 @@ func TestLinks(t *testing.T) {
 
 // A roster that no longer names the cell's service keeps nobody from what the facts are about: they are told as days once it does again.
 func TestWithoutTheCell(t *testing.T) {
-	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "flow.db"), Schema: schema})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		report, err := db.Check(context.Background())
-		if err := errors.Join(err, report.Err(), db.Close()); err != nil {
-			t.Error(err)
-		}
-	})
+	db := openStore(t)
 	out := &sent{fails: post.ErrAbsent}
 	teller := &flow.Teller{DB: db, Tables: tables, Node: "sindh", Service: "referral", Federal: "federal", Now: func() time.Time { return at }, Post: out}
 	if err := db.Update(t.Context(), func(tx *store.Tx) error { return teller.Tell(tx, fact()) }); err != nil {

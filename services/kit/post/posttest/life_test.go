@@ -280,17 +280,24 @@ func (b *told) bring(subject string, data []byte) {
 	}
 }
 
-// The broker is told to forget a parcel when it is applied, and never before.
-func TestTheBrokerIsToldAfterwards(t *testing.T) {
+// newFlaky has a desk to which a broker brings a parcel that cannot be applied now.
+func newFlaky(t *testing.T) (r *room, punjab *desk, broker *told, parcel []byte) {
+	t.Helper()
 	r, sindh, punjab := newDesks(t)
 	sindh.Queue(punjab.Office, bulk, kindFlaky, "s", "1")
 	r.settleAlone(sindh)
-	parcel := r.mails("bulk", true)[0]
+	parcel = r.mails("bulk", true)[0]
 	punjab.Stop()
-	broker := &told{mail: make(chan post.Message, 1), afterward: punjab.count}
+	broker = &told{mail: make(chan post.Message, 1), afterward: punjab.count}
 	punjab.hub = broker
 	punjab.Open()
 	punjab.Fail(true)
+	return r, punjab, broker, parcel
+}
+
+// The broker is told to forget a parcel when it is applied, and never before.
+func TestTheBrokerIsToldAfterwards(t *testing.T) {
+	r, punjab, broker, parcel := newFlaky(t)
 	broker.bring(toPunjab+"bulk.sindh."+Service, parcel)
 	r.settleAlone(punjab)
 	if broker.ack != 0 || broker.nak != 1 {
@@ -307,15 +314,7 @@ func TestTheBrokerIsToldAfterwards(t *testing.T) {
 // Of a parcel that cannot be applied now the broker holds one copy alone: its sender repeats it, and would fill its place there. Where that one is
 // lost another takes its place.
 func TestOneCopyIsHeldBack(t *testing.T) {
-	r, sindh, punjab := newDesks(t)
-	sindh.Queue(punjab.Office, bulk, kindFlaky, "s", "1")
-	r.settleAlone(sindh)
-	parcel := r.mails("bulk", true)[0]
-	punjab.Stop()
-	broker := &told{mail: make(chan post.Message, 1), afterward: punjab.count}
-	punjab.hub = broker
-	punjab.Open()
-	punjab.Fail(true)
+	r, punjab, broker, parcel := newFlaky(t)
 	for _, c := range []struct {
 		what     string
 		id       uint64

@@ -14,7 +14,6 @@ import (
 	eventsv1 "amanat.example/proto/amanat/events/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
-	"amanat.example/services/custody"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
 	"amanat.example/services/kit/outbox"
@@ -210,17 +209,8 @@ func (a *App) held(tx *kitstore.Tx, r outbox.Result) error {
 		o.record.Hold, o.record.Fence = hold.GetName(), hold.GetFence() // the offer ended while the shelter was asked: see heldForAll
 		return o.putHeld()
 	}
-	switch {
-	case r.Fault != nil:
-		if err := o.notHeld(r.Fault.Reason()); err != nil {
-			return err
-		}
-		return o.askedInVain()
-	case hold.GetState() != shelterv1.Hold_STATE_HELD:
-		if err := o.notHeld(fault.HoldEnded); err != nil {
-			return err
-		}
-		return o.askedInVain()
+	if r.Fault != nil || hold.GetState() != shelterv1.Hold_STATE_HELD {
+		return o.notHeld(r.Fault)
 	}
 	o.record.State = custodyv1.OfferState_OFFER_STATE_ACCEPTED
 	o.record.Hold, o.record.Fence = hold.GetName(), hold.GetFence()
@@ -294,47 +284,6 @@ func noteBed(tx *kitstore.Tx, referral string, asked bool) error {
 	return store.Arrivals.Put(tx, kitstore.K(referral), arrival)
 }
 
-// walkedIn takes in whether the shelter service has a bed for somebody at the door. Where it refuses one they are given what is held for them, or a
-// person is told.
-func (a *App) walkedIn(tx *kitstore.Tx, r outbox.Result) error {
-	if r.Fault == nil {
-		return nil
-	}
-	if err := a.noted(tx, r); err != nil {
-		return err
-	}
-	if err := noteBed(tx, r.Command.Subject, false); err != nil {
-		return err
-	}
-	offers, err := offersOf(tx, r.Command.Subject)
-	if err != nil {
-		return err
-	}
-	var last *received
-	pending := false
-	for _, record := range offers {
-		o, err := a.openReceived(tx, store.OfferName(r.Command.Subject, custody.HashOf(record.GetOffered().GetEvent()).String()), record)
-		if err != nil {
-			return err
-		}
-		if given, err := o.giveBed(); given || err != nil {
-			return err
-		}
-		last, pending = o, pending || o.record.GetState() == custodyv1.OfferState_OFFER_STATE_ACCEPTING
-	}
-	switch {
-	case pending: // of that one it is given, or told
-		return nil
-	case last != nil:
-		return last.tellBedLost()
-	}
-	g, err := a.openAsserted(tx, r.Command.Subject)
-	if err != nil || g.record == nil {
-		return err
-	}
-	return g.announce("bed-refused")
-}
-
 // came says that the person is here and has no bed yet: this node has said that they came, and nobody has followed, or it owns the referral since.
 func (o *received) came() (bool, error) {
 	arrival, err := optional(store.Arrivals.Get(o.tx, kitstore.K(o.event.GetReferral())))
@@ -351,12 +300,20 @@ func (o *received) came() (bool, error) {
 	return chain.State().Owner == o.Node && here(chain.State().State), nil
 }
 
-func (o *received) notHeld(reason fault.Reason) error {
+// notHeld ends an acceptance for which there is no bed: the shelter refused it, or nil, the hold had ended when its answer came.
+func (o *received) notHeld(refused *fault.Error) error {
+	reason := fault.HoldEnded
+	if refused != nil {
+		reason = refused.Reason()
+	}
 	o.record.State = rules.Unheld(o.record)
 	o.record.Unheld++
 	o.record.AcceptFailure = strings.TrimPrefix(reason.String(), "REASON_")
 	o.record.Actor, o.record.AnnexCommitment, o.record.Group = nil, nil, ""
-	return o.put()
+	if err := o.put(); err != nil {
+		return err
+	}
+	return o.askedInVain()
 }
 
 // promised takes in whether the hold of the chosen offer is confirmed: then the place is

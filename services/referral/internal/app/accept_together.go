@@ -119,14 +119,7 @@ func (a *App) heldForAll(tx *kitstore.Tx, r outbox.Result) error {
 			return other.heldWith(lead, hold)
 		case accepting:
 			other.record.HoldOf = ""
-			reason := fault.HoldEnded
-			if r.Fault != nil {
-				reason = r.Fault.Reason()
-			}
-			if err := other.notHeld(reason); err != nil {
-				return err
-			}
-			return other.askedInVain()
+			return other.notHeld(r.Fault)
 		case placed:
 			_, err := other.giveBed()
 			return err

@@ -290,7 +290,7 @@ func (g *asserted) takeIn(request *referralv1.AssertArrivalRequest) error {
 		needs = g.work.chain.State().Submitted.GetNeeds()
 	}
 	for _, record := range offers {
-		o, err := g.openReceived(g.tx, store.OfferName(g.referral, custody.HashOf(record.GetOffered().GetEvent()).String()), record)
+		o, err := g.openRecord(g.tx, g.referral, record)
 		if err != nil {
 			return err
 		}
@@ -319,6 +319,47 @@ func (g *asserted) takeIn(request *referralv1.AssertArrivalRequest) error {
 		ID: id, Method: shelterv1.ShelterService_AdmitWalkIn_FullMethodName, Subject: g.referral,
 		Request: &shelterv1.AdmitWalkInRequest{Group: request.GetGroup(), Quantity: 1, Needs: needs, RequestId: id},
 	})
+}
+
+// walkedIn takes in whether the shelter service has a bed for somebody at the door. Where it refuses one they are given what is held for them, or a
+// person is told.
+func (a *App) walkedIn(tx *kitstore.Tx, r outbox.Result) error {
+	if r.Fault == nil {
+		return nil
+	}
+	if err := a.noted(tx, r); err != nil {
+		return err
+	}
+	if err := noteBed(tx, r.Command.Subject, false); err != nil {
+		return err
+	}
+	offers, err := offersOf(tx, r.Command.Subject)
+	if err != nil {
+		return err
+	}
+	var last *received
+	pending := false
+	for _, record := range offers {
+		o, err := a.openRecord(tx, r.Command.Subject, record)
+		if err != nil {
+			return err
+		}
+		if given, err := o.giveBed(); given || err != nil {
+			return err
+		}
+		last, pending = o, pending || o.record.GetState() == custodyv1.OfferState_OFFER_STATE_ACCEPTING
+	}
+	switch {
+	case pending: // of that one it is given, or told
+		return nil
+	case last != nil:
+		return last.tellBedLost()
+	}
+	g, err := a.openAsserted(tx, r.Command.Subject)
+	if err != nil || g.record == nil {
+		return err
+	}
+	return g.announce("bed-refused")
 }
 
 // admitAtOnce turns a hold into a stay though nobody has chosen it yet: one that may be tentative is confirmed first, whatever became of

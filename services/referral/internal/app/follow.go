@@ -38,6 +38,11 @@ func (a *App) openReceived(tx *kitstore.Tx, name string, record *referralv1.Offe
 	return &received{App: a, tx: tx, name: name, record: record, event: event}, nil
 }
 
+// openRecord is openReceived by the record alone.
+func (a *App) openRecord(tx *kitstore.Tx, referral string, record *referralv1.OfferRecord) (*received, error) {
+	return a.openReceived(tx, store.OfferName(referral, custody.HashOf(record.GetOffered().GetEvent()).String()), record)
+}
+
 // put stores the offer and what is due in it.
 func (o *received) put() error {
 	now := o.Now()

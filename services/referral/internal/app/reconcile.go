@@ -55,7 +55,7 @@ func (a *App) ReconcileShelter(ctx context.Context, shelter Shelter) error {
 		for _, offer := range reply.GetLost() {
 			if err := a.placeLost(ctx, offer); err != nil && stops(ctx, err) {
 				return err
-			} else if err != nil { // it is named again by the next comparison
+			} else if err != nil { // one that is promised is named again by the next comparison
 				a.Log.Error("what follows from a bed that is lost cannot be done now", logging.Resource("offer", offer), logging.Err(err))
 			}
 		}

@@ -320,7 +320,7 @@ func (o *received) shareHold() error {
 			if other.GetHold() != o.record.GetHold() || other.GetHoldOf() != "" {
 				continue
 			}
-			lead, err := o.openReceived(o.tx, store.OfferName(referral, custody.HashOf(other.GetOffered().GetEvent()).String()), other)
+			lead, err := o.openRecord(o.tx, referral, other)
 			if err != nil {
 				return err
 			}

@@ -360,7 +360,7 @@ func (a *App) goOn(tx *kitstore.Tx, referral string) error {
 		return err
 	}
 	for _, record := range offers {
-		o, err := a.openReceived(tx, store.OfferName(referral, custody.HashOf(record.GetOffered().GetEvent()).String()), record)
+		o, err := a.openRecord(tx, referral, record)
 		if err != nil {
 			return err
 		}

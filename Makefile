@@ -106,7 +106,9 @@ fuzz: need-go ## Run every fuzz target for FUZZTIME=10s, and say how many inputs
 		targets=$$(go test -list '^Fuzz' ./$$package) || { echo "$$targets"; exit 1; }; \
 		for target in $$(echo "$$targets" | grep '^Fuzz'); do \
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./$$package >$(TMP)/fuzz.log 2>&1 || { cat $(TMP)/fuzz.log; exit 1; }; \
-			echo "$$package $$target: $$(sed -n 's/.*execs: \([0-9]*\).*/\1/p' $(TMP)/fuzz.log | tail -1) inputs"; \
+			tried=$$(sed -n 's/.*execs: \([0-9]*\).*/\1/p' $(TMP)/fuzz.log | tail -1); \
+			test "$${tried:-0}" -gt 0 || { cat $(TMP)/fuzz.log; echo "$$package $$target tried no input"; exit 1; }; \
+			echo "$$package $$target: $$tried inputs"; \
 		done; \
 	done
 

@@ -350,8 +350,8 @@ func (x *ReconcileOffersRequest) GetOffers() []*LiveOffer {
 // ReconcileOffersResponse says what could not be mended.
 type ReconcileOffersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Offers whose place is not there any more. One that was promised: another must be found, or the owner asked to let the unit go. One whose
-	// person has come: somebody is here for whom no bed is in the books.
+	// Offers whose place is not there any more. One that was accepted: the acceptance is to be taken back. One that was promised: another must
+	// be found, or the owner asked to let the unit go. One whose person has come: somebody is here for whom no bed is in the books.
 	Lost          []string `protobuf:"bytes,1,rep,name=lost,proto3" json:"lost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

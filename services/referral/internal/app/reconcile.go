@@ -55,7 +55,7 @@ func (a *App) ReconcileShelter(ctx context.Context, shelter Shelter) error {
 		for _, offer := range reply.GetLost() {
 			if err := a.placeLost(ctx, offer); err != nil && stops(ctx, err) {
 				return err
-			} else if err != nil { // one that is promised is named again by the next comparison
+			} else if err != nil { // it is named again by the next comparison
 				a.Log.Error("what follows from a bed that is lost cannot be done now", logging.Resource("offer", offer), logging.Err(err))
 			}
 		}
@@ -70,7 +70,7 @@ func (a *App) ShelterRestored(ctx context.Context, shelter Shelter) (bool, error
 	return begun.GetRestored(), err
 }
 
-// placeLost does what follows from a promised place that is not there any more, once; where the person has come, a person is told.
+// placeLost does what follows from an accepted or promised place that is not there any more, once; where the person has come, a person is told.
 func (a *App) placeLost(ctx context.Context, offer string) error {
 	return a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		o, _, err := a.getReceived(tx, offer)
@@ -83,16 +83,21 @@ func (a *App) placeLost(ctx context.Context, offer string) error {
 			}
 			return o.eachWith((*received).stayLost)
 		}
-		promised := rules.Promised(o.record.GetState())
+		rests := restsOnBed(o.record.GetState())
 		err = o.eachWith(func(other *received) error {
-			promised = promised || rules.Promised(other.record.GetState())
+			rests = rests || restsOnBed(other.record.GetState())
 			return nil
 		})
-		if err != nil || !promised {
+		if err != nil || !rests {
 			return err
 		}
 		return o.bedLost()
 	})
+}
+
+// restsOnBed says that another node counts on the bed of an offer. One under confirmation is refused by the shelter itself.
+func restsOnBed(state custodyv1.OfferState) bool {
+	return state == custodyv1.OfferState_OFFER_STATE_ACCEPTED || rules.Promised(state)
 }
 
 // stayLost is placeLost for one whose bed is in a stay by now, since somebody came: the bed of another may be promised still.

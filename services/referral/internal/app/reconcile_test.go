@@ -251,6 +251,33 @@ func TestABedThatIsAskedForIsKeptForWhoIsHere(t *testing.T) {
 	}
 }
 
+// A bed that was accepted is lost with a restore of the shelter service: the acceptance is taken back, once, for all who go together, so that the owner
+// does not choose it in vain.
+func TestAnAcceptedBedIsLost(t *testing.T) {
+	net, origin, punjab, _ := newOwnerNetwork(t)
+	origin.AutoConfirm = false
+	family := net.family()
+	net.acceptAll(punjab, family)
+	lead := family[0].GetOffers()[0].GetName()
+	punjab.holds[punjab.offer(lead).GetHold()].State = shelterv1.Hold_STATE_RELEASED
+	for range 2 {
+		must(t, punjab.ReconcileShelter(background, &listed{whole: true, lost: []string{lead}}))
+		net.settle()
+	}
+	for _, v := range family {
+		offer := v.GetOffers()[0].GetName()
+		if o := punjab.offer(offer); o.GetState() != custodyv1.OfferState_OFFER_STATE_LAPSED || o.GetDeclineReason() != "HOLD_ENDED" {
+			t.Errorf("punjab sees %v", o)
+		}
+		if o := origin.lastOffer(v.GetName()); o.GetState() != custodyv1.OfferState_OFFER_STATE_LAPSED && o.GetDeclineReason() != "TOGETHER" {
+			t.Errorf("the origin sees %v", o)
+		}
+	}
+	if punjab.count("ReleaseHold") != 0 {
+		t.Errorf("what was lost was given back: %v", punjab.calls)
+	}
+}
+
 // Two promised beds are lost, and what follows for one cannot be said now: it is done for the other, and said the next time.
 func TestOneLostBedKeepsNoOther(t *testing.T) {
 	net := newNetwork(t)

@@ -275,6 +275,21 @@ func TestAHoldThatIsUnknownWasLost(t *testing.T) {
 	}
 }
 
+// A tentative hold that the store has lost with a restore, said or unsaid, may have been given to others since: it is said to be lost, and no bed is taken
+// for it. One that is still asked for is not held yet, and not lost.
+func TestATentativeHoldThatIsUnknownIsLost(t *testing.T) {
+	b := newApp(t)
+	b.shelter(t, 3)
+	known := b.holdFor(t, 9)
+	gone := &shelterv1.Hold{Name: known.GetName()[:len(known.GetName())-4] + "none"}
+	for range 2 {
+		lost := b.compare(t, b.begin(t).GetFence(), "", "", live(1, shelterv1.LiveOffer_STAGE_TENTATIVE, gone), live(2, shelterv1.LiveOffer_STAGE_TENTATIVE, nil))
+		if got := b.free(t); !slices.Equal(lost, []string{offerName(1)}) || got != "0 0 3" {
+			t.Errorf("lost %v; held, occupied and free are %s", lost, got)
+		}
+	}
+}
+
 // Lists that contradict themselves are refused, with the field, and nothing is changed.
 func TestListsThatAreRefused(t *testing.T) {
 	b := newApp(t)

@@ -387,7 +387,7 @@ func (o *received) withoutBed() error {
 	if o.record.GetAdmitted() {
 		return o.hereWithoutBed()
 	}
-	return o.loseBed()
+	return o.loseOwn()
 }
 
 // over says that the shelter service refused a command because the hold has ended.

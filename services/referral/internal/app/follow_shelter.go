@@ -69,6 +69,37 @@ func (o *received) loseBed() error {
 	return o.put()
 }
 
+// loseOwn is loseBed for one whose bed was to be in a stay of another. Where the referral stands still, what is to be said of it waits, and holds up no
+// word about whoever is here: see goOn.
+func (o *received) loseOwn() error {
+	if !o.owesWord() {
+		return o.loseBed()
+	}
+	if still, err := o.still(); err != nil || still {
+		return errors.Join(err, o.wait())
+	}
+	return o.loseBed()
+}
+
+// owesWord says that the owner is to be told when the bed is gone.
+func (o *received) owesWord() bool {
+	state := o.record.GetState()
+	return state == custodyv1.OfferState_OFFER_STATE_ACCEPTED || state == custodyv1.OfferState_OFFER_STATE_READY && !o.record.GetReleaseRequested()
+}
+
+// bedGone says that the bed is gone and the owner was not told, since the referral stood still.
+func (o *received) bedGone() (bool, error) {
+	if !o.owesWord() || !o.placement() {
+		return false, nil
+	}
+	lead, err := o.lead()
+	if err != nil || lead.record.GetHold() == "" {
+		return false, err
+	}
+	b, err := o.bed()
+	return b == noBed, err
+}
+
 // promiseLost tells a person that a promised bed is gone. While the person has not left, the owner is asked to let this node go.
 func (o *received) promiseLost() error {
 	o.Log.Error("a promised bed is gone; find another", logging.Resource("offer", o.name))

@@ -107,7 +107,7 @@ func (o *received) stayLost() error {
 	case o.record.GetAdmitted():
 		return o.hereWithoutBed()
 	case o.record.GetState() == custodyv1.OfferState_OFFER_STATE_READY && !known:
-		return o.loseBed()
+		return o.loseOwn()
 	}
 	return nil
 }

@@ -392,9 +392,15 @@ func (a *App) goOn(tx *kitstore.Tx, referral string) error {
 	return err
 }
 
-// goOn answers what an offer waits for: that it was received, or the promise.
+// goOn answers what an offer waits for: that it was received, the promise, or that its bed is gone.
 func (o *received) goOn() error {
+	gone, err := o.bedGone()
+	if err != nil {
+		return err
+	}
 	switch {
+	case gone:
+		return o.loseBed()
 	case o.record.GetReplies() == 0 && rules.Open(o.record.GetState()):
 		if err := o.reply(&custodyv1.Reply{Actor: o.self(), Body: &custodyv1.Reply_Received{Received: &custodyv1.Received{}}}); err != nil {
 			return err

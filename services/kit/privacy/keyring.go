@@ -245,6 +245,13 @@ func (k *Keyring) current() wrappingKey {
 	return k.wrapping[len(k.wrapping)-1]
 }
 
+// oldest is the id of the oldest wrapping key in use: it changes when a turnover destroys one.
+func (k *Keyring) oldest() uint32 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.wrapping[0].id
+}
+
 // dataKey answers the key of a person, from memory if it was used lately.
 func (k *Keyring) dataKey(ctx context.Context, name string) (key []byte, err error) {
 	if name == "" {
@@ -257,10 +264,15 @@ func (k *Keyring) dataKey(ctx context.Context, name string) (key []byte, err err
 	if known {
 		return key, nil
 	}
-	err = k.db.View(ctx, func(r store.Reader) error {
-		key, err = k.read(r, personRow(name))
-		return err
-	})
+	for again := true; again; {
+		oldest := k.oldest()
+		err = k.db.View(ctx, func(r store.Reader) error {
+			key, err = k.read(r, personRow(name))
+			return err
+		})
+		// The row may be of before a turnover that destroyed its wrapping key since: what stands there now opens.
+		again = errors.Is(err, ErrUnreadable) && k.oldest() != oldest
+	}
 	if err != nil {
 		return nil, err
 	}

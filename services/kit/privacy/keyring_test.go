@@ -174,6 +174,47 @@ func TestTurnOverCutShort(t *testing.T) {
 	}
 }
 
+// lateReader does something once between the moment whose state a reader sees and what it reads.
+type lateReader struct {
+	*store.Memory
+	meanwhile func()
+}
+
+func (e *lateReader) Begin(writable bool) (store.EngineTx, error) {
+	tx, err := e.Memory.Begin(writable)
+	if do := e.meanwhile; do != nil && !writable {
+		e.meanwhile = nil
+		do()
+	}
+	return tx, err
+}
+
+// Who read a row just before a turnover, and opens it just after, gets the key all the same: it is not lost.
+func TestReadWhileTheWrappingKeyTurnsOver(t *testing.T) {
+	engine := &lateReader{Memory: store.NewMemory()}
+	k := openKeyring(t, Options{Dir: t.TempDir(), Engine: engine, Inline: true})
+	if err := k.Prepare(t.Context(), "cases/1", "cases/2"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		want error
+	}{{"cases/1", nil}, {"cases/2", ErrErased}, {"cases/3", ErrNotPrepared}} {
+		engine.meanwhile = func() {
+			err := k.TurnOver(t.Context())
+			if c.want == ErrErased {
+				err = errors.Join(k.Erase(t.Context(), c.name), err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := k.dataKey(t.Context(), c.name); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+	}
+}
+
 // TestEverythingAtOnce prepares, reads and erases while the wrapping key turns over: afterwards
 // every key is as its first reader saw it, or erased.
 func TestEverythingAtOnce(t *testing.T) {

@@ -89,7 +89,7 @@ func (o *received) owesWord() bool {
 
 // bedGone says that the bed is gone and the owner was not told, since the referral stood still.
 func (o *received) bedGone() (bool, error) {
-	if !o.owesWord() || !o.placement() {
+	if !o.owesWord() {
 		return false, nil
 	}
 	lead, err := o.lead()

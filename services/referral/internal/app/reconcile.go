@@ -52,11 +52,14 @@ func (a *App) ReconcileShelter(ctx context.Context, shelter Shelter) error {
 		if err != nil {
 			return fmt.Errorf("compare with the shelter: %w", err)
 		}
-		for _, offer := range reply.GetLost() {
-			if err := a.placeLost(ctx, offer); err != nil && stops(ctx, err) {
+		for _, live := range page {
+			if !slices.Contains(reply.GetLost(), live.GetOffer()) {
+				continue
+			}
+			if err := a.placeLost(ctx, live); err != nil && stops(ctx, err) {
 				return err
 			} else if err != nil { // it is named again by the next comparison
-				a.Log.Error("what follows from a bed that is lost cannot be done now", logging.Resource("offer", offer), logging.Err(err))
+				a.Log.Error("what follows from a bed that is lost cannot be done now", logging.Resource("offer", live.GetOffer()), logging.Err(err))
 			}
 		}
 		from, last = until, until == ""
@@ -71,10 +74,10 @@ func (a *App) ShelterRestored(ctx context.Context, shelter Shelter) (bool, error
 }
 
 // placeLost does what follows from an accepted or promised place that is not there any more, once; where the person has come, a person is told.
-func (a *App) placeLost(ctx context.Context, offer string) error {
+func (a *App) placeLost(ctx context.Context, live *shelterv1.LiveOffer) error {
 	return a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-		o, _, err := a.getReceived(tx, offer)
-		if err != nil {
+		o, _, err := a.getReceived(tx, live.GetOffer())
+		if err != nil || o.record.GetHold() != live.GetHold() { // another is held since the list was made
 			return err
 		}
 		if o.record.GetHoldOver() {

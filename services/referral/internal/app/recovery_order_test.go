@@ -445,6 +445,36 @@ func TestALostBedWaits(t *testing.T) {
 	}
 }
 
+// A node that was restored waits for the others when one of those who go together comes and the hold for all has ended: a person is told of the one
+// who is here at once, and the owner of the others when they go on.
+func TestWhoIsHereIsToldWhileTheOthersStandStill(t *testing.T) {
+	for who := range 3 {
+		for _, chosen := range []bool{false, true} {
+			net, origin, punjab, _ := newOwnerNetwork(t)
+			net.again, origin.AutoConfirm = false, chosen
+			family := net.family()
+			net.acceptAll(punjab, family)
+			punjab.restore(punjab.copy(), false, false)
+			_, err := punjab.assert(family[who].GetName())
+			must(t, err)
+			punjab.refuse[shelterv1.ShelterService_AdmitHold_FullMethodName] = fault.New(fault.HoldEnded, "Ended.")
+			punjab.runCommands()
+			if n := punjab.told("referral.offer.bed-lost.v1", family[who].GetOffers()[0].GetName()); n != 1 {
+				t.Errorf("%d is here, chosen: %t; a person is told %d times", who, chosen, n)
+			}
+			clear(punjab.refuse)
+			net.heal()
+			for i, v := range family {
+				o := punjab.offer(v.GetOffers()[0].GetName())
+				if lost := o.GetState() == custodyv1.OfferState_OFFER_STATE_LAPSED || o.GetReleaseReason() == "HOLD_ENDED"; i != who && !lost {
+					t.Errorf("%d is here, chosen: %t; that of %d is %v", who, chosen, i, o)
+				}
+			}
+			net.came(family[who].GetName(), "punjab")
+		}
+	}
+}
+
 // A restored owner that hears again what it had written tells nobody the chain who was chosen once and is not any more.
 func TestRestoredOwnerTellsPartiesAlone(t *testing.T) {
 	net := newNetwork(t)

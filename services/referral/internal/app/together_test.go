@@ -282,30 +282,44 @@ func TestTheFirstOfAGroupIsTakenBackWhileItIsAccepted(t *testing.T) {
 	net.settle()
 }
 
-// A hold that the shelter ends takes all acceptances back that rested on it.
-func TestAHoldForAllThatTheShelterEnds(t *testing.T) {
-	net, origin, punjab, _ := newOwnerNetwork(t)
-	origin.AutoConfirm = false
-	family := net.family()
-	net.acceptAll(punjab, family)
-	lead := family[0].GetOffers()[0].GetName()
-	data, err := anypb.New(&shelterv1.HoldChanged{Hold: punjab.offer(lead).GetHold(), Offer: lead})
-	must(t, err)
-	for range 2 {
-		must(t, punjab.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
-			return punjab.FollowShelter(tx, &eventsv1.Event{Type: "shelter.hold.expired.v1", Data: data})
-		}))
-	}
-	punjab.holds[punjab.offer(lead).GetHold()].State = shelterv1.Hold_STATE_EXPIRED
-	net.settle()
-	for _, v := range family {
-		if o := punjab.offer(v.GetOffers()[0].GetName()); o.GetDeclineReason() != "HOLD_ENDED" {
-			t.Errorf("punjab sees %v", o)
+// A hold that the shelter has ended, or lost with a restore, takes all acceptances back that rested on it, once, so that the owner does not choose them
+// in vain.
+func TestAHoldForAllThatIsGone(t *testing.T) {
+	for name, say := range map[string]func(punjab *node, offer, hold string){
+		"its event is heard": func(punjab *node, offer, hold string) {
+			data, err := anypb.New(&shelterv1.HoldChanged{Hold: hold, Offer: offer})
+			must(t, err)
+			must(t, punjab.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
+				return punjab.FollowShelter(tx, &eventsv1.Event{Type: "shelter.hold.expired.v1", Data: data})
+			}))
+		},
+		"files are compared": func(punjab *node, offer, _ string) {
+			must(t, punjab.ReconcileShelter(background, &listed{whole: true, lost: []string{offer}}))
+		},
+	} {
+		net, origin, punjab, _ := newOwnerNetwork(t)
+		origin.AutoConfirm = false
+		family := net.family()
+		net.acceptAll(punjab, family)
+		lead := family[0].GetOffers()[0].GetName()
+		hold := punjab.offer(lead).GetHold()
+		punjab.holds[hold].State = shelterv1.Hold_STATE_EXPIRED
+		for range 2 {
+			say(punjab, lead, hold)
+			net.settle()
 		}
-		net.checkState(v.GetName(), submitted, "balochistan")
-	}
-	if slices.Contains(punjab.calls, "ReleaseHold") {
-		t.Errorf("the shelter was asked %v", punjab.calls)
+		for _, v := range family {
+			if o := punjab.offer(v.GetOffers()[0].GetName()); o.GetState() != custodyv1.OfferState_OFFER_STATE_LAPSED || o.GetDeclineReason() != "HOLD_ENDED" {
+				t.Errorf("%s: punjab sees %v", name, o)
+			}
+			if o := origin.lastOffer(v.GetName()); o.GetState() != custodyv1.OfferState_OFFER_STATE_LAPSED && o.GetDeclineReason() != "TOGETHER" {
+				t.Errorf("%s: the origin sees %v", name, o)
+			}
+			net.checkState(v.GetName(), submitted, "balochistan")
+		}
+		if slices.Contains(punjab.calls, "ReleaseHold") {
+			t.Errorf("%s: the shelter was asked %v", name, punjab.calls)
+		}
 	}
 }
 

@@ -134,7 +134,7 @@ func (c *comparison) compare() error {
 		if c.later(h) {
 			continue
 		}
-		if err := c.mend(nil, record, rules.Reconcile(h, shelterv1.LiveOffer_STAGE_UNSPECIFIED, c.restored)); err != nil {
+		if err := c.mend(nil, record, rules.Reconcile(h, shelterv1.LiveOffer_STAGE_UNSPECIFIED, c.restored, false)); err != nil {
 			return err
 		}
 	}
@@ -152,13 +152,8 @@ func (c *comparison) compare() error {
 				}
 				record = row.Value
 			}
-			lost := record == nil && o.GetHold() != "" // no hold is ever removed: the store is an older copy, and nobody has said so
-			if lost && stage == shelterv1.LiveOffer_STAGE_TENTATIVE {
-				// The bed may have been given to others since, and no event says that the hold ended.
-				c.lost = append(c.lost, o.GetOffer())
-				continue
-			}
-			if err := c.mend(o, record, rules.Reconcile(record.GetHold(), stage, c.restored || lost)); err != nil {
+			unknown := record == nil && o.GetHold() != ""
+			if err := c.mend(o, record, rules.Reconcile(record.GetHold(), stage, c.restored, unknown)); err != nil {
 				return err
 			}
 		}

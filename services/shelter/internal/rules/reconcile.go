@@ -22,21 +22,26 @@ const (
 	RenewPromise
 	// RenewStay is RenewPromise for a person who has come.
 	RenewStay
-	// Lost: the place is promised, and the hold was ended here.
+	// Lost: another node counts on the place, and its hold was ended here, or is unknown.
 	Lost
 )
 
 // Reconcile says what becomes of a hold, nil for none, by the stage of its offer; STAGE_UNSPECIFIED for an offer that is not on the
 // list of live ones. A restored store keeps promises and people, and no tentative holds: meanwhile the beds may have been given to
-// others (DESIGN section 4).
-func Reconcile(h *shelterv1.Hold, stage shelterv1.LiveOffer_Stage, restored bool) Mend {
+// others (DESIGN section 4). unknown says that the list names a hold that the store does not have. No hold is ever removed: the store is an
+// older copy, though nobody has said so; and no event will say that a tentative hold is gone.
+func Reconcile(h *shelterv1.Hold, stage shelterv1.LiveOffer_Stage, restored, unknown bool) Mend {
 	state := h.GetState() // unspecified where there is none
+	restored = restored || unknown
 	held, confirmed, occupied := state == shelterv1.Hold_STATE_HELD, state == shelterv1.Hold_STATE_CONFIRMED, state == shelterv1.Hold_STATE_OCCUPIED
 	live := held || confirmed
 	switch stage {
 	case shelterv1.LiveOffer_STAGE_TENTATIVE:
 		if live && restored && !mutant.Off("drop") {
 			return GiveBack
+		}
+		if unknown {
+			return Lost
 		}
 	case shelterv1.LiveOffer_STAGE_PROMISED:
 		switch {

@@ -7,7 +7,7 @@ import (
 	"amanat.example/services/shelter/internal/rules"
 )
 
-// Every state of a hold against every stage of its offer, in a store as it was left and in one that was restored.
+// Every state of a hold against every stage of its offer, in a store as it was left, in one that was restored, and in one that does not know the hold.
 func TestReconcileInEveryPairOfStates(t *testing.T) {
 	const none, held, confirmed, occupied, released, expired = shelterv1.Hold_STATE_UNSPECIFIED, shelterv1.Hold_STATE_HELD, shelterv1.Hold_STATE_CONFIRMED,
 		shelterv1.Hold_STATE_OCCUPIED, shelterv1.Hold_STATE_RELEASED, shelterv1.Hold_STATE_EXPIRED
@@ -18,6 +18,7 @@ func TestReconcileInEveryPairOfStates(t *testing.T) {
 		state shelterv1.Hold_State
 	}
 	type mends struct{ usual, restored rules.Mend }
+	unknown := map[shelterv1.LiveOffer_Stage]rules.Mend{tentative: rules.Lost, promised: rules.RenewPromise, arrived: rules.RenewStay}
 	keep, back := mends{rules.Keep, rules.Keep}, mends{rules.GiveBack, rules.GiveBack}
 	gone, gonePerson := mends{rules.Lost, rules.RenewPromise}, mends{rules.Keep, rules.RenewStay}
 	want := map[pair]mends{
@@ -38,9 +39,14 @@ func TestReconcileInEveryPairOfStates(t *testing.T) {
 			if state == none {
 				h = nil
 			}
-			got := mends{rules.Reconcile(h, stage, false), rules.Reconcile(h, stage, true)}
+			got := mends{rules.Reconcile(h, stage, false, false), rules.Reconcile(h, stage, true, false)}
 			if got != expect {
 				t.Errorf("%v, %v: %v, want %v", stage, state, got, expect)
+			}
+		}
+		for _, restored := range []bool{false, true} {
+			if got := rules.Reconcile(nil, stage, restored, true); got != unknown[stage] {
+				t.Errorf("%v, unknown, restored %t: %v, want %v", stage, restored, got, unknown[stage])
 			}
 		}
 	}

@@ -100,12 +100,15 @@ soak-alone:
 # How long each fuzz target goes on. By itself Go makes each input that reaches something new smaller for up to a minute, and tries no other then.
 FUZZTIME ?= 10s
 
+# Before Go 1.27 the end of the time is now and then called a failure (golang/go#75804); it names no input then.
+FUZZ_TIME_IS_UP = { grep -qx '    context deadline exceeded' $(TMP)/fuzz.log && ! grep -qE 'Failing input|panic|_test\.go:' $(TMP)/fuzz.log; }
+
 fuzz: need-go ## Run every fuzz target for FUZZTIME=10s, and say how many inputs it tried
 	@mkdir -p $(TMP)
 	@for package in $$(grep -rlE --include='*_test.go' '^func Fuzz' $(MODULES) | xargs -n 1 dirname | sort -u); do \
 		targets=$$(go test -list '^Fuzz' ./$$package) || { echo "$$targets"; exit 1; }; \
 		for target in $$(echo "$$targets" | grep '^Fuzz'); do \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./$$package >$(TMP)/fuzz.log 2>&1 || { cat $(TMP)/fuzz.log; exit 1; }; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./$$package >$(TMP)/fuzz.log 2>&1 || $(FUZZ_TIME_IS_UP) || { cat $(TMP)/fuzz.log; exit 1; }; \
 			tried=$$(sed -n 's/.*execs: \([0-9]*\).*/\1/p' $(TMP)/fuzz.log | tail -1); \
 			test "$${tried:-0}" -gt 0 || { cat $(TMP)/fuzz.log; echo "$$package $$target tried no input"; exit 1; }; \
 			echo "$$package $$target: $$tried inputs"; \

@@ -132,7 +132,7 @@ func read(path string) (c content, info fs.FileInfo, err error) {
 		if e.digest, err = hex.DecodeString(e.Digest); err != nil || len(e.digest) != sha256.Size {
 			return content{}, nil, fmt.Errorf("tokens file %s: tokens[%d]: field sha256 must be 64 hexadecimal digits", path, i)
 		}
-		e.Token = e.Digest
+		e.Token = hex.EncodeToString(e.digest) // one spelling, whoever wrote the file
 		if err := e.check(); err != nil {
 			return content{}, nil, fmt.Errorf("tokens file %s: tokens[%d]: %w", path, i, err)
 		}

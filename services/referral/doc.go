@@ -34,7 +34,8 @@
 //     should know, and send what the other lacks.
 //   - What is done each hour or more often reads what is open alone: what is over costs nothing more.
 //   - Whoever is here has the bed that was held for them: it is kept until the shelter has made it a stay, whatever becomes of the referral
-//     meanwhile, and where it is gone a person is told.
+//     meanwhile, and where it is gone a person is told. Of those who go together each has their own: one that is given up before its person
+//     comes is lost for them alone, and the owner is told as soon as the shelter says so.
 //   - A reply that was passed on and stands in the chain is a no-op for ever; who says it again is answered.
 //   - The node's protection service learns in which life the store is, and which referrals of its cases are not held, when no other node
 //     can give them back any more. The key that began a referral goes with its events at the node where it began,

@@ -10,7 +10,8 @@
 //   - A hold is placed all or none, also over several groups of one shelter. The same key with the same
 //     body answers with the same hold, for ever; with another body it is refused.
 //   - A tentative hold ends by itself at its expiry and can be renewed once; a confirmed one has a review date and no
-//     expiry. Held becomes occupied in one transaction.
+//     expiry. Held becomes occupied in one transaction. Of those who come on one hold each has a stay of their own from when the first of
+//     them comes; to one that has ended by then nobody is admitted.
 //   - Suspending a shelter ends its live holds in the same transaction, each with its own event.
 //   - A hold's fence grows with every hold of the store and carries the store's incarnation, so
 //     that a restored store's promises are not mistaken for those before (DESIGN section 4).

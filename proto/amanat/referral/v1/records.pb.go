@@ -229,6 +229,8 @@ type OfferRecord struct {
 	// The shelter was asked to turn it into a stay, and has not answered yet: until then the bed is held for who is here, whatever becomes of the
 	// referral meanwhile.
 	Admitting bool `protobuf:"varint,27,opt,name=admitting,proto3" json:"admitting,omitempty"`
+	// The stay with its bed, which began when another of those who go together came, has ended before its own person did.
+	BedEnded bool `protobuf:"varint,28,opt,name=bed_ended,json=bedEnded,proto3" json:"bed_ended,omitempty"`
 	// See ReferralRecord.new_in.
 	NewIn uint64 `protobuf:"varint,25,opt,name=new_in,json=newIn,proto3" json:"new_in,omitempty"`
 	// Position of the last refusal to let this node go that was heard; an earlier one that comes again is a no-op.
@@ -426,6 +428,13 @@ func (x *OfferRecord) GetAdmitted() bool {
 func (x *OfferRecord) GetAdmitting() bool {
 	if x != nil {
 		return x.Admitting
+	}
+	return false
+}
+
+func (x *OfferRecord) GetBedEnded() bool {
+	if x != nil {
+		return x.BedEnded
 	}
 	return false
 }
@@ -641,7 +650,7 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12 \n" +
 	"\fcase_flow_id\x18\x02 \x01(\fR\n" +
-	"caseFlowId\"\xf1\a\n" +
+	"caseFlowId\"\x8e\b\n" +
 	"\vOfferRecord\x128\n" +
 	"\aoffered\x18\x01 \x01(\v2\x1e.amanat.custody.v1.SignedEventR\aoffered\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.amanat.custody.v1.OfferStateR\x05state\x12=\n" +
@@ -667,7 +676,8 @@ const file_amanat_referral_v1_records_proto_rawDesc = "" +
 	"\tholds_for\x18\x15 \x03(\tR\bholdsFor\x12\x1b\n" +
 	"\thold_over\x18\x16 \x01(\bR\bholdOver\x12\x1a\n" +
 	"\badmitted\x18\x17 \x01(\bR\badmitted\x12\x1c\n" +
-	"\tadmitting\x18\x1b \x01(\bR\tadmitting\x12\x15\n" +
+	"\tadmitting\x18\x1b \x01(\bR\tadmitting\x12\x1b\n" +
+	"\tbed_ended\x18\x1c \x01(\bR\bbedEnded\x12\x15\n" +
 	"\x06new_in\x18\x19 \x01(\x04R\x05newIn\x12%\n" +
 	"\x0eheard_sequence\x18\x18 \x01(\x04R\rheardSequence\x12\x16\n" +
 	"\x06unheld\x18\x1a \x01(\rR\x06unheld\"\xd2\x01\n" +

@@ -1063,7 +1063,9 @@ type Part struct {
 	// How many.
 	Quantity int32 `protobuf:"varint,2,opt,name=quantity,proto3" json:"quantity,omitempty"`
 	// Who is to come; the group must take them.
-	Needs         *v1.Needs `protobuf:"bytes,3,opt,name=needs,proto3" json:"needs,omitempty"`
+	Needs *v1.Needs `protobuf:"bytes,3,opt,name=needs,proto3" json:"needs,omitempty"`
+	// The offer whose person it is for, `nodes/*/referrals/*/offers/*`; empty where nobody has said.
+	Offer         string `protobuf:"bytes,4,opt,name=offer,proto3" json:"offer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1117,6 +1119,13 @@ func (x *Part) GetNeeds() *v1.Needs {
 		return x.Needs
 	}
 	return nil
+}
+
+func (x *Part) GetOffer() string {
+	if x != nil {
+		return x.Offer
+	}
+	return ""
 }
 
 // Stay is a person in a bed, without saying who.
@@ -1785,13 +1794,15 @@ func (x *ReleaseHoldRequest) GetEtag() string {
 	return ""
 }
 
-// Request to admit. Repeating it answers with the same stay.
+// Request to admit. Repeating it answers with the same stay; one that has ended is no bed for the person who comes now, and is refused.
 type AdmitHoldRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Such as `nodes/punjab/holds/0192…`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The hold as the caller knows it; refused when it changed since. Empty: not compared.
-	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// The offer whose person has come: the answer is their stay. Empty: not compared, and the answer is the first stay.
+	Offer         string `protobuf:"bytes,3,opt,name=offer,proto3" json:"offer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1836,6 +1847,13 @@ func (x *AdmitHoldRequest) GetName() string {
 func (x *AdmitHoldRequest) GetEtag() string {
 	if x != nil {
 		return x.Etag
+	}
+	return ""
+}
+
+func (x *AdmitHoldRequest) GetOffer() string {
+	if x != nil {
+		return x.Offer
 	}
 	return ""
 }
@@ -3358,11 +3376,12 @@ const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\x0fSTATE_CONFIRMED\x10\x02\x12\x12\n" +
 	"\x0eSTATE_OCCUPIED\x10\x03\x12\x12\n" +
 	"\x0eSTATE_RELEASED\x10\x04\x12\x11\n" +
-	"\rSTATE_EXPIRED\x10\x05\"\xe3\x01\n" +
+	"\rSTATE_EXPIRED\x10\x05\"\xd0\x02\n" +
 	"\x04Part\x12v\n" +
 	"\x05group\x18\x01 \x01(\tB`\xe0A\x02\xbaHZrX2V^nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60}/groups/[a-z][a-z0-9-]{1,60}$R\x05group\x12(\n" +
 	"\bquantity\x18\x02 \x01(\x05B\f\xe0A\x02\xbaH\x06\x1a\x04\x182(\x01R\bquantity\x129\n" +
-	"\x05needs\x18\x03 \x01(\v2\x18.amanat.custody.v1.NeedsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05needs\"\xcb\x05\n" +
+	"\x05needs\x18\x03 \x01(\v2\x18.amanat.custody.v1.NeedsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05needs\x12k\n" +
+	"\x05offer\x18\x04 \x01(\tBU\xe0A\x01\xbaHOrM2K^(nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/offers/[0-9a-f]{64})?$R\x05offer\"\xcb\x05\n" +
 	"\x04Stay\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x19\n" +
 	"\x05group\x18\x02 \x01(\tB\x03\xe0A\x03R\x05group\x12\x1f\n" +
@@ -3429,11 +3448,12 @@ const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\x12ReleaseHoldRequest\x12N\n" +
 	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/holds/[0-9a-f-]{36}$R\x04name\x12\x1e\n" +
 	"\x04etag\x18\x02 \x01(\tB\n" +
-	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\x82\x01\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xef\x01\n" +
 	"\x10AdmitHoldRequest\x12N\n" +
 	"\x04name\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^nodes/[a-z][a-z0-9-]{1,30}/holds/[0-9a-f-]{36}$R\x04name\x12\x1e\n" +
 	"\x04etag\x18\x02 \x01(\tB\n" +
-	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\"\xb9\x01\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\x04etag\x12k\n" +
+	"\x05offer\x18\x03 \x01(\tBU\xe0A\x01\xbaHOrM2K^(nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/offers/[0-9a-f]{64})?$R\x05offer\"\xb9\x01\n" +
 	"\x14UpdateShelterRequest\x12?\n" +
 	"\ashelter\x18\x01 \x01(\v2\x1a.amanat.shelter.v1.ShelterB\t\xe0A\x02\xbaH\x03\xd8\x01\x03R\ashelter\x12@\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x03\xe0A\x01R\n" +

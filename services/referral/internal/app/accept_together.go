@@ -75,7 +75,7 @@ func (o *received) acceptWith(ctx context.Context, actor *custodyv1.Actor, annex
 			return nil, err
 		}
 		o.record.HoldsFor = append(o.record.HoldsFor, other.name)
-		parts = append(parts, &shelterv1.Part{Group: r.GetGroup(), Quantity: 1, Needs: other.event.GetOffered().GetNeeds()})
+		parts = append(parts, &shelterv1.Part{Group: r.GetGroup(), Quantity: 1, Needs: other.event.GetOffered().GetNeeds(), Offer: other.name})
 	}
 	return parts, nil
 }

@@ -38,7 +38,8 @@ func (n *node) stages() (all []shelterv1.LiveOffer_Stage) {
 	return all
 }
 
-// One of those who go together is there before anybody is chosen, or sent: the hold becomes a stay with that arrival, once, for all.
+// One of those who go together is there before anybody is chosen, or sent: the hold becomes a stay for each with
+// that arrival, and the shelter is asked of each who comes.
 func TestOneOfThoseWhoGoTogetherIsThereFirst(t *testing.T) {
 	for first := range 3 {
 		for _, chosen := range []bool{false, true} {
@@ -64,7 +65,7 @@ func TestOneOfThoseWhoGoTogetherIsThereFirst(t *testing.T) {
 			net.settle()
 			each(left, func(name string) { must(t, punjab.arrive(name)) })
 			net.settle()
-			if punjab.count("AdmitHold") != 1 || punjab.count("ReleaseHold") != 0 || punjab.count("AdmitWalkIn") != 0 || len(punjab.holds) != 1 {
+			if punjab.count("AdmitHold") != 3 || punjab.count("ReleaseHold") != 0 || punjab.count("AdmitWalkIn") != 0 || len(punjab.holds) != 1 {
 				t.Errorf("the shelter was asked %v", punjab.calls)
 			}
 			for i, v := range family { // the stay is needed until the last of them has left

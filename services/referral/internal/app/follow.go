@@ -311,7 +311,7 @@ const (
 func (o *received) bed() (bedState, error) {
 	lead, err := o.lead()
 	switch {
-	case err != nil || lead.record.GetHold() == "":
+	case err != nil || lead.record.GetHold() == "" || o.record.GetBedEnded():
 		return noBed, err
 	case !lead.record.GetHoldOver():
 		return heldBed, nil
@@ -327,16 +327,13 @@ func (o *received) bed() (bedState, error) {
 	return madeBed, nil
 }
 
-// admit asks the shelter to turn the hold into a stay, where the arrival of another has not done so.
+// admit asks the shelter to turn the hold into a stay; where the arrival of another has done so, whether the bed is kept still.
 func (o *received) admit() error {
 	b, err := o.bed()
 	if err != nil || b == noBed {
 		return err
 	}
 	o.record.HoldOver, o.record.Admitted = true, true
-	if b == madeBed {
-		return nil
-	}
 	lead, err := o.lead()
 	if err != nil {
 		return err
@@ -346,8 +343,8 @@ func (o *received) admit() error {
 	}
 	o.record.Admitting = !mutant.Off("admitting")
 	return o.command(o.tx, outbox.Command{
-		ID: "admit-" + lead.hash(), Method: shelterv1.ShelterService_AdmitHold_FullMethodName, Subject: o.name,
-		Request: &shelterv1.AdmitHoldRequest{Name: lead.record.GetHold()},
+		ID: "admit-" + o.hash(), Method: shelterv1.ShelterService_AdmitHold_FullMethodName, Subject: o.name,
+		Request: &shelterv1.AdmitHoldRequest{Name: lead.record.GetHold(), Offer: o.name},
 	})
 }
 
@@ -368,6 +365,9 @@ func (a *App) admitted(tx *kitstore.Tx, r outbox.Result) error {
 	switch {
 	case !o.record.GetAdmitted(): // comparing was before it
 		return nil
+	case r.Fault.Reason() == fault.WrongState && r.Fault.Metadata()["state"] == "DISCHARGED": // the stay of this one alone
+		o.record.BedEnded = true
+		return o.hereWithoutBed()
 	case r.Fault.Reason() != fault.HoldEnded: // comparing makes a stay of a hold that stands, or of one that the shelter has lost
 		return o.sayBedLost()
 	}

@@ -19,9 +19,16 @@ import (
 // confirm in vain. One under confirmation is refused by the shelter itself. A place that is promised
 // already is not unsaid: this node asks to be let go, and a person is told to find another bed.
 func (a *App) FollowShelter(tx *kitstore.Tx, event *eventsv1.Event) error {
-	if event.GetType() != "shelter.hold.released.v1" && event.GetType() != "shelter.hold.expired.v1" {
-		return nil
+	switch event.GetType() {
+	case "shelter.hold.released.v1", "shelter.hold.expired.v1":
+		return a.followHold(tx, event)
+	case "shelter.stay.discharged.v1":
+		return a.followStay(tx, event)
 	}
+	return nil
+}
+
+func (a *App) followHold(tx *kitstore.Tx, event *eventsv1.Event) error {
 	e := &shelterv1.HoldChanged{}
 	if err := event.GetData().UnmarshalTo(e); err != nil {
 		return fmt.Errorf("event %s: %w", event.GetId(), err)
@@ -41,6 +48,35 @@ func (a *App) FollowShelter(tx *kitstore.Tx, event *eventsv1.Event) error {
 		return err
 	}
 	return o.bedLost()
+}
+
+// followStay takes in that a stay has ended. Of those who go together each has one from when the first of them comes: one who has not come yet has
+// lost a bed with it.
+func (a *App) followStay(tx *kitstore.Tx, event *eventsv1.Event) error {
+	e := &shelterv1.StayChanged{}
+	if err := event.GetData().UnmarshalTo(e); err != nil {
+		return fmt.Errorf("event %s: %w", event.GetId(), err)
+	}
+	record, err := optional(store.Offers.Get(tx, store.OfferKey(e.GetOffer())))
+	if err != nil || record == nil || record.GetAdmitted() {
+		return err
+	}
+	o, err := a.openReceived(tx, e.GetOffer(), record)
+	if err != nil {
+		return err
+	}
+	lead, err := o.lead()
+	if err != nil || lead.record.GetHold() != e.GetHold() {
+		return err
+	}
+	if b, err := o.bed(); b != madeBed || err != nil {
+		return err
+	}
+	if waits, err := o.waitShelter(event); waits || err != nil {
+		return err
+	}
+	o.record.BedEnded = true
+	return o.loseBed()
 }
 
 // bedLost does what follows, once, when the hold is not there any more: for this offer, and for those whose beds were in the same hold.

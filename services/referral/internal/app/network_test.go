@@ -188,6 +188,7 @@ func makeNetwork(t testing.TB, memory bool) *network {
 		n := &node{
 			t: t, net: net, path: filepath.Join(t.TempDir(), name+".db"),
 			refuse: map[string]*fault.Error{}, heard: map[string]uint64{}, holds: map[string]*shelterv1.Hold{}, released: map[string]bool{},
+			admitted: map[string]bool{}, discharged: map[string]bool{},
 			placed: map[string]placing{}, parked: map[string][]*postv1.Letter{},
 		}
 		n.App = &app.App{

@@ -41,12 +41,12 @@ type node struct {
 	holds    map[string]*shelterv1.Hold
 	calls    []string          // methods that were carried out, once each
 	heard    map[string]uint64 // lives of the other nodes
-	// released are the holds that were given back.
-	released map[string]bool
-	placed   map[string]placing          // by request id, as the shelter knows them for ever
-	parked   map[string][]*postv1.Letter // in quarantine, by sender and subject
-	stuck    func(post.Outgoing) bool    // what the post fails to take; nil for nothing
-	absent   func(post.Outgoing) bool    // whose receiver the roster names no more by the time it is queued; nil for none
+	// released are the holds that were given back; admitted the offers whose stay was asked for, discharged those whose stay has ended.
+	released, admitted, discharged map[string]bool
+	placed                         map[string]placing          // by request id, as the shelter knows them for ever
+	parked                         map[string][]*postv1.Letter // in quarantine, by sender and subject
+	stuck                          func(post.Outgoing) bool    // what the post fails to take; nil for nothing
+	absent                         func(post.Outgoing) bool    // whose receiver the roster names no more by the time it is queued; nil for none
 }
 
 // placing is a hold that was placed, and what asked for it.
@@ -208,10 +208,13 @@ func (n *node) shelter(c outbox.Command) (proto.Message, *fault.Error) {
 		if h.GetState() == shelterv1.Hold_STATE_EXPIRED { // the shelter ended it before its turn came
 			return nil, fault.New(fault.HoldEnded, "Ended.")
 		}
-		if h.GetState() != shelterv1.Hold_STATE_CONFIRMED && !(h.GetState() == shelterv1.Hold_STATE_OCCUPIED && n.restored) {
-			n.t.Errorf("%s: a hold that is %v is to be admitted", n.Node, h.GetState())
+		switch again := h.GetState() == shelterv1.Hold_STATE_OCCUPIED; {
+		case n.discharged[r.GetOffer()]:
+			return nil, fault.New(fault.WrongState, "Given up.", "state", "DISCHARGED")
+		case again && n.admitted[r.GetOffer()] && !n.restored, !again && h.GetState() != shelterv1.Hold_STATE_CONFIRMED:
+			n.t.Errorf("%s: a hold that is %v is to be admitted for %s", n.Node, h.GetState(), r.GetOffer())
 		}
-		h.State = shelterv1.Hold_STATE_OCCUPIED
+		h.State, n.admitted[r.GetOffer()] = shelterv1.Hold_STATE_OCCUPIED, true
 	}
 	return &shelterv1.Stay{}, nil
 }

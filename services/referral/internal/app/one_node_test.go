@@ -146,7 +146,7 @@ func TestThoseWhoGoTogetherWithinOneNode(t *testing.T) {
 			net.settle()
 			net.checkState(name, hasCome, "punjab")
 		})
-		if punjab.count("PlaceHold") != 1 || punjab.count("AdmitHold") != 1 || punjab.count("ReleaseHold") != 0 {
+		if punjab.count("PlaceHold") != 1 || punjab.count("AdmitHold") != 3 || punjab.count("ReleaseHold") != 0 {
 			t.Errorf("the shelter was asked %v", punjab.calls)
 		}
 	})

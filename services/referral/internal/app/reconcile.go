@@ -243,18 +243,18 @@ func (a *App) stage(r kitstore.Reader, record *referralv1.OfferRecord, referral 
 func liveOffer(name string, stage shelterv1.LiveOffer_Stage, record *referralv1.OfferRecord, event *custodyv1.Event) *shelterv1.LiveOffer {
 	o := &shelterv1.LiveOffer{Offer: name, Stage: stage, Hold: record.GetHold()}
 	if record.GetGroup() != "" || record.GetHold() != "" {
-		addPart(o, record.GetGroup(), event.GetOffered().GetNeeds())
+		addPart(o, name, record.GetGroup(), event.GetOffered().GetNeeds())
 	}
 	return o
 }
 
 // addPart adds a bed to what a hold takes. Of an offer that was lost and recalled nobody knows the group any more: no reply says it.
-func addPart(o *shelterv1.LiveOffer, group string, needs *custodyv1.Needs) {
+func addPart(o *shelterv1.LiveOffer, offer, group string, needs *custodyv1.Needs) {
 	if group == "" {
 		o.Unplaced = append(o.Unplaced, needs)
 		return
 	}
-	o.Parts = append(o.Parts, &shelterv1.Part{Group: group, Quantity: 1, Needs: needs})
+	o.Parts = append(o.Parts, &shelterv1.Part{Group: group, Quantity: 1, Needs: needs, Offer: offer})
 }
 
 // liveWith adds what a hold holds for others: it lives as long as one of them, and as far as the furthest.
@@ -276,7 +276,7 @@ func (a *App) liveWith(r kitstore.Reader, live *shelterv1.LiveOffer, record *ref
 			return err
 		}
 		live.Stage = max(live.GetStage(), stage)
-		addPart(live, other.GetGroup(), event.GetOffered().GetNeeds())
+		addPart(live, name, other.GetGroup(), event.GetOffered().GetNeeds())
 	}
 	return nil
 }

@@ -232,6 +232,53 @@ func TestHoldConfirmAdmit(t *testing.T) {
 	}
 }
 
+// Each of those who come on one hold has a stay of their own offer. Whoever comes late to one that has ended is refused, and told apart from a hold that
+// has; the others are answered with theirs.
+func TestEachIsAdmittedToTheirOwnBed(t *testing.T) {
+	b, ctx := newApp(t), t.Context()
+	b.shelter(t, 3)
+	offer := func(n int) string {
+		return fmt.Sprintf("nodes/punjab/referrals/01926f3e-7c1a-7000-8000-00000000000%d/offers/%064d", n, n)
+	}
+	h, err := b.PlaceHold(ctx, &shelterv1.PlaceHoldRequest{
+		Group: groupName, Quantity: 1, Needs: girl(), RequestId: "request-sisters", Offer: offer(1),
+		Also: []*shelterv1.Part{{Group: groupName, Quantity: 1, Needs: girl(), Offer: offer(2)}, {Group: groupName, Quantity: 1, Needs: girl()}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.ConfirmHold(ctx, &shelterv1.ConfirmHoldRequest{Name: h.GetName()}); err != nil {
+		t.Fatal(err)
+	}
+	admit := func(offer string) (*shelterv1.Stay, error) {
+		return b.AdmitHold(ctx, &shelterv1.AdmitHoldRequest{Name: h.GetName(), Offer: offer})
+	}
+	second, err := admit(offer(2))
+	if err != nil || second.GetOffer() != offer(2) {
+		t.Fatalf("%v, %v", second, err)
+	}
+	first, err := admit(offer(1))
+	if err != nil || first.GetOffer() != offer(1) || len(first.GetCompanions()) != 2 {
+		t.Fatalf("%v, %v", first, err)
+	}
+	third, err := b.GetStay(ctx, first.GetCompanions()[1])
+	if err != nil || third.GetOffer() != "" {
+		t.Errorf("of whom nobody said who they are: %v, %v", third, err)
+	}
+	if _, err := b.DischargeStay(ctx, &shelterv1.DischargeStayRequest{Name: first.GetName(), Reason: "LEFT"}); err != nil {
+		t.Fatal(err)
+	}
+	var refused *fault.Error
+	if _, err := admit(offer(1)); !errors.As(err, &refused) || refused.Reason() != fault.WrongState || refused.Metadata()["state"] != "DISCHARGED" {
+		t.Errorf("to a bed that was given up: %v", err)
+	}
+	for _, of := range []string{offer(2), offer(3), ""} { // theirs; one that no stay names; nobody's
+		if _, err := admit(of); err != nil {
+			t.Errorf("%q: %v", of, err)
+		}
+	}
+}
+
 func TestConfirmTwiceIsOne(t *testing.T) {
 	b, ctx := newApp(t), t.Context()
 	b.shelter(t, 1)

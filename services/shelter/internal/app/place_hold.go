@@ -86,7 +86,7 @@ func checkParts(request *shelterv1.PlaceHoldRequest) error {
 
 // partsOf is all that a request asks to hold.
 func partsOf(request *shelterv1.PlaceHoldRequest) []*shelterv1.Part {
-	first := &shelterv1.Part{Group: request.GetGroup(), Quantity: request.GetQuantity(), Needs: request.GetNeeds()}
+	first := &shelterv1.Part{Group: request.GetGroup(), Quantity: request.GetQuantity(), Needs: request.GetNeeds(), Offer: request.GetOffer()}
 	return append([]*shelterv1.Part{first}, request.GetAlso()...)
 }
 

@@ -119,7 +119,10 @@ func Admit(h *shelterv1.Hold, parts []*shelterv1.Part, names []string, longest i
 		stays := make([]*shelterv1.Stay, len(parts))
 		for i, part := range parts {
 			stays[i] = NewStay(names[i], part.GetGroup(), part.GetQuantity(), longest, now)
-			stays[i].Hold, stays[i].Offer = h.GetName(), h.GetOffer()
+			stays[i].Hold, stays[i].Offer = h.GetName(), part.GetOffer()
+			if len(parts) == 1 {
+				stays[i].Offer = h.GetOffer()
+			}
 			stays[i].Companions = append(append([]string{}, names[:i]...), names[i+1:len(parts)]...)
 		}
 		return stays, nil

@@ -71,6 +71,14 @@ func CheckMovable(s *shelterv1.Stay, sameShelter bool) error {
 	return nil
 }
 
+// CheckAwaited refuses a bed to who comes when its stay has ended, which began with another on the same hold.
+func CheckAwaited(s *shelterv1.Stay) error {
+	if s.GetState() == shelterv1.Stay_STATE_DISCHARGED {
+		return fault.New(fault.WrongState, "The bed kept for this person was given up before they came. Admit them where they lie.", "state", "DISCHARGED")
+	}
+	return nil
+}
+
 func checkCurrent(s *shelterv1.Stay) error {
 	if s.GetState() == shelterv1.Stay_STATE_DISCHARGED {
 		return fault.New(fault.WrongState, "The stay has ended.", "state", "DISCHARGED")

@@ -10,6 +10,7 @@ import (
 
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/late"
 	"amanat.example/services/kit/limits"
 	"amanat.example/services/kit/paging"
 	kitstore "amanat.example/services/kit/store"
@@ -218,6 +219,9 @@ func sweepPages[M proto.Message](ctx context.Context, db *kitstore.DB, index *ki
 // FireDeadlines fires the deadlines that have passed, once for each time they were due, and says when the
 // next one is; zero when there is none.
 func (a *App) FireDeadlines(ctx context.Context) (next time.Time, err error) {
+	if err := a.astray().BringBack(ctx); err != nil {
+		return time.Time{}, err
+	}
 	for {
 		if next, err = a.nextDeadline(ctx); err != nil || next.IsZero() || next.After(a.Now()) {
 			return next, err
@@ -238,6 +242,16 @@ func (a *App) nextDeadline(ctx context.Context) (next time.Time, err error) {
 		return err
 	})
 	return next, err
+}
+
+// astray brings back the deadlines that lie too far ahead.
+func (a *App) astray() *late.Astray[*protectionv1.CaseDeadline] {
+	at, missed := rules.Furthest(a.Limits)
+	return &late.Astray[*protectionv1.CaseDeadline]{
+		DB: a.DB, Table: store.CaseDeadlines, Now: a.Now,
+		Furthest: []late.Furthest[*protectionv1.CaseDeadline]{{Index: store.LateDeadlines, Most: missed}, {Index: store.DeadlinesByTime, Most: at}},
+		Due:      func(d *protectionv1.CaseDeadline, at time.Time) { d.NextTime = timestamppb.New(at) },
+	}
 }
 
 func (a *App) fireDue(tx *kitstore.Tx) error {

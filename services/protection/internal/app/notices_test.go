@@ -22,6 +22,7 @@ import (
 	"amanat.example/services/kit/notify"
 	"amanat.example/services/kit/notify/notifytest"
 	kitstore "amanat.example/services/kit/store"
+	"amanat.example/services/protection/internal/rules"
 	"amanat.example/services/protection/internal/store"
 )
 
@@ -191,6 +192,31 @@ func TestTakenNoticeHoldsTheLadder(t *testing.T) {
 	b.misses(1, 3, urgent)
 	if got := b.told(); !slices.Equal(got, []string{"clerk", "chief"}) {
 		t.Errorf("told when it was still not done: %v", got)
+	}
+}
+
+// What was told while the clock was a year ahead is told again when it is right, and not in a year.
+func TestCaseDeadlinesOfAClockThatRanAhead(t *testing.T) {
+	b := staffed(t)
+	b.head()
+	c, err := b.CreateCase(t.Context(), b.intake())
+	must(t, err)
+	_, err = b.RecordLegalEvent(t.Context(), &protectionv1.RecordLegalEventRequest{
+		Name: c.GetName(), Etag: c.GetEtag(), Event: "missing-report", EventTime: timestamppb.New(begin),
+	})
+	must(t, err)
+	b.now(365 * 24 * time.Hour)
+	b.fire()
+	told := len(b.told())
+	b.now(-365 * 24 * time.Hour)
+	_, longest := rules.Furthest(b.Limits)
+	if next := b.fire(); next.After(begin.Add(longest)) || len(b.told()) != told {
+		t.Fatalf("%d are told, then %d; the next is due at %v", told, len(b.told()), next)
+	}
+	b.now(longest)
+	b.fire()
+	if len(b.told()) <= told {
+		t.Errorf("%d are told, as before", told)
 	}
 }
 

@@ -110,6 +110,10 @@ func (a *App) answerWanted(tx *kitstore.Tx, from *postv1.Address, letter *postv1
 func (a *App) TendDossiers(ctx context.Context) (next time.Time, err error) {
 	for {
 		err = a.DB.View(ctx, func(r kitstore.Reader) error {
+			if _, err := store.DossiersByDueTime.FirstPublic(r, a.astrayDossiers()); !errors.Is(err, kitstore.ErrNotFound) {
+				next = a.Now()
+				return err
+			}
 			row, err := store.DossiersByDueTime.FirstPublic(r, kitstore.Range{})
 			if errors.Is(err, kitstore.ErrNotFound) {
 				next = time.Time{}
@@ -179,12 +183,21 @@ func (a *App) hasten(tx *kitstore.Tx, after kitstore.Key) (next kitstore.Key, er
 	return next, nil
 }
 
+// astrayDossiers is where those stand that are due further ahead than any can be, since they were put off while the clock was wrong.
+func (a *App) astrayDossiers() kitstore.Range {
+	return kitstore.Range{After: kitstore.K(a.Now().Add(rules.Unclaimed + 1))}
+}
+
 func (a *App) tendDue(tx *kitstore.Tx) error {
+	astray, _, err := store.DossiersByDueTime.PagePublic(tx, a.astrayDossiers(), fireAtOnce)
+	if err != nil {
+		return err
+	}
 	rows, _, err := store.DossiersByDueTime.PagePublic(tx, kitstore.Range{Before: kitstore.K(a.Now().Add(1))}, fireAtOnce)
 	if err != nil {
 		return err
 	}
-	for _, row := range rows {
+	for _, row := range append(astray, rows...) {
 		if err := a.tend(tx, row.Value.GetDossier().GetReferral()); err != nil {
 			return err
 		}
@@ -196,6 +209,10 @@ func (a *App) tend(tx *kitstore.Tx, referral string) error {
 	d, err := a.received(tx, referral)
 	if err != nil {
 		return err
+	}
+	if d.GetReceiveTime().AsTime().After(a.Now()) { // it came while the clock was wrong
+		d.ReceiveTime = timestamppb.New(a.Now())
+		return a.keep(tx, d)
 	}
 	if d.GetReceiveTime() != nil {
 		d.Duty = rules.Over

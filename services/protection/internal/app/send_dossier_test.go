@@ -366,6 +366,33 @@ func holdsUpNobody(t *testing.T, absent func(*letters) map[string]bool) {
 	}
 }
 
+// What was put off while the clock was a year ahead is asked for when it is right; and what came then is kept.
+func TestADossierThatAClockThatRanAheadPutOff(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	b := newApp(t, third)
+	b.now(year)
+	b.tell(movedOn)
+	b.passes(time.Hour) // asked for, and to be asked for again
+	b.now(-year)
+	asked := func() int { return len(b.letters.of("protection.dossier_wanted.v1")) }
+	before := asked()
+	b.passes(rules.AskedAgain)
+	if before == 0 || asked() <= before {
+		t.Fatalf("%d were asked, then %d", before, asked())
+	}
+	b = newApp(t, third)
+	b.now(year)
+	d := aDossier()
+	d.Offer = movedOn.offer
+	must(t, b.deliver(&postv1.Address{Node: away, Service: "protection"}, d)) // ahead of what is told of its referral
+	b.now(-year)
+	b.passes(time.Hour)
+	b.tell(movedOn)
+	if len(b.list(nil)) != 1 {
+		t.Fatal("what came is dropped")
+	}
+}
+
 // A dossier that does not come is asked for, of the giver and the first owner, until it is here; it is answered while it is owed, by
 // those to whom the person was given.
 func TestALostDossierIsAskedFor(t *testing.T) {

@@ -24,7 +24,7 @@ import (
 )
 
 // Schema of the file. Version 1 is the first; version 2 finds cases whose referral is not over.
-var Schema = store.NewSchema("protection", 2)
+var Schema = store.NewSchema("protection", 3)
 
 // Tables. A key is the resource name unless said otherwise.
 var (
@@ -120,6 +120,7 @@ func over(state custodyv1.ReferralState) bool {
 
 func init() {
 	Schema.Migrate(1, "cases whose referral is not over have an index, which the store builds", func(context.Context, *store.Tx) error { return nil })
+	Schema.Migrate(2, "deadlines that were missed are found by when they are due again, which the store builds", func(context.Context, *store.Tx) error { return nil })
 }
 
 // DossiersByDueTime: (due time, referral) of those about which something is to be done.
@@ -143,12 +144,12 @@ var (
 		}
 		return []store.Key{store.K(d.GetNextTime().AsTime(), d.GetName())}
 	})
-	// LateDeadlines: (due time, name) of open deadlines that were missed.
-	LateDeadlines = store.NewIndex(CaseDeadlines, "case_deadlines_late", func(d *protectionv1.CaseDeadline) []store.Key {
+	// LateDeadlines: (next time, name) of open deadlines that were missed.
+	LateDeadlines = store.NewIndex(CaseDeadlines, "case_deadlines_late_by_time", func(d *protectionv1.CaseDeadline) []store.Key {
 		if d.GetState() != protectionv1.CaseDeadline_STATE_OPEN || d.GetMissed() == 0 {
 			return nil
 		}
-		return []store.Key{store.K(d.GetDueTime().AsTime(), d.GetName())}
+		return []store.Key{store.K(d.GetNextTime().AsTime(), d.GetName())}
 	})
 	// DeadlinesBySubject: (subject, step, event time): of one event a step is owed once.
 	DeadlinesBySubject = store.NewIndex(CaseDeadlines, "case_deadlines_by_subject", func(d *protectionv1.CaseDeadline) []store.Key {

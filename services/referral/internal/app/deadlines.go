@@ -13,6 +13,7 @@ import (
 	referralv1 "amanat.example/proto/amanat/referral/v1"
 	"amanat.example/services/custody"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/late"
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/paging"
 	"amanat.example/services/kit/post"
@@ -27,6 +28,9 @@ const sweep = 64
 // FireDeadlines fires the deadlines that have passed, once each, and says when the next one is
 // due; zero when there is none. One that cannot be fired whole keeps no other waiting.
 func (a *App) FireDeadlines(ctx context.Context) (next time.Time, err error) {
+	if err := a.astray().BringBack(ctx); err != nil {
+		return time.Time{}, err
+	}
 	for {
 		if next, err = a.nextDue(ctx); err != nil || next.IsZero() || next.After(a.Now()) {
 			return next, err
@@ -47,6 +51,16 @@ func (a *App) nextDue(ctx context.Context) (next time.Time, err error) {
 		return err
 	})
 	return next, err
+}
+
+// astray brings back the deadlines that lie too far ahead.
+func (a *App) astray() *late.Astray[*referralv1.DeadlineRecord] {
+	at, missed := a.Limits.Furthest()
+	return &late.Astray[*referralv1.DeadlineRecord]{
+		DB: a.DB, Table: store.Deadlines, Now: a.Now,
+		Furthest: []late.Furthest[*referralv1.DeadlineRecord]{{Index: store.LateDeadlines, Most: missed}, {Index: store.DeadlinesByTime, Most: at}},
+		Due:      func(d *referralv1.DeadlineRecord, at time.Time) { d.Deadline.DueTime = timestamppb.New(at) },
+	}
 }
 
 func (a *App) fireDue(ctx context.Context) error {

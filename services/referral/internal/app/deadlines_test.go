@@ -81,6 +81,39 @@ func TestDeadlineFiresOncePerDueTimeAlsoAfterRestart(t *testing.T) {
 	}
 }
 
+// What was told while the clock was a year ahead is told again when it is right, and what began then is due as late as it can be: not in a year.
+func TestDeadlinesOfAClockThatRanAhead(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	net := newNetwork(t)
+	here := net.arrivedInBulk()
+	for name, n := range net.nodes {
+		net.now = net.now.Add(year)
+		n.fire()
+		before := len(n.missed())
+		net.now = net.now.Add(-year)
+		at, missed := n.Limits.Furthest()
+		for next := n.fire(); !next.IsZero() && len(n.missed()) == before; next = n.fire() {
+			if next.Sub(net.now) > missed && n.get(here).GetNextDeadline().GetMissed() > 0 || next.Sub(net.now) > at {
+				t.Fatalf("%s: what is due next is due in %v", name, next.Sub(net.now))
+			}
+			net.now = next
+		}
+	}
+	dest := net.nodes["punjab"]
+	if d := dest.get(here).GetNextDeadline(); d.GetMissed() < 2 {
+		t.Errorf("told of %v", d)
+	}
+	net = newNetwork(t)
+	v, origin := net.submit(), net.nodes["balochistan"] // nobody receives it
+	net.now = net.now.Add(year)
+	origin.fire() // it asks another by then
+	net.now = net.now.Add(-year)
+	at, _ := origin.Limits.Furthest()
+	if next := origin.fire(); next.After(net.now.Add(at)) || origin.get(v.GetName()).GetNextDeadline().GetMissed() > 0 {
+		t.Errorf("%v is due at %v", origin.get(v.GetName()).GetNextDeadline(), next)
+	}
+}
+
 // One that fires may move others that were due with it, of those who go together: they are not missed besides.
 func TestWhatOneDeadlineMovesIsNotMissedWithIt(t *testing.T) {
 	net, origin, _, _ := newOwnerNetwork(t)

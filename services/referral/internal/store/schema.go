@@ -24,7 +24,7 @@ import (
 )
 
 // Schema of the file. Version 1 is the first; since version 2 what is open is found without all that is over, since version 3 by its case.
-var Schema = store.NewSchema("referral", 3)
+var Schema = store.NewSchema("referral", 4)
 
 // Tables.
 var (
@@ -179,12 +179,12 @@ var (
 	DeadlinesByTime = store.NewIndex(Deadlines, "deadlines_by_time", func(r *referralv1.DeadlineRecord) []store.Key {
 		return []store.Key{store.K(DueTime(r))}
 	})
-	// LateDeadlines: (when it was due at first) of those that were missed.
-	LateDeadlines = store.NewIndex(Deadlines, "deadlines_late", func(r *referralv1.DeadlineRecord) []store.Key {
+	// LateDeadlines: (when it is due again) of those that were missed.
+	LateDeadlines = store.NewIndex(Deadlines, "deadlines_late_by_time", func(r *referralv1.DeadlineRecord) []store.Key {
 		if r.GetDeadline().GetMissed() == 0 {
 			return nil
 		}
-		return []store.Key{store.K(r.GetFirstDueTime().AsTime())}
+		return []store.Key{store.K(r.GetDeadline().GetDueTime().AsTime())}
 	})
 )
 
@@ -231,6 +231,7 @@ func WantsBed(r *referralv1.OfferRecord) bool {
 func init() {
 	Schema.Migrate(1, "what is open has indexes of its own, which the store builds", func(context.Context, *store.Tx) error { return nil })
 	Schema.Migrate(2, "a case's referral has an index, which the store builds", func(context.Context, *store.Tx) error { return nil })
+	Schema.Migrate(3, "deadlines that were missed are found by when they are due again, which the store builds", func(context.Context, *store.Tx) error { return nil })
 }
 
 // Status adds to the service's status the deadlines that were missed, those of them of which the focal point was told, and after a restore

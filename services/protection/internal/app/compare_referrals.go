@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -14,6 +15,7 @@ import (
 	"amanat.example/services/kit/logging"
 	"amanat.example/services/kit/mutant"
 	"amanat.example/services/kit/outbox"
+	"amanat.example/services/kit/privacy"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/protection/internal/rules"
 	"amanat.example/services/protection/internal/store"
@@ -48,10 +50,15 @@ func (a *App) CompareReferrals(ctx context.Context, service Referrals) (whole bo
 	whole = true
 	for _, referral := range slices.Sorted(maps.Keys(lost)) {
 		err := a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-			done, err := a.repeat(tx, lost[referral], referral, lost)
+			done, err := a.repeat(tx, lost[referral], referral, lost, lives)
 			whole = whole && done
 			return err
 		})
+		if errors.Is(err, privacy.ErrUnreadable) { // the key file is an older one: its case is compared when its key is here again
+			a.Log.Warn("a case does not open; its referral is compared when it does", logging.Referral(referral), logging.Err(err))
+			whole = false
+			continue
+		}
 		if err != nil {
 			return false, err
 		}
@@ -107,7 +114,7 @@ func (a *App) notHeld(ctx context.Context, service Referrals, lives *protectionv
 
 // repeat asks for a referral again that nobody holds, with all who go together, or takes it from its case where a person has to decide;
 // done is false while an answer is awaited about the case. lost are all that nobody holds.
-func (a *App) repeat(tx *kitstore.Tx, name, referral string, lost map[string]string) (done bool, err error) {
+func (a *App) repeat(tx *kitstore.Tx, name, referral string, lost map[string]string, lives *protectionv1.ComparedRecord) (done bool, err error) {
 	row, err := store.Cases.Row(tx, a.Keys, kitstore.K(name))
 	switch {
 	case errors.Is(err, kitstore.ErrNotFound):
@@ -122,7 +129,8 @@ func (a *App) repeat(tx *kitstore.Tx, name, referral string, lost map[string]str
 	record := row.Value
 	a.Log.Warn("the referral service, restored, does not hold the referral of a case, and no other node does", logging.Referral(referral))
 	if rules.Left(record.GetCase().GetReferralState()) { // who has the person asserts the arrival; the case waits for that
-		return true, a.lookAfter(tx, record.GetCase(), rules.StepReferralLost)
+		began := time.Unix(0, int64(lives.GetReferralIncarnation())) // the life that has lost it: it is told of once, however often they are compared
+		return true, a.lookAfter(tx, record.GetCase(), rules.StepReferralLost, began)
 	}
 	records, request, err := a.repetition(tx, record, lost)
 	if err != nil {
@@ -139,7 +147,7 @@ func (a *App) repeat(tx *kitstore.Tx, name, referral string, lost map[string]str
 		return false, err
 	}
 	for _, one := range records {
-		if err := a.lookAfter(tx, one.GetCase(), rules.StepReferralRepeated); err != nil {
+		if err := a.lookAfter(tx, one.GetCase(), rules.StepReferralRepeated, a.Now()); err != nil {
 			return false, err
 		}
 		var digest []byte // with which the call is known again that asked for it first
@@ -195,13 +203,13 @@ func (a *App) repetition(tx *kitstore.Tx, lead *protectionv1.CaseRecord, lost ma
 // referralLost takes a referral that nobody holds from its case, and has a person refer it again. The caller stores the case.
 func (a *App) referralLost(tx *kitstore.Tx, record *protectionv1.CaseRecord) error {
 	rules.Forget(record)
-	return a.lookAfter(tx, record.GetCase(), rules.StepReferralLost)
+	return a.lookAfter(tx, record.GetCase(), rules.StepReferralLost, a.Now())
 }
 
-// lookAfter tells who answers for a case what they have to look at.
-func (a *App) lookAfter(tx *kitstore.Tx, c *protectionv1.Case, step string) error {
+// lookAfter tells who answers for a case what they have to look at, and since when: once for each such time.
+func (a *App) lookAfter(tx *kitstore.Tx, c *protectionv1.Case, step string, since time.Time) error {
 	return a.missed(tx, missing{
-		kind: protectionv1.Notice_KIND_CASE, subject: c.GetName(), step: step, due: a.Now(), missed: 1, unit: c.GetUnit(), reference: c.GetReference(),
+		kind: protectionv1.Notice_KIND_CASE, subject: c.GetName(), step: step, due: since, missed: 1, unit: c.GetUnit(), reference: c.GetReference(),
 		urgency: c.GetUrgency(),
 	})
 }

@@ -341,6 +341,57 @@ func TestAReferralThatIsLost(t *testing.T) {
 	}
 }
 
+// While one case waits for an answer all are compared again: of another whose referral is lost a person is told once, and once more when another life
+// of the referral service has lost it.
+func TestALostReferralIsToldOnce(t *testing.T) {
+	b := newApp(t, home)
+	h := newHolder(b)
+	var cases []*protectionv1.Case
+	for _, c := range b.siblings(2) {
+		c, err := b.ReferCase(t.Context(), refer(c), actor)
+		must(t, err)
+		cases = append(cases, c)
+	}
+	b.tellOfReferral(cases[1].GetReferral(), "", custodyv1.ReferralState_REFERRAL_STATE_IN_TRANSIT, 9)
+	for life := range 2 {
+		h.restore()
+		b.change(cases[0].GetName(), func(r *protectionv1.CaseRecord) {
+			r.Asked = &protectionv1.AskedCommand{Id: "one-that-is-awaited", Pending: true}
+		})
+		for range 3 {
+			b.now(10 * time.Second)
+			if b.compare(h) {
+				t.Fatal("all is compared")
+			}
+		}
+		if got := b.steps(); len(got) != life+1 || got[life] != "REFERRAL_LOST" {
+			t.Errorf("life %d: told %v", life, got)
+		}
+	}
+}
+
+// A case that does not open, since the key file is an older one, keeps nobody from being compared, and is compared when it does.
+func TestACaseThatDoesNotOpenIsComparedLater(t *testing.T) {
+	b := newApp(t, home)
+	h := newHolder(b)
+	_, err := b.ReferCase(t.Context(), refer(b.consented()), actor)
+	must(t, err)
+	h.restore()
+	own := b.Keys
+	older, err := privacy.OpenKeyring(context.Background(), privacy.Options{Dir: t.TempDir()})
+	must(t, err)
+	b.Keys = older
+	if b.compare(h) || len(b.steps()) != 0 {
+		t.Errorf("compared without its key; told %v", b.steps())
+	}
+	b.Keys = own
+	must(t, older.Close())
+	b.settled(h)
+	if h.made != 2 || !slices.Equal(b.steps(), []string{"REFERRAL_REPEATED"}) {
+		t.Errorf("%d made, told %v", h.made, b.steps())
+	}
+}
+
 // change writes a case as the service never would.
 func (b *bench) change(name string, do func(*protectionv1.CaseRecord)) {
 	b.t.Helper()

@@ -54,7 +54,9 @@ func (a *App) TakeCompleted(tx *kitstore.Tx, result outbox.Result) error {
 		}
 		c := record.GetCase()
 		c.Outcome, c.ReferralState = asked.GetOutcome(), custodyv1.ReferralState_REFERRAL_STATE_COMPLETED
-		if !rules.Service(c.GetReferralKind()) { // after a service the person is in this node's care still
+		switch {
+		case c.GetState() == protectionv1.Case_STATE_CLOSED: // its event came first
+		case !rules.Service(c.GetReferralKind()): // after a service the person is in this node's care still
 			c.State, word = protectionv1.Case_STATE_CLOSED, "closed"
 		}
 	}

@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"strings"
+
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	protectionv1 "amanat.example/proto/amanat/protection/v1"
 	referralv1 "amanat.example/proto/amanat/referral/v1"
@@ -45,7 +47,8 @@ func Past(e *referralv1.HandoverRefused, known uint64) bool {
 }
 
 // Follow moves a case as its referral went; what is not [New] changes nothing. closed says that the case was closed by it: its person
-// is with somebody else, or was served here and is in the care of another node. A person who came back is a case again.
+// is with somebody else, was served here and is in the care of another node, or was helped here and the referral is completed. A person who came back
+// is a case again.
 func Follow(r *protectionv1.CaseRecord, e *referralv1.ReferralChanged) (changed, closed bool) {
 	if !New(r, e) {
 		return false, false
@@ -66,20 +69,29 @@ func Follow(r *protectionv1.CaseRecord, e *referralv1.ReferralChanged) (changed,
 	if Service(e.GetKind()) {
 		return true, followService(c, e)
 	}
-	if c.GetSource() != protectionv1.Case_SOURCE_INTAKE {
-		return true, false
+	if e.GetOutcome() != "" {
+		c.Outcome = e.GetOutcome()
 	}
 	open := c.GetState() == protectionv1.Case_STATE_ACTIVE || c.GetState() == protectionv1.Case_STATE_FOLLOW_UP
 	switch {
+	case open && e.GetState() == custodyv1.ReferralState_REFERRAL_STATE_COMPLETED && helped(c, e):
+		c.State, closed = protectionv1.Case_STATE_CLOSED, true
+	case c.GetSource() != protectionv1.Case_SOURCE_INTAKE:
 	case open && came(e.GetState()) && !e.GetReturning() && !remains(e):
 		c.State, closed = protectionv1.Case_STATE_CLOSED_REFERRED, true
 	case c.GetState() == protectionv1.Case_STATE_CLOSED_REFERRED && e.GetState() == custodyv1.ReferralState_REFERRAL_STATE_RETURNED:
 		c.State = protectionv1.Case_STATE_ACTIVE
 	}
-	if e.GetOutcome() != "" {
-		c.Outcome = e.GetOutcome()
-	}
 	return true, closed
+}
+
+// helped says that it is this case whose person was helped in a referral that is completed: it was received by the node that owns the referral, or
+// its person went to an agency. Its outcome was recorded here, also where this store has lost that.
+func helped(c *protectionv1.Case, e *referralv1.ReferralChanged) bool {
+	if c.GetSource() == protectionv1.Case_SOURCE_INTAKE {
+		return c.GetOutside()
+	}
+	return strings.HasPrefix(c.GetName(), "nodes/"+e.GetOwnerNode()+"/")
 }
 
 // followService: the case goes on where it was taken in, and is over, with the outcome, where the service was given.

@@ -223,6 +223,38 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// A case is closed by word that its referral is completed, where it was helped here: a store that was restored has lost that it was recorded.
+func TestACompletedReferralClosesTheCaseOfWhoWasHelped(t *testing.T) {
+	for name, c := range map[string]struct {
+		source  protectionv1.Case_Source
+		owner   string
+		outside bool
+		before  protectionv1.Case_State
+		want    protectionv1.Case_State
+	}{
+		"received here":               {protectionv1.Case_SOURCE_REFERRAL, "punjab", false, protectionv1.Case_STATE_ACTIVE, protectionv1.Case_STATE_CLOSED},
+		"received here, in follow-up": {protectionv1.Case_SOURCE_REFERRAL, "punjab", false, protectionv1.Case_STATE_FOLLOW_UP, protectionv1.Case_STATE_CLOSED},
+		"handed on from here":         {protectionv1.Case_SOURCE_REFERRAL, "sindh", false, protectionv1.Case_STATE_CLOSED_REFERRED, protectionv1.Case_STATE_CLOSED_REFERRED},
+		"handed on, and open still":   {protectionv1.Case_SOURCE_REFERRAL, "sindh", false, protectionv1.Case_STATE_ACTIVE, protectionv1.Case_STATE_ACTIVE},
+		"at an agency":                {protectionv1.Case_SOURCE_INTAKE, "punjab", true, protectionv1.Case_STATE_ACTIVE, protectionv1.Case_STATE_CLOSED},
+		"closed before":               {protectionv1.Case_SOURCE_REFERRAL, "punjab", false, protectionv1.Case_STATE_CLOSED, protectionv1.Case_STATE_CLOSED},
+	} {
+		r := &protectionv1.CaseRecord{Case: full()}
+		r.Case.Name, r.Case.Source, r.Case.State = "nodes/punjab/cases/1", c.source, c.before
+		e := &referralv1.ReferralChanged{
+			State: custodyv1.ReferralState_REFERRAL_STATE_COMPLETED, Kind: custodyv1.ReferralKind_REFERRAL_KIND_PLACEMENT, OriginNode: "punjab", OwnerNode: c.owner,
+			CareNode: c.owner, Outside: c.outside, Outcome: "REUNIFIED", Sequence: 9,
+		}
+		for range 2 { // it may be heard twice
+			_, closed := rules.Follow(r, e)
+			if want := c.want != c.before; closed != want || r.GetCase().GetState() != c.want {
+				t.Errorf("%s: the case is %v, closed: %v", name, r.GetCase().GetState(), closed)
+			}
+			c.before, e.Sequence = c.want, 10
+		}
+	}
+}
+
 // The dossier is owed by the giver alone, from READY on while somebody has the person or waits for them, once to each place.
 func TestOwes(t *testing.T) {
 	for state := range custodyv1.ReferralState_name {

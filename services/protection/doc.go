@@ -23,7 +23,7 @@
 //     dropped. A node that has the person keeps its case. A key is erased for ever, also where the store is put back to before
 //     the dossier came: what then comes of the referral has another key.
 //   - Consent refused at one node, or ended in the chain, ends everywhere: nothing more of the person leaves on it. The referral service
-//     is told until it can write it, also while it asks other nodes what a restore lost.
+//     is told until it can write it, also while it asks other nodes what a restore lost, and again once for each life of its store.
 //   - A dossier that is owed and did not come is asked for until it is here, and sent again while the sender's view of the
 //     referral owes it.
 //   - A case follows its referral by the chain's order: events that come twice or late change nothing. It is closed while its

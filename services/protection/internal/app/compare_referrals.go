@@ -66,7 +66,39 @@ func (a *App) CompareReferrals(ctx context.Context, service Referrals) (whole bo
 	if !whole {
 		return false, nil
 	}
-	return true, a.DB.Update(ctx, func(tx *kitstore.Tx) error { return store.Compared.Put(tx, store.ComparedKey, lives) })
+	return true, a.DB.Update(ctx, func(tx *kitstore.Tx) error {
+		if err := a.withdrawAgain(tx); err != nil {
+			return err
+		}
+		return store.Compared.Put(tx, store.ComparedKey, lives)
+	})
+}
+
+// withdrawAgain says of every referral that goes on, and whose consent was withdrawn here, that it was: the referral service may have lost that
+// before any other node heard of it. Where the chain says so it changes nothing.
+func (a *App) withdrawAgain(tx *kitstore.Tx) error {
+	var after kitstore.Key
+	for {
+		rows, next, err := store.WithdrawnCases.PagePublic(tx, kitstore.Range{After: after}, comparePage)
+		if err != nil {
+			return err
+		}
+		for _, public := range rows {
+			row, err := store.Cases.Row(tx, a.Keys, kitstore.K(public.Value.GetCase().GetName()))
+			switch {
+			case errors.Is(err, privacy.ErrUnreadable) || row.Erased || err == nil && !rules.GoesOn(row.Value.GetCase().GetReferralState()):
+				continue
+			case err != nil:
+				return err
+			}
+			if err := a.queueWithdrawn(tx, row.Value.GetCase(), ""); err != nil && !errors.Is(err, kitstore.ErrExists) {
+				return err
+			}
+		}
+		if after = next; next == nil {
+			return nil
+		}
+	}
 }
 
 func (a *App) comparedIn(ctx context.Context, lives *protectionv1.ComparedRecord) (same bool, err error) {

@@ -370,6 +370,54 @@ func TestALostReferralIsToldOnce(t *testing.T) {
 	}
 }
 
+// That consent was withdrawn is said again, once for each life of the referral service, which may have lost it; not of what is over, and not where
+// consent was given since.
+func TestAWithdrawalIsSaidAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		state custodyv1.ReferralState
+		given bool
+		again int
+	}{
+		"it goes on":        {state: custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED, again: 1},
+		"nobody came":       {state: custodyv1.ReferralState_REFERRAL_STATE_NO_SHOW, again: 1},
+		"it is over":        {state: completed},
+		"given again since": {state: custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED, given: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newApp(t, home)
+			h := newHolder(b)
+			v, err := b.ReferCase(t.Context(), refer(b.consented()), actor)
+			must(t, err)
+			b.compare(h)
+			_, err = b.RecordConsent(t.Context(), refused(b.get(v.GetName())), actor)
+			must(t, err)
+			said := func() int {
+				ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+				defer stop()
+				must(t, b.Commands.Wait(ctx, "end-consent-"+v.GetReferral()[len(v.GetReferral())-36:]))
+				return len(b.reports())
+			}
+			if said() != 1 {
+				t.Fatalf("said %d times", said())
+			}
+			b.tellOfReferral(v.GetReferral(), "", c.state, 9)
+			if c.given {
+				_, err = b.RecordConsent(t.Context(), consent(b.get(v.GetName())), actor)
+				must(t, err)
+			}
+			for life := range 2 {
+				h.restore("nothing of this")
+				for range 2 {
+					b.compare(h)
+					if got := said(); got != 1+(life+1)*c.again {
+						t.Errorf("life %d: said %d times", life, got)
+					}
+				}
+			}
+		})
+	}
+}
+
 // A case that does not open, since the key file is an older one, keeps nobody from being compared, and is compared when it does.
 func TestACaseThatDoesNotOpenIsComparedLater(t *testing.T) {
 	b := newApp(t, home)

@@ -59,8 +59,11 @@ func (a *App) tellWithdrawn(tx *kitstore.Tx, record *protectionv1.CaseRecord, pe
 	if !rules.Withdraws(record) {
 		return nil
 	}
-	c := record.GetCase()
-	record.ConsentEndedReferral = c.GetReferral()
+	record.ConsentEndedReferral = record.GetCase().GetReferral()
+	return a.queueWithdrawn(tx, record.GetCase(), person)
+}
+
+func (a *App) queueWithdrawn(tx *kitstore.Tx, c *protectionv1.Case, person string) error {
 	return a.Commands.Queue(tx, outbox.Command{
 		ID:     "end-consent-" + c.GetReferral()[strings.LastIndex(c.GetReferral(), "/")+1:],
 		Method: referralv1.ReferralService_ReportConsentEnded_FullMethodName, Subject: c.GetReferral(), OnBehalfOf: person,

@@ -93,7 +93,12 @@ func Withdraws(r *protectionv1.CaseRecord) bool {
 	if c.GetConsent().GetDecision() != protectionv1.Consent_DECISION_REFUSED || c.GetReferral() == "" || r.GetConsentEndedReferral() == c.GetReferral() {
 		return false
 	}
-	return !Vain(c.GetReferralState()) && c.GetReferralState() != custodyv1.ReferralState_REFERRAL_STATE_COMPLETED
+	return GoesOn(c.GetReferralState())
+}
+
+// GoesOn says that a referral goes by consent in a state: also of a person who did not come, for they may still.
+func GoesOn(s custodyv1.ReferralState) bool {
+	return !Vain(s) && s != custodyv1.ReferralState_REFERRAL_STATE_COMPLETED
 }
 
 // Receipt proves consent to other nodes without saying by whom or for whom.

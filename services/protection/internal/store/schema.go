@@ -108,6 +108,15 @@ var ReferredCases = privacy.NewSealedIndex(Cases, "cases_referred", func(r *prot
 	return []store.Key{store.K(c.GetName())}
 })
 
+// WithdrawnCases: (name) of cases, wherever they were taken in, of whose referral it was said that consent was withdrawn.
+var WithdrawnCases = privacy.NewSealedIndex(Cases, "cases_withdrawn", func(r *protectionv1.CaseRecord) []store.Key {
+	c := r.GetCase()
+	if c.GetConsent().GetDecision() != protectionv1.Consent_DECISION_REFUSED || c.GetReferral() == "" || r.GetConsentEndedReferral() != c.GetReferral() {
+		return nil
+	}
+	return []store.Key{store.K(c.GetName())}
+})
+
 func over(state custodyv1.ReferralState) bool {
 	switch state {
 	case custodyv1.ReferralState_REFERRAL_STATE_COMPLETED, custodyv1.ReferralState_REFERRAL_STATE_CANCELLED,
@@ -120,7 +129,7 @@ func over(state custodyv1.ReferralState) bool {
 
 func init() {
 	Schema.Migrate(1, "cases whose referral is not over have an index, which the store builds", func(context.Context, *store.Tx) error { return nil })
-	Schema.Migrate(2, "deadlines that were missed are found by when they are due again, which the store builds", func(context.Context, *store.Tx) error { return nil })
+	Schema.Migrate(2, "deadlines that were missed are found by when they are due again, and cases by a withdrawal, which the store builds", func(context.Context, *store.Tx) error { return nil })
 }
 
 // DossiersByDueTime: (due time, referral) of those about which something is to be done.

@@ -36,7 +36,9 @@
 //     here any more is told to a person.
 //   - A deadline of the law begins when a case is made, or when a worker records the event the law counts
 //     from; it fires once for each time it is due, also after a restart, and ends when it is met or the
-//     case is closed.
+//     case is closed. When the person is back it is owed again: what counts from taking the person in
+//     counts from the return unless it was met, what a worker recorded goes on where it ended, and a law
+//     that counts from an arrival counts from the return in any case.
 //   - Of each step of a missed deadline, of this service, referral or the shelter, one person is told, once
 //     for ever: who is on duty, the supervisor, the focal point, or whoever is in their place. A step at
 //     which nobody can be told falls to the one above. While the node has no focal point, notices wait

@@ -98,6 +98,35 @@ func (a *App) endDeadlines(tx *kitstore.Tx, subject string, until *timestamppb.T
 	return nil
 }
 
+// resumeDeadlines has what was owed of a case when its person left be owed again, since the person is back. To the laws of a unit at which
+// people arrive a return is an arrival.
+func (a *App) resumeDeadlines(tx *kitstore.Tx, c *protectionv1.Case, now time.Time) error {
+	if _, err := a.beginDeadlines(tx, c, limits.EventArrival, now); err != nil {
+		return err
+	}
+	var all []*protectionv1.CaseDeadline
+	err := store.DeadlinesBySubject.Scan(tx, kitstore.Range{Prefix: kitstore.K(c.GetName())}, func(_ kitstore.Key, d *protectionv1.CaseDeadline) error {
+		all = append(all, d)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	begun, reopened := rules.Resume(all, now)
+	for _, d := range begun {
+		if _, err := a.begin(tx, d); err != nil {
+			return err
+		}
+	}
+	for _, d := range reopened {
+		if err := store.CaseDeadlines.Put(tx, kitstore.K(d.GetName()), d); err != nil {
+			return err
+		}
+		tx.AfterCommit(a.Wake)
+	}
+	return nil
+}
+
 // RecordLegalEvent records an event of a case from which the law counts.
 func (a *App) RecordLegalEvent(ctx context.Context, request *protectionv1.RecordLegalEventRequest) (*protectionv1.RecordLegalEventResponse, error) {
 	if err := a.checkNode("name", request.GetName()); err != nil {

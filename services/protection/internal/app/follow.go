@@ -163,7 +163,7 @@ func (a *App) hear(tx *kitstore.Tx, e *referralv1.ReferralChanged) error {
 
 // advance moves a case as its referral went.
 func (a *App) advance(tx *kitstore.Tx, record *protectionv1.CaseRecord, e *referralv1.ReferralChanged) error {
-	now := a.Now()
+	now, was := a.Now(), record.GetCase().GetState()
 	changed, closed := rules.Follow(record, e)
 	if !changed {
 		return nil
@@ -176,6 +176,11 @@ func (a *App) advance(tx *kitstore.Tx, record *protectionv1.CaseRecord, e *refer
 		word = "closed"
 	}
 	record.GetCase().UpdateTime = timestamppb.New(now)
+	if was == protectionv1.Case_STATE_CLOSED_REFERRED && record.GetCase().GetState() == protectionv1.Case_STATE_ACTIVE { // the person is back
+		if err := a.resumeDeadlines(tx, record.GetCase(), now); err != nil {
+			return err
+		}
+	}
 	_, err := a.putCase(tx, record, word, now)
 	return err
 }

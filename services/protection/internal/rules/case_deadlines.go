@@ -1,8 +1,10 @@
 package rules
 
 import (
+	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -107,4 +109,41 @@ func Furthest(t *limits.Table) (at, missed time.Duration) {
 // Owed says whether a deadline still waits to be met.
 func Owed(d *protectionv1.CaseDeadline) bool {
 	return d.GetState() == protectionv1.CaseDeadline_STATE_OPEN
+}
+
+// Resume are the deadlines that are owed again when the person of a case is back, out of all it ever had, those of a step by when they began.
+// What the law counts from taking a person in, and was neither met nor began anew, counts from now: begun, without a name. The rest goes on
+// where it ended: reopened.
+func Resume(all []*protectionv1.CaseDeadline, now time.Time) (begun, reopened []*protectionv1.CaseDeadline) {
+	settled := map[string]bool{} // by step, of what counts from taking the person in
+	for _, d := range all {
+		if takenIn(d) && d.GetState() != protectionv1.CaseDeadline_STATE_ENDED {
+			settled[d.GetStep()] = true
+		}
+	}
+	for _, d := range slices.Backward(all) { // a case that left more than once has one of each time
+		if d.GetState() != protectionv1.CaseDeadline_STATE_ENDED || takenIn(d) && settled[d.GetStep()] {
+			continue
+		}
+		d = proto.CloneOf(d)
+		d.State, d.EndTime = protectionv1.CaseDeadline_STATE_OPEN, nil
+		if !takenIn(d) {
+			reopened = append(reopened, d)
+			continue
+		}
+		settled[d.GetStep()] = true
+		if d.GetEventTime().AsTime().Equal(now) { // it left and came back at once
+			reopened = append(reopened, d)
+			continue
+		}
+		due := timestamppb.New(now.Add(d.GetLimit().GetLimit().AsDuration()))
+		d.Name, d.Missed, d.EventTime, d.DueTime, d.NextTime = "", 0, timestamppb.New(now), due, due
+		begun = append(begun, d)
+	}
+	return begun, reopened
+}
+
+// takenIn says that a law counts a deadline from when a person came to a unit, and not from an event that a worker recorded.
+func takenIn(d *protectionv1.CaseDeadline) bool {
+	return !slices.Contains(limits.Recorded, d.GetLimit().GetEvent())
 }

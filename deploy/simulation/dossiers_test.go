@@ -44,6 +44,7 @@ func (c *country) look() {
 	c.after(lookEvery, c.look)
 	for _, node := range c.nodes {
 		c.judgeDossiers(node)
+		c.judgeOwed(c.house(node, "protection"))
 	}
 	c.judgeCases()
 }
@@ -202,6 +203,49 @@ func (c *country) judgeCases() {
 		}
 		c.did["cases judged"] += len(byCase)
 		c.judgeHeld(p, live)
+	}
+}
+
+// judgeOwed: who was taken in, and is here or is here again, is owed what the law of Lahore wants, where all units are; who is with somebody else
+// is owed nothing here.
+func (c *country) judgeOwed(p *house) {
+	if c.broken != "" || p.down() || p.unsure {
+		return
+	}
+	ctx, client, parent := context.Background(), c.cases(p.node), "nodes/"+p.node
+	owed := map[string]int{}
+	for token := ""; ; {
+		page, err := client.ListCaseDeadlines(ctx, &protectionv1.ListCaseDeadlinesRequest{Parent: parent, PageSize: 500, PageToken: token})
+		if !c.answered(err) {
+			return
+		}
+		for _, d := range page.GetCaseDeadlines() {
+			owed[d.GetSubject()]++
+		}
+		if token = page.GetNextPageToken(); token == "" {
+			break
+		}
+	}
+	for token := ""; ; {
+		page, err := client.ListCases(ctx, &protectionv1.ListCasesRequest{Parent: parent, PageSize: 500, PageToken: token})
+		if !c.answered(err) {
+			return
+		}
+		for _, file := range page.GetCases() {
+			want := 0
+			if file.GetSource() == protectionv1.Case_SOURCE_INTAKE && file.GetState() == protectionv1.Case_STATE_ACTIVE {
+				want = 1
+				if file.GetReferralState() == custodyv1.ReferralState_REFERRAL_STATE_RETURNED {
+					c.did["cases judged of children that are back"]++
+				}
+			}
+			if got := owed[file.GetName()]; got != want {
+				c.breaks("CASE (owed): of %s, %v, the law wants %d things, and %d are owed", file.GetName(), file.GetReferralState(), want, got)
+			}
+		}
+		if token = page.GetNextPageToken(); token == "" {
+			return
+		}
 	}
 }
 

@@ -183,9 +183,9 @@ func (a *App) endIfRunOut(tx *kitstore.Tx, name string, now time.Time) (kitstore
 // Every use case that counts beds calls it first, so no bed waits for a timer.
 func (a *App) expireDue(tx *kitstore.Tx, now time.Time) error {
 	if a.Gate.Closed() != nil {
-		return nil // a hold of a restored store is not ended before it is known what became of it
+		return a.expireLocal(tx, now)
 	}
-	until := kitstore.Range{Before: kitstore.K(now.Add(1))} // so that what is not due is not even read
+	until := dueAt(now)
 	holds, _, err := store.ExpiringHolds.Page(tx, until, sweep)
 	if err != nil {
 		return err
@@ -196,15 +196,8 @@ func (a *App) expireDue(tx *kitstore.Tx, now time.Time) error {
 			return err
 		}
 	}
-	ending, _, err := store.EndingOutages.Page(tx, until, sweep)
-	if err != nil {
+	if _, err := a.endOutages(tx, now); err != nil {
 		return err
-	}
-	for _, row := range ending {
-		row.Value.EndTime = timestamppb.New(now)
-		if err := a.putOutage(tx, row.Value, "ended", now); err != nil {
-			return err
-		}
 	}
 	waiting, _, err := store.DueReviews.Page(tx, until, sweep)
 	if err != nil {
@@ -218,6 +211,49 @@ func (a *App) expireDue(tx *kitstore.Tx, now time.Time) error {
 	}
 	return nil
 }
+
+// expireLocal is expireDue for a restored store that was not compared yet. A hold that serves an offer is not ended before the list of live offers has
+// said what became of it. A local one and an outage stand on no list: past their end they would only keep a bed from a person, or from a promise.
+func (a *App) expireLocal(tx *kitstore.Tx, now time.Time) error {
+	var local []*shelterv1.HoldRecord
+	err := store.ExpiringHolds.Scan(tx, dueAt(now), func(_ kitstore.Key, r *shelterv1.HoldRecord) error {
+		if r.GetHold().GetOffer() == "" {
+			local = append(local, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range local {
+		rules.Expire(r.GetHold(), now)
+		if _, err := a.put(tx, r, now); err != nil {
+			return err
+		}
+	}
+	for n := sweep; n == sweep && err == nil; {
+		n, err = a.endOutages(tx, now)
+	}
+	return err
+}
+
+// endOutages ends outages whose time has come, at most sweep of them, and says how many.
+func (a *App) endOutages(tx *kitstore.Tx, now time.Time) (int, error) {
+	ending, _, err := store.EndingOutages.Page(tx, dueAt(now), sweep)
+	if err != nil {
+		return 0, err
+	}
+	for _, row := range ending {
+		row.Value.EndTime = timestamppb.New(now)
+		if err := a.putOutage(tx, row.Value, "ended", now); err != nil {
+			return 0, err
+		}
+	}
+	return len(ending), nil
+}
+
+// dueAt is what is due at now in an index that begins with a time, so that what is not due is not even read.
+func dueAt(now time.Time) kitstore.Range { return kitstore.Range{Before: kitstore.K(now.Add(1))} }
 
 // pager collects a page of rows that a filter lets pass, and answers where the next one begins.
 func pager[M proto.Message](limit int, after kitstore.Key, page func(after kitstore.Key, limit int) ([]kitstore.Row[M], kitstore.Key, error), take func(kitstore.Row[M]) (bool, error)) (next kitstore.Key, err error) {

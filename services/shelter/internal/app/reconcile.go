@@ -118,6 +118,11 @@ func (c *comparison) compare() error {
 	if c.request.GetFence().GetNumber() > last.GetValue() {
 		return fault.InvalidField("fence.number", "must be what BeginReconciliation said: no hold has that number yet")
 	}
+	if c.restored { // the clock has stood still for it
+		if err := c.expireLocal(c.tx, c.now); err != nil {
+			return err
+		}
+	}
 	live, err := c.liveHolds()
 	if err != nil {
 		return err

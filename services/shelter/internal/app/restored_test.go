@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	statusv1 "amanat.example/proto/amanat/status/v1"
@@ -151,5 +153,42 @@ func TestARestoredShelterAsksForAHeadcount(t *testing.T) {
 		if s, err := b.GetShelter(t.Context(), shelterName, true); err != nil || s.GetHeadcountWanted() {
 			t.Errorf("a store that was never restored asks for a headcount, %v", err)
 		}
+	}
+}
+
+// What is past its end takes no bed of a restored store, though its clock stands still: an outage and a local hold are over when somebody stands at the
+// door, and when a promise is entered anew. What serves an offer is for the list to judge.
+func TestWhatHasRunOutTakesNoBedOfARestoredStore(t *testing.T) {
+	var held, local string
+	beds := func() *bench {
+		b := restored(t, func(b *bench) {
+			b.shelter(t, 3)
+			local, held = b.holdFor(t, 0).GetName(), b.holdFor(t, 2).GetName()
+			_, err := b.CreateOutage(t.Context(), &shelterv1.CreateOutageRequest{Parent: groupName, RequestId: "repairs-1", Outage: &shelterv1.Outage{
+				Quantity: 1, Reason: "REPAIR", UntilTime: timestamppb.New(b.clock.Now().Add(time.Hour)),
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+		b.clock.Add(100 * time.Minute)
+		return b
+	}
+	b := beds()
+	if _, err := b.AdmitWalkIn(t.Context(), &shelterv1.AdmitWalkInRequest{Group: groupName, Quantity: 2, Needs: girl(), RequestId: "at-the-door"}); err != nil {
+		t.Errorf("at the door: %v", err)
+	}
+	if got := b.stateOf(t, held); got != shelterv1.Hold_STATE_HELD {
+		t.Errorf("what no list has judged is %v", got)
+	}
+	b = beds()
+	promise := unplaced(1, shelterv1.LiveOffer_STAGE_PROMISED)
+	promise.Parts = []*shelterv1.Part{{Group: groupName, Quantity: 3, Needs: girl()}}
+	if lost := b.compare(t, b.begin(t).GetFence(), "", "", promise); len(lost) > 0 || b.stateOf(t, local) != shelterv1.Hold_STATE_EXPIRED {
+		t.Errorf("lost %v, the local hold is %v", lost, b.stateOf(t, local))
+	}
+	outages, err := b.ListOutages(t.Context(), &shelterv1.ListOutagesRequest{Parent: groupName, Filter: &shelterv1.ListOutagesRequest_Filter{Current: true}})
+	if err != nil || len(outages.GetOutages()) > 0 {
+		t.Errorf("the outage is not over: %v, %v", outages, err)
 	}
 }

@@ -277,7 +277,10 @@ type ReconcileOffersRequest struct {
 	// And up to this one; empty to the last.
 	Until string `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
 	// Every live offer among those names.
-	Offers        []*LiveOffer `protobuf:"bytes,5,rep,name=offers,proto3" json:"offers,omitempty"`
+	Offers []*LiveOffer `protobuf:"bytes,5,rep,name=offers,proto3" json:"offers,omitempty"`
+	// The whole list comes once more, and the service answers nothing before that: what keeps a bed for nobody gives it back now, and a promise whose
+	// hold is gone is entered anew, or said to be lost, when all such beds are free.
+	Again         bool `protobuf:"varint,6,opt,name=again,proto3" json:"again,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -347,6 +350,13 @@ func (x *ReconcileOffersRequest) GetOffers() []*LiveOffer {
 	return nil
 }
 
+func (x *ReconcileOffersRequest) GetAgain() bool {
+	if x != nil {
+		return x.Again
+	}
+	return false
+}
+
 // ReconcileOffersResponse says what could not be mended.
 type ReconcileOffersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -414,13 +424,14 @@ const file_amanat_shelter_v1_reconcile_proto_rawDesc = "" +
 	"\x11STAGE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fSTAGE_TENTATIVE\x10\x01\x12\x12\n" +
 	"\x0eSTAGE_PROMISED\x10\x02\x12\x11\n" +
-	"\rSTAGE_ARRIVED\x10\x03\"\xb1\x03\n" +
+	"\rSTAGE_ARRIVED\x10\x03\"\xcc\x03\n" +
 	"\x16ReconcileOffersRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xe0A\x02\xbaH r\x1e2\x1c^nodes/[a-z][a-z0-9-]{1,30}$R\x06parent\x129\n" +
 	"\x05fence\x18\x02 \x01(\v2\x18.amanat.custody.v1.FenceB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05fence\x12k\n" +
 	"\x05after\x18\x03 \x01(\tBU\xe0A\x01\xbaHOrM2K^(nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/offers/[0-9a-f]{64})?$R\x05after\x12k\n" +
 	"\x05until\x18\x04 \x01(\tBU\xe0A\x01\xbaHOrM2K^(nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/offers/[0-9a-f]{64})?$R\x05until\x12B\n" +
-	"\x06offers\x18\x05 \x03(\v2\x1c.amanat.shelter.v1.LiveOfferB\f\xe0A\x01\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06offers\"-\n" +
+	"\x06offers\x18\x05 \x03(\v2\x1c.amanat.shelter.v1.LiveOfferB\f\xe0A\x01\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06offers\x12\x19\n" +
+	"\x05again\x18\x06 \x01(\bB\x03\xe0A\x01R\x05again\"-\n" +
 	"\x17ReconcileOffersResponse\x12\x12\n" +
 	"\x04lost\x18\x01 \x03(\tR\x04lost2\xf2\x01\n" +
 	"\x10ReconcileService\x12t\n" +

@@ -40,6 +40,17 @@ func (a *App) ReconcileShelter(ctx context.Context, shelter Shelter) error {
 	if err != nil {
 		return err
 	}
+	// The shelter judges page by page: what keeps a bed for nobody may stand behind a promise that wants it.
+	if begun.GetRestored() && len(live) > livePage {
+		if err := a.sendLive(ctx, shelter, begun.GetFence(), live, true); err != nil {
+			return err
+		}
+	}
+	return a.sendLive(ctx, shelter, begun.GetFence(), live, false)
+}
+
+// sendLive sends the list once, in pages; again says that it will be sent once more. It does what follows from each bed that is lost.
+func (a *App) sendLive(ctx context.Context, shelter Shelter, fence *custodyv1.Fence, live []*shelterv1.LiveOffer, again bool) error {
 	from := ""
 	for last := false; !last; {
 		page, until := live[:min(len(live), livePage)], ""
@@ -47,7 +58,7 @@ func (a *App) ReconcileShelter(ctx context.Context, shelter Shelter) error {
 			until = page[len(page)-1].GetOffer()
 		}
 		reply, err := shelter.ReconcileOffers(ctx, &shelterv1.ReconcileOffersRequest{
-			Parent: a.parent(), Fence: begun.GetFence(), After: from, Until: until, Offers: page,
+			Parent: a.parent(), Fence: fence, After: from, Until: until, Offers: page, Again: again,
 		})
 		if err != nil {
 			return fmt.Errorf("compare with the shelter: %w", err)

@@ -88,10 +88,24 @@ func TestListOfLiveOffers(t *testing.T) {
 	}))
 	shelter := &listed{}
 	must(t, to.ReconcileShelter(context.Background(), shelter))
+	// A restored one has the whole list twice, and hears the first time that it comes again.
+	pages := shelter.pages[len(shelter.pages)/2:]
+	for i, first := range shelter.pages[:len(shelter.pages)/2] {
+		once := proto.CloneOf(pages[i])
+		once.Again = true
+		if !proto.Equal(first, once) {
+			t.Errorf("page %d comes first as %v", i+1, first)
+		}
+	}
+	whole := &listed{whole: true}
+	must(t, to.ReconcileShelter(context.Background(), whole))
+	if len(whole.pages) != len(pages) || whole.pages[0].GetAgain() {
+		t.Errorf("one that was not restored has %d pages, not %d", len(whole.pages), len(pages))
+	}
 	after, stages := "", map[string]shelterv1.LiveOffer_Stage{}
-	for i, page := range shelter.pages {
-		last := i == len(shelter.pages)-1
-		if page.GetAfter() != after || (page.GetUntil() == "") != last || !last && page.GetUntil() <= after || page.GetFence().GetNumber() != 9 {
+	for i, page := range pages {
+		last := i == len(pages)-1
+		if page.GetAfter() != after || (page.GetUntil() == "") != last || !last && page.GetUntil() <= after || page.GetFence().GetNumber() != 9 || page.GetAgain() {
 			t.Fatalf("page %d goes from %q to %q", i+1, page.GetAfter(), page.GetUntil())
 		}
 		for _, o := range page.GetOffers() {
@@ -105,9 +119,9 @@ func TestListOfLiveOffers(t *testing.T) {
 		}
 		after = page.GetUntil()
 	}
-	if len(shelter.pages) < 3 || len(stages) != len(all)+1 || stages[offer] != shelterv1.LiveOffer_STAGE_PROMISED ||
+	if len(pages) < 3 || len(stages) != len(all)+1 || stages[offer] != shelterv1.LiveOffer_STAGE_PROMISED ||
 		slices.ContainsFunc(all, func(name string) bool { return stages[name] != shelterv1.LiveOffer_STAGE_TENTATIVE }) {
-		t.Errorf("%d pages list %v", len(shelter.pages), stages)
+		t.Errorf("%d pages list %v", len(pages), stages)
 	}
 
 	shelter.fails = errors.New("away")

@@ -36,7 +36,8 @@ func (a *App) BeginReconciliation(ctx context.Context, request *shelterv1.BeginR
 }
 
 // ReconcileOffers compares a page of the list of live offers with the holds that serve offers, and mends what differs. Local holds
-// and people who walked in are no part of it. Repeating a page is a no-op.
+// and people who walked in are no part of it. Repeating a page is a no-op. Of a list that comes again nothing is lost yet, and no promise is entered anew:
+// its beds may be kept for nobody by a hold on a later page.
 func (a *App) ReconcileOffers(ctx context.Context, request *shelterv1.ReconcileOffersRequest) (*shelterv1.ReconcileOffersResponse, error) {
 	if err := a.checkNode("parent", request.GetParent()); err != nil {
 		return nil, err
@@ -46,7 +47,7 @@ func (a *App) ReconcileOffers(ctx context.Context, request *shelterv1.ReconcileO
 		return nil, err
 	}
 	c := &comparison{App: a, request: request, listed: listed, restored: a.Gate.Closed() != nil}
-	whole := a.Gate.covers(request.GetFence(), request.GetAfter(), request.GetUntil())
+	whole := !request.GetAgain() && a.Gate.covers(request.GetFence(), request.GetAfter(), request.GetUntil())
 	err = a.DB.Update(ctx, func(tx *kitstore.Tx) error {
 		c.tx, c.now, c.lost = tx, a.Now(), nil
 		if err := c.compare(); err != nil {
@@ -60,6 +61,9 @@ func (a *App) ReconcileOffers(ctx context.Context, request *shelterv1.ReconcileO
 	})
 	if err != nil {
 		return nil, err
+	}
+	if request.GetAgain() {
+		c.lost = nil
 	}
 	return &shelterv1.ReconcileOffersResponse{Lost: c.lost}, nil
 }
@@ -209,6 +213,9 @@ func (c *comparison) mend(o *shelterv1.LiveOffer, record *shelterv1.HoldRecord, 
 	case rules.Fill:
 		return c.fill(record)
 	case rules.RenewPromise, rules.RenewStay:
+		if how == rules.RenewPromise && c.request.GetAgain() {
+			return nil
+		}
 		renewed, err := c.renew(o, record)
 		if renewed == nil || err != nil {
 			return err

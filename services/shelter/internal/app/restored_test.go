@@ -192,3 +192,39 @@ func TestWhatHasRunOutTakesNoBedOfARestoredStore(t *testing.T) {
 		t.Errorf("the outage is not over: %v, %v", outages, err)
 	}
 }
+
+// A promise on the first page wants a bed that a hold on the last keeps for nobody, or that somebody needs who is there. Of a list that comes again the
+// shelter frees the beds and brings people in first, and the gate stays shut; of the second nothing is left to mend but promises.
+func TestALaterPageFreesTheBedOfAPromise(t *testing.T) {
+	const promised, arrived = shelterv1.LiveOffer_STAGE_PROMISED, shelterv1.LiveOffer_STAGE_ARRIVED
+	b := restored(t, func(b *bench) {
+		b.shelter(t, 2)
+		b.confirm(t, b.holdFor(t, 8)) // its offer is over
+	})
+	list := []*shelterv1.LiveOffer{unplaced(1, promised, girl()), unplaced(2, promised, girl()), unplaced(7, arrived, girl())}
+	fence := b.begin(t).GetFence()
+	send := func(again bool) (lost []string) {
+		t.Helper()
+		for _, page := range []*shelterv1.ReconcileOffersRequest{{Until: offerName(2), Offers: list[:2]}, {After: offerName(2), Offers: list[2:]}} {
+			page.Parent, page.Fence, page.Again = "nodes/punjab", fence, again
+			for range 2 { // the second time nothing is left to do
+				response, err := b.ReconcileOffers(t.Context(), page)
+				if err != nil {
+					t.Fatal(err)
+				}
+				lost = append(lost, response.GetLost()...)
+				if page.GetUntil() == "" {
+					break
+				}
+			}
+		}
+		return lost
+	}
+	if lost := send(true); len(lost) > 0 || b.Gate.Closed() == nil || b.free(t) != "0 1 0" {
+		t.Errorf("first: lost %v, the gate is closed: %v; held, occupied and available: %s", lost, b.Gate.Closed(), b.free(t))
+	}
+	lost := send(false)
+	if !slices.Equal(lost, []string{offerName(2), offerName(2)}) || b.Gate.Closed() != nil || b.free(t) != "1 1 0" {
+		t.Errorf("then: lost %v, the gate is closed: %v; held, occupied and available: %s", lost, b.Gate.Closed(), b.free(t))
+	}
+}

@@ -12,7 +12,8 @@
 //   - A tentative hold ends by itself at its expiry and can be renewed once; a confirmed one has a review date and no
 //     expiry. Held becomes occupied in one transaction. Of those who come on one hold each has a stay of their own from when the first of
 //     them comes; to one that has ended by then nobody is admitted.
-//   - Suspending a shelter ends its live holds in the same transaction, each with its own event.
+//   - Suspending a shelter ends its live holds in the same transaction, each with its own event; before a restored store is compared, those of
+//     offers when it has been.
 //   - A hold's fence grows with every hold of the store and carries the store's incarnation, so
 //     that a restored store's promises are not mistaken for those before (DESIGN section 4).
 //   - Holds that serve offers are compared with the referral service's list of live offers: none keeps a bed for an offer that is

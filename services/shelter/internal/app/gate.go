@@ -59,6 +59,19 @@ func (g *Gate) Closed() error {
 	return fault.New(fault.Unavailable, "The shelter service was restored from a backup and compares its beds with the referrals first: it promises none until all nodes have said what it lost, or were excused. Who stands at the door can be admitted (admitWalkIn).")
 }
 
+// compared says whether this store had its whole list, as a transaction sees it: the gate opens after the commit, and another of the same batch may have
+// judged the holds of offers already.
+func (a *App) compared(r kitstore.Reader) (bool, error) {
+	if a.Gate.Closed() == nil {
+		return true, nil
+	}
+	last, err := store.Fences.Get(r, store.ReconciledKey)
+	if errors.Is(err, kitstore.ErrNotFound) {
+		return false, nil
+	}
+	return last.GetValue() == a.DB.Incarnation(), err
+}
+
 // covers notes that a page was compared, and says whether the list is whole with it: pages of one comparison that follow each
 // other from the first name to the last.
 func (g *Gate) covers(fence *custodyv1.Fence, after, until string) (whole bool) {

@@ -13,6 +13,7 @@ import (
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/codes"
 	"amanat.example/services/kit/fault"
+	"amanat.example/services/kit/privacy"
 	kitstore "amanat.example/services/kit/store"
 	"amanat.example/services/shelter/internal/rules"
 	"amanat.example/services/shelter/internal/store"
@@ -57,7 +58,10 @@ func (a *App) ReconcileOffers(ctx context.Context, request *shelterv1.ReconcileO
 			return nil
 		}
 		tx.AfterCommit(a.Gate.open)
-		return store.Fences.Put(tx, store.ReconciledKey, wrapperspb.UInt64(a.DB.Incarnation()))
+		if err := store.Fences.Put(tx, store.ReconciledKey, wrapperspb.UInt64(a.DB.Incarnation())); err != nil {
+			return err
+		}
+		return c.endSuspended()
 	})
 	if err != nil {
 		return nil, err
@@ -170,6 +174,22 @@ func (c *comparison) compare() error {
 	return nil
 }
 
+// endSuspended ends what is promised in shelters that were suspended while the comparison was waited for.
+func (c *comparison) endSuspended() error {
+	var suspended []string
+	err := store.Shelters.ScanPublic(c.tx, kitstore.Range{}, func(row privacy.Row[*shelterv1.Shelter]) error {
+		since, err := store.SuspendedSince(c.tx, c.DB.Incarnation(), row.Value)
+		if since {
+			suspended = append(suspended, row.Value.GetName())
+		}
+		return err
+	})
+	for _, name := range suspended {
+		err = errors.Join(err, c.endHolds(c.tx, name, c.now))
+	}
+	return err
+}
+
 // later says that a hold was placed after the list was begun.
 func (c *comparison) later(h *shelterv1.Hold) bool {
 	return h.GetFence().GetIncarnation() == c.request.GetFence().GetIncarnation() && h.GetFence().GetNumber() > c.request.GetFence().GetNumber()
@@ -268,10 +288,11 @@ func (c *comparison) fill(record *shelterv1.HoldRecord) error {
 	return err
 }
 
-// renew enters a hold anew that the restored store does not know, or knows as ended; nil where its beds are not there: then the
-// place is lost, and people must find another.
+// renew enters a hold anew that the restored store does not know, or knows as ended; nil where its beds are not there, or a promise is of a shelter that
+// is suspended: then the place is lost, and people must find another.
 func (c *comparison) renew(o *shelterv1.LiveOffer, record *shelterv1.HoldRecord) (*shelterv1.HoldRecord, error) {
-	if record == nil {
+	known := record != nil
+	if !known {
 		parts, err := c.place(o)
 		if err != nil {
 			return nil, err
@@ -289,6 +310,10 @@ func (c *comparison) renew(o *shelterv1.LiveOffer, record *shelterv1.HoldRecord)
 		}
 	}
 	h := record.GetHold()
+	if refused, err := c.refuses(o, h.GetGroup(), known); refused || err != nil {
+		c.lost = append(c.lost, o.GetOffer())
+		return nil, err
+	}
 	asked := map[string]int32{}
 	for _, part := range store.Parts(h) {
 		row, err := store.Groups.Get(c.tx, store.GroupKey(part.GetGroup()))

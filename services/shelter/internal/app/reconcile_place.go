@@ -1,6 +1,8 @@
 package app
 
 import (
+	"errors"
+
 	shelterv1 "amanat.example/proto/amanat/shelter/v1"
 	"amanat.example/services/kit/privacy"
 	kitstore "amanat.example/services/kit/store"
@@ -19,6 +21,9 @@ func (c *comparison) place(o *shelterv1.LiveOffer) (parts []*shelterv1.Part, err
 		if len(o.GetParts()) > 0 && store.ShelterOf(o.GetParts()[0].GetGroup()) != row.Value.GetName() {
 			return nil // one hold is in one shelter
 		}
+		if o.GetStage() != shelterv1.LiveOffer_STAGE_ARRIVED && row.Value.GetState() == shelterv1.Shelter_STATE_SUSPENDED {
+			return nil
+		}
 		all, left, err := c.placeIn(row.Value, o)
 		if err == nil && all != nil && left > most {
 			parts, most = all, left
@@ -26,6 +31,22 @@ func (c *comparison) place(o *shelterv1.LiveOffer) (parts []*shelterv1.Part, err
 		return err
 	})
 	return parts, err
+}
+
+// refuses says that a promise cannot be entered anew in the shelter of a group, since that is suspended. One whose hold the store has lost was made after
+// the copy, so what the copy says of it is older.
+func (c *comparison) refuses(o *shelterv1.LiveOffer, group string, known bool) (bool, error) {
+	if o.GetStage() == shelterv1.LiveOffer_STAGE_ARRIVED {
+		return false, nil
+	}
+	s, err := store.Shelters.GetPublic(c.tx, kitstore.K(store.ShelterOf(group)))
+	if errors.Is(err, kitstore.ErrNotFound) {
+		return true, nil
+	}
+	if err != nil || known {
+		return s.GetState() == shelterv1.Shelter_STATE_SUSPENDED, err
+	}
+	return store.SuspendedSince(c.tx, c.DB.Incarnation(), s)
 }
 
 // placeIn is place in one shelter, with how many beds of those groups are left then.

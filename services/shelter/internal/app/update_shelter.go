@@ -78,7 +78,8 @@ func (a *App) UpdateShelter(ctx context.Context, request *shelterv1.UpdateShelte
 }
 
 // SuspendShelter takes a shelter out of use; every live hold ends in the same transaction, each with its event, so each holder
-// hears of it once. Stays go on.
+// hears of it once. Stays go on. Before a restored store is compared, the holds of offers are left: they may be stays by now. What is left of them ends with
+// the comparison.
 func (a *App) SuspendShelter(ctx context.Context, request *shelterv1.SuspendShelterRequest, runs bool) (*shelterv1.Shelter, error) {
 	if err := codes.CheckField("reason", codes.Suspension, request.GetReason()); err != nil {
 		return nil, err
@@ -95,14 +96,20 @@ func (a *App) SuspendShelter(ctx context.Context, request *shelterv1.SuspendShel
 	})
 }
 
-// endHolds releases every live hold of a shelter.
+// endHolds releases every live hold of a shelter; of a store that is not compared yet, those that serve no offer.
 func (a *App) endHolds(tx *kitstore.Tx, shelter string, now time.Time) error {
 	if err := a.expireDue(tx, now); err != nil {
 		return err
 	}
+	compared, err := a.compared(tx)
+	if err != nil {
+		return err
+	}
 	var live []*shelterv1.HoldRecord
-	err := store.LiveHolds.Scan(tx, kitstore.Range{Prefix: kitstore.K(shelter)}, func(_ kitstore.Key, r *shelterv1.HoldRecord) error {
-		live = append(live, r)
+	err = store.LiveHolds.Scan(tx, kitstore.Range{Prefix: kitstore.K(shelter)}, func(_ kitstore.Key, r *shelterv1.HoldRecord) error {
+		if compared || r.GetHold().GetOffer() == "" {
+			live = append(live, r)
+		}
 		return nil
 	})
 	if err != nil {

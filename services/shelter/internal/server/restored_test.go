@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -15,16 +16,10 @@ import (
 	"amanat.example/services/shelter/internal/store"
 )
 
-// A restored shelter service that waits for other nodes promises no bed and shows none as free. Who stands at the door is let in, whoever asks
-// for it, and what people see and count is put down.
-func TestBeforeARestoredStoreIsCompared(t *testing.T) {
-	w := newWorld(t)
-	group := w.create(t, "lahore-girls", 3)
-	h, err := w.hold(t.Context(), group, "before")
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = w.db.Update(t.Context(), func(tx *kitstore.Tx) error {
+// restored makes the store one that was restored and not compared.
+func (w *world) restored(t *testing.T) {
+	t.Helper()
+	err := w.db.Update(t.Context(), func(tx *kitstore.Tx) error {
 		return store.Fences.Put(tx, store.ReconciledKey, wrapperspb.UInt64(1))
 	})
 	if err == nil {
@@ -34,6 +29,18 @@ func TestBeforeARestoredStoreIsCompared(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.gate.Store(w.app.Gate)
+}
+
+// A restored shelter service that waits for other nodes promises no bed and shows none as free. Who stands at the door is let in, whoever asks
+// for it, and what people see and count is put down.
+func TestBeforeARestoredStoreIsCompared(t *testing.T) {
+	w := newWorld(t)
+	group := w.create(t, "lahore-girls", 3)
+	h, err := w.hold(t.Context(), group, "before")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.restored(t)
 	manager, shelter := w.token("shelter-manager"), group[:len(group)-len("/groups/girls")]
 	needs := &custodyv1.Needs{Gender: "Feminine", AgeFrom: 9, AgeTo: 9}
 	var stays []string
@@ -86,5 +93,36 @@ func TestBeforeARestoredStoreIsCompared(t *testing.T) {
 	current, err := w.gateway.ListStays(manager, &shelterv1.ListStaysRequest{Parent: "nodes/punjab", Filter: &shelterv1.ListStaysRequest_Filter{Shelter: shelter, Current: true}})
 	if err != nil || !slices.ContainsFunc(current.GetStays(), func(s *shelterv1.Stay) bool { return s.GetName() == stays[1] }) {
 		t.Errorf("%v, %v", current, err)
+	}
+}
+
+// What people said after the backup, they can say again at once: what is out of service, full or suspended, and that it is so no more.
+func TestWhatPeopleSayBeforeARestoredStoreIsCompared(t *testing.T) {
+	w := newWorld(t)
+	group := w.create(t, "lahore-girls", 3)
+	w.restored(t)
+	manager, shelter := w.token("shelter-manager"), group[:len(group)-len("/groups/girls")]
+	outage, err := w.gateway.CreateOutage(manager, &shelterv1.CreateOutageRequest{Parent: group, RequestId: "outage-1", Outage: &shelterv1.Outage{Quantity: 1, Reason: "REPAIR"}})
+	if err == nil {
+		_, err = w.gateway.EndOutage(manager, &shelterv1.EndOutageRequest{Name: outage.GetName()})
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	for what, say := range map[string]func() error{
+		"full, and not": func() error {
+			_, err := w.gateway.DeclareFull(manager, &shelterv1.DeclareFullRequest{Name: shelter})
+			_, back := w.gateway.WithdrawFull(manager, &shelterv1.WithdrawFullRequest{Name: shelter})
+			return errors.Join(err, back)
+		},
+		"suspended, and not": func() error {
+			_, err := w.gateway.SuspendShelter(manager, &shelterv1.SuspendShelterRequest{Name: shelter, Reason: "REPAIR"})
+			_, back := w.gateway.ReopenShelter(manager, &shelterv1.ReopenShelterRequest{Name: shelter})
+			return errors.Join(err, back)
+		},
+	} {
+		if err := say(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }

@@ -27,13 +27,13 @@ func Policy() rpc.Policy {
 		}
 	}
 	row(rpc.Row{Callers: []string{rpc.Gateway}, Roles: managers},
-		"CreateShelter", "UpdateShelter", "SuspendShelter", "ReopenShelter", "WithdrawFull", "CreateGroup", "UpdateGroup", "EndOutage")
+		"CreateShelter", "UpdateShelter", "CreateGroup", "UpdateGroup")
 	row(rpc.Row{Callers: []string{rpc.Gateway}, Roles: readers},
 		"FindPlaces", "WatchCapacity", "ListHolds", "ListWaitlistEntries", "CreateWaitlistEntry", "ReviewWaitlistEntry", "CloseWaitlistEntry")
 	row(rpc.Row{Callers: []string{"referral"}, People: managers}, "PlaceHold", "ConfirmHold", "RenewHold", "ReleaseHold", "AdmitHold")
 	// What people see is true whatever a restored store has lost, and none of it promises a bed.
 	row(rpc.Row{Callers: []string{rpc.Gateway}, Roles: managers, Early: true},
-		"DeclareFull", "CreateOutage", "CreateHeadcount", "ExplainHeadcount", "MoveStay", "StartAbsence", "EndAbsence", "DischargeStay")
+		"SuspendShelter", "ReopenShelter", "DeclareFull", "WithdrawFull", "CreateOutage", "EndOutage", "CreateHeadcount", "ExplainHeadcount", "MoveStay", "StartAbsence", "EndAbsence", "DischargeStay")
 	row(rpc.Row{Callers: []string{rpc.Gateway}, Roles: readers, Early: true},
 		"GetShelter", "ListShelters", "ListOutages", "GetStay", "ListStays", "ListHeadcounts")
 	row(rpc.Row{Callers: []string{"referral"}, People: managers, Early: true}, "AdmitWalkIn")

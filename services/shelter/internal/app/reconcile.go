@@ -333,11 +333,16 @@ func (c *comparison) renew(o *shelterv1.LiveOffer, record *shelterv1.HoldRecord)
 			return nil, nil
 		}
 	}
-	fence, err := c.nextFence(c.tx)
-	if err != nil {
-		return nil, err
+	// A hold that the store knows keeps its fence, as one does that is still held: it was given to this hold alone, and whoever asks for its confirmation
+	// at this moment knows it by that. What number a hold had that is lost the store cannot tell.
+	if !known {
+		fence, err := c.nextFence(c.tx)
+		if err != nil {
+			return nil, err
+		}
+		h.Fence = fence
 	}
-	h.State, h.Fence, h.ReleaseReason, h.UpdateTime = shelterv1.Hold_STATE_HELD, fence, "", timestamppb.New(c.now)
+	h.State, h.ReleaseReason, h.UpdateTime = shelterv1.Hold_STATE_HELD, "", timestamppb.New(c.now)
 	h.ExpireTime = timestamppb.New(c.now.Add(rules.UsualHold)) // until it is promised, in this very transaction
 	return record, nil
 }

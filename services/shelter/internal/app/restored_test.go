@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	custodyv1 "amanat.example/proto/amanat/custody/v1"
@@ -287,5 +288,28 @@ func TestAShelterSuspendedBeforeTheComparison(t *testing.T) {
 	}
 	if got := b.free(t); got != "0 2 0" {
 		t.Errorf("held, occupied and available: %s", got)
+	}
+}
+
+// A hold of several that a restored store knows as ended, while one of them is promised a place and another's confirmation is under way: it lives again
+// under its own fence, by which that confirmation asks for it.
+func TestAHoldThatLivesAgainKeepsItsFence(t *testing.T) {
+	var h *shelterv1.Hold
+	b := restored(t, func(b *bench) {
+		b.shelter(t, 2)
+		h = b.holdFor(t, 1)
+		b.confirm(t, h)
+		if _, err := b.ReleaseHold(t.Context(), &shelterv1.ReleaseHoldRequest{Name: h.GetName()}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	lost := b.compare(t, b.begin(t).GetFence(), "", "", live(1, shelterv1.LiveOffer_STAGE_PROMISED, h), unplaced(2, shelterv1.LiveOffer_STAGE_PROMISED, girl()))
+	again, err := b.ConfirmHold(t.Context(), &shelterv1.ConfirmHoldRequest{Name: h.GetName(), Fence: h.GetFence()})
+	if len(lost) > 0 || err != nil || !proto.Equal(again.GetFence(), h.GetFence()) {
+		t.Errorf("lost %v; it is confirmed as %v, %v", lost, again, err)
+	}
+	other, err := b.GetHold(t.Context(), unplaced(2, 0).GetHold(), false)
+	if err != nil || other.GetFence().GetIncarnation() != b.DB.Incarnation() || other.GetFence().GetNumber() <= h.GetFence().GetNumber() {
+		t.Errorf("one that the store has lost: %v, %v", other, err)
 	}
 }

@@ -246,6 +246,9 @@ func (p *Player) stay(h *hand, m *member, to *referralv1.Offer, both []string) e
 		}
 	}
 	p.count(func(n *Counts) { n.Completed++ })
+	if own := chosen(r); own != nil { // of those who came together each has a bed of their own
+		to = own
+	}
 	return p.discharge(h, m, to, plan.Outcome)
 }
 

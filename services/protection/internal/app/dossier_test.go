@@ -514,6 +514,37 @@ func TestADossierComesWhereThePartWasOverWhenItWasHeardOf(t *testing.T) {
 	}
 }
 
+// The node at which a referral began had the person again, gave them on, and was restored: the dossier with which they had come back to it is sent to it
+// once more, and is not kept, whichever is there first. While the person is on the way back to it, it is.
+func TestADossierComesAgainToWhereItBegan(t *testing.T) {
+	gaveOn := chain{state: arrived, seq: 20, owner: third, care: third, to: third, giver: home, offer: referral + "/offers/bb", owners: []string{home, away, third}}
+	comesBack := chain{state: inTransit, seq: 19, owner: home, care: away, to: home, giver: away, offer: theOffer, owners: []string{home, away}}
+	for name, c := range map[string]struct {
+		first, last chain
+		kept        bool
+	}{
+		"given on, and heard first":  {first: gaveOn},
+		"given on, and heard behind": {last: gaveOn},
+		"on the way, heard first":    {first: comesBack, kept: true},
+		"on the way, heard behind":   {last: comesBack, kept: true},
+	} {
+		b := newApp(t, home)
+		b.referral.set(func(proto.Message) (proto.Message, error) { return &referralv1.Told{}, nil })
+		if c.first.seq > 0 {
+			b.tell(c.first)
+		}
+		d := aDossier()
+		d.Sequence = 18
+		must(t, b.deliver(&postv1.Address{Node: away, Service: "protection"}, d))
+		if c.last.seq > 0 {
+			b.tell(c.last)
+		}
+		if kept := b.dossier().GetReceiveTime() != nil; kept != c.kept {
+			t.Errorf("%s: kept: %v", name, kept)
+		}
+	}
+}
+
 // passes lets time pass, and what falls due be done.
 func (b *bench) passes(d time.Duration) {
 	b.t.Helper()

@@ -104,9 +104,12 @@ func stays(d *protectionv1.ReceivedDossier, e *referralv1.ReferralChanged) bool 
 }
 
 // had says that a person was here, or on the way here, and is not any more, of whom this node heard only now: it was restored, or its
-// events came late.
+// events came late. A person who began here was here again where this node has given them on, and others had them before.
 func had(e *referralv1.ReferralChanged, own string) bool {
-	return e.GetOriginNode() != own && slices.Contains(e.GetOwnerNodes(), own) && e.GetState() != custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED
+	if e.GetOriginNode() == own {
+		return e.GetGiverNode() == own && e.GetOwnerNode() != own && e.GetCareNode() != own && len(e.GetOwnerNodes()) > 2
+	}
+	return slices.Contains(e.GetOwnerNodes(), own) && e.GetState() != custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED
 }
 
 // promises says that a place here is promised to a person, or the person is on the way to it.

@@ -134,7 +134,9 @@ type StayChanged struct {
 	// State it is in.
 	State Stay_State `protobuf:"varint,4,opt,name=state,proto3,enum=amanat.shelter.v1.Stay_State" json:"state,omitempty"`
 	// The hold it came from; empty for who walked in.
-	Hold          string `protobuf:"bytes,5,opt,name=hold,proto3" json:"hold,omitempty"`
+	Hold string `protobuf:"bytes,5,opt,name=hold,proto3" json:"hold,omitempty"`
+	// Its own person has not come.
+	Awaited       bool `protobuf:"varint,6,opt,name=awaited,proto3" json:"awaited,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -202,6 +204,13 @@ func (x *StayChanged) GetHold() string {
 		return x.Hold
 	}
 	return ""
+}
+
+func (x *StayChanged) GetAwaited() bool {
+	if x != nil {
+		return x.Awaited
+	}
+	return false
 }
 
 // HeadcountChanged is the data of `shelter.headcount.{recorded,explained}.v1`.
@@ -506,13 +515,14 @@ const file_amanat_shelter_v1_events_proto_rawDesc = "" +
 	"\ashelter\x18\x01 \x01(\tR\ashelter\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"$\n" +
 	"\fGroupChanged\x12\x14\n" +
-	"\x05group\x18\x01 \x01(\tR\x05group\"\x96\x01\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\"\xb0\x01\n" +
 	"\vStayChanged\x12\x12\n" +
 	"\x04stay\x18\x01 \x01(\tR\x04stay\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x14\n" +
 	"\x05offer\x18\x03 \x01(\tR\x05offer\x123\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x1d.amanat.shelter.v1.Stay.StateR\x05state\x12\x12\n" +
-	"\x04hold\x18\x05 \x01(\tR\x04hold\"D\n" +
+	"\x04hold\x18\x05 \x01(\tR\x04hold\x12\x18\n" +
+	"\aawaited\x18\x06 \x01(\bR\aawaited\"D\n" +
 	"\x10HeadcountChanged\x12\x1c\n" +
 	"\theadcount\x18\x01 \x01(\tR\theadcount\x12\x12\n" +
 	"\x04open\x18\x02 \x01(\bR\x04open\"=\n" +

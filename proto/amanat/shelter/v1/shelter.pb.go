@@ -1158,7 +1158,9 @@ type Stay struct {
 	// By when it should end, where the shelter has a longest stay.
 	DueTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=due_time,json=dueTime,proto3" json:"due_time,omitempty"`
 	// Changes with every change of the stay.
-	Etag          string `protobuf:"bytes,14,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,14,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Its own person has not come yet: it began when another did who comes on the same hold.
+	Awaited       bool `protobuf:"varint,15,opt,name=awaited,proto3" json:"awaited,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1289,6 +1291,13 @@ func (x *Stay) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *Stay) GetAwaited() bool {
+	if x != nil {
+		return x.Awaited
+	}
+	return false
 }
 
 // Request to enter a shelter.
@@ -1794,7 +1803,7 @@ func (x *ReleaseHoldRequest) GetEtag() string {
 	return ""
 }
 
-// Request to admit. Repeating it answers with the same stay; one that has ended is no bed for the person who comes now, and is refused.
+// Request to admit. Repeating it answers with the same stay; one that has ended before its person came is no bed for them now, and is refused.
 type AdmitHoldRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Such as `nodes/punjab/holds/0192…`.
@@ -3381,7 +3390,7 @@ const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\x05group\x18\x01 \x01(\tB`\xe0A\x02\xbaHZrX2V^nodes/[a-z][a-z0-9-]{1,30}/shelters/[a-z][a-z0-9-]{1,60}/groups/[a-z][a-z0-9-]{1,60}$R\x05group\x12(\n" +
 	"\bquantity\x18\x02 \x01(\x05B\f\xe0A\x02\xbaH\x06\x1a\x04\x182(\x01R\bquantity\x129\n" +
 	"\x05needs\x18\x03 \x01(\v2\x18.amanat.custody.v1.NeedsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05needs\x12k\n" +
-	"\x05offer\x18\x04 \x01(\tBU\xe0A\x01\xbaHOrM2K^(nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/offers/[0-9a-f]{64})?$R\x05offer\"\xcb\x05\n" +
+	"\x05offer\x18\x04 \x01(\tBU\xe0A\x01\xbaHOrM2K^(nodes/[a-z][a-z0-9-]{1,30}/referrals/[0-9a-f-]{36}/offers/[0-9a-f]{64})?$R\x05offer\"\xea\x05\n" +
 	"\x04Stay\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x19\n" +
 	"\x05group\x18\x02 \x01(\tB\x03\xe0A\x03R\x05group\x12\x1f\n" +
@@ -3402,7 +3411,8 @@ const file_amanat_shelter_v1_shelter_proto_rawDesc = "" +
 	"\x10discharge_reason\x18\f \x01(\tB\x03\xe0A\x03R\x0fdischargeReason\x12:\n" +
 	"\bdue_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\adueTime\x12\x1e\n" +
 	"\x04etag\x18\x0e \x01(\tB\n" +
-	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\"Y\n" +
+	"\xe0A\x03\xbaH\x04r\x02\x18@R\x04etag\x12\x1d\n" +
+	"\aawaited\x18\x0f \x01(\bB\x03\xe0A\x03R\aawaited\"Y\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_PRESENT\x10\x01\x12\x10\n" +

@@ -338,12 +338,17 @@ func (o *received) admit() error {
 	if err != nil {
 		return err
 	}
+	if b == madeBed { // the other's commands may come to the shelter behind this one's
+		if err := o.confirmHold("confirm-arrival-"); err != nil {
+			return err
+		}
+	}
 	if err := o.holdOver(); err != nil {
 		return err
 	}
 	o.record.Admitting = !mutant.Off("admitting")
 	return o.command(o.tx, outbox.Command{
-		ID: "admit-" + o.hash(), Method: shelterv1.ShelterService_AdmitHold_FullMethodName, Subject: o.name,
+		ID: "admit-own-" + o.hash(), Method: shelterv1.ShelterService_AdmitHold_FullMethodName, Subject: o.name,
 		Request: &shelterv1.AdmitHoldRequest{Name: lead.record.GetHold(), Offer: o.name},
 	})
 }

@@ -57,6 +57,9 @@ func (a *App) followStay(tx *kitstore.Tx, event *eventsv1.Event) error {
 	if err := event.GetData().UnmarshalTo(e); err != nil {
 		return fmt.Errorf("event %s: %w", event.GetId(), err)
 	}
+	if !e.GetAwaited() {
+		return nil
+	}
 	record, err := optional(store.Offers.Get(tx, store.OfferKey(e.GetOffer())))
 	if err != nil || record == nil || record.GetAdmitted() {
 		return err

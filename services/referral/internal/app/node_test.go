@@ -34,6 +34,7 @@ type node struct {
 	events   []event
 	queue    []outbox.Command
 	silent   bool                    // the shelter does not answer
+	backward bool                    // of commands about several offers those about the last come first: they keep no order among each other
 	spoilt   bool                    // the test has written what the service never would
 	restored bool                    // from an older copy: what was done may be asked again
 	engine   *kitstore.Memory        // instead of a file
@@ -151,8 +152,13 @@ func (o commands) Wait(context.Context, string) error {
 // runCommands lets the shelter answer what is queued.
 func (n *node) runCommands() (worked bool) {
 	for len(n.queue) > 0 && !n.silent {
-		c := n.queue[0]
-		n.queue = n.queue[1:]
+		next := 0
+		if n.backward {
+			last := n.queue[len(n.queue)-1].Subject
+			next = slices.IndexFunc(n.queue, func(c outbox.Command) bool { return c.Subject == last })
+		}
+		c := n.queue[next]
+		n.queue = slices.Delete(n.queue, next, next+1)
 		reply, refusal := n.shelter(c)
 		must(n.t, n.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
 			return n.Results()[c.Method](tx, outbox.Result{Command: c, Reply: reply, Fault: refusal})

@@ -41,7 +41,11 @@ func (a *App) ReconcileShelter(ctx context.Context, shelter Shelter) error {
 		return err
 	}
 	// The shelter judges page by page: what keeps a bed for nobody may stand behind a promise that wants it.
-	if begun.GetRestored() && len(live) > livePage {
+	// With three pages such a bed may be found for somebody who is here in the second run alone: promises come after that.
+	for range min((len(live)-1)/livePage, 2) {
+		if !begun.GetRestored() {
+			break
+		}
 		if err := a.sendLive(ctx, shelter, begun.GetFence(), live, true); err != nil {
 			return err
 		}
@@ -253,7 +257,7 @@ func (a *App) stage(r kitstore.Reader, record *referralv1.OfferRecord, referral 
 
 func liveOffer(name string, stage shelterv1.LiveOffer_Stage, record *referralv1.OfferRecord, event *custodyv1.Event) *shelterv1.LiveOffer {
 	o := &shelterv1.LiveOffer{Offer: name, Stage: stage, Hold: record.GetHold()}
-	if record.GetGroup() != "" || record.GetHold() != "" {
+	if (record.GetGroup() != "" || record.GetHold() != "") && !record.GetBedEnded() {
 		addPart(o, name, record.GetGroup(), event.GetOffered().GetNeeds())
 	}
 	return o
@@ -287,6 +291,9 @@ func (a *App) liveWith(r kitstore.Reader, live *shelterv1.LiveOffer, record *ref
 			return err
 		}
 		live.Stage = max(live.GetStage(), stage)
+		if other.GetBedEnded() { // its bed is kept no longer
+			continue
+		}
 		addPart(live, name, other.GetGroup(), event.GetOffered().GetNeeds())
 	}
 	return nil

@@ -88,13 +88,13 @@ func TestListOfLiveOffers(t *testing.T) {
 	}))
 	shelter := &listed{}
 	must(t, to.ReconcileShelter(context.Background(), shelter))
-	// A restored one has the whole list twice, and hears the first time that it comes again.
-	pages := shelter.pages[len(shelter.pages)/2:]
-	for i, first := range shelter.pages[:len(shelter.pages)/2] {
-		once := proto.CloneOf(pages[i])
+	// A restored one has a list of three pages thrice, and hears before the last time that it comes again.
+	pages := shelter.pages[2*len(shelter.pages)/3:]
+	for i, before := range shelter.pages[:2*len(pages)] {
+		once := proto.CloneOf(pages[i%len(pages)])
 		once.Again = true
-		if !proto.Equal(first, once) {
-			t.Errorf("page %d comes first as %v", i+1, first)
+		if !proto.Equal(before, once) {
+			t.Fatalf("page %d is not as page %d is in the end", i+1, i%len(pages)+1)
 		}
 	}
 	whole := &listed{whole: true}

@@ -349,20 +349,23 @@ func TestABedThatEndedBeforeItsPersonCame(t *testing.T) {
 				}
 				return n
 			}
-			ended := func(offer string) {
-				data, err := anypb.New(&shelterv1.StayChanged{Offer: offer, Hold: punjab.offer(lead).GetHold(), State: shelterv1.Stay_STATE_DISCHARGED})
+			ended := func(offer string, awaited bool) {
+				data, err := anypb.New(&shelterv1.StayChanged{
+					Offer: offer, Hold: punjab.offer(lead).GetHold(), State: shelterv1.Stay_STATE_DISCHARGED, Awaited: awaited,
+				})
 				must(t, err)
 				must(t, punjab.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
 					return punjab.FollowShelter(tx, &eventsv1.Event{Type: "shelter.stay.discharged.v1", Data: data})
 				}))
 			}
-			ended(left[0].GetOffers()[0].GetName())
+			ended(left[0].GetOffers()[0].GetName(), false)
 			if told() != 0 {
 				t.Error("who has come and left again has lost a bed")
 			}
 			if heard {
-				ended(offer)
-				ended(offer)
+				ended(offer, false) // by another offer's stay, of before each had one of their own
+				ended(offer, true)
+				ended(offer, true)
 				if told() != 1 {
 					t.Errorf("before they come %d are told", told())
 				}

@@ -235,6 +235,13 @@ func TestHoldConfirmAdmit(t *testing.T) {
 // Each of those who come on one hold has a stay of their own offer. Whoever comes late to one that has ended is refused, and told apart from a hold that
 // has; the others are answered with theirs.
 func TestEachIsAdmittedToTheirOwnBed(t *testing.T) {
+	for _, comes := range []bool{false, true} {
+		eachIsAdmitted(t, comes)
+	}
+}
+
+// eachIsAdmitted has the first of those on a hold come after the second, or not at all before their stay ends.
+func eachIsAdmitted(t *testing.T, comes bool) {
 	b, ctx := newApp(t), t.Context()
 	b.shelter(t, 3)
 	offer := func(n int) string {
@@ -253,26 +260,39 @@ func TestEachIsAdmittedToTheirOwnBed(t *testing.T) {
 	admit := func(offer string) (*shelterv1.Stay, error) {
 		return b.AdmitHold(ctx, &shelterv1.AdmitHoldRequest{Name: h.GetName(), Offer: offer})
 	}
+	leave := func(stay *shelterv1.Stay) {
+		t.Helper()
+		if _, err := b.DischargeStay(ctx, &shelterv1.DischargeStayRequest{Name: stay.GetName(), Reason: "LEFT"}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	second, err := admit(offer(2))
-	if err != nil || second.GetOffer() != offer(2) {
+	if err != nil || second.GetOffer() != offer(2) || second.GetAwaited() || len(second.GetCompanions()) != 2 {
 		t.Fatalf("%v, %v", second, err)
 	}
-	first, err := admit(offer(1))
-	if err != nil || first.GetOffer() != offer(1) || len(first.GetCompanions()) != 2 {
+	first, err := b.GetStay(ctx, second.GetCompanions()[0])
+	if err != nil || first.GetOffer() != offer(1) || !first.GetAwaited() {
 		t.Fatalf("%v, %v", first, err)
 	}
-	third, err := b.GetStay(ctx, first.GetCompanions()[1])
-	if err != nil || third.GetOffer() != "" {
+	third, err := b.GetStay(ctx, second.GetCompanions()[1])
+	if err != nil || third.GetOffer() != "" || third.GetAwaited() {
 		t.Errorf("of whom nobody said who they are: %v, %v", third, err)
 	}
-	if _, err := b.DischargeStay(ctx, &shelterv1.DischargeStayRequest{Name: first.GetName(), Reason: "LEFT"}); err != nil {
-		t.Fatal(err)
+	if comes {
+		if first, err = admit(offer(1)); err != nil || first.GetOffer() != offer(1) || first.GetAwaited() {
+			t.Fatalf("%v, %v", first, err)
+		}
 	}
+	leave(first)
+	leave(second)
 	var refused *fault.Error
-	if _, err := admit(offer(1)); !errors.As(err, &refused) || refused.Reason() != fault.WrongState || refused.Metadata()["state"] != "DISCHARGED" {
+	switch again, err := admit(offer(1)); {
+	case comes && (err != nil || again.GetName() != first.GetName()):
+		t.Errorf("of who came, and has left: %v, %v", again, err)
+	case !comes && (!errors.As(err, &refused) || refused.Reason() != fault.WrongState || refused.Metadata()["state"] != "DISCHARGED"):
 		t.Errorf("to a bed that was given up: %v", err)
 	}
-	for _, of := range []string{offer(2), offer(3), ""} { // theirs; one that no stay names; nobody's
+	for _, of := range []string{offer(2), offer(3), ""} { // theirs, though they have left; one that no stay names; nobody's
 		if _, err := admit(of); err != nil {
 			t.Errorf("%q: %v", of, err)
 		}

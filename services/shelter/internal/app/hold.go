@@ -130,7 +130,7 @@ func (a *App) ReleaseHold(ctx context.Context, request *shelterv1.ReleaseHoldReq
 }
 
 // AdmitHold makes a stay of each part of a confirmed hold, and answers with the first, or with that of the offer whose person has come. Repeating it
-// answers with the same stay; one that has ended is refused: nobody comes to a bed that is kept no longer.
+// answers with the same stay; one that had ended before its person came is refused: nobody comes to a bed that is kept no longer.
 func (a *App) AdmitHold(ctx context.Context, request *shelterv1.AdmitHoldRequest) (stay *shelterv1.Stay, err error) {
 	names := make([]string, maxParts)
 	for i := range names {
@@ -140,7 +140,7 @@ func (a *App) AdmitHold(ctx context.Context, request *shelterv1.AdmitHoldRequest
 	}
 	_, err = a.change(ctx, request.GetName(), request.GetEtag(), func(tx *kitstore.Tx, h *shelterv1.Hold, now time.Time) (bool, error) {
 		if h.GetState() == shelterv1.Hold_STATE_OCCUPIED {
-			stay, err = stayFor(tx, h, request.GetOffer())
+			stay, err = comes(tx, h, request.GetOffer())
 			return false, err
 		}
 		s, err := store.Shelters.GetPublic(tx, kitstore.K(store.ShelterOf(h.GetGroup())))
@@ -151,12 +151,13 @@ func (a *App) AdmitHold(ctx context.Context, request *shelterv1.AdmitHoldRequest
 		if err != nil {
 			return false, err
 		}
+		rules.Await(stays, request.GetOffer())
 		for _, one := range stays {
 			if err := a.putStay(tx, one, "admitted", now); err != nil {
 				return false, err
 			}
 		}
-		stay, err = stayFor(tx, h, request.GetOffer())
+		stay, err = comes(tx, h, request.GetOffer())
 		return true, err
 	})
 	if err != nil {
@@ -165,20 +166,29 @@ func (a *App) AdmitHold(ctx context.Context, request *shelterv1.AdmitHoldRequest
 	return stay, nil
 }
 
-// stayFor is the stay of who comes on an offer by a hold that is occupied: the first of the hold where no stay names the offer.
-func stayFor(r kitstore.Reader, h *shelterv1.Hold, offer string) (*shelterv1.Stay, error) {
-	first, err := getStay(r, h.GetStay())
+// comes is the stay of who comes on an offer by a hold that is occupied: the first of the hold where no stay names the offer.
+func comes(tx *kitstore.Tx, h *shelterv1.Hold, offer string) (*shelterv1.Stay, error) {
+	first, err := getStay(tx, h.GetStay())
 	if err != nil || offer == "" {
 		return first, err
 	}
 	for _, name := range append([]string{h.GetStay()}, first.GetCompanions()...) {
-		s, err := getStay(r, name)
+		s, err := getStay(tx, name)
 		if err != nil {
 			return nil, err
 		}
-		if s.GetOffer() == offer {
-			return s, rules.CheckAwaited(s)
+		if s.GetOffer() != offer {
+			continue
 		}
+		changed, err := rules.Come(s)
+		if err != nil || !changed {
+			return s, err
+		}
+		s.Etag = ""
+		if err := store.Stays.Put(tx, kitstore.K(name), s); err != nil {
+			return nil, err
+		}
+		return getStay(tx, name)
 	}
 	return first, nil
 }

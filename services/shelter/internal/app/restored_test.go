@@ -232,10 +232,10 @@ func TestALaterPageFreesTheBedOfAPromise(t *testing.T) {
 
 // A suspension that went with a restore is said again before the comparison is over. It ends local holds, and leaves what serves an offer to the list: who
 // is there has a bed; a promise ends, whether the store knows it, has lost it, or the shelter was suspended between two pages. One that was made since the
-// backup is kept in a shelter that was suspended then: it had been reopened.
+// backup is kept in a shelter that was suspended then: it had been reopened, unless somebody says again that it is suspended.
 func TestAShelterSuspendedBeforeTheComparison(t *testing.T) {
 	const promised, arrived = shelterv1.LiveOffer_STAGE_PROMISED, shelterv1.LiveOffer_STAGE_ARRIVED
-	const large, reopened = "nodes/punjab/shelters/large", "nodes/punjab/shelters/reopened"
+	const large, reopened, again = "nodes/punjab/shelters/large", "nodes/punjab/shelters/reopened", "nodes/punjab/shelters/again"
 	suspend := func(b *bench, name string) {
 		t.Helper()
 		if _, err := b.SuspendShelter(t.Context(), &shelterv1.SuspendShelterRequest{Name: name, Reason: "REPAIR"}, true); err != nil {
@@ -245,7 +245,7 @@ func TestAShelterSuspendedBeforeTheComparison(t *testing.T) {
 	var local, known, come *shelterv1.Hold
 	b := restored(t, func(b *bench) {
 		b.shelter(t, 6)
-		for _, id := range []string{"large", "reopened"} {
+		for _, id := range []string{"large", "reopened", "again"} {
 			_, err := b.CreateShelter(t.Context(), &shelterv1.CreateShelterRequest{Parent: "nodes/punjab", ShelterId: id, Shelter: &shelterv1.Shelter{
 				DisplayName: id, District: "PK617", Groups: []*shelterv1.Group{{
 					Name: "girls", Genders: []string{"Feminine"}, AgeFrom: 6, AgeTo: 12, UnitKind: shelterv1.Group_UNIT_KIND_BED, Total: 1,
@@ -260,9 +260,14 @@ func TestAShelterSuspendedBeforeTheComparison(t *testing.T) {
 			b.confirm(t, h)
 		}
 		suspend(b, reopened)
+		suspend(b, again)
 	})
 	b.clock.Add(time.Minute)
 	suspend(b, shelterName)
+	suspend(b, again)
+	if _, err := b.DeclareFull(t.Context(), &shelterv1.DeclareFullRequest{Name: reopened}, true); err != nil {
+		t.Fatal(err)
+	}
 	if l, k, c := b.stateOf(t, local.GetName()), b.stateOf(t, known.GetName()), b.stateOf(t, come.GetName()); l != shelterv1.Hold_STATE_RELEASED ||
 		k != shelterv1.Hold_STATE_CONFIRMED || c != shelterv1.Hold_STATE_CONFIRMED {
 		t.Errorf("the local hold is %v, those of offers are %v and %v", l, k, c)
@@ -270,14 +275,16 @@ func TestAShelterSuspendedBeforeTheComparison(t *testing.T) {
 	gone, elsewhere, there, kept := unplaced(3, promised), unplaced(4, promised, girl()), unplaced(5, arrived), unplaced(6, promised)
 	gone.Parts, there.Parts = live(3, promised, nil).GetParts(), live(5, arrived, nil).GetParts()
 	kept.Parts = []*shelterv1.Part{{Group: reopened + "/groups/girls", Quantity: 1, Needs: girl()}}
+	once := unplaced(7, promised)
+	once.Parts = []*shelterv1.Part{{Group: again + "/groups/girls", Quantity: 1, Needs: girl()}}
 	fence := b.begin(t).GetFence()
 	lost := b.compare(t, fence, "", offerName(4), live(1, promised, known), live(2, arrived, come), gone, elsewhere)
 	if got := b.stateOf(t, elsewhere.GetHold()); !slices.Equal(lost, []string{offerName(3)}) || got != shelterv1.Hold_STATE_CONFIRMED {
 		t.Errorf("lost %v; what has no group yet is %v in the other shelter", lost, got)
 	}
 	suspend(b, large)
-	lost = b.compare(t, fence, offerName(4), "", there, kept)
-	if got := b.stateOf(t, kept.GetHold()); len(lost) > 0 || got != shelterv1.Hold_STATE_CONFIRMED || b.Gate.Closed() != nil {
+	lost = b.compare(t, fence, offerName(4), "", there, kept, once)
+	if got := b.stateOf(t, kept.GetHold()); !slices.Equal(lost, []string{offerName(7)}) || got != shelterv1.Hold_STATE_CONFIRMED || b.Gate.Closed() != nil {
 		t.Errorf("lost %v, the promise of since the backup is %v, the gate is closed: %v", lost, got, b.Gate.Closed())
 	}
 	for _, name := range []string{known.GetName(), elsewhere.GetHold()} {

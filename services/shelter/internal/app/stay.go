@@ -45,7 +45,7 @@ func (a *App) putStay(tx *kitstore.Tx, s *shelterv1.Stay, what string, now time.
 	}
 	tx.AfterCommit(a.Wake)
 	return a.Events.Append(tx, "shelter.stay."+what+".v1", s.GetName(), now, &shelterv1.StayChanged{
-		Stay: s.GetName(), Group: s.GetGroup(), Offer: s.GetOffer(), State: s.GetState(), Hold: s.GetHold(),
+		Stay: s.GetName(), Group: s.GetGroup(), Offer: s.GetOffer(), State: s.GetState(), Hold: s.GetHold(), Awaited: s.GetAwaited(),
 	})
 }
 

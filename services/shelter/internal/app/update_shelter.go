@@ -85,10 +85,17 @@ func (a *App) SuspendShelter(ctx context.Context, request *shelterv1.SuspendShel
 		return nil, err
 	}
 	return a.changeShelter(ctx, request.GetName(), request.GetEtag(), "suspended", runs, func(tx *kitstore.Tx, s *shelterv1.Shelter, now time.Time) (bool, error) {
-		if s.GetState() == shelterv1.Shelter_STATE_SUSPENDED {
-			if s.GetSuspensionReason() != request.GetReason() {
-				return false, fault.New(fault.WrongState, "The shelter is suspended for another reason. Reopen it first.", "state", "SUSPENDED")
+		if s.GetState() == shelterv1.Shelter_STATE_SUSPENDED && s.GetSuspensionReason() != request.GetReason() {
+			return false, fault.New(fault.WrongState, "The shelter is suspended for another reason. Reopen it first.", "state", "SUSPENDED")
+		}
+		if compared, err := a.compared(tx); err != nil {
+			return false, err
+		} else if !compared { // also where the copy says the same: it may have been reopened since
+			if err := store.NoteSuspended(tx, a.DB.Incarnation(), s.GetName()); err != nil {
+				return false, err
 			}
+		}
+		if s.GetState() == shelterv1.Shelter_STATE_SUSPENDED {
 			return false, nil
 		}
 		s.State, s.SuspensionReason = shelterv1.Shelter_STATE_SUSPENDED, request.GetReason()

@@ -120,7 +120,7 @@ func Admit(h *shelterv1.Hold, parts []*shelterv1.Part, names []string, longest i
 		for i, part := range parts {
 			stays[i] = NewStay(names[i], part.GetGroup(), part.GetQuantity(), longest, now)
 			stays[i].Hold, stays[i].Offer = h.GetName(), part.GetOffer()
-			if len(parts) == 1 {
+			if i == 0 { // the hold is of their offer; one of before parts had offers says it alone
 				stays[i].Offer = h.GetOffer()
 			}
 			stays[i].Companions = append(append([]string{}, names[:i]...), names[i+1:len(parts)]...)

@@ -71,12 +71,22 @@ func CheckMovable(s *shelterv1.Stay, sameShelter bool) error {
 	return nil
 }
 
-// CheckAwaited refuses a bed to who comes when its stay has ended, which began with another on the same hold.
-func CheckAwaited(s *shelterv1.Stay) error {
-	if s.GetState() == shelterv1.Stay_STATE_DISCHARGED {
-		return fault.New(fault.WrongState, "The bed kept for this person was given up before they came. Admit them where they lie.", "state", "DISCHARGED")
+// Await notes of the stays that begin when the person of an offer comes that those of other offers are still to come.
+func Await(stays []*shelterv1.Stay, offer string) {
+	for _, s := range stays {
+		s.Awaited = offer != "" && s.GetOffer() != "" && s.GetOffer() != offer
 	}
-	return nil
+}
+
+// Come notes that the person of a stay has come; it reports whether anything changed. A stay that had ended before is no bed for them. One that ends when
+// they have been there is theirs all the same, whoever asks again.
+func Come(s *shelterv1.Stay) (changed bool, err error) {
+	if s.GetAwaited() && s.GetState() == shelterv1.Stay_STATE_DISCHARGED {
+		return false, fault.New(fault.WrongState, "The bed kept for this person was given up before they came. Admit them where they lie.", "state", "DISCHARGED")
+	}
+	changed = s.GetAwaited()
+	s.Awaited = false
+	return changed, nil
 }
 
 func checkCurrent(s *shelterv1.Stay) error {

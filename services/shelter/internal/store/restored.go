@@ -32,14 +32,22 @@ func restoredAt(r store.Reader, incarnation uint64) (time.Time, bool, error) {
 	return time.Unix(0, int64(row.GetValue())), err == nil, err
 }
 
-// SuspendedSince says that a shelter is suspended, and that somebody has spoken of it since the store was restored. By the word of the copy alone it may
+func suspendedKey(incarnation uint64, shelter string) store.Key {
+	return store.K("suspended", incarnation, shelter)
+}
+
+// NoteSuspended notes that somebody has said since a store was restored that a shelter is suspended.
+func NoteSuspended(tx *store.Tx, incarnation uint64, shelter string) error {
+	return Fences.Put(tx, suspendedKey(incarnation, shelter), wrapperspb.UInt64(1))
+}
+
+// SuspendedSince says that a shelter is suspended, and that somebody has said so since the store was restored. By the word of the copy alone it may
 // have been reopened: whoever was promised a place in it after that copy shows that it was.
 func SuspendedSince(r store.Reader, incarnation uint64, s *shelterv1.Shelter) (bool, error) {
 	if s.GetState() != shelterv1.Shelter_STATE_SUSPENDED {
 		return false, nil
 	}
-	since, restored, err := restoredAt(r, incarnation)
-	return !restored || s.GetUpdateTime().AsTime().After(since), err
+	return Fences.Has(r, suspendedKey(incarnation, s.GetName()))
 }
 
 func countedKey(incarnation uint64, shelter string) store.Key {

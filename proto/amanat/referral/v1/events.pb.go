@@ -55,7 +55,8 @@ type ReferralChanged struct {
 	Sequence uint64 `protobuf:"varint,13,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// Node that gives the person, or the case, to the place chosen, or gave it last: it owes that place the dossier. Empty for none.
 	GiverNode string `protobuf:"bytes,14,opt,name=giver_node,json=giverNode,proto3" json:"giver_node,omitempty"`
-	// Nodes that own it or owned it, the first owner at the front: a dossier may come from each of them.
+	// Nodes that own it or owned it, the first owner at the front: a dossier may come from each of them. The first owner stands at the end once more where
+	// it owned the referral again after another.
 	OwnerNodes []string `protobuf:"bytes,15,rep,name=owner_nodes,json=ownerNodes,proto3" json:"owner_nodes,omitempty"`
 	// Consent has ended: nothing more of the person's data may be shared.
 	ConsentEnded bool `protobuf:"varint,16,opt,name=consent_ended,json=consentEnded,proto3" json:"consent_ended,omitempty"`

@@ -517,7 +517,9 @@ func TestADossierComesWhereThePartWasOverWhenItWasHeardOf(t *testing.T) {
 // The node at which a referral began had the person again, gave them on, and was restored: the dossier with which they had come back to it is sent to it
 // once more, and is not kept, whichever is there first. While the person is on the way back to it, it is.
 func TestADossierComesAgainToWhereItBegan(t *testing.T) {
-	gaveOn := chain{state: arrived, seq: 20, owner: third, care: third, to: third, giver: home, offer: referral + "/offers/bb", owners: []string{home, away, third}}
+	gaveOn := chain{state: arrived, seq: 20, owner: third, care: third, to: third, giver: home, offer: referral + "/offers/bb", owners: []string{home, away, third, home}}
+	onceThere := gaveOn
+	onceThere.giver, onceThere.owners = away, []string{home, away, third}
 	comesBack := chain{state: inTransit, seq: 19, owner: home, care: away, to: home, giver: away, offer: theOffer, owners: []string{home, away}}
 	for name, c := range map[string]struct {
 		first, last chain
@@ -527,6 +529,7 @@ func TestADossierComesAgainToWhereItBegan(t *testing.T) {
 		"given on, and heard behind": {last: gaveOn},
 		"on the way, heard first":    {first: comesBack, kept: true},
 		"on the way, heard behind":   {last: comesBack, kept: true},
+		"never there again":          {last: onceThere, kept: true},
 	} {
 		b := newApp(t, home)
 		b.referral.set(func(proto.Message) (proto.Message, error) { return &referralv1.Told{}, nil })

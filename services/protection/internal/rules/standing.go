@@ -104,12 +104,16 @@ func stays(d *protectionv1.ReceivedDossier, e *referralv1.ReferralChanged) bool 
 }
 
 // had says that a person was here, or on the way here, and is not any more, of whom this node heard only now: it was restored, or its
-// events came late. A person who began here was here again where this node has given them on, and others had them before.
+// events came late. Where the referral began that is who came back and was given on.
 func had(e *referralv1.ReferralChanged, own string) bool {
-	if e.GetOriginNode() == own {
-		return e.GetGiverNode() == own && e.GetOwnerNode() != own && e.GetCareNode() != own && len(e.GetOwnerNodes()) > 2
+	nodes := e.GetOwnerNodes()
+	if e.GetOriginNode() == own && len(nodes) > 0 {
+		if e.GetOwnerNode() == own {
+			return false
+		}
+		nodes = nodes[1:]
 	}
-	return slices.Contains(e.GetOwnerNodes(), own) && e.GetState() != custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED
+	return slices.Contains(nodes, own) && e.GetState() != custodyv1.ReferralState_REFERRAL_STATE_SUBMITTED
 }
 
 // promises says that a place here is promised to a person, or the person is on the way to it.

@@ -371,3 +371,25 @@ func (n *node) holdsChain(name string) bool {
 	_, err := n.GetReferral(context.Background(), name)
 	return err == nil
 }
+
+// What is told inside a node says who owned a referral, and that the first owner owned it again.
+func TestItIsToldWhoOwnedAReferralAgain(t *testing.T) {
+	net := newNetwork(t)
+	name := net.onTheWayBack()
+	net.settle()
+	origin, punjab := net.nodes["balochistan"], net.nodes["punjab"]
+	must(t, origin.arrive(name))
+	net.settle()
+	for _, n := range []*node{origin, punjab} {
+		var told [][]string
+		for _, e := range n.events {
+			if changed, ok := e.data.(*referralv1.ReferralChanged); ok && (len(told) == 0 || !slices.Equal(told[len(told)-1], changed.GetOwnerNodes())) {
+				told = append(told, changed.GetOwnerNodes())
+			}
+		}
+		if last := told[len(told)-1]; !slices.Equal(last, []string{"balochistan", "punjab", "balochistan"}) ||
+			slices.ContainsFunc(told[:len(told)-1], func(one []string) bool { return len(one) > 2 }) {
+			t.Errorf("%s: told %v", n.Node, told)
+		}
+	}
+}

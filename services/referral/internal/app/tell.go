@@ -107,7 +107,7 @@ func (w *work) tellChanged(word string, l custody.Link, state custodyv1.Referral
 	data := &referralv1.ReferralChanged{
 		Referral: s.Referral, State: state, OriginNode: s.Origin, OwnerNode: s.Owner,
 		Unit: s.UnitAt(w.Node), Outcome: s.Completed.GetOutcome(), Reason: s.Reason, CareNode: s.Care, Kind: s.Submitted.GetKind(),
-		Sequence: l.Event.GetSequence(), GiverNode: s.Giver, OwnerNodes: owners(s), ConsentEnded: s.ConsentEnded,
+		Sequence: l.Event.GetSequence(), GiverNode: s.Giver, OwnerNodes: owners(w.chain), ConsentEnded: s.ConsentEnded,
 		Outside: s.Outside, RequestId: w.request,
 	}
 	if chosen := s.Chosen(); chosen != nil {
@@ -130,13 +130,21 @@ func (w *work) tellChanged(word string, l custody.Link, state custodyv1.Referral
 	return w.Events.Append(w.tx, "referral.referral."+word+".v1", s.Referral, w.now, data)
 }
 
-// owners are the nodes that own a referral or owned it, the first owner at the front.
-func owners(s *custody.State) []string {
+// owners are the nodes that own a referral or owned it, the first owner at the front, and at the end once more where it owned it again.
+func owners(chain *custody.Chain) []string {
+	s := chain.State()
 	all := []string{s.Origin}
 	for _, node := range append(slices.Clone(s.Former), s.Owner) {
 		if !slices.Contains(all, node) {
 			all = append(all, node)
 		}
+	}
+	another := false
+	for _, l := range chain.Links() {
+		if another && l.Event.GetOwner() == s.Origin {
+			return append(all, s.Origin)
+		}
+		another = another || l.Event.GetOwner() != s.Origin
 	}
 	return all
 }

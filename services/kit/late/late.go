@@ -1,7 +1,7 @@
 // Package late tells the federal cell how many deadlines of a service are missed, by kind and age (DESIGN I7): never of
 // whom, never of which unit. A service that has deadlines declares one table and runs one [Reporter].
 //
-// [Astray] brings back those that a wrong clock has put off.
+// [Astray] brings missed ones back that a clock which was ahead has put off.
 //
 // It tells once a day, and at once when the first becomes late or when nothing is late any more. What was told and the letter
 // change in one transaction, so that a restart neither loses nor repeats one.

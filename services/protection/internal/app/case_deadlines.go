@@ -275,11 +275,10 @@ func (a *App) nextDeadline(ctx context.Context) (next time.Time, err error) {
 
 // astray brings back the deadlines that lie too far ahead.
 func (a *App) astray() *late.Astray[*protectionv1.CaseDeadline] {
-	at, missed := rules.Furthest(a.Limits)
 	return &late.Astray[*protectionv1.CaseDeadline]{
-		DB: a.DB, Table: store.CaseDeadlines, Now: a.Now,
-		Furthest: []late.Furthest[*protectionv1.CaseDeadline]{{Index: store.LateDeadlines, Most: missed}, {Index: store.DeadlinesByTime, Most: at}},
-		Due:      func(d *protectionv1.CaseDeadline, at time.Time) { d.NextTime = timestamppb.New(at) },
+		DB: a.DB, Table: store.CaseDeadlines, Now: a.Now, Missed: store.LateDeadlines, Most: rules.ToldAgain(a.Limits),
+		First: func(d *protectionv1.CaseDeadline) time.Time { return d.GetDueTime().AsTime() },
+		Due:   func(d *protectionv1.CaseDeadline, at time.Time) { d.NextTime = timestamppb.New(at) },
 	}
 }
 

@@ -47,6 +47,9 @@ func (a *App) CompareReferrals(ctx context.Context, service Referrals) (whole bo
 	if err != nil || lost == nil {
 		return false, err
 	}
+	if err := a.DB.Update(ctx, func(tx *kitstore.Tx) error { return a.withdrawAgain(tx, lives) }); err != nil {
+		return false, err
+	}
 	whole = true
 	for _, referral := range slices.Sorted(maps.Keys(lost)) {
 		err := a.DB.Update(ctx, func(tx *kitstore.Tx) error {
@@ -66,37 +69,33 @@ func (a *App) CompareReferrals(ctx context.Context, service Referrals) (whole bo
 	if !whole {
 		return false, nil
 	}
-	return true, a.DB.Update(ctx, func(tx *kitstore.Tx) error {
-		if err := a.withdrawAgain(tx); err != nil {
-			return err
-		}
-		return store.Compared.Put(tx, store.ComparedKey, lives)
-	})
+	return true, a.DB.Update(ctx, func(tx *kitstore.Tx) error { return store.Compared.Put(tx, store.ComparedKey, lives) })
 }
 
-// withdrawAgain says of every referral that goes on, and whose consent was withdrawn here, that it was: the referral service may have lost that
-// before any other node heard of it. Where the chain says so it changes nothing.
-func (a *App) withdrawAgain(tx *kitstore.Tx) error {
+// withdrawAgain says, once in each life, of every referral that goes on and whose consent was withdrawn here, that it was: the referral service may have
+// lost that before any other node heard of it. Where the chain says so it changes nothing.
+func (a *App) withdrawAgain(tx *kitstore.Tx, lives *protectionv1.ComparedRecord) error {
+	said, err := optional(store.Compared.Get(tx, store.WithdrawnKey))
+	if err != nil || said.GetIncarnation() == lives.GetIncarnation() && said.GetReferralIncarnation() == lives.GetReferralIncarnation() {
+		return err
+	}
 	var after kitstore.Key
 	for {
 		rows, next, err := store.WithdrawnCases.PagePublic(tx, kitstore.Range{After: after}, comparePage)
 		if err != nil {
 			return err
 		}
-		for _, public := range rows {
-			row, err := store.Cases.Row(tx, a.Keys, kitstore.K(public.Value.GetCase().GetName()))
-			switch {
-			case errors.Is(err, privacy.ErrUnreadable) || row.Erased || err == nil && !rules.GoesOn(row.Value.GetCase().GetReferralState()):
+		for _, row := range rows {
+			c := row.Value.GetCase()
+			if row.Erased || !rules.GoesOn(c.GetReferralState()) {
 				continue
-			case err != nil:
-				return err
 			}
-			if err := a.queueWithdrawn(tx, row.Value.GetCase(), ""); err != nil && !errors.Is(err, kitstore.ErrExists) {
+			if err := a.queueWithdrawn(tx, c, ""); err != nil && !errors.Is(err, kitstore.ErrExists) {
 				return err
 			}
 		}
 		if after = next; next == nil {
-			return nil
+			return store.Compared.Put(tx, store.WithdrawnKey, lives)
 		}
 	}
 }

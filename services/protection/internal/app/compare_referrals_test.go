@@ -418,24 +418,41 @@ func TestAWithdrawalIsSaidAgain(t *testing.T) {
 	}
 }
 
-// A case that does not open, since the key file is an older one, keeps nobody from being compared, and is compared when it does.
+// A case that does not open, since the key file is an older one, keeps nobody from being compared, and is compared when it does. A withdrawal is said again
+// meanwhile.
 func TestACaseThatDoesNotOpenIsComparedLater(t *testing.T) {
 	b := newApp(t, home)
 	h := newHolder(b)
-	_, err := b.ReferCase(t.Context(), refer(b.consented()), actor)
+	all := b.siblings(2)
+	for i, c := range all {
+		v, err := b.ReferCase(t.Context(), refer(c), actor)
+		must(t, err)
+		all[i] = v
+	}
+	b.compare(h)
+	_, err := b.RecordConsent(t.Context(), refused(b.get(all[1].GetName())), actor)
 	must(t, err)
-	h.restore()
+	said := func() int {
+		must(t, b.Commands.Wait(t.Context(), "end-consent-"+all[1].GetReferral()[len(all[1].GetReferral())-36:]))
+		return len(b.reports())
+	}
+	if said() != 1 {
+		t.Fatalf("said %d times", said())
+	}
+	h.restore(b.record(all[0].GetName()).GetSubmittedAs())
 	own := b.Keys
 	older, err := privacy.OpenKeyring(context.Background(), privacy.Options{Dir: t.TempDir()})
 	must(t, err)
 	b.Keys = older
-	if b.compare(h) || len(b.steps()) != 0 {
-		t.Errorf("compared without its key; told %v", b.steps())
+	for range 2 {
+		if b.compare(h) || len(b.steps()) != 0 || said() != 2 {
+			t.Errorf("compared without its key; told %v, said %d times", b.steps(), said())
+		}
 	}
 	b.Keys = own
 	must(t, older.Close())
 	b.settled(h)
-	if h.made != 2 || !slices.Equal(b.steps(), []string{"REFERRAL_REPEATED"}) {
+	if h.made != 3 || said() != 2 || !slices.Equal(b.steps(), []string{"REFERRAL_REPEATED"}) {
 		t.Errorf("%d made, told %v", h.made, b.steps())
 	}
 }

@@ -110,7 +110,7 @@ func (a *App) answerWanted(tx *kitstore.Tx, from *postv1.Address, letter *postv1
 func (a *App) TendDossiers(ctx context.Context) (next time.Time, err error) {
 	for {
 		err = a.DB.View(ctx, func(r kitstore.Reader) error {
-			if _, err := store.DossiersByDueTime.FirstPublic(r, a.astrayDossiers()); !errors.Is(err, kitstore.ErrNotFound) {
+			if astray, err := a.astrayDossiers(r); len(astray) > 0 || err != nil {
 				next = a.Now()
 				return err
 			}
@@ -183,13 +183,29 @@ func (a *App) hasten(tx *kitstore.Tx, after kitstore.Key) (next kitstore.Key, er
 	return next, nil
 }
 
-// astrayDossiers is where those stand that are due further ahead than any can be, since they were put off while the clock was wrong.
-func (a *App) astrayDossiers() kitstore.Range {
-	return kitstore.Range{After: kitstore.K(a.Now().Add(rules.Unclaimed + 1))}
+// astrayDossiers are the referrals of dossiers that did not come and are to be asked for further ahead than any can: they were put off while the clock
+// was wrong.
+func (a *App) astrayDossiers(r kitstore.Reader) (referrals []string, err error) {
+	beyond := kitstore.Range{After: kitstore.K(a.Now().Add(rules.Unclaimed + 1))}
+	for len(referrals) < fireAtOnce {
+		rows, next, err := store.DossiersByDueTime.PagePublic(r, beyond, fireAtOnce)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			if row.Value.GetReceiveTime() == nil {
+				referrals = append(referrals, row.Value.GetDossier().GetReferral())
+			}
+		}
+		if beyond.After = next; next == nil {
+			break
+		}
+	}
+	return referrals, nil
 }
 
 func (a *App) tendDue(tx *kitstore.Tx) error {
-	astray, _, err := store.DossiersByDueTime.PagePublic(tx, a.astrayDossiers(), fireAtOnce)
+	referrals, err := a.astrayDossiers(tx)
 	if err != nil {
 		return err
 	}
@@ -197,8 +213,11 @@ func (a *App) tendDue(tx *kitstore.Tx) error {
 	if err != nil {
 		return err
 	}
-	for _, row := range append(astray, rows...) {
-		if err := a.tend(tx, row.Value.GetDossier().GetReferral()); err != nil {
+	for _, row := range rows {
+		referrals = append(referrals, row.Value.GetDossier().GetReferral())
+	}
+	for _, referral := range referrals {
+		if err := a.tend(tx, referral); err != nil {
 			return err
 		}
 	}
@@ -209,10 +228,6 @@ func (a *App) tend(tx *kitstore.Tx, referral string) error {
 	d, err := a.received(tx, referral)
 	if err != nil {
 		return err
-	}
-	if d.GetReceiveTime().AsTime().After(a.Now()) { // it came while the clock was wrong
-		d.ReceiveTime = timestamppb.New(a.Now())
-		return a.keep(tx, d)
 	}
 	if d.GetReceiveTime() != nil {
 		d.Duty = rules.Over

@@ -93,17 +93,12 @@ func MissCaseDeadline(d *protectionv1.CaseDeadline, now time.Time, t *limits.Tab
 	d.NextTime = timestamppb.New(now.Add(step))
 }
 
-// Furthest is how far ahead a deadline lies at most, and how far one that was missed: it is told again by then. One that lies further ahead was
-// moved there while the clock was wrong.
-func Furthest(t *limits.Table) (at, missed time.Duration) {
+// ToldAgain is how far ahead a deadline lies at most that was missed: it is told again by then.
+func ToldAgain(t *limits.Table) (longest time.Duration) {
 	for _, r := range t.Risks {
-		missed = max(missed, r.Acknowledge, r.Answer)
+		longest = max(longest, r.Acknowledge, r.Answer)
 	}
-	at = missed
-	for _, l := range t.Laws {
-		at = max(at, l.Limit)
-	}
-	return at, missed
+	return longest
 }
 
 // Owed says whether a deadline still waits to be met.

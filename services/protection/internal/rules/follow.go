@@ -89,7 +89,7 @@ func Follow(r *protectionv1.CaseRecord, e *referralv1.ReferralChanged) (changed,
 // its person went to an agency. Its outcome was recorded here, also where this store has lost that.
 func helped(c *protectionv1.Case, e *referralv1.ReferralChanged) bool {
 	if c.GetSource() == protectionv1.Case_SOURCE_INTAKE {
-		return c.GetOutside()
+		return c.GetOutside() && e.GetOwnerNode() == e.GetOriginNode()
 	}
 	return strings.HasPrefix(c.GetName(), "nodes/"+e.GetOwnerNode()+"/")
 }

@@ -52,7 +52,8 @@ var (
 	Notices = store.NewTable[*protectionv1.Notice](Schema, "notices")
 	// Mailboxes: (worker) → what is being sent to them. No address and no text lies here.
 	Mailboxes = store.NewTable[*protectionv1.MailboxRecord](Schema, "mailboxes")
-	// Compared: one row, in which lives of both stores all cases were compared with the referral service, under ComparedKey.
+	// Compared: in which lives of both stores all cases were compared with the referral service, under ComparedKey, and withdrawals of consent were said
+	// to it once more, under WithdrawnKey.
 	Compared = store.NewTable[*protectionv1.ComparedRecord](Schema, "referrals_compared")
 	// Counters: one row, the number in the last reference, under ReferenceKey.
 	Counters = store.NewTable[*wrapperspb.UInt64Value](Schema, "counters")
@@ -193,8 +194,8 @@ var (
 	})
 )
 
-// ComparedKey is the one key of Compared.
-var ComparedKey = store.K("compared")
+// Keys of Compared.
+var ComparedKey, WithdrawnKey = store.K("compared"), store.K("withdrawn")
 
 // LadderKey is the one key of Ladders.
 var LadderKey = store.K("ladder")

@@ -55,11 +55,10 @@ func (a *App) nextDue(ctx context.Context) (next time.Time, err error) {
 
 // astray brings back the deadlines that lie too far ahead.
 func (a *App) astray() *late.Astray[*referralv1.DeadlineRecord] {
-	at, missed := a.Limits.Furthest()
 	return &late.Astray[*referralv1.DeadlineRecord]{
-		DB: a.DB, Table: store.Deadlines, Now: a.Now,
-		Furthest: []late.Furthest[*referralv1.DeadlineRecord]{{Index: store.LateDeadlines, Most: missed}, {Index: store.DeadlinesByTime, Most: at}},
-		Due:      func(d *referralv1.DeadlineRecord, at time.Time) { d.Deadline.DueTime = timestamppb.New(at) },
+		DB: a.DB, Table: store.Deadlines, Now: a.Now, Missed: store.LateDeadlines, Most: a.Limits.ToldAgain(),
+		First: func(d *referralv1.DeadlineRecord) time.Time { return d.GetFirstDueTime().AsTime() },
+		Due:   func(d *referralv1.DeadlineRecord, at time.Time) { d.Deadline.DueTime = timestamppb.New(at) },
 	}
 }
 

@@ -310,15 +310,12 @@ func NextArrival(referral, reference, unit string, held *referralv1.DeadlineReco
 	}}
 }
 
-// Furthest is how far ahead a deadline lies at most, and how far one that was missed: it is told again by then. One that lies further ahead was
-// moved there while the clock was wrong.
-func (l Limits) Furthest() (at, missed time.Duration) {
-	at = max(MaxAnswer, MaxReview, MaxRoad+Overdue)
+// ToldAgain is how far ahead a deadline lies at most that was missed: it is told again by then.
+func (l Limits) ToldAgain() (longest time.Duration) {
 	for _, limit := range l {
-		missed = max(missed, limit.Acknowledge, limit.Answer)
-		at = max(at, missed, limit.Seen, limit.FollowUp)
+		longest = max(longest, limit.Acknowledge, limit.Answer)
 	}
-	return at, missed
+	return longest
 }
 
 // escalated is when the provincial focal point has been told: there is no higher step.

@@ -23,7 +23,8 @@ import (
 	"amanat.example/services/kit/store"
 )
 
-// Schema of the file. Version 1 is the first; version 2 finds cases whose referral is not over.
+// Schema of the file. Version 1 is the first; version 2 finds cases whose referral is not over,
+// version 3 what was missed by when it is due again, and cases by a withdrawal of consent.
 var Schema = store.NewSchema("protection", 3)
 
 // Tables. A key is the resource name unless said otherwise.

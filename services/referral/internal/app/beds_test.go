@@ -236,33 +236,6 @@ func TestATentativeHoldIsConfirmedForWhoIsThere(t *testing.T) {
 	}
 }
 
-// All are there before the shelter answers whether it holds their beds. The commands about each go by themselves: whichever comes first finds a hold that
-// is confirmed, and nobody is told that somebody is here without a bed.
-func TestWhoeverComesFirstConfirmsTheHold(t *testing.T) {
-	for _, backward := range []bool{false, true} {
-		for _, placed := range []bool{false, true} {
-			net, origin, punjab, _ := newOwnerNetwork(t)
-			net.again, punjab.backward = false, backward
-			origin.AutoConfirm = false
-			family := net.family()
-			punjab.silent = !placed
-			_, err := punjab.AcceptOffer(background, net.togetherRequest(punjab, family), actor)
-			must(t, err)
-			punjab.silent = true
-			each(family, func(name string) {
-				_, err := punjab.assert(name)
-				must(t, err)
-			})
-			punjab.silent = false
-			net.settle()
-			each(family, func(name string) { net.came(name, "punjab") })
-			if punjab.count("AdmitHold") != 3 || slices.ContainsFunc(punjab.events, func(e event) bool { return e.kind == "referral.offer.bed-lost.v1" }) {
-				t.Errorf("backward: %v, placed: %v: the shelter was asked %v", backward, placed, punjab.calls)
-			}
-		}
-	}
-}
-
 // waited notes until when a result is waited for.
 type waited struct {
 	app.Commands

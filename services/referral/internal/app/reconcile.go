@@ -42,10 +42,11 @@ func (a *App) ReconcileShelter(ctx context.Context, shelter Shelter) error {
 	}
 	// The shelter judges page by page: what keeps a bed for nobody may stand behind a promise that wants it.
 	// With three pages such a bed may be found for somebody who is here in the second run alone: promises come after that.
-	for range min((len(live)-1)/livePage, 2) {
-		if !begun.GetRestored() {
-			break
-		}
+	again := 0
+	if begun.GetRestored() {
+		again = min((len(live)-1)/livePage, 2)
+	}
+	for range again {
 		if err := a.sendLive(ctx, shelter, begun.GetFence(), live, true); err != nil {
 			return err
 		}

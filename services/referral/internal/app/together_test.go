@@ -323,67 +323,6 @@ func TestAHoldForAllThatIsGone(t *testing.T) {
 	}
 }
 
-// The stays of all begin with the first who comes. One that ends before its own person comes takes a bed with it, which is told once: as soon as the
-// shelter says so, or when they are at the door. The others keep theirs, and the first of them may leave by then.
-func TestABedThatEndedBeforeItsPersonCame(t *testing.T) {
-	for _, heard := range []bool{false, true} {
-		for late := range 3 {
-			net, origin, punjab, _ := newOwnerNetwork(t)
-			family := net.family()
-			net.acceptAll(punjab, family)
-			must(t, origin.dispatch(family[0].GetName()))
-			net.settle()
-			left := slices.Delete(slices.Clone(family), late, late+1)
-			each(left, func(name string) { must(t, punjab.arrive(name)) })
-			net.settle()
-			lead, offer := family[0].GetOffers()[0].GetName(), family[late].GetOffers()[0].GetName()
-			punjab.discharged[offer] = true
-			told := func() (n int) {
-				for _, e := range punjab.events {
-					if e.kind == "referral.offer.bed-lost.v1" {
-						n++
-						if e.subject != offer {
-							t.Errorf("%s has lost a bed", e.subject)
-						}
-					}
-				}
-				return n
-			}
-			ended := func(offer string, awaited bool) {
-				data, err := anypb.New(&shelterv1.StayChanged{
-					Offer: offer, Hold: punjab.offer(lead).GetHold(), State: shelterv1.Stay_STATE_DISCHARGED, Awaited: awaited,
-				})
-				must(t, err)
-				must(t, punjab.DB.Update(context.Background(), func(tx *kitstore.Tx) error {
-					return punjab.FollowShelter(tx, &eventsv1.Event{Type: "shelter.stay.discharged.v1", Data: data})
-				}))
-			}
-			ended(left[0].GetOffers()[0].GetName(), false)
-			if told() != 0 {
-				t.Error("who has come and left again has lost a bed")
-			}
-			if heard {
-				ended(offer, false) // by another offer's stay, of before each had one of their own
-				ended(offer, true)
-				ended(offer, true)
-				if told() != 1 {
-					t.Errorf("before they come %d are told", told())
-				}
-			}
-			must(t, punjab.arrive(family[late].GetName()))
-			net.settle()
-			must(t, punjab.serve(family[late].GetName()))
-			net.settle()
-			if told() != 1 {
-				t.Errorf("heard: %v, number %d: %d are told", heard, late, told())
-			}
-			if asked := punjab.count("AdmitHold"); heard && asked != 2 || !heard && asked != 3 {
-				t.Errorf("heard: %v: the shelter was asked %v", heard, punjab.calls)
-			}
-		}
-	}
-}
-
 // The list of live offers names a hold for all once, with all its parts, as long as one of them lives, and as far as the furthest is.
 func TestAHoldForAllStandsOnceAmongLiveOffers(t *testing.T) {
 	net, origin, punjab, _ := newOwnerNetwork(t)

@@ -23,7 +23,8 @@ import (
 	"amanat.example/services/kit/store"
 )
 
-// Schema of the file. Version 1 is the first; since version 2 what is open is found without all that is over, since version 3 by its case.
+// Schema of the file. Version 1 is the first; since version 2 what is open is found without all that is over, since version 3 by its case,
+// since version 4 what was missed by when it is due again.
 var Schema = store.NewSchema("referral", 4)
 
 // Tables.
